@@ -1,0 +1,1 @@
+"""From the database to tidy frames, tables, figures and reports."""

@@ -1,0 +1,1 @@
+"""SOFIM and the optimizers it is compared with."""

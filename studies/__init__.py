@@ -1,0 +1,1 @@
+"""Workloads and the launching of tuning campaigns."""
