@@ -1,1 +1,115 @@
-"""Search spaces: what may be tuned of each optimizer, in which range, and why."""
+"""Search spaces: what may be tuned of each optimizer, in which range, and why.
+
+A user's own space is a Python file that a campaign names with ``file = "my_space.py"`` under
+``[search_space.<optimizer>]``. It defines ``SPACE``:
+
+```python
+from search_spaces import Parameter, SearchSpace
+
+SPACE = SearchSpace(
+    optimizer="sgd",
+    declared={
+        "lr": Parameter.log(1e-3, 1.0, default=0.1, reason="What worked last year."),
+        "momentum": Parameter.one_minus_log(0.5, 0.99, default=0.9, reason="Searched as 1 − momentum."),
+        "batch_size": Parameter.integer(32, 128, log=True, default=64, reason="Fits our machine."),
+    },
+)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofim
+from search_spaces._base import BATCH_SIZE, Build, SearchSpace
+from search_spaces._file import FileArguments, load_file
+from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
+from search_spaces.errors import SpaceError, shown, suggestion
+
+__all__ = [
+    "BATCH_SIZE",
+    "SEARCH_SPACES",
+    "Distribution",
+    "Interval",
+    "Parameter",
+    "Scale",
+    "SearchSpace",
+    "SpaceError",
+    "Value",
+    "configured",
+    "from_dict",
+]
+
+SEARCH_SPACES: Mapping[str, SearchSpace] = {
+    space.optimizer: space
+    for space in (
+        sofim.SPACE,
+        sgd.SPACE,
+        adam.SPACE,
+        adamw.SPACE,
+        adahessian.SPACE,
+        lbfgs.SPACE,
+        nystrom_sgd.SPACE,
+    )
+}
+"""The search space of each optimizer, by the optimizer's key."""
+
+
+def configured(optimizer: str, table: Mapping[str, object], *, directory: Path | None = None) -> SearchSpace:
+    """Return the search space of ``optimizer`` as a campaign's ``[search_space.<optimizer>]`` table wants it.
+
+    Args:
+        optimizer: A key of `SEARCH_SPACES`.
+        table: What `SearchSpace.override` takes, and ``file``: a Python file with the user's own space, to which the
+            other keys are then applied.
+        directory: Where a relative ``file`` is looked for; the working directory when ``None``.
+
+    Raises:
+        SpaceError: The optimizer or a key is unknown, or a value is not allowed.
+    """
+    settings = dict(table)
+    if optimizer not in SEARCH_SPACES:
+        known = ", ".join(SEARCH_SPACES)
+        raise SpaceError(
+            f"{shown(optimizer)} has no search space: known are {known}{suggestion(optimizer, SEARCH_SPACES)}"
+        )
+    space = SEARCH_SPACES[optimizer]
+    if "file" in settings:
+        file = settings.pop("file")
+        if not isinstance(file, str) or not file:
+            raise SpaceError(f"file = {shown(file)} is not a path: allowed is a Python file that defines SPACE")
+        space = load_file(optimizer, (directory or Path()).joinpath(file).absolute())
+    return space.override(settings)
+
+
+def from_dict(data: Mapping[str, object]) -> SearchSpace:
+    """Return the space that `SearchSpace.to_dict` described, with the ranges as they were then.
+
+    The mapping to the optimizer's arguments is code and comes from the present table, or from the user's file.
+
+    Raises:
+        SpaceError: Nothing here knows the optimizer or the parameterization.
+    """
+    optimizer, parameterization = cast("str", data["optimizer"]), cast("str", data["parameterization"])
+    parameters = cast("Mapping[str, Mapping[str, object]]", data["parameters"])
+    file = cast("Mapping[str, str] | None", data["file"])
+    build: Build
+    if file is not None:
+        build = FileArguments(optimizer, file["path"], file["sha256"])
+    elif optimizer not in SEARCH_SPACES:
+        raise SpaceError(
+            f"the stored space is for {shown(optimizer)}, which is unknown: was it stored by another version?"
+        )
+    else:
+        build = SEARCH_SPACES[optimizer].switched(parameterization).build
+    return SearchSpace(
+        optimizer=optimizer,
+        parameterization=parameterization,
+        declared={name: Parameter.from_dict(fields) for name, fields in parameters.items()},
+        fixed=cast("Mapping[str, Value]", data["fixed"]),
+        build=build,
+        file=file,
+    )

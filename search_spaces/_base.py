@@ -1,0 +1,182 @@
+"""A search space: the parameters of one optimizer, their defaults, and how they become its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from optuna.distributions import BaseDistribution
+
+from search_spaces._override import override
+from search_spaces._parameter import Parameter, Value
+from search_spaces.errors import SpaceError, key_shown, shown, suggestion
+
+BATCH_SIZE = "batch_size"
+
+Build = Callable[[Mapping[str, Value]], dict[str, object]]
+"""Makes the keyword arguments of an optimizer's factory of all stored values but the batch size."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What may be tuned of one optimizer.
+
+    Values come on two scales, see `Parameter`: *stored* values are what the database, reports and users see; *search*
+    values are what samplers see. `encode` and `decode` translate, `arguments` makes an optimizer's arguments of stored
+    values.
+
+    Args:
+        optimizer: The optimizer's key, as in ``sofim.OPTIMIZERS``.
+        declared: Every parameter that may be set, by its stored name; ``batch_size`` is always one.
+        parameterization: Which coordinates these are; ``"default"`` means the optimizer's own arguments.
+        fixed: Stored values of the parameters that are not searched. They are part of `default` and `arguments`.
+        build: Makes the factory's keyword arguments (``batch_size`` left out) of all stored values.
+        alternatives: Other parameterizations of the same optimizer, by name, that `override` can switch to.
+        file: Where the user's own space was read from: ``{"path": …, "sha256": …}``.
+
+    Raises:
+        SpaceError: There is no ``batch_size``, nothing is left to search, or a fixed value is not declared
+            or not accepted.
+    """
+
+    optimizer: str
+    declared: Mapping[str, Parameter]
+    parameterization: str = "default"
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    build: Build = dict
+    alternatives: Mapping[str, SearchSpace] = field(default_factory=dict)
+    file: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if BATCH_SIZE not in self.declared:
+            raise SpaceError(f"the space of {self.optimizer} has no {BATCH_SIZE}: every space needs one")
+        for name, value in self.fixed.items():
+            self._check_known(name)
+            override(name, self.declared[name], value)
+        if len(self.fixed) == len(self.declared):
+            raise SpaceError(f"every parameter of {self.optimizer} is fixed: leave at least one to search")
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters that are searched, by stored name."""
+        return MappingProxyType({name: p for name, p in self.declared.items() if name not in self.fixed})
+
+    @property
+    def default(self) -> dict[str, Value]:
+        """The default configuration, stored values, fixed ones included."""
+        return {name: self.fixed.get(name, parameter.default) for name, parameter in self.declared.items()}
+
+    def stored_distributions(self) -> dict[str, BaseDistribution]:
+        """Return the distributions of the stored values, as the database has them."""
+        return {name: parameter.distribution for name, parameter in self.parameters.items()}
+
+    def search_distributions(self) -> dict[str, BaseDistribution]:
+        """Return the distributions that samplers see, under the same names."""
+        return {name: parameter.search_distribution for name, parameter in self.parameters.items()}
+
+    def encode(self, stored: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the search values of a stored configuration; fixed values may be left out and are dropped.
+
+        Raises:
+            SpaceError: A name is unknown or missing, or a value lies outside its range.
+        """
+        values = self._complete(stored)
+        encoded = {}
+        for name, parameter in self.parameters.items():
+            try:
+                encoded[name] = parameter.encode(values[name])
+            except SpaceError as error:
+                raise SpaceError(f"{name}: {error}") from None
+        return encoded
+
+    def decode(self, search: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the stored values of a sampler's configuration, each inside its stored distribution.
+
+        Raises:
+            SpaceError: A name is unknown or missing.
+        """
+        self._complete(search)
+        return {name: parameter.decode(search[name]) for name, parameter in self.parameters.items()}
+
+    def arguments(self, stored: Mapping[str, Value]) -> dict[str, object]:
+        """Return what to train with: ``batch_size`` and exactly the keyword arguments of the optimizer's factory.
+
+        Args:
+            stored: A stored configuration; fixed values may be left out.
+
+        Raises:
+            SpaceError: A name is unknown or missing, or contradicts a fixed value.
+        """
+        values = self._complete(stored)
+        batch_size = values.pop(BATCH_SIZE)
+        return {BATCH_SIZE: batch_size, **self.build(values)}
+
+    def override(self, table: Mapping[str, object]) -> SearchSpace:
+        """Return this space with the changes of a campaign's ``[search_space.<optimizer>]`` table.
+
+        Args:
+            table: By parameter: ``[low, high]`` on the stored scale (β itself, not 1 − β) gives a range, a list gives
+                the choices of a categorical parameter, one value fixes the parameter. A parameter that was fixed is
+                searched again when it is given a range. The default is clipped into a new range. The key
+                ``parameterization`` first switches to other coordinates.
+
+        Raises:
+            SpaceError: A key is unknown or its value is not allowed; the message says what is.
+        """
+        settings = dict(table)
+        space = self.switched(settings.pop("parameterization")) if "parameterization" in settings else self
+        declared, fixed = dict(space.declared), dict(space.fixed)
+        for name, setting in settings.items():
+            space._check_known(name)
+            changed = override(name, declared[name], setting)
+            if isinstance(changed, Parameter):
+                declared[name] = changed
+                fixed.pop(name, None)
+            else:
+                fixed[name] = changed
+        return dataclasses.replace(space, declared=declared, fixed=fixed)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the space as JSON can hold it, for the database; `search_spaces.from_dict` reads it again."""
+        return {
+            "optimizer": self.optimizer,
+            "parameterization": self.parameterization,
+            "parameters": {name: parameter.to_dict() for name, parameter in self.declared.items()},
+            "fixed": dict(self.fixed),
+            "file": None if self.file is None else dict(self.file),
+        }
+
+    def switched(self, name: object) -> SearchSpace:
+        """Return the space of the same optimizer in the parameterization ``name``.
+
+        Raises:
+            SpaceError: There is none of that name.
+        """
+        if name == self.parameterization:
+            return self
+        if not isinstance(name, str) or name not in self.alternatives:
+            known = [self.parameterization, *self.alternatives]
+            near = suggestion(name, known) if isinstance(name, str) else ""
+            raise SpaceError(f"parameterization = {shown(name)} is unknown: allowed is {', '.join(known)}{near}")
+        return self.alternatives[name]
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.declared:
+            known = list(self.declared)
+            raise SpaceError(
+                f"{key_shown(name)} is no parameter of {self.optimizer}: "
+                f"allowed are {', '.join(known)}{suggestion(name, known)}"
+            )
+
+    def _complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return ``values`` with the fixed ones added, in the order of the declaration, all names checked."""
+        for name, value in values.items():
+            self._check_known(name)
+            if name in self.fixed and value != self.fixed[name]:
+                raise SpaceError(f"{name} = {shown(value)} contradicts its fixed value {shown(self.fixed[name])}")
+        missing = [name for name in self.parameters if name not in values]
+        if missing:
+            raise SpaceError(f"{', '.join(missing)} missing from the configuration {shown(dict(values))}")
+        return {name: self.fixed[name] if name in self.fixed else values[name] for name in self.declared}

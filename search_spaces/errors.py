@@ -1,0 +1,46 @@
+"""Errors of search spaces, and the words in which they name a value and the nearest known name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_LONGEST = 60
+
+
+class SpaceError(ValueError):
+    """A search space, or a change to one, that makes no sense: one line with the key, the value and what is allowed."""
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as one short printable line for an error message.
+
+    >>> shown([1, 2])
+    '[1, 2]'
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        text = "an enormous integer"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def key_shown(key: str) -> str:
+    """Return a key as the user wrote it, quoted where it is empty or would break the line.
+
+    >>> key_shown("lr"), key_shown("a b")
+    ('lr', "'a b'")
+    """
+    plain = key.isprintable() and key != "" and " " not in key
+    return key if plain and len(key) <= _LONGEST else shown(key)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean X?"`` for the known name nearest to ``name``, or nothing where none is near.
+
+    >>> suggestion("adm", ["adam", "sgd"])
+    '; did you mean adam?'
+    """
+    # Quadratic in the length: a name longer than any key cannot be a slip of the fingers.
+    near = difflib.get_close_matches(name[:_LONGEST].lower(), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
