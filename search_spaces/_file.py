@@ -50,7 +50,7 @@ def load_file(optimizer: str, path: Path) -> SearchSpace:
     Raises:
         SpaceError: There is no such file, it does not run, or its ``SPACE`` is not one for ``optimizer``.
     """
-    where = f"file = {shown(str(path))}"
+    where = f"file = {path}" if str(path).isprintable() else f"file = {shown(str(path))}"
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
