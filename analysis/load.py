@@ -1,0 +1,103 @@
+"""From the database to tidy frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
+LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One study of a campaign, as the database describes it.
+
+    Attributes:
+        study_id: in the database.
+        name: ``{campaign}/{workload}/{optimizer}``.
+        campaign: the whole configuration.
+        direction: ``"maximize"`` or ``"minimize"``.
+        attributes: all user attributes of the study.
+    """
+
+    study_id: int
+    name: str
+    campaign: Mapping[str, Any]
+    workload: str
+    optimizer: str
+    metric: str
+    direction: str
+    attributes: Mapping[str, Any]
+
+
+def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
+    """The studies that campaigns made, in the order in which they were created.
+
+    Args:
+        storage: Optuna's.
+        campaign: the name of one; ``None`` for all.
+    """
+    found = []
+    for frozen in storage.get_all_studies():
+        attributes = frozen.user_attrs
+        if "campaign" not in attributes or frozen.study_name.endswith("/confirm"):
+            continue
+        if campaign is not None and attributes["campaign"]["name"] != campaign:
+            continue
+        found.append(
+            Study(
+                study_id=frozen._study_id,
+                name=frozen.study_name,
+                campaign=attributes["campaign"],
+                workload=attributes["workload"],
+                optimizer=attributes["optimizer"],
+                metric=attributes["metric"],
+                direction="maximize" if frozen.direction == StudyDirection.MAXIMIZE else "minimize",
+                attributes=attributes,
+            )
+        )
+    return sorted(found, key=lambda study: study.study_id)
+
+
+def trials(storage: BaseStorage, of: list[Study]) -> pd.DataFrame:
+    """Every trial of the studies, a row each.
+
+    Returns:
+        Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, complete, pruned, diverged,
+        failed, or lost for one that is asked again), ``value`` (of the metric), ``seconds`` (of training),
+        ``gradient_evaluations``, ``failure``, ``params`` (a dict).
+    """
+    rows = [_row(study, trial) for study in of for trial in storage.get_all_trials(study.study_id, deepcopy=False)]
+    columns = ["study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations"]
+    return pd.DataFrame(rows, columns=[*columns, "failure", "params"])
+
+
+def _row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    return {
+        "study": study.name,
+        "workload": study.workload,
+        "optimizer": study.optimizer,
+        "number": trial.number,
+        "outcome": _outcome(trial),
+        "value": trial.value,
+        "seconds": attributes.get("seconds", 0.0),
+        "gradient_evaluations": attributes.get("gradient_evaluations", 0),
+        "failure": attributes.get("failure"),
+        "params": trial.params,
+    }
+
+
+def _outcome(trial: FrozenTrial) -> str:
+    if trial.state == TrialState.PRUNED:
+        return "diverged" if trial.user_attrs.get("diverged") else "pruned"
+    if trial.state == TrialState.FAIL:
+        return "lost" if trial.user_attrs.get("failure") in NOT_ASKED_FOR else "failed"
+    return "complete" if trial.state == TrialState.COMPLETE else "running"

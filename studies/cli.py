@@ -1,0 +1,286 @@
+"""The ``sofim`` command. Heavy packages are imported by the commands that need them, so that help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from studies.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.storages import BaseStorage
+    from rich.console import Console
+    from rich.table import Table
+
+    from studies.campaign import Campaign
+    from studies.launch import Blueprint
+    from studies.trials import Tally
+
+DEFAULT_STORAGE = "sqlite:///sofim.db"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
+    try:
+        code = sofim.main(args=arguments, prog_name="sofim", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        remedy = f"; see: {context.command_path} --help" if context is not None else ""
+        click.echo(f"sofim: {error.format_message().rstrip('.')}{remedy}", err=True)
+        sys.exit(2)
+    except UserError as error:
+        click.echo(f"sofim: {error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        again = " ".join(["sofim", *(sys.argv[1:] if arguments is None else arguments)])
+        click.echo(f"\nsofim: interrupted; nothing that had finished is lost, to go on: {again}", err=True)
+        sys.exit(130)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="sofim-studies")
+def sofim() -> None:
+    """Which optimizer, with which hyperparameters, and how sure are we?"""
+
+
+def _storage_option(command: _F) -> _F:
+    return click.option(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        show_default=True,
+        metavar="URL",
+        help="Database that holds the trials.",
+    )(command)
+
+
+def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+@sofim.command()
+@click.argument("campaign")
+@_storage_option
+@click.option("--trials", type=int, help="Trials per study, instead of the campaign's.")
+@click.option("--optimizers", callback=_split, metavar="A,B", help="Only these optimizers.")
+@click.option("--workloads", callback=_split, metavar="A,B", help="Only these workloads.")
+@click.option(
+    "--workload", "own", multiple=True, metavar="MODULE:FACTORY", help="Your own workload, instead of the campaign's."
+)
+@click.option("--name", help="Another name for this campaign in the storage.")
+@click.option("--seed", type=int, help="Seed of configurations, weights and data order.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
+@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
+def launch(
+    campaign: str,
+    storage: str,
+    trials: int | None,
+    optimizers: tuple[str, ...] | None,
+    workloads: tuple[str, ...] | None,
+    own: tuple[str, ...],
+    name: str | None,
+    seed: int | None,
+    data: Path | None,
+    address: str | None,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+    dry_run: bool,
+) -> None:
+    """Tune: run CAMPAIGN, or what is left of it.
+
+    CAMPAIGN is a preset (quickstart, fashion, paper), a TOML file, or the name of a campaign in the storage.
+    """
+    from studies.launch import draw_up
+    from studies.launch import launch as run
+
+    if not 0 < cpus_per_trial < float("inf"):
+        raise UserError(f"--cpus-per-trial {cpus_per_trial:g}: must be above 0")
+    if not 0 <= gpus_per_trial < float("inf"):
+        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: must be 0 or more")
+    if own and workloads:
+        raise UserError("--workload and --workloads exclude each other; give one of them")
+    sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
+    found = _find_campaign(campaign, storage).with_overrides(
+        trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
+    )
+    blueprint = draw_up(found, data.resolve() if data else None)
+    console = _console()
+    if dry_run:
+        _print_dry_run(blueprint, console, cpus_per_trial)
+        return
+    from studies.engine import Resources
+
+    try:
+        run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    finally:
+        console.print()
+    _print_leaderboard(found.name, storage, console)
+    _print_next_commands(found.name, storage, console)
+
+
+@sofim.command()
+@click.argument("campaign", required=False)
+@_storage_option
+def status(campaign: str | None, storage: str) -> None:
+    """Show how far campaigns are, at any time, also while a driver runs."""
+    from analysis.load import studies
+    from studies.progress import status_table
+
+    opened = _open(storage)
+    names = list(dict.fromkeys(study.campaign["name"] for study in studies(opened)))
+    if campaign is not None and campaign not in names:
+        raise UserError(
+            f"no campaign '{campaign}' in {_shown(storage)}; there {'are' if names else 'is'} {', '.join(names) or 'none'}"
+        )
+    console = _console()
+    for name in [campaign] if campaign else names:
+        driver, tallies = _tallies(opened, name)
+        console.print(f"[bold]{name}[/bold]: {driver}")
+        console.print(status_table(tallies, None))
+        console.print()
+    if not names:
+        console.print(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
+
+
+@sofim.command("list")
+@_storage_option
+def list_everything(storage: str) -> None:
+    """List presets, workloads, optimizers and the campaigns in the storage."""
+    from analysis.load import studies
+    from sofim import OPTIMIZERS
+    from studies.campaign import presets
+    from studies.workloads import WORKLOADS
+
+    console = _console()
+    _list(
+        console,
+        "Presets",
+        (
+            (name, f"{len(p.workloads)} workloads × {len(p.optimizers)} optimizers × {p.trials} trials")
+            for name, p in presets().items()
+        ),
+    )
+    _list(
+        console,
+        "Workloads",
+        (
+            (name, f"{w.metric.name}, {w.metric.direction}, {w.epochs} epochs; {w.source}")
+            for name, w in WORKLOADS.items()
+        ),
+    )
+    _list(console, "Optimizers", ((name, row.source) for name, row in OPTIMIZERS.items()))
+    if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
+        return
+    found = studies(_open(storage))
+    names = dict.fromkeys(study.campaign["name"] for study in found)
+    _list(
+        console,
+        f"Campaigns in {_shown(storage)}",
+        ((name, f"{sum(study.campaign['name'] == name for study in found)} studies") for name in names),
+    )
+
+
+@sofim.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--download", is_flag=True, help="Fetch what is missing.")
+def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
+    """Say for each data set whether it is there and where it is looked for, and fetch it."""
+    raise NotImplementedError
+
+
+@sofim.command()
+@_storage_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
+def dashboard(storage: str, host: str, port: int) -> None:
+    """Open Optuna's dashboard on the storage."""
+    from studies.dashboard import serve
+
+    serve(
+        _open(storage),
+        host,
+        port,
+        lambda url: click.echo(f"Optuna's dashboard on {_shown(storage)}: {url} (Ctrl-C stops it)"),
+    )
+
+
+def _find_campaign(name: str, storage: str) -> Campaign:
+    """A TOML file, a preset, or a campaign in the storage."""
+    from studies.campaign import Campaign, load, presets
+
+    if name in presets() or name.endswith(".toml") or Path(name).exists():
+        return load(name)
+    if not storage.startswith("sqlite:///") or Path(storage.removeprefix("sqlite:///")).exists():
+        from analysis.load import studies
+
+        found = studies(_open(storage), name)
+        if found:
+            return Campaign.model_validate(found[0].campaign)
+    return load(name)  # says what there is
+
+
+def _open(storage: str) -> BaseStorage:
+    from studies.ledger import open_storage
+
+    return open_storage(storage, create=False)
+
+
+def _shown(storage: str) -> str:
+    from studies.ledger import hide_password
+
+    return hide_password(storage)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(highlight=False, width=width)
+
+
+def _tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
+    """What drives a campaign, in words, and how far it is, from the database alone."""
+    from analysis.comparison import leaderboard
+    from analysis.load import studies, trials
+    from studies.ledger import driver_in_words
+    from studies.trials import Tally
+
+    found = studies(storage, campaign)
+    board = leaderboard(found, trials(storage, found)).set_index(["workload", "optimizer"])
+    tallies = []
+    for study in found:
+        row = board.loc[(study.workload, study.optimizer)]
+        tallies.append(
+            Tally(
+                study=study.name,
+                workload=study.workload,
+                optimizer=study.optimizer,
+                metric=study.metric,
+                direction=study.direction,
+                asked_for=int(study.campaign["trials"]),
+                complete=int(row["complete"]),
+                pruned=int(row["pruned"]),
+                diverged=int(row["diverged"]),
+                failed=int(row["failed"]),
+                running=int(row["running"]),
+                best=row["best"],
+                best_params=row["params"],
+                seconds=float(row["seconds"]),
+                stopped=None,
+            )
+        )
+    return driver_in_words(found[0].attributes), tallies

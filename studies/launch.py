@@ -1,0 +1,187 @@
+"""From a campaign to a tuned database: check everything, open the ledger, run the engine, show how it goes."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from search_spaces import SearchSpace
+from studies.campaign import Campaign
+from studies.errors import UserError
+from studies.trials import Tally
+from studies.worker import Setting
+
+if TYPE_CHECKING:
+    from studies.engine import Resources
+    from studies.ledger import StudyPlan
+    from studies.workloads import Data, Split, Workload
+
+_PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
+_PROBE_EXAMPLES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A campaign with its workloads and search spaces looked up and its data checked: nothing left to go wrong early."""
+
+    campaign: Campaign
+    workloads: Mapping[str, Workload]
+    spaces: Mapping[str, SearchSpace]
+    data_directory: Path | None
+
+    def epochs(self, workload: str) -> int:
+        """Epoch budget of a trial on ``workload``."""
+        return self.campaign.epochs_for(workload, self.workloads[workload].epochs)
+
+    def study_plans(self) -> list[StudyPlan]:
+        """One plan a study, workload by workload."""
+        from studies.ledger import StudyPlan
+
+        return [
+            StudyPlan(
+                name=f"{self.campaign.name}/{key}/{optimizer}",
+                workload=key,
+                optimizer=optimizer,
+                metric=workload.metric.name,
+                direction=workload.metric.direction,
+                epochs=self.epochs(key),
+                trials=self.campaign.trials,
+                sampler=self.campaign.sampler,
+                pruner=self.campaign.pruner,
+                seed=self.campaign.seed,
+                space=self.spaces[optimizer],
+            )
+            for key, workload in self.workloads.items()
+            for optimizer in self.campaign.optimizers
+        ]
+
+
+def draw_up(campaign: Campaign, data_directory: Path | None = None) -> Blueprint:
+    """Looks up all that ``campaign`` names and checks that its data are there.
+
+    Raises:
+        UserError: a workload, an optimizer or a range is wrong, or data are missing or damaged.
+    """
+    from studies.workloads import check, resolve
+
+    workloads = {name: resolve(name) for name in campaign.workloads}
+    spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
+    for workload in workloads.values():
+        check(workload, data_directory)
+    return Blueprint(campaign, workloads, spaces, data_directory)
+
+
+def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Console) -> list[Tally]:
+    """Runs what is left of a campaign and shows it on ``console``.
+
+    Args:
+        blueprint: of the campaign.
+        storage: database URL.
+        resources: where trials run.
+        console: for the live view.
+
+    Returns:
+        How far each study is at the end.
+
+    Raises:
+        UserError: the storage or the cluster cannot be used, or the storage holds another campaign of this name.
+        KeyboardInterrupt: Ctrl-C; running trials are closed and will be asked again.
+    """
+    from studies.engine import execute
+    from studies.ledger import Ledger
+    from studies.progress import Progress
+
+    campaign = blueprint.campaign
+    setting = Setting(
+        schedule=campaign.schedule,
+        amp=campaign.amp,
+        data_directory=blueprint.data_directory,
+        use_gpu=resources.gpus_per_trial > 0,
+    )
+    with Ledger(storage, campaign.stored(), blueprint.study_plans(), versions()) as ledger:
+        if not ledger.finished:
+            with Progress(ledger.tallies, console):
+                execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
+        return ledger.tallies()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that the values depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _user_code(blueprint: Blueprint) -> tuple[Path, ...]:
+    """The files that hold the user's own workloads: the top package's directory, or the module's file."""
+    found = []
+    for name in blueprint.workloads:
+        if ":" not in name:
+            continue
+        module = sys.modules[name.split(":")[0].split(".")[0]]
+        path = getattr(module, "__path__", None)
+        file = next(iter(path)) if path else module.__file__
+        if file is None:
+            raise UserError(f"workload {name}: its module has no file that could travel to the nodes")
+        found.append(Path(file))
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one study would cost: ``seconds`` of training for one trial of the default configuration, never pruned."""
+
+    study: str
+    seconds_per_trial: float
+
+
+def estimate(blueprint: Blueprint) -> list[Estimate]:
+    """Measures a part of an epoch of each study's default configuration on this machine's CPU, and extrapolates.
+
+    Pruning makes a campaign cheaper than this, and configurations other than the default make it dearer or cheaper.
+    """
+    import torch
+
+    from sofim import OPTIMIZERS
+    from studies.training import train
+
+    torch.set_num_threads(1)
+    estimates = []
+    for key, workload in blueprint.workloads.items():
+        data = workload.load(blueprint.data_directory)
+        examples = len(data.train.targets)
+        probe = _first(data, _PROBE_EXAMPLES)
+        share = len(probe.train.targets) / examples
+        for optimizer, space in blueprint.spaces.items():
+            arguments = space.arguments(space.default)
+            arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
+            began = time.perf_counter()
+            epochs = 0
+            for _ in train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe):
+                if epochs == 0:  # the first pays for what torch sets up
+                    began = time.perf_counter()
+                epochs += 1
+            seconds = (time.perf_counter() - began) / max(epochs - 1, 1) / share * blueprint.epochs(key)
+            estimates.append(Estimate(f"{blueprint.campaign.name}/{key}/{optimizer}", seconds))
+    return estimates
+
+
+def _first(data: Data, examples: int) -> Data:
+    def cut(split: Split, most: int) -> Split:
+        return replace(split, inputs=split.inputs[:most], targets=split.targets[:most])
+
+    share = max(1, len(data.train.targets) // examples)
+    validation = max(1, len(data.validation.targets) // share)
+    return replace(data, train=cut(data.train, examples), validation=cut(data.validation, validation))

@@ -1,0 +1,18 @@
+"""The only Optuna of the launching side: ask, report, tell, lease, resume."""
+
+from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan
+from studies.ledger._database import close_storage, hide_password, open_storage
+from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
+
+__all__ = [
+    "INTERRUPTED",
+    "LOST",
+    "MAX_FAILURES_IN_A_ROW",
+    "PROTOCOL",
+    "Ledger",
+    "StudyPlan",
+    "close_storage",
+    "driver_in_words",
+    "hide_password",
+    "open_storage",
+]

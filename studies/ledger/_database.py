@@ -1,0 +1,306 @@
+"""The database: opened with clear errors, written by one background thread in few transactions.
+
+The driver is the only writer, so what it holds in memory is the truth while it lives, and the database follows: a
+thread takes all that is pending and commits it at once. A trial is visible as RUNNING with its latest value while it
+trains, and no transaction ever holds up the training.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import exc as sa_exc
+
+from studies.errors import UserError
+
+_FLUSH_SECONDS = 0.25  # how long results may wait for company in one transaction
+
+
+def hide_password(url: str) -> str:
+    """``url`` as it may be shown: the password, where it has one, as ``***``."""
+    try:
+        return sa.engine.make_url(url).render_as_string(hide_password=True)
+    except sa_exc.ArgumentError:
+        return url.split("@")[-1]
+
+
+def open_storage(url: str, *, create: bool = True) -> BaseStorage:
+    """Optuna's storage at a SQLAlchemy ``url``.
+
+    Args:
+        url: for example ``sqlite:///sofim.db`` or ``postgresql+psycopg://user:password@host/name``.
+        create: whether a SQLite file that is not there may be made; otherwise it is an error.
+
+    Raises:
+        UserError: the URL cannot be read, the driver is missing, or the database cannot be opened.
+    """
+    shown = hide_password(url)
+    try:
+        parsed = sa.engine.make_url(url)
+    except sa_exc.ArgumentError:
+        raise UserError(
+            f"storage '{shown}' is not a database URL; write for example sqlite:///sofim.db "
+            "or postgresql+psycopg://user@host/name"
+        ) from None
+    options: dict[str, Any] = {}
+    if parsed.get_backend_name() == "sqlite":
+        _check_sqlite(parsed.database, shown, create=create)
+        options = {"connect_args": {"timeout": 60}}  # seconds to wait for a reader's lock
+    try:
+        return RDBStorage(url, engine_kwargs=options)
+    except (ImportError, sa_exc.NoSuchModuleError):
+        remedy = "pip install 'sofim-studies[postgres]'" if "postgres" in url else "install its SQLAlchemy driver"
+        raise UserError(f"storage '{shown}' needs a database driver that is not installed; {remedy}") from None
+    except (sa_exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        raise UserError(f"storage '{shown}' cannot be opened: {_first_line(error)}") from None
+    except RuntimeError as error:  # Optuna's word for a schema of another version
+        raise UserError(
+            f"storage '{shown}' has the tables of another Optuna version: {_first_line(error)}; "
+            f"run optuna storage upgrade --storage {shown}"
+        ) from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Gives the connections of ``storage`` back."""
+    storage.remove_session()
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
+
+
+def _check_sqlite(database: str | None, shown: str, *, create: bool) -> None:
+    if not database or database == ":memory:":
+        raise UserError(f"storage '{shown}' lives in memory and would be lost; name a file: sqlite:///sofim.db")
+    path = Path(database)
+    if not path.parent.is_dir():
+        raise UserError(
+            f"storage '{shown}': there is no directory {path.parent}; make it first: mkdir -p {path.parent}"
+        )
+    if path.is_dir():
+        raise UserError(f"storage '{shown}' is a directory; name a file in it: sqlite:///{path / 'sofim.db'}")
+    if not create and not path.exists():
+        raise UserError(
+            f"storage '{shown}': there is no file {path}; name another with --storage, or launch a campaign"
+        )
+    if path.exists():
+        with path.open("rb") as file:
+            header = file.read(16)
+        if header and header != b"SQLite format 3\x00":
+            raise UserError(f"storage '{shown}': {path} is not an SQLite database; name another file with --storage")
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    return (str(cause).strip().splitlines() or [type(error).__name__])[0]
+
+
+@dataclass
+class _Pending:
+    """What the database does not know yet of one trial."""
+
+    trial: FrozenTrial | None = None  # to be created, RUNNING
+    values: dict[int, float] = field(default_factory=dict)  # by epoch
+    end: FrozenTrial | None = None
+
+
+class TrialWriter:
+    """Writes trials behind the driver's back, all pending ones in one transaction.
+
+    Args:
+        storage: Optuna's storage. Its public calls cost a transaction each; for an RDB the same statements are put into
+            one session by ``RDBStorage``'s own building blocks (this is why the Optuna version has an upper bound).
+
+    Raises:
+        optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError: from any method, once a write failed.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+        self._ids: dict[tuple[int, int], int] = {}  # (study_id, number) -> trial_id
+        self._pending: dict[tuple[int, int], _Pending] = {}  # in the order in which trials were created
+        self._condition = threading.Condition()
+        self._writing = False
+        self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="trial-writer", daemon=True)
+        self._thread.start()
+
+    def known(self, study_id: int, number: int, trial_id: int) -> None:
+        """Says that trial ``number`` is in the database already, as ``trial_id``."""
+        self._ids[study_id, number] = trial_id
+
+    def start(self, study_id: int, trial: FrozenTrial) -> None:
+        """Creates ``trial`` (RUNNING, with its parameters and attributes)."""
+        with self._change(study_id, trial.number) as pending:
+            pending.trial = trial
+
+    def value(self, study_id: int, number: int, epoch: int, value: float) -> None:
+        """Sets an intermediate value of a running trial."""
+        with self._change(study_id, number) as pending:
+            pending.values[epoch] = value
+
+    def finish(self, study_id: int, trial: FrozenTrial) -> None:
+        """Ends a running trial: state, values, intermediate values and attributes of ``trial``."""
+        with self._change(study_id, trial.number) as pending:
+            pending.end = trial
+
+    @contextmanager
+    def _change(self, study_id: int, number: int) -> Iterator[_Pending]:
+        with self._condition:
+            self._raise_error()
+            yield self._pending.setdefault((study_id, number), _Pending())
+            self._condition.notify_all()
+
+    def flush(self) -> None:
+        """Returns when all is written."""
+        with self._condition:
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: self._error or not (self._pending or self._writing))
+            self._raise_error()
+
+    def close(self) -> None:
+        """Writes the rest and stops the thread."""
+        try:
+            self.flush()
+        finally:
+            with self._condition:
+                self._closed = True
+                self._condition.notify_all()
+            self._thread.join()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._write_until_closed()
+        finally:
+            self._storage.remove_session()
+
+    def _write_until_closed(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._pending or self._closed)
+                if not self._pending:
+                    return
+                batch, self._pending = self._pending, {}
+                self._writing = True
+            try:
+                self._write(batch)
+            except BaseException as error:
+                with self._condition:
+                    self._error = error
+                    self._writing = False
+                    self._condition.notify_all()
+                return
+            with self._condition:
+                self._writing = False
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._closed, timeout=_FLUSH_SECONDS)
+
+    def _write(self, batch: Mapping[tuple[int, int], _Pending]) -> None:
+        if isinstance(self._storage, RDBStorage):
+            _write_in_one_transaction(self._storage, batch, self._ids)
+        else:
+            _write_by_public_calls(self._storage, batch, self._ids)
+
+
+def _write_in_one_transaction(
+    storage: RDBStorage, batch: Mapping[tuple[int, int], _Pending], ids: dict[tuple[int, int], int]
+) -> None:
+    from optuna.storages._rdb import models
+
+    created: dict[tuple[int, int], int] = {}
+    with storage.scoped_session() as session, session.begin():
+        for key, pending in batch.items():
+            study_id, number = key
+            if pending.trial is not None:
+                row = storage._get_prepared_new_trial(study_id, pending.trial, session)
+                session.flush()
+                _check_number(row.number, number)
+                created[key] = row.trial_id
+            trial_id = created.get(key) or ids[key]
+            end = pending.end
+            values = dict(pending.values) if end is None else end.intermediate_values
+            for epoch, value in values.items():
+                storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, value)
+            if end is None:
+                continue
+            row = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            for name, value in end.user_attrs.items():
+                storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, name, value)
+            for name, value in end.system_attrs.items():
+                storage._set_trial_attr_without_commit(session, models.TrialSystemAttributeModel, trial_id, name, value)
+            if end.value is not None:
+                storage._set_trial_value_without_commit(session, row, 0, end.value)
+            row.state = end.state
+            row.datetime_complete = end.datetime_complete or datetime.now()
+    ids.update(created)
+
+
+def _write_by_public_calls(
+    storage: BaseStorage, batch: Mapping[tuple[int, int], _Pending], ids: dict[tuple[int, int], int]
+) -> None:
+    for key, pending in batch.items():
+        study_id, number = key
+        if pending.trial is not None:
+            ids[key] = storage.create_new_trial(study_id, template_trial=pending.trial)
+            _check_number(storage.get_trial_number_from_id(ids[key]), number)
+        trial_id = ids[key]
+        end = pending.end
+        for epoch, value in (pending.values if end is None else end.intermediate_values).items():
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
+        if end is None:
+            continue
+        for name, value in end.user_attrs.items():
+            storage.set_trial_user_attr(trial_id, name, value)
+        for name, value in end.system_attrs.items():
+            storage.set_trial_system_attr(trial_id, name, value)
+        storage.set_trial_state_values(trial_id, end.state, None if end.value is None else [end.value])
+
+
+def _check_number(found: int, expected: int) -> None:
+    if found != expected:
+        raise RuntimeError(f"another program added a trial to this study: number {found} instead of {expected}")
+
+
+def find_study(storage: BaseStorage, name: str) -> int | None:
+    """The id of the study ``name``, or ``None``."""
+    try:
+        return storage.get_study_id_from_name(name)
+    except KeyError:
+        return None
+
+
+def running_template(
+    number: int,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+    user_attrs: Mapping[str, Any],
+) -> FrozenTrial:
+    """A RUNNING trial that starts now."""
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        values=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(user_attrs),
+        system_attrs={},
+        intermediate_values={},
+        trial_id=-1,
+    )

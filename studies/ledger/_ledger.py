@@ -1,0 +1,237 @@
+"""The ledger of a campaign: which trial next, what became of it, and who may write."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psutil
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from studies.errors import UserError
+from studies.ledger._book import StudyBook, StudyPlan
+from studies.ledger._database import TrialWriter, close_storage, find_study, hide_password, open_storage
+from studies.trials import Assignment, Tally
+
+PROTOCOL = 1  # version of the rules that make values comparable
+HEARTBEAT_SECONDS = 5.0
+LEASE_SECONDS = 60.0  # a driver on another host that was silent for longer is dead
+_LEASE = "driver"
+
+
+class Ledger:
+    """Asks, reports and tells for all studies of a campaign, and keeps one database in step.
+
+    Every method may be called from any thread. Use it as a context manager: leaving it closes running trials as
+    interrupted (the next driver asks them again), writes what is pending and gives the lease back.
+
+    Args:
+        url: of the storage.
+        campaign: the whole configuration, JSON-able; what a restart is compared with.
+        plans: one for each study.
+        versions: of the software that computes the values.
+
+    Raises:
+        UserError: the storage cannot be opened, another driver is alive, or the storage has a campaign of this name
+            with another configuration.
+    """
+
+    def __init__(
+        self, url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], versions: Mapping[str, str]
+    ) -> None:
+        self._lock = threading.RLock()
+        self._campaign = dict(campaign)
+        self._storage = open_storage(url)
+        try:
+            self._open(url, plans, versions)
+        except BaseException:
+            close_storage(self._storage)
+            raise
+
+    def _open(self, url: str, plans: Sequence[StudyPlan], versions: Mapping[str, str]) -> None:
+        study_ids = [self._open_study(plan, versions) for plan in plans]
+        self._lease = _Lease(self._storage, study_ids[0], str(self._campaign["name"]), hide_password(url))
+        self._writer = TrialWriter(self._storage)
+        self._books = {
+            plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
+            for plan, study_id in zip(plans, study_ids, strict=True)
+        }
+
+    def _open_study(self, plan: StudyPlan, versions: Mapping[str, str]) -> int:
+        study_id = find_study(self._storage, plan.name)
+        if study_id is None:
+            direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
+            study_id = self._storage.create_new_study([direction], plan.name)
+        elif self._is_ours(plan, study_id):
+            return study_id
+        attributes = {
+            "campaign": self._campaign,
+            "protocol": PROTOCOL,
+            "workload": plan.workload,
+            "optimizer": plan.optimizer,
+            "metric": plan.metric,
+            "versions": dict(versions),
+            "search_space": plan.space.to_dict(),
+            "epochs": plan.epochs,
+        }
+        for name, value in attributes.items():
+            self._storage.set_study_user_attr(study_id, name, value)
+        # the dashboard names the axis by this
+        self._storage.set_study_system_attr(study_id, "study:metric_names", [plan.metric])
+        return study_id
+
+    def _is_ours(self, plan: StudyPlan, study_id: int) -> bool:
+        """Whether the study was made by this very campaign; ``False`` for one that nobody has described yet."""
+        attributes = self._storage.get_study_user_attrs(study_id)
+        stored = attributes.get("campaign")
+        if stored is None and not self._storage.get_n_trials(study_id):
+            return False  # a driver died between making the study and describing it
+        if stored is None:
+            raise UserError(
+                f"the storage has a study '{plan.name}' that no campaign made; "
+                "give this campaign another name with --name"
+            )
+        if attributes.get("protocol") != PROTOCOL:
+            raise UserError(
+                f"campaign '{self._campaign['name']}' was run under protocol {attributes.get('protocol')}, this is "
+                f"protocol {PROTOCOL}: their values do not compare; give it another name with --name"
+            )
+        changes = [
+            f"{key} was {stored.get(key)!r}, is {self._campaign.get(key)!r}"
+            for key in sorted(stored.keys() | self._campaign.keys())
+            if stored.get(key) != self._campaign.get(key)
+        ]
+        if changes:
+            raise UserError(
+                f"campaign '{self._campaign['name']}' is in the storage with another configuration "
+                f"({'; '.join(changes)}); give this one another name with --name"
+            )
+        return True
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes running trials as interrupted, writes what is pending, gives the lease back."""
+        with self._lock:
+            for book in self._books.values():
+                book.interrupt()
+        try:
+            self._writer.close()
+        finally:
+            self._lease.release()
+            close_storage(self._storage)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to ask for (trials may still run)."""
+        with self._lock:
+            return not any(book.wants_more for book in self._books.values())
+
+    def ask(self) -> Assignment | None:
+        """The next trial, of the study that has come least far, or ``None`` when there is nothing left."""
+        with self._lock:
+            waiting = [book for book in self._books.values() if book.wants_more]
+            return min(waiting, key=lambda book: book.asked_share).ask() if waiting else None
+
+    def report(self, assignment: Assignment, record: Mapping[str, float]) -> bool:
+        """Hears of one epoch of a trial; says whether the trial is to stop. See :meth:`StudyBook.report`."""
+        with self._lock:
+            return self._books[assignment.study].report(assignment.number, record)
+
+    def complete(self, assignment: Assignment, device: str) -> None:
+        """The trial ran its whole budget."""
+        with self._lock:
+            self._books[assignment.study].complete(assignment.number, device)
+
+    def prune(self, assignment: Assignment, device: str) -> None:
+        """The pruner stopped the trial."""
+        with self._lock:
+            self._books[assignment.study].prune(assignment.number, device)
+
+    def diverge(self, assignment: Assignment, device: str) -> None:
+        """The trial diverged."""
+        with self._lock:
+            self._books[assignment.study].diverge(assignment.number, device)
+
+    def fail(self, assignment: Assignment, failure: str, device: str | None = None) -> None:
+        """The trial broke; ``failure`` says why (one line, or a traceback)."""
+        with self._lock:
+            self._books[assignment.study].fail(assignment.number, failure, device)
+
+    def tallies(self) -> list[Tally]:
+        """How far each study is, in the campaign's order."""
+        with self._lock:
+            return [book.tally() for book in self._books.values()]
+
+    def flush(self) -> None:
+        """Returns when the database has all that the ledger knows."""
+        self._writer.flush()
+
+
+def driver_in_words(attributes: Mapping[str, Any]) -> str:
+    """Whether a driver runs the campaign, from the user attributes of its first study."""
+    holder = attributes.get(_LEASE)
+    if holder and _alive(holder):
+        return f"running, process {holder['pid']} on {holder['host']}"
+    return "its driver was lost; launch it again to go on" if holder else "not running"
+
+
+class _Lease:
+    """One driver a campaign: who writes, and since when it was last heard of, as an attribute of the first study."""
+
+    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        holder = storage.get_study_user_attrs(study_id).get(_LEASE)
+        if holder and _alive(holder):
+            raise UserError(
+                f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
+                "wait for it, stop it, or give this one another name with --name"
+            )
+        self._released = threading.Event()
+        self._beat()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        lease = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "seen": time.time(),
+        }
+        self._storage.set_study_user_attr(self._study_id, _LEASE, lease)
+
+    def _run(self) -> None:
+        while not self._released.wait(HEARTBEAT_SECONDS):
+            self._beat()
+        self._storage.remove_session()
+
+    def release(self) -> None:
+        self._released.set()
+        self._thread.join()
+        self._storage.set_study_user_attr(self._study_id, _LEASE, None)
+
+
+def _started(pid: int) -> float | None:
+    """When the process began (seconds since the epoch), so that a reused number is not taken for it."""
+    try:
+        return round(psutil.Process(pid).create_time(), 1)
+    except psutil.Error:
+        return None
+
+
+def _alive(holder: Mapping[str, Any]) -> bool:
+    if holder["host"] == socket.gethostname():
+        started = _started(int(holder["pid"]))
+        return started is not None and abs(started - holder["started"]) < 1.0
+    return bool(time.time() - holder["seen"] < LEASE_SECONDS)

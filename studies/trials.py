@@ -1,0 +1,59 @@
+"""What passes between ledger, engine, worker and progress: plain data, free of Optuna, Ray and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One trial to run: JSON-able, all that a worker needs.
+
+    Attributes:
+        study: name of the study.
+        number: of the trial in it.
+        workload: key of ``WORKLOADS``, or ``package.module:factory``.
+        optimizer: key of ``OPTIMIZERS``.
+        arguments: the optimizer's keyword arguments, and ``batch_size``.
+        seed: of initial weights and data order.
+        epochs: the whole budget.
+    """
+
+    study: str
+    number: int
+    workload: str
+    optimizer: str
+    arguments: dict[str, Any]
+    seed: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
+
+    ``seconds`` is the training time of the trials that ended, and ``best_arguments`` what the best of them ran with.
+    """
+
+    study: str
+    workload: str
+    optimizer: str
+    metric: str
+    direction: str
+    asked_for: int
+    complete: int
+    pruned: int
+    diverged: int
+    failed: int
+    running: int
+    best: float | None
+    best_params: Mapping[str, Any]
+    seconds: float
+    stopped: str | None
+
+    @property
+    def done(self) -> int:
+        """Trials that count: complete, pruned, diverged and failed ones."""
+        return self.complete + self.pruned + self.diverged + self.failed

@@ -1,0 +1,156 @@
+"""What one worker does with one assignment: train, and send what it learns in few messages.
+
+No Ray and no Optuna here: the engine hands in ``send``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from studies.errors import UserError
+from studies.trials import Assignment
+
+SEND_SECONDS = 0.25  # epochs that take less share a message: each costs a round trip through one loop
+
+End = Literal["complete", "diverged", "failed"]
+
+
+class Message(TypedDict):
+    """What a worker sends.
+
+    Attributes:
+        records: one mapping an epoch, in order: the fields of :class:`studies.training.Record`.
+        device: on which the trial runs.
+        end: how the trial ended, or ``None`` while it goes on.
+        failure: why, when it failed.
+    """
+
+    records: list[dict[str, float]]
+    device: str
+    end: End | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all trials of a campaign share.
+
+    Attributes:
+        schedule: of the learning rate.
+        amp: whether to train in bfloat16 where that is safe (GPUs).
+        data_directory: where the nodes have the data; ``None``: the usual places.
+        use_gpu: whether trials were given a share of a GPU.
+    """
+
+    schedule: str = "constant"
+    amp: bool = False
+    data_directory: Path | None = None
+    use_gpu: bool = False
+
+
+def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None]) -> None:
+    """Trains ``assignment`` and sends records as they come; never raises but what ``send`` raises.
+
+    Args:
+        assignment: what to train.
+        setting: of the campaign.
+        send: takes a :class:`Message`; may raise to stop the trial.
+    """
+    device, shown = _device(setting.use_gpu)
+    outbox: list[dict[str, float]] = []
+    sent = time.monotonic()
+    end: End = "complete"
+    failure = None
+    records = _train(assignment, setting, device)
+    while True:
+        try:
+            record = next(records)
+        except StopIteration:
+            break
+        except Exception as error:  # whatever the user's model or data raises: this trial fails, the others go on
+            end, failure = "failed", _describe(error)
+            break
+        outbox.append({name: value for name, value in asdict(record).items() if name != "diverged"})
+        if record.diverged:
+            end = "diverged"
+            break
+        if time.monotonic() - sent > SEND_SECONDS and record.epoch < assignment.epochs:
+            send(Message(records=outbox, device=shown, end=None, failure=None))
+            outbox, sent = [], time.monotonic()
+    send(Message(records=outbox, device=shown, end=end, failure=failure))
+
+
+def _train(assignment: Assignment, setting: Setting, device: str) -> Iterator[Any]:
+    import torch
+
+    from sofim import OPTIMIZERS
+    from studies.training import train
+
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    workload, data = _workload(assignment.workload, setting.data_directory)
+    yield from train(
+        workload,
+        OPTIMIZERS[assignment.optimizer],
+        assignment.arguments,
+        assignment.seed,
+        assignment.epochs,
+        data=data,
+        schedule=setting.schedule,
+        device=device,
+        amp=setting.amp,
+    )
+
+
+@cache
+def _workload(name: str, data_directory: Path | None) -> tuple[Any, Any]:
+    """The workload and its data: once a process, however many trials it runs."""
+    from studies.workloads import resolve
+
+    workload = resolve(name)
+    return workload, workload.load(data_directory)
+
+
+def _describe(error: Exception) -> str:
+    import torch
+
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return f"CUDA out of memory: {error}"
+    if isinstance(error, UserError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).strip()
+
+
+@cache
+def _device(use_gpu: bool) -> tuple[str, str]:
+    """The device in torch's words and in a person's."""
+    import torch
+
+    if use_gpu and torch.cuda.is_available():
+        return "cuda", torch.cuda.get_device_name()
+    return "cpu", f"CPU {_cpu_name()}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def process_memory() -> Mapping[str, int]:
+    """Memory of this process in bytes: ``uss`` is its own alone, ``pss`` counts shared pages by their share."""
+    import psutil
+
+    info = psutil.Process(os.getpid()).memory_full_info()
+    return {"uss": info.uss, "pss": getattr(info, "pss", info.uss)}

@@ -1,0 +1,400 @@
+"""The ledger against a real SQLite file: exact numbers of trials, whatever happens, and Optuna's own reader agrees."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search_spaces import SEARCH_SPACES
+from studies.errors import UserError
+from studies.ledger import Ledger, StudyPlan, close_storage, open_storage
+from studies.trials import Assignment
+
+CAMPAIGN = {"name": "c", "trials": 12, "seed": 0}
+
+
+def plan(optimizer: str = "sofim", **changes: object) -> StudyPlan:
+    fields = {
+        "name": f"c/w/{optimizer}",
+        "workload": "w",
+        "optimizer": optimizer,
+        "metric": "accuracy",
+        "direction": "maximize",
+        "epochs": 9,
+        "trials": 12,
+        "sampler": "tpe",
+        "pruner": "none",
+        "seed": 0,
+        "space": SEARCH_SPACES[optimizer],
+    }
+    return StudyPlan(**(fields | changes))
+
+
+def record(epoch: int, metric: float, seconds: float = 0.1) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "seconds": seconds * epoch,
+        "gradient_evaluations": 10 * epoch,
+        "train_loss": 1.0,
+        "validation_loss": 1.0,
+        "metric": metric,
+    }
+
+
+def quality(assignment: Assignment) -> float:
+    return -abs(math.log10(float(assignment.arguments["lr"]) / 0.3))
+
+
+def work(ledger: Ledger, assignment: Assignment) -> None:
+    for epoch in range(1, assignment.epochs + 1):
+        if ledger.report(assignment, record(epoch, quality(assignment) + epoch / 100)):
+            ledger.prune(assignment, "cpu")
+            return
+    ledger.complete(assignment, "cpu")
+
+
+def work_off(ledger: Ledger) -> None:
+    while (assignment := ledger.ask()) is not None:
+        work(ledger, assignment)
+
+
+_OPENED: list[optuna.storages.BaseStorage] = []
+
+
+def study_of(url: str, name: str = "c/w/sofim") -> optuna.Study:
+    _OPENED.append(optuna.storages.RDBStorage(url))
+    return optuna.load_study(study_name=name, storage=_OPENED[-1])
+
+
+@pytest.fixture(autouse=True)
+def _give_connections_back():
+    yield
+    while _OPENED:
+        close_storage(_OPENED.pop())
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/trials.db"
+
+
+def test_what_optuna_reads_back_is_what_was_told(url):
+    with Ledger(url, CAMPAIGN, [plan(trials=3)], {"torch": "x"}) as ledger:
+        work_off(ledger)
+    study = study_of(url)
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
+    trial = study.trials[1]
+    assert set(trial.params) == {"lr", "rho", "beta", "weight_decay", "batch_size"}
+    assert set(trial.intermediate_values) == set(range(1, 10))
+    assert trial.value == max(trial.intermediate_values.values())
+    assert trial.user_attrs["seconds"] == pytest.approx(0.9)
+    assert trial.user_attrs["gradient_evaluations"] == 90
+    assert trial.user_attrs["device"] == "cpu"
+    assert trial.user_attrs["seed"] == 0
+    history = trial.user_attrs["history"]
+    assert set(history) == {"epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss", "accuracy"}
+    assert history["epoch"] == list(range(1, 10))
+    assert study.direction.name == "MAXIMIZE"
+    assert {"campaign", "protocol", "workload", "optimizer", "metric", "versions"} <= set(study.user_attrs)
+    assert study.metric_names == ["accuracy"]
+
+
+def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
+    with Ledger(url, CAMPAIGN | {"trials": 100}, [plan(trials=100, sampler="random")], {}) as ledger:
+        work_off(ledger)
+    betas = [t.params["beta"] for t in study_of(url).trials]
+    low, high = (getattr(study_of(url).trials[0].distributions["beta"], end) for end in ("low", "high"))
+    assert all(low <= beta <= high for beta in betas)
+    # log-uniform in 1 - beta: as many trials above the geometric middle as below; uniform in beta would put most below
+    middle = 1 - math.sqrt((1 - low) * (1 - high))
+    assert 35 < sum(beta > middle for beta in betas) < 65
+
+
+def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        assignment = ledger.ask()
+        ledger.report(assignment, record(1, 0.5))
+        ledger.report(assignment, record(2, 0.6))
+        ledger.flush()
+        trial = study_of(url).trials[0]
+        assert trial.state == TrialState.RUNNING
+        assert trial.intermediate_values == {1: 0.5, 2: 0.6}
+        assert trial.params["lr"] == assignment.arguments["lr"]
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
+def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
+    with Ledger(url, CAMPAIGN, [plan(trials=40, pruner=pruner)], {}) as ledger:
+        work_off(ledger)
+    trials = study_of(url).trials
+    pruned = [t for t in trials if t.state == TrialState.PRUNED]
+    assert len(trials) == 40
+    assert pruned
+    for trial in pruned:
+        last = max(trial.intermediate_values)
+        assert trial.value == trial.intermediate_values[last]
+        assert trial.user_attrs["history"]["epoch"][-1] == last
+        assert trial.user_attrs["diverged"] is False
+
+
+def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        assignment = ledger.ask()
+        ledger.report(assignment, record(1, 0.4))
+        ledger.report(assignment, record(2, math.nan))
+        ledger.diverge(assignment, "cpu")
+    trial = study_of(url).trials[0]
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs["diverged"] is True
+    assert trial.user_attrs["history"]["accuracy"] == [0.4, None]
+    assert trial.intermediate_values == {1: 0.4}
+    assert trial.constraints == {"diverged": 1.0}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes"])
+def test_samplers_learn_to_avoid_what_diverges(url, sampler):
+    """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often."""
+
+    def share_diverging(ledger: Ledger, trials: int) -> float:
+        diverged = 0
+        for _ in range(trials):
+            assignment = ledger.ask()
+            if float(assignment.arguments["lr"]) > 0.1:
+                diverged += 1
+                ledger.diverge(assignment, "cpu")
+            else:
+                ledger.report(assignment, record(1, 0.5 + 0.01 * math.sin(1e4 * float(assignment.arguments["lr"]))))
+                ledger.complete(assignment, "cpu")
+        return diverged / trials
+
+    block = 12 if sampler == "gp" else 20  # the Gaussian process costs half a second a trial
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with Ledger(url, CAMPAIGN, [plan(trials=3 * block, sampler=sampler, epochs=1)], {}) as ledger:
+            first = share_diverging(ledger, block)
+            share_diverging(ledger, block)
+            last = share_diverging(ledger, block)
+    assert first > 0.1
+    assert last < first
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_trial_i_has_the_same_configuration_whatever_the_concurrency(tmp_path, sampler):
+    found = []
+    for slots in (1, 4):
+        url = f"sqlite:///{tmp_path}/{slots}.db"
+        with Ledger(url, CAMPAIGN, [plan(trials=12, sampler=sampler)], {}) as ledger:
+            while not ledger.finished:
+                batch = [a for a in (ledger.ask() for _ in range(slots)) if a is not None]
+                for assignment in reversed(batch):
+                    work(ledger, assignment)
+        found.append([t.params for t in study_of(url).trials])
+    assert found[0] == found[1]
+    assert len({tuple(p.values()) for p in found[0]}) == 12
+
+
+def test_quasi_random_configurations_survive_a_restart(tmp_path):
+    def run(url: str, stops: list[int]) -> list[dict[str, object]]:
+        for stop in stops:
+            with Ledger(url, CAMPAIGN, [plan(sampler="qmc")], {}) as ledger:
+                for _ in range(stop):
+                    work(ledger, ledger.ask())
+        return [t.params for t in study_of(url).trials]
+
+    assert run(f"sqlite:///{tmp_path}/a.db", [12]) == run(f"sqlite:///{tmp_path}/b.db", [5, 4, 3])
+
+
+def test_quasi_random_points_fill_the_space_more_evenly_than_random_ones():
+    from scipy.stats import qmc
+
+    from studies.ledger._samplers import random_point, sobol_point
+
+    quasi, plain = ([point(7, i, 4) for i in range(64)] for point in (sobol_point, random_point))
+    assert qmc.discrepancy(quasi) < 0.5 * qmc.discrepancy(plain)
+
+
+def test_studies_are_interleaved(url):
+    with Ledger(url, CAMPAIGN, [plan("sofim"), plan("sgd"), plan("adam")], {}) as ledger:
+        order = [ledger.ask().optimizer for _ in range(9)]
+    assert [set(order[i : i + 3]) for i in (0, 3, 6)] == [{"sofim", "sgd", "adam"}] * 3
+
+
+def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        for _ in range(5):
+            work(ledger, ledger.ask())
+        lost = [ledger.ask(), ledger.ask()]
+    assert [t.state for t in study_of(url).trials].count(TrialState.RUNNING) == 0
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        work_off(ledger)
+        assert [tally.done for tally in ledger.tallies()] == [12]
+    trials = study_of(url).trials
+    finished = [t for t in trials if t.state == TrialState.COMPLETE]
+    assert len(finished) == 12
+    assert len(trials) == 14
+    again = {t.user_attrs["retry_of"]: t for t in finished if "retry_of" in t.user_attrs}
+    assert set(again) == {a.number for a in lost}
+    for number, trial in again.items():
+        assert trial.params == trials[number].params
+        assert trials[number].user_attrs["failure"] == "interrupted"
+
+
+def test_a_killed_driver_loses_nothing(url, tmp_path):
+    """kill -9 in the middle of a campaign, several times; then exactly the asked number is there, and none twice."""
+    script = tmp_path / "driver.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            sys.path[:0] = {[str(Path.cwd())]!r}
+            from tests.studies.test_ledger import CAMPAIGN, Ledger, plan, work
+            with Ledger({url!r}, CAMPAIGN, [plan()], {{}}) as ledger:
+                while (assignment := ledger.ask()) is not None:
+                    work(ledger, assignment)
+                    time.sleep(0.05)
+                    print(assignment.number, flush=True)
+            """
+        )
+    )
+    for trials_before_kill in (2, 3, 1):
+        driver = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        for _ in range(trials_before_kill):
+            assert driver.stdout.readline()
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        driver.stdout.close()
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        work_off(ledger)
+    trials = study_of(url).trials
+    origins = [t.user_attrs.get("retry_of", t.number) for t in trials if t.state == TrialState.COMPLETE]
+    assert len(origins) == 12
+    assert len(set(origins)) == 12
+    assert not [t for t in trials if t.state == TrialState.RUNNING]
+    assert {t.user_attrs.get("failure") for t in trials if t.state == TrialState.FAIL} <= {"driver lost"}
+
+
+def test_pruning_goes_on_after_a_restart_as_without_one(tmp_path):
+    """Rungs are in the database: with a sampler that does not learn, a restart changes no decision."""
+
+    def run(url: str, stops: list[int]) -> list[TrialState]:
+        for stop in stops:
+            with Ledger(url, CAMPAIGN, [plan(trials=30, pruner="hyperband", sampler="random")], {}) as ledger:
+                for _ in range(stop):
+                    work(ledger, ledger.ask())
+        return [t.state for t in study_of(url).trials]
+
+    whole = run(f"sqlite:///{tmp_path}/a.db", [30])
+    assert TrialState.PRUNED in whole
+    assert run(f"sqlite:///{tmp_path}/b.db", [11, 7, 12]) == whole
+
+
+def test_a_failed_trial_counts_and_ten_in_a_row_stop_the_study(url):
+    with Ledger(url, CAMPAIGN | {"trials": 30}, [plan(trials=30), plan("sgd", trials=30)], {}) as ledger:
+        failed = 0
+        while (assignment := ledger.ask()) is not None:
+            if assignment.optimizer == "sofim":
+                failed += 1
+                ledger.fail(assignment, "Traceback ...\nRuntimeError: no")
+            else:
+                work(ledger, assignment)
+        sofim, sgd = ledger.tallies()
+    assert failed == 10
+    assert sofim.stopped is not None
+    assert "10 failures in a row" in sofim.stopped
+    assert "RuntimeError: no" in sofim.stopped
+    assert (sgd.done, sgd.stopped) == (30, None)
+    trial = study_of(url).trials[0]
+    assert trial.state == TrialState.FAIL
+    assert "RuntimeError: no" in trial.user_attrs["failure"]
+
+
+def test_epochs_heard_twice_count_once(url):
+    with Ledger(url, CAMPAIGN, [plan(trials=1, epochs=3)], {}) as ledger:
+        assignment = ledger.ask()
+        for epoch, value in ((1, 0.1), (2, 0.2), (1, 0.9), (2, 0.9), (3, 0.3)):
+            ledger.report(assignment, record(epoch, value))
+        ledger.complete(assignment, "cpu")
+    trial = study_of(url).trials[0]
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert trial.user_attrs["history"]["accuracy"] == [0.1, 0.2, 0.3]
+
+
+def test_a_metric_that_was_never_finite_is_a_failure_that_says_so(url):
+    with Ledger(url, CAMPAIGN, [plan(trials=1, epochs=1)], {}) as ledger:
+        assignment = ledger.ask()
+        ledger.report(assignment, record(1, math.inf))
+        ledger.complete(assignment, "cpu")
+    trial = study_of(url).trials[0]
+    assert trial.state == TrialState.FAIL
+    assert "'accuracy' was never a finite number" in trial.user_attrs["failure"]
+
+
+def test_a_second_driver_is_refused_while_the_first_lives(url):
+    with Ledger(url, CAMPAIGN, [plan()], {}), pytest.raises(UserError, match=f"process {os.getpid()}"):
+        Ledger(url, CAMPAIGN, [plan()], {})
+    Ledger(url, CAMPAIGN, [plan()], {}).close()
+
+
+def test_another_configuration_under_the_same_name_is_refused(url):
+    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    with pytest.raises(UserError, match=r"trials was 12, is 20.*--name"):
+        Ledger(url, CAMPAIGN | {"trials": 20}, [plan(trials=20)], {})
+
+
+def test_a_study_of_somebody_else_is_refused(url):
+    _OPENED.append(optuna.storages.RDBStorage(url))
+    study = optuna.create_study(study_name="c/w/sofim", storage=_OPENED[-1])
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(UserError, match="no campaign made"):
+        Ledger(url, CAMPAIGN, [plan()], {})
+
+
+def test_a_journal_file_holds_the_same_as_a_database(tmp_path, url):
+    """The public-call path, for storages that are no RDB, against the one-transaction path."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    from studies.ledger import _ledger
+
+    with Ledger(url, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
+        work_off(ledger)
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ledger, "open_storage", lambda _url: journal)
+        with Ledger("journal", CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
+            work_off(ledger)
+    ours = study_of(url).trials
+    theirs = optuna.load_study(study_name="c/w/sofim", storage=journal).trials
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.number, a.state, a.params, a.distributions) == (b.number, b.state, b.params, b.distributions)
+        assert (a.value, a.intermediate_values, a.user_attrs) == (b.value, b.intermediate_values, b.user_attrs)
+        assert a.system_attrs == b.system_attrs
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda d: "sqlite:///" + str(d / "none" / "x.db"), "there is no directory"),
+        (lambda d: "sqlite:///" + str(d), "is a directory"),
+        (lambda d: "sqlite://", "lives in memory"),
+        (lambda d: "not a url", "is not a database URL"),
+        (
+            lambda d: (d / "text").write_text("hello there, not a database") and f"sqlite:///{d}/text",
+            "is not an SQLite",
+        ),
+        (lambda d: "mysql+nodriver://u:secret@h/x", r"u:\*\*\*@h.*driver"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_says_why(tmp_path, make, message):
+    with pytest.raises(UserError, match=message):
+        open_storage(make(tmp_path))
