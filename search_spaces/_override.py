@@ -84,5 +84,5 @@ def _refusal(name: str, parameter: Parameter, setting: object, why: str) -> Spac
         kind = "whole numbers" if parameter.is_integer else "numbers"
         allowed = f"a range [low, high] of {kind} {parameter.accepts}, or one value"
     else:
-        allowed = f"a list out of {', '.join(map(repr, parameter.accepts))}, or one of them"
+        allowed = f"a list out of {', '.join(map(shown, parameter.accepts))}, or one of them"
     return SpaceError(f"{name} = {shown(setting)} {why}: allowed is {allowed}")

@@ -217,7 +217,7 @@ class Parameter:
 
     def __str__(self) -> str:
         if self.scale == "categorical":
-            return f"the choices {', '.join(map(repr, self.choices))}"
+            return f"the choices {', '.join(map(shown, self.choices))}"
         return f"the {'whole numbers' if self.is_integer else 'range'} from {self.low:g} to {self.high:g}"
 
 

@@ -13,16 +13,24 @@ class SpaceError(ValueError):
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as one short printable line for an error message.
+    """Return ``value`` as one short printable line for an error message, as TOML writes it.
 
-    >>> shown([1, 2])
-    '[1, 2]'
+    >>> shown([1, True])
+    '[1, true]'
     """
     try:
-        text = repr(value)
+        text = _toml(value)
     except ValueError:  # Python refuses to print integers of more than 4,300 digits
         text = "an enormous integer"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return repr(value)
 
 
 def key_shown(key: str) -> str:

@@ -1,0 +1,115 @@
+"""What a campaign's fields refuse, and the one line that says so."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from search_spaces import SEARCH_SPACES
+from search_spaces.errors import key_shown, shown, suggestion
+
+MOST = 1_000_000
+"""No number of trials or epochs is larger: more is a slip of the fingers."""
+
+WHOLE_NUMBER = f"a whole number from 1 to {MOST}"
+
+
+def check_name(name: str) -> str:
+    """Refuse a campaign name that could not be part of a study's name, a file's name and a command line."""
+    if not name or name != name.strip() or len(name) > 64:
+        raise ValueError("must be 1 to 64 characters, the first and last no space")
+    bad = [c for c in name if c in '/\\:*?"<>|' or unicodedata.category(c)[0] == "C" or not c.isprintable()]
+    if bad:
+        raise ValueError(f"must not contain {shown(bad[0])} (nor any slash, colon, wildcard or control character)")
+    if name[0] in ".-" or name.endswith(".toml"):
+        raise ValueError('must neither start with "." or "-" nor end in ".toml": it would be taken for something else')
+    return name
+
+
+def check_different(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a list that names something twice: its studies would have one name."""
+    twice = [name for position, name in enumerate(names) if name in names[:position]]
+    if twice:
+        raise ValueError(f"names {shown(twice[0])} twice")
+    return names
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """Return a check that refuses all but ``names`` and suggests the nearest of them."""
+    known = tuple(names)
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"must be one of {', '.join(known)}{suggestion(name, known)}")
+        return name
+
+    return check
+
+
+def check_epochs(epochs: object) -> object:
+    """Refuse all but one epoch budget, a table of them by workload, or none."""
+    budgets = list(epochs.values()) if isinstance(epochs, dict) else [] if epochs is None else [epochs]
+    for budget in budgets:
+        if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= MOST:
+            raise ValueError(f"must be {WHOLE_NUMBER}, or a table of these by workload")
+    return epochs
+
+
+def check_workloads(names: Sequence[str]) -> None:
+    """Refuse names that are neither in the table of workloads nor of the form ``package.module:factory``."""
+    from studies.workloads import WORKLOADS  # late: it brings torch, which reading a stored campaign does not need
+
+    for name in names:
+        module, _, factory = name.partition(":")
+        is_own = factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
+        if not is_own and name not in WORKLOADS:
+            raise ValueError(
+                f"workloads = {shown(list(names))}: {shown(name)} is unknown: known are {', '.join(WORKLOADS)}, "
+                f"and package.module:factory for your own{suggestion(name, WORKLOADS)}"
+            )
+
+
+def check_epoch_table(epochs: int | dict[str, int] | None, workloads: Sequence[str]) -> None:
+    """Refuse an epoch budget for a workload that the campaign does not have."""
+    for name in epochs if isinstance(epochs, dict) else ():
+        if name not in workloads:
+            raise ValueError(
+                f"epochs.{key_shown(name)}: the campaign has no such workload, "
+                f"only {', '.join(workloads)}{suggestion(name, workloads)}"
+            )
+
+
+def check_optimizers(key: str, names: Sequence[str]) -> None:
+    """Refuse optimizers without a search space; ``key`` is where the campaign names them."""
+    for name in names:
+        if name not in SEARCH_SPACES:
+            where = (
+                f"{key} = {shown(list(names))}: {shown(name)}" if key == "optimizers" else f"{key}.{key_shown(name)}"
+            )
+            near = suggestion(name, SEARCH_SPACES)
+            raise ValueError(f"{where} is an unknown optimizer: known are {', '.join(SEARCH_SPACES)}{near}")
+
+
+def line_of(error: ValidationError, model: type[BaseModel], keys: Sequence[str]) -> str:
+    """Return the first mistake as one line: the key, its value and what is allowed.
+
+    Args:
+        error: What pydantic found.
+        model: The model, whose field descriptions say what is allowed.
+        keys: The keys that a user may write.
+    """
+    # An unknown key is often the cause of a missing one, so it goes first.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    if first["loc"] == ("spaces",):  # a check across fields, whose message has everything
+        return str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
+    top = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return f"{key_shown(top)} is not a key of a campaign: allowed are {', '.join(keys)}{suggestion(top, keys)}"
+    allowed = model.model_fields[top].description
+    if first["type"] == "missing":
+        return f"{top} is missing: it must be {allowed}"
+    key = ".".join(key_shown(part) for part in first["loc"] if isinstance(part, str))
+    why = first["ctx"]["error"] if first["type"] == "value_error" else f"must be {allowed}"
+    return f"{key} = {shown(first['input'])}: {why}"
