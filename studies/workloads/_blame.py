@@ -1,0 +1,63 @@
+"""Where in a user's own code an error arose, in words."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from studies.errors import UserError
+
+_OTHERS = tuple({*sysconfig.get_paths().values(), str(Path(__file__).resolve().parents[1])})
+_LONGEST = 200
+
+
+@contextmanager
+def blaming(what: str, fallback: object) -> Iterator[None]:
+    """Turn whatever the user's code raises into one line that points at the user's code.
+
+    Args:
+        what: What was being done, as the beginning of a sentence: ``"workload x: its model"``.
+        fallback: The user's function that was called, to point at when no frame of the traceback is the user's.
+
+    Raises:
+        UserError: In place of any other exception.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        place = _place(error) or definition(fallback)
+        text = " ".join(str(error).split())
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        raise UserError(f"{what} raised {type(error).__name__}: {text}{place}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return " (file:line)" of the deepest frame that is neither the library's nor this package's, or nothing."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith((*_OTHERS, "<frozen")):
+            return f" ({frame.filename}:{frame.lineno})"
+    return ""
+
+
+def definition(function: object) -> str:
+    """Return " (file:line)" of where a function or class was written, or nothing where Python does not know."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    try:
+        function = inspect.unwrap(function)  # type: ignore[arg-type]
+        if inspect.isfunction(function):
+            return f" ({function.__code__.co_filename}:{function.__code__.co_firstlineno})"
+        file = inspect.getsourcefile(function if inspect.isclass(function) else type(function))
+        line = inspect.getsourcelines(function if inspect.isclass(function) else type(function))[1]
+    except (TypeError, OSError, ValueError):
+        return ""
+    return f" ({file}:{line})"
