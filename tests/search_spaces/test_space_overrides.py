@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
+import search_spaces
 from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, SpaceError, configured, from_dict
 
 if TYPE_CHECKING:
@@ -280,3 +281,10 @@ def test_a_space_stored_by_another_version_is_refused_by_name() -> None:
         from_dict({**data, "optimizer": "lion"})
     with pytest.raises(SpaceError, match=r"'polar' is unknown"):
         from_dict({**data, "parameterization": "polar"})
+
+
+def test_the_example_in_the_documentation_is_a_users_file_that_works(tmp_path: Path) -> None:
+    example = str(search_spaces.__doc__).split("```python\n")[1].split("```")[0]
+    (tmp_path / "my_space.py").write_text(example)
+    space = configured("sgd", {"file": "my_space.py"}, directory=tmp_path)
+    assert space.arguments(space.default) == {"batch_size": 64, "lr": 0.1, "momentum": 0.9}

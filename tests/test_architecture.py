@@ -1,0 +1,197 @@
+"""The arrows of the house: who may import whom, read from the source, and checked on what really gets loaded."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("sofim", "search_spaces", "studies", "analysis")
+
+
+@dataclass(frozen=True)
+class Import:
+    file: str  # relative to the root, with slashes
+    line: int
+    module: str  # absolute, dotted
+    when: str  # "loading", "calling" (inside a function) or "typing" (under TYPE_CHECKING)
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def is_typing_only(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports_in(node: ast.AST, file: str, when: str = "loading") -> Iterator[Import]:
+    """Every import below ``node``, the dynamic ones by a literal name included."""
+    for child in ast.iter_child_nodes(node):
+        inner = when
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            inner = "calling" if when == "loading" else when
+        elif isinstance(child, ast.stmt) and is_typing_only(child):
+            inner = "typing"
+        if isinstance(child, ast.Import):
+            yield from (Import(file, child.lineno, name.name, inner) for name in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = ".".join(Path(file).parts[: -child.level]) if child.level else ""
+            module = ".".join(part for part in (base, child.module) if part)
+            # "from studies import ledger" imports a module as much as "import studies.ledger" does.
+            yield from (Import(file, child.lineno, f"{module}.{name.name}", inner) for name in child.names)
+        elif (
+            isinstance(child, ast.Call)
+            and ast.unparse(child.func).rpartition(".")[2] in ("import_module", "__import__")
+            and child.args
+            and isinstance(child.args[0], ast.Constant)
+        ):
+            yield Import(file, child.lineno, str(child.args[0].value), inner)
+        yield from imports_in(child, file, inner)
+
+
+def source_files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+IMPORTS = [
+    found
+    for package in PACKAGES
+    for path in source_files(package)
+    for found in imports_in(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix())
+]
+
+# What each package may import besides itself and the standard library. None: any third-party package.
+ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
+    "sofim": (set(), {"torch", "pytorch_optimizer"}),
+    "search_spaces": (set(), {"optuna"}),
+    "studies": ({"search_spaces", "sofim"}, None),
+    "analysis": ({"search_spaces"}, None),
+}
+NEVER = {"analysis": {"torch", "torchvision", "pytorch_optimizer", "ray"}}
+ON_TOP = "studies/cli.py"  # the command line may import every package, but late
+
+# Packages that one part of studies keeps from all others.
+KEPT_TO = {"optuna": r"studies/(ledger/|samplers)", "ray": r"studies/engine(/|\.py)"}
+HEAVY = {"torch", "torchvision", "pytorch_optimizer", "ray", "optuna", "pandas", "scipy", "sklearn", "matplotlib",
+         "seaborn", "optuna_dashboard"}  # fmt: skip
+
+
+def listed(offenders: list[Import]) -> str:
+    return "\n".join(map(str, offenders))
+
+
+def test_the_source_is_read() -> None:
+    assert {found.file.partition("/")[0] for found in IMPORTS} == set(PACKAGES)
+
+
+def test_the_reader_sees_every_kind_of_import() -> None:
+    source = (
+        "import a.b\nfrom . import c\nfrom .d import e\nif TYPE_CHECKING:\n    import f\n"
+        "def g():\n    import h\n    importlib.import_module('i')\nclass J:\n    import k\n"
+    )
+    found = {(i.module, i.when) for i in imports_in(ast.parse(source), "studies/ledger/x.py")}
+    assert found == {
+        ("a.b", "loading"),
+        ("studies.ledger.c", "loading"),
+        ("studies.ledger.d.e", "loading"),
+        ("f", "typing"),
+        ("h", "calling"),
+        ("i", "calling"),
+        ("k", "loading"),
+    }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_arrows_between_packages_point_one_way(package: str) -> None:
+    others = set(PACKAGES) - {package} - ARROWS[package][0]
+    offenders = [i for i in IMPORTS if i.file.startswith(f"{package}/") and i.top in others and i.file != ON_TOP]
+    assert not offenders, listed(offenders)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_the_libraries_it_is_for(package: str) -> None:
+    allowed = ARROWS[package][1]
+    offenders = [
+        i
+        for i in IMPORTS
+        if i.file.startswith(f"{package}/")
+        and i.top not in {*PACKAGES, *sys.stdlib_module_names}
+        and ((allowed is not None and i.top not in allowed) or i.top in NEVER.get(package, ()))
+    ]
+    assert not offenders, listed(offenders)
+
+
+@pytest.mark.parametrize("library", KEPT_TO)
+def test_optuna_and_ray_each_have_one_place_in_studies(library: str) -> None:
+    offenders = [
+        i
+        for i in IMPORTS
+        if i.top == library
+        and i.file.startswith("studies/")
+        and not re.match(KEPT_TO[library], i.file)
+        and not (i.file == ON_TOP and i.when != "loading")
+    ]
+    assert not offenders, listed(offenders)
+
+
+def test_the_command_line_imports_what_is_heavy_late() -> None:
+    heavy = HEAVY | {"sofim", "search_spaces", "analysis"}
+    offenders = [i for i in IMPORTS if i.file == ON_TOP and i.top in heavy and i.when == "loading"]
+    assert not offenders, listed(offenders)
+
+
+# The source tells who asks; only loading tells what that brings along.
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("search_spaces", {"torch", "ray", "sofim", "studies", "pandas"}),
+        ("sofim", {"ray", "optuna", "studies", "search_spaces"}),
+        ("studies.campaign", {"torch", "ray", "sofim"}),
+        ("studies.training", {"ray", "optuna", "analysis"}),
+        ("studies.cli", {"torch", "ray", "optuna", "pandas", "sklearn", "analysis"}),
+        ("analysis", {"torch", "ray", "studies", "sofim"}),
+    ],
+)
+def test_importing_a_module_does_not_bring_along_what_it_must_not_know(module: str, unwanted: set[str]) -> None:
+    script = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, timeout=120, capture_output=True, text=True
+    )
+    assert not unwanted & set(done.stdout.split())
+
+
+# By name in pyproject.toml: imported by none of our code, and why it is a dependency all the same.
+NOT_IMPORTED = {"cmaes": "Optuna imports it for sampler = 'cmaes'"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "optuna-dashboard": "optuna_dashboard"}
+
+
+def declared() -> dict[str, str]:
+    """Dependencies by name, with the name that is imported."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in project["dependencies"]]
+    return {name: IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_every_dependency_is_imported_or_has_its_reason() -> None:
+    imported = {found.top for found in IMPORTS}
+    idle = {name for name, module in declared().items() if module not in imported}
+    wrong = idle ^ set(NOT_IMPORTED)
+    assert not wrong, f"never imported without a reason, or imported despite one: {wrong}"
+
+
+def test_every_imported_library_is_a_dependency() -> None:
+    known = {*PACKAGES, *sys.stdlib_module_names, *declared().values()}
+    offenders = [i for i in IMPORTS if i.top not in known]
+    assert not offenders, listed(offenders)
