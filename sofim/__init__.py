@@ -1,1 +1,7 @@
 """SOFIM and the optimizers it is compared with."""
+
+from sofim._nystrom_sgd import NystromSGD
+from sofim._sofim import SOFIM, sofim_update
+from sofim.registry import OPTIMIZERS, OptimizerSpec
+
+__all__ = ["OPTIMIZERS", "SOFIM", "NystromSGD", "OptimizerSpec", "sofim_update"]

@@ -1,0 +1,119 @@
+"""The table of optimizers, and what each needs of a training loop.
+
+The loop asks the row, never the name. A new optimizer is one file and one row here; the contract tests run over the
+table and need no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+import torch
+from pytorch_optimizer import AdaHessian
+
+from sofim._nystrom_sgd import NystromSGD
+from sofim._sofim import SOFIM
+
+if TYPE_CHECKING:
+    from torch.optim.optimizer import ParamsT
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSpec:
+    """One row of `OPTIMIZERS`.
+
+    Args:
+        key: The name that registry, search spaces, studies and figures share.
+        factory: `factory(params, **arguments)`, with torch's argument names.
+        needs_closure: `step(closure)`, where the closure clears the gradients, computes the loss, calls backward and
+            returns the loss.
+        needs_create_graph: `loss.backward(create_graph=True)` before `step()`; set the gradients to None afterwards,
+            or the graph is never freed.
+        needs_hessian: It has `refresh_due: bool` and `refresh(loss) -> int`. When due, refresh comes before
+            `loss.backward()`, and returns the forward-backward passes that it cost.
+        evaluations_per_step: Forward-backward passes of a step apart from closure calls and refreshes, those of the
+            loop's own `loss.backward()` included.
+        source: Paper and implementation.
+
+    >>> model = torch.nn.Linear(2, 1)
+    >>> optimizer = OPTIMIZERS["sofim"].factory(model.parameters(), lr=0.1, rho=1.0)
+    """
+
+    key: str
+    factory: Callable[..., torch.optim.Optimizer]
+    needs_closure: bool = False
+    needs_create_graph: bool = False
+    needs_hessian: bool = False
+    evaluations_per_step: int = 1
+    source: str = ""
+
+
+def adahessian(
+    params: ParamsT,
+    lr: float = 0.15,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-4,
+    weight_decay: float = 0.0,
+    hessian_power: float = 1.0,
+) -> torch.optim.Optimizer:
+    """AdaHessian with the defaults of its paper, one Rademacher sample a step and decoupled weight decay.
+
+    m_t = β₁ m_{t−1} + (1 − β₁) g_t,  v_t = β₂ v_{t−1} + (1 − β₂) D_t²,  D_t = z ⊙ (H z), z of ±1
+    p_t = p_{t−1} − η m̂_t / (v̂_t^{k/2} + ε)
+
+    Source: Yao et al., arXiv 2006.00719; implementation: pytorch_optimizer, whose `update_period` is left at 1, since
+    other periods distort its early bias correction. z comes from torch's global generator.
+
+    Differs from the paper: D is not averaged over the entries of a convolution kernel.
+
+    Args:
+        params: Parameters, or dicts that define parameter groups.
+        lr: Learning rate η ≥ 0.
+        betas: Decays β₁ and β₂ of the averages of gradient and squared Hessian diagonal, in [0, 1).
+        eps: ε ≥ 0, in the unit of the Hessian.
+        weight_decay: λ ≥ 0; p is multiplied by 1 − η λ in each step.
+        hessian_power: k in (0, 1]; 1 is Newton-like.
+
+    Raises:
+        ValueError: A hyperparameter is out of its range.
+    """
+    return cast(
+        "torch.optim.Optimizer",
+        AdaHessian(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            weight_decouple=True,
+            hessian_power=hessian_power,
+            update_period=1,
+            num_samples=1,
+            hessian_distribution="rademacher",
+        ),
+    )
+
+
+_ROWS = (
+    OptimizerSpec("sofim", SOFIM, source="arXiv 2403.02833"),
+    OptimizerSpec("sgd", partial(torch.optim.SGD, momentum=0.9), source="torch.optim.SGD; nesterov=True is an option"),
+    OptimizerSpec("adam", torch.optim.Adam, source="arXiv 1412.6980, torch.optim.Adam"),
+    OptimizerSpec("adamw", torch.optim.AdamW, source="arXiv 1711.05101, torch.optim.AdamW"),
+    OptimizerSpec(
+        "adahessian",
+        adahessian,
+        needs_create_graph=True,
+        evaluations_per_step=2,
+        source="arXiv 2006.00719, pytorch_optimizer.AdaHessian",
+    ),
+    OptimizerSpec("lbfgs", torch.optim.LBFGS, needs_closure=True, evaluations_per_step=0, source="torch.optim.LBFGS"),
+    OptimizerSpec("nystrom-sgd", NystromSGD, needs_hessian=True, source="arXiv 2110.08577"),
+)
+
+OPTIMIZERS: Mapping[str, OptimizerSpec] = MappingProxyType({row.key: row for row in _ROWS})
+"""Every optimizer by its key, read-only."""
