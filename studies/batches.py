@@ -12,7 +12,7 @@ from studies.randomness import Stream, generator
 from studies.workloads import Workload
 
 _GATHERED_BYTES = 2**22  # examples are gathered in pieces of about this size, each cut into many batches
-_EVALUATED_BYTES = {"cpu": 2**18, "cuda": 2**25}  # inputs of one evaluation batch: on a CPU, what keeps to its caches
+_EVALUATED_BYTES = {"cpu": 2**19, "cuda": 2**25}  # inputs of one evaluation batch: on a CPU, what keeps to its caches
 
 
 def batch_starts(num_examples: int, batch_size: int) -> list[int]:
@@ -72,7 +72,7 @@ def evaluate(workload: Workload, model: nn.Module, split: Split, *, amp: bool) -
         amp: Whether to compute in bfloat16 where that is safe.
     """
     function, device = workload.metric.function, split.inputs.device
-    size = max(1, _EVALUATED_BYTES.get(device.type, 2**18) // _row_bytes(split))
+    size = max(1, _EVALUATED_BYTES.get(device.type, 2**19) // _row_bytes(split))
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
