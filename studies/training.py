@@ -138,6 +138,8 @@ class Run:
             raise ValueError(f"batch_size is a whole number from 1, not {batch_size!r}")
         if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
             raise ValueError(f"budget is a whole number of epochs from 1, not {budget!r}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed is a whole number from 0, not {seed!r}")
         if schedule not in SCHEDULES:
             raise ValueError(f"no schedule {schedule!r}; there are: {', '.join(SCHEDULES)}")
         self.workload, self.spec, self.seed, self.budget = workload, optimizer, seed, budget
@@ -264,7 +266,8 @@ class Run:
             self.gradient_evaluations += 1
             return objective.detach()
 
-        return cast("Tensor", self.optimizer.step(closure))
+        self.gradient_evaluations += self.spec.evaluations_per_step
+        return cast("Tensor", self.optimizer.step(closure))  # type: ignore[arg-type]  # the hint says float
 
     def _losses(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a batch, without and with the penalty."""

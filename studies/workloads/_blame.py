@@ -43,7 +43,7 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((*_OTHERS, "<frozen")):
+        if not frame.filename.startswith((*_OTHERS, "<frozen", "<string>")):
             return f" ({frame.filename}:{frame.lineno})"
     return ""
 

@@ -54,7 +54,7 @@ def _own(table: Mapping[str, Workload], path: str) -> Workload:
             workload = factory()
     else:
         raise UserError(
-            f"workload {path}: {factory_name} in {module.__file__} is a {type(factory).__name__}, not a function"
+            f"workload {path}: {factory_name} in {module.__file__} is of type {type(factory).__name__}, not a function"
         )
     if not isinstance(workload, Workload):
         raise UserError(

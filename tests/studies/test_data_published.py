@@ -306,7 +306,7 @@ class TestStatusAndFetch:
         one_line_error(lambda: fetch(name, tmp_path), name, tmp_path, "Network is unreachable", "copy")
 
     def test_torchvision_s_downloads_end_where_we_look(self, tmp_path, monkeypatch):
-        """The archive as it is published, fetched by torchvision's own code, from this machine instead of the network."""
+        """The archive as it is published, fetched by torchvision's own code from a server of ours."""
         write("cifar100", tmp_path / "published")
         archive = shutil.make_archive(str(tmp_path / "cifar-100-python"), "gztar", tmp_path / "published")
         kind = torchvision.datasets.CIFAR100
