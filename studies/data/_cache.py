@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def _open(folder: Path) -> dict[str, Array] | None:
 
 def _write(folder: Path, arrays: Mapping[str, Array]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(folder.parent)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         for name, array in arrays.items():
@@ -103,3 +105,11 @@ def _write(folder: Path, arrays: Mapping[str, Array]) -> None:
         # Another process finished first; its arrays are the same as ours.
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _clear_abandoned(directory: Path) -> None:
+    """Delete what processes that were killed while they wrote have left, once it is a day old."""
+    for leftover in directory.glob(".building-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(leftover, ignore_errors=True)

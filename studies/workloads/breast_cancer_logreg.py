@@ -115,7 +115,7 @@ BREAST_CANCER_LOGREG = Workload(
     loss=_loss,
     penalty=_penalty,
     metric=Metric("gap", "minimize", split="train", finish=_gap),
-    target=1e-4,
+    target=1e-3,  # every optimizer passes it with the best of 20 random configurations, few with their defaults
     epochs=30,
     dataset="breast-cancer",
     source=DATASETS["breast-cancer"].source,

@@ -100,6 +100,16 @@ class TestCache:
         with pytest.raises(UserError, match=r"cannot write decoded data to .*file.*SOFIM_CACHE"):
             cached_arrays("numbers", 0, lambda: {"x": np.arange(5)})
 
+    def test_what_a_killed_process_left_is_cleared_after_a_day(self, tmp_path):
+        old, new = tmp_path / "cache/.building-old", tmp_path / "cache/.building-new"
+        for folder in (old, new):
+            folder.mkdir(parents=True)
+            (folder / "images.npy").write_bytes(b"half")
+        os.utime(old, (0, 0))
+        cached_arrays("numbers", 0, lambda: {"x": np.arange(5)})
+        assert not old.exists()
+        assert new.exists()
+
     def test_workers_that_race_all_get_the_data(self, tmp_path):
         write("cifar10", tmp_path)
         context = multiprocessing.get_context("spawn")
