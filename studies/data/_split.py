@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from studies.errors import UserError
 
-type_names = "a Split, an (inputs, targets) pair of tensors, a Dataset or a DataLoader"
+_SOURCES = "a Split, an (inputs, targets) pair of tensors, a Dataset or a DataLoader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Split:
         if isinstance(source, Dataset):
             source = DataLoader(source, batch_size=1024)
         if not isinstance(source, DataLoader):
-            raise TypeError(f"a split is {type_names}, not {type(source).__name__}")
+            raise TypeError(f"a split is {_SOURCES}, not {type(source).__name__}")
         inputs: list[Tensor] = []
         targets: list[Tensor] = []
         for batch in source:
