@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
+
+from sofim._checks import (
+    check_count,
+    check_learning_rate,
+    check_not_negative,
+    check_positive,
+    check_real,
+    raise_unsupported_gradient,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +137,7 @@ class NystromSGD(torch.optim.Optimizer):
             if len(self.param_groups) > 1:
                 raise ValueError("NystromSGD takes one parameter group: its sketch is of all parameters together")
             _check_options(self.param_groups[0])
-            if any(param.is_complex() for param in self.param_groups[0]["params"]):
-                raise ValueError("NystromSGD takes real parameters; pass torch.view_as_real of a complex one")
+            check_real("NystromSGD", self.param_groups[0]["params"])
         except ValueError:
             del self.param_groups[-1]
             raise
@@ -225,19 +232,11 @@ class NystromSGD(torch.optim.Optimizer):
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    lr = options["lr"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr as a tensor must have one element, not {lr.numel()}")
-    # Written so that NaN fails.
-    if not 0.0 <= lr < math.inf:
-        raise ValueError(f"lr must be finite and at least 0, not {lr}")
-    if not 0.0 < options["rho"] < math.inf:
-        raise ValueError(f"rho must be finite and above 0, not {options['rho']}")
-    if not 0.0 <= options["weight_decay"] < math.inf:
-        raise ValueError(f"weight_decay must be finite and at least 0, not {options['weight_decay']}")
-    for name in ("rank", "update_period"):
-        if options[name] != int(options[name]) or options[name] < 1:
-            raise ValueError(f"{name} must be a whole number and at least 1, not {options[name]}")
+    check_learning_rate(options["lr"])
+    check_positive("rho", options["rho"])
+    check_not_negative("weight_decay", options["weight_decay"])
+    check_count("rank", options["rank"])
+    check_count("update_period", options["update_period"])
 
 
 def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) -> list[Tensor]:
@@ -267,10 +266,8 @@ def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) ->
 def _regularized_gradient(param: Tensor, weight_decay: float, maximize: bool) -> Tensor:
     grad = param.grad
     assert grad is not None
-    if grad.layout is not torch.strided:
-        raise RuntimeError(f"NystromSGD does not support sparse gradients; got one of layout {grad.layout}")
-    if grad.is_complex():
-        raise RuntimeError("NystromSGD does not support complex gradients")
+    if grad.layout is not torch.strided or grad.is_complex():
+        raise_unsupported_gradient("NystromSGD", grad)
     if maximize:
         grad = -grad
     return grad.add(param, alpha=weight_decay) if weight_decay != 0.0 else grad

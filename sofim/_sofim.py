@@ -6,13 +6,20 @@ faster way of writing the same numbers in place where the tensors allow it.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from sofim._checks import (
+    check_decay,
+    check_learning_rate,
+    check_not_negative,
+    check_positive,
+    check_real,
+    raise_unsupported_gradient,
+)
 from sofim._in_place import average_on_device, average_on_host
 
 if TYPE_CHECKING:
@@ -223,8 +230,7 @@ class SOFIM(torch.optim.Optimizer):
         super().add_param_group(param_group)
         try:
             _check_options(self.param_groups[-1])
-            if any(param.is_complex() for param in self.param_groups[-1]["params"]):
-                raise ValueError("SOFIM takes real parameters; pass torch.view_as_real of a complex one")
+            check_real("SOFIM", self.param_groups[-1]["params"])
         except ValueError:
             del self.param_groups[-1]
             raise
@@ -254,15 +260,21 @@ class SOFIM(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             params, grads = _with_gradients(group["params"])
-            if params:
-                averages, weights = self._advance(params, group["beta"])
-                _choose_path(params, group["foreach"])(params, grads, averages, weights, group)
+            if not params:
+                continue
+            averages, steps = self._advance(params)
+            same_age = steps.count(steps[0]) == len(steps)
+            path = _fast_path(params, group["foreach"]) if same_age else None
+            if path is None:
+                _step_each(params, grads, averages, [averaging_weight(step, group["beta"]) for step in steps], group)
+            else:
+                path(params, grads, averages, averaging_weight(steps[0], group["beta"]), group)
         return loss
 
     # A count that a compiled graph reads as a number would be compiled anew at every step.
     @_disable_dynamo
-    def _advance(self, params: list[Tensor], beta: float) -> tuple[list[Tensor], list[float]]:
-        """Count the step; return the state tensors and the weight that the new gradient of each has."""
+    def _advance(self, params: list[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """Count the step; return the averages and how many gradients each holds, the coming one included."""
         averages, steps = [], []
         for param in params:
             state = self.state[param]
@@ -272,24 +284,14 @@ class SOFIM(torch.optim.Optimizer):
             state["step"] += 1
             averages.append(state["average"])
             steps.append(state["step"])
-        if steps.count(steps[0]) == len(steps):
-            return averages, [averaging_weight(steps[0], beta)] * len(steps)
-        return averages, [averaging_weight(step, beta) for step in steps]
+        return averages, steps
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    lr = options["lr"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr as a tensor must have one element, not {lr.numel()}")
-    # Written so that NaN fails.
-    if not 0.0 <= lr < math.inf:
-        raise ValueError(f"lr must be finite and at least 0, not {lr}")
-    if not 0.0 <= options["beta"] < 1.0:
-        raise ValueError(f"beta must be in [0, 1), not {options['beta']}")
-    if not 0.0 < options["rho"] < math.inf:
-        raise ValueError(f"rho must be finite and above 0, not {options['rho']}")
-    if not 0.0 <= options["weight_decay"] < math.inf:
-        raise ValueError(f"weight_decay must be finite and at least 0, not {options['weight_decay']}")
+    check_learning_rate(options["lr"])
+    check_decay("beta", options["beta"])
+    check_positive("rho", options["rho"])
+    check_not_negative("weight_decay", options["weight_decay"])
 
 
 def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -298,26 +300,29 @@ def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     for param in params:
         grad = param.grad
         if grad is not None:
-            if grad.layout is not torch.strided:
-                raise RuntimeError(f"SOFIM does not support sparse gradients; got one of layout {grad.layout}")
-            if grad.is_complex():
-                raise RuntimeError("SOFIM does not support complex gradients")
+            if grad.layout is not torch.strided or grad.is_complex():
+                raise_unsupported_gradient("SOFIM", grad)
             kept.append(param)
             grads.append(grad)
     return kept, grads
 
 
-def _choose_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None]:
-    # The compiler makes better kernels from the plain formula than from calls that are fast in themselves.
+def _fast_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None] | None:
+    """The function that writes the step in place, if there is one for such parameters."""
+    # Asked here, in a frame that compiles whole. The compiler makes better kernels from the plain formula than from
+    # calls that are fast in themselves.
     if torch.compiler.is_compiling():
-        return _step_each
-    dtypes = {param.dtype for param in params}
-    if len(dtypes) > 1 or dtypes.pop().itemsize < 4:
-        return _step_each
-    if {param.is_cpu for param in params} == {True}:
+        return None
+    dtype, on_cpu = params[0].dtype, params[0].is_cpu
+    for param in params:
+        if param.dtype is not dtype or param.is_cpu is not on_cpu:
+            return None
+    if dtype.itemsize < 4:
+        return None
+    if on_cpu:
         return _step_on_host
     if foreach is False or len({param.device for param in params}) > 1:
-        return _step_each
+        return None
     return _step_on_device
 
 
@@ -333,23 +338,23 @@ def _step_each(
 
 
 def _step_on_host(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weights: list[float], group: dict[str, Any]
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
 ) -> None:
     """On CPU: a scale that is a Python number needs no temporary tensors."""
     sign = 1.0 if group["maximize"] else -1.0
     decay = -sign * group["weight_decay"]
-    square_norm = average_on_host(params, grads, averages, weights, decay, foreach=group["foreach"] is not False)
+    square_norm = average_on_host(params, grads, averages, weight, decay, foreach=group["foreach"] is not False)
     scale = step_scale(square_norm, float(group["lr"]), group["rho"])
     # Backwards, since the averages written last are still in the cache.
     torch._foreach_add_(params[::-1], averages[::-1], alpha=sign * scale)
 
 
 def _step_on_device(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weights: list[float], group: dict[str, Any]
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
 ) -> None:
     """Elsewhere: the scale stays a tensor on the device, and the host never waits for it."""
     sign = 1.0 if group["maximize"] else -1.0
-    square_norm = average_on_device(params, grads, averages, weights, -sign * group["weight_decay"])
+    square_norm = average_on_device(params, grads, averages, weight, -sign * group["weight_decay"])
     scale = step_scale(square_norm, _scalar(group["lr"]), group["rho"])
     torch._foreach_add_(params, torch._foreach_mul(averages, sign * scale))
 

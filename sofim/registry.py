@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from pytorch_optimizer import AdaHessian
 
+from sofim._checks import check_decay, check_learning_rate, check_not_negative
 from sofim._nystrom_sgd import NystromSGD
 from sofim._sofim import SOFIM
 
@@ -82,6 +83,14 @@ def adahessian(
     Raises:
         ValueError: A hyperparameter is out of its range.
     """
+    # The library raises errors of its own, which are no ValueError, and lets NaN pass.
+    check_learning_rate(lr)
+    check_decay("betas[0]", betas[0])
+    check_decay("betas[1]", betas[1])
+    check_not_negative("eps", eps)
+    check_not_negative("weight_decay", weight_decay)
+    if not 0.0 < hessian_power <= 1.0:
+        raise ValueError(f"hessian_power must be in (0, 1], not {hessian_power}")
     return cast(
         "torch.optim.Optimizer",
         AdaHessian(

@@ -1,0 +1,160 @@
+"""Time of one optimizer step: SOFIM against torch's optimizers, the paper's formula as written, and memory traffic.
+
+    python benchmarks/step_time.py [--device cuda] [--seconds 30]
+
+All candidates take turns in every round, so that a disturbance hits them alike, and ratios are taken within a round.
+Read the ratios; the times are those of this machine at this hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torchvision
+
+from sofim import SOFIM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.nn import Parameter
+
+BASE = "SGD momentum, foreach"
+LENET5 = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 256), (120,), (84, 120), (84,), (10, 84), (10,)]
+
+
+def resnet18() -> list[tuple[int, ...]]:
+    """Shapes of torchvision's ResNet18 with the CIFAR stem and ten classes: 62 tensors, 11,173,962 parameters."""
+    model = torchvision.models.resnet18(num_classes=10)
+    model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    return [tuple(param.shape) for param in model.parameters()]
+
+
+def naive_step(params: list[Parameter]) -> Callable[[], None]:
+    """The paper's algorithm, line by line: the average, its bias correction, Sherman–Morrison's two terms."""
+    lr, beta, rho = 1e-6, 0.9, 0.5
+    averages = [torch.zeros_like(param) for param in params]
+    count = 0
+
+    @torch.no_grad()
+    def step() -> None:
+        nonlocal averages, count
+        count += 1
+        averages = [beta * m + (1 - beta) * param.grad for m, param in zip(averages, params, strict=True)]
+        corrected = [m / (1 - beta**count) for m in averages]
+        square_norm = sum((m * m).sum() for m in corrected)
+        for param, m in zip(params, corrected, strict=True):
+            direction = m / rho - m * square_norm / (rho**2 * (1 + square_norm / rho))
+            param -= lr * direction
+
+    return step
+
+
+def candidates(params: list[Parameter]) -> dict[str, Callable[[], object]]:
+    lr = 1e-6
+    optimizers = {
+        "SOFIM": SOFIM(params, lr),
+        "SOFIM, foreach=False": SOFIM(params, lr, foreach=False),
+        BASE: torch.optim.SGD(params, lr, momentum=0.9, foreach=True),
+        "SGD momentum, for-loop": torch.optim.SGD(params, lr, momentum=0.9, foreach=False),
+        "SGD momentum, fused": torch.optim.SGD(params, lr, momentum=0.9, fused=True),
+        "Adam, foreach": torch.optim.Adam(params, lr, foreach=True),
+        "Adam, for-loop": torch.optim.Adam(params, lr, foreach=False),
+        "Adam, fused": torch.optim.Adam(params, lr, fused=True),
+    }
+    return {name: optimizer.step for name, optimizer in optimizers.items()} | {
+        "SOFIM as the paper writes it": naive_step(params)
+    }
+
+
+def traffic(size: int, device: torch.device) -> Callable[[], None]:
+    """Two sweeps of `out ← a + b`, six tensors' worth of memory traffic, which is what no SOFIM step can go without.
+
+    It reads the gradient, reads and writes the average; when the norm is known it reads the average, reads and writes
+    the parameter. This assumes that the norm is summed in the first sweep and that no tensor stays in a cache between
+    the sweeps; where they do stay, as at LeNet5 size, it is measured on tensors that stay, and calls are the true cost.
+    """
+    first, second, third = (torch.zeros(size, device=device) for _ in range(3))
+
+    def sweeps() -> None:
+        torch.add(first, second, out=second)
+        torch.add(second, third, out=third)
+
+    return sweeps
+
+
+def measure(functions: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, list[float]]:
+    """Seconds a call, one entry a round, every function in every round."""
+
+    def timed(function: Callable[[], object], calls: int) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - start) / calls
+
+    for function in functions.values():
+        timed(function, 3)
+    calls = {name: max(1, round(0.01 / timed(function, 3))) for name, function in functions.items()}
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop or len(times[BASE]) < 5:
+        for name, function in functions.items():
+            times[name].append(timed(function, calls[name]))
+    return times
+
+
+def print_table(title: str, times: dict[str, list[float]], size: int) -> None:
+    bound = "memory traffic bound"
+    bandwidth = 6 * 4 * size / statistics.median(times[bound]) / 1e9
+    print(f"\n{title}: {len(times[BASE])} rounds, medians; bound at {bandwidth:.0f} GB/s\n")
+    print(f"| {'':30} | {'ms a step':>10} | {'× SGD foreach':>13} | {'× bound':>8} |")
+    print(f"|{'-' * 32}|{'-' * 11}:|{'-' * 14}:|{'-' * 9}:|")
+    for name, own in sorted(times.items(), key=lambda item: statistics.median(item[1])):
+        to_base, to_bound = (
+            statistics.median(a / b for a, b in zip(own, times[other], strict=True)) for other in (BASE, bound)
+        )
+        print(f"| {name:30} | {statistics.median(own) * 1e3:10.4f} | {to_base:13.2f} | {to_bound:8.2f} |")
+
+
+def machine(device: torch.device) -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    parts = [cpu or platform.machine(), f"{os.cpu_count()} cores", f"torch {torch.__version__}", "threads=1"]
+    if device.type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    return ", ".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=25.0, help="a table (default: %(default)s)")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    print(machine(device))
+    for title, shapes in (("ResNet18", resnet18()), ("LeNet5", LENET5)):
+        params = [torch.nn.Parameter(0.1 * torch.randn(shape, device=device)) for shape in shapes]
+        for param in params:
+            param.grad = torch.randn_like(param)
+        size = sum(param.numel() for param in params)
+        functions = candidates(params) | {"memory traffic bound": traffic(size, device)}
+        times = measure(functions, device, arguments.seconds)
+        print_table(f"{title}, {len(params)} tensors, {size:,} parameters, float32", times, size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Range checks of hyperparameters, made when an optimizer or a parameter group is built. NaN fails each of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NoReturn
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def check_learning_rate(lr: float | Tensor) -> None:
+    """Raise ValueError unless 0 ≤ lr < ∞, a number or a tensor of one element."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"lr as a tensor must have one element, not {lr.numel()}")
+    check_not_negative("lr", float(lr))
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Raise ValueError unless 0 ≤ value < ∞."""
+    if not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, not {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError unless 0 < value < ∞."""
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be finite and above 0, not {value}")
+
+
+def check_decay(name: str, value: float) -> None:
+    """Raise ValueError unless 0 ≤ value < 1."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be in [0, 1), not {value}")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless value is a whole number of at least 1."""
+    if not (math.isfinite(value) and value == int(value) and value >= 1):
+        raise ValueError(f"{name} must be a whole number and at least 1, not {value}")
+
+
+def check_real(optimizer: str, params: Iterable[Tensor]) -> None:
+    """Raise ValueError if a parameter is complex."""
+    if any(param.is_complex() for param in params):
+        raise ValueError(f"{optimizer} takes real parameters; pass torch.view_as_real of a complex one")
+
+
+def raise_unsupported_gradient(optimizer: str, grad: Tensor) -> NoReturn:
+    """Raise RuntimeError that says what is wrong with a gradient that is sparse or complex.
+
+    The test itself stands where it is needed: a call for each gradient of each step would show in the step time.
+    """
+    if grad.layout is not torch.strided:
+        raise RuntimeError(f"{optimizer} does not support sparse gradients; got one of layout {grad.layout}")
+    raise RuntimeError(f"{optimizer} does not support complex gradients")
