@@ -1,0 +1,71 @@
+"""The optimizers as their papers write them: slow, in one flat float64 vector, with every matrix formed."""
+
+from __future__ import annotations
+
+from decimal import Decimal, getcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float64]
+    Direction = Callable[[Vector, float], Vector]
+
+
+def closed_form(m: Vector, rho: float) -> Vector:
+    """M̂ / (ρ + ‖M̂‖²)."""
+    return m / (rho + m @ m)
+
+
+def two_terms(m: Vector, rho: float) -> Vector:
+    """The paper's Sherman–Morrison form."""
+    return m / rho - m * (m @ m) / (rho**2 * (1 + m @ m / rho))
+
+
+def dense_inverse(m: Vector, rho: float) -> Vector:
+    """(M̂ M̂ᵀ + ρ I)⁻¹ M̂ with the matrix formed and the system solved."""
+    return np.linalg.solve(np.outer(m, m) + rho * np.eye(len(m)), m)
+
+
+def exact(m: Sequence[float], rho: float) -> Vector:
+    """The closed form in 60 decimal digits."""
+    getcontext().prec = 60
+    entries = [Decimal(float(entry)) for entry in m]
+    denominator = Decimal(rho) + sum(entry * entry for entry in entries)
+    return np.array([float(entry / denominator) for entry in entries])
+
+
+def sofim(
+    w: Vector,
+    gradients: Callable[[Vector, int], Vector],
+    steps: int,
+    *,
+    lr: float,
+    beta: float,
+    rho: float,
+    weight_decay: float = 0.0,
+    direction: Direction = closed_form,
+) -> list[Vector]:
+    """The iterates w_1 … w_T of the paper's algorithm; `gradients(w, t)` with t from 1."""
+    m = np.zeros_like(w)
+    iterates = []
+    for t in range(1, steps + 1):
+        g = gradients(w, t) + weight_decay * w
+        m = beta * m + (1 - beta) * g
+        m_hat = m / (1 - beta**t)
+        w = w - lr * direction(m_hat, rho)
+        iterates.append(w)
+    return iterates
+
+
+def nystrom_direction(hessian: Vector, coordinates: Sequence[int], gradient: Vector, rho: float) -> Vector:
+    """(C |W|⁺ Cᵀ + ρ I)⁻¹ g with all matrices formed; |W| from the eigenvalues of W rather than from its SVD."""
+    columns = hessian[:, list(coordinates)]
+    values, vectors = np.linalg.eigh(columns[list(coordinates), :])
+    kept = np.abs(values) > 1e-10 * np.abs(values).max()
+    inverse = (vectors[:, kept] / np.abs(values[kept])) @ vectors[:, kept].T
+    return np.linalg.solve(columns @ inverse @ columns.T + rho * np.eye(len(gradient)), gradient)

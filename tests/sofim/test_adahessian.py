@@ -1,0 +1,69 @@
+"""AdaHessian comes from a library; these hold the library to what we rely on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sofim import OPTIMIZERS
+from tests.sofim.driver import advance
+
+SPEC = OPTIMIZERS["adahessian"]
+
+
+def test_hessian_estimate_is_exact_on_a_diagonal_quadratic():
+    """z ⊙ (D z) = diag(D) for every z of ±1, so that each step is known in closed form."""
+    scales = torch.tensor([1.0, 5.0, 20.0], dtype=torch.float64)
+    x = nn.Parameter(torch.tensor([1.0, -1.0, 2.0], dtype=torch.float64))
+    optimizer = SPEC.factory([x], lr=0.2, betas=(0.9, 0.99), eps=0.0)
+    expected, average = x.detach().clone(), torch.zeros(3, dtype=torch.float64)
+    for step in range(1, 6):
+        average = 0.9 * average + 0.1 * scales * expected
+        # The root of the bias-corrected mean of D² is D itself.
+        expected = expected - 0.2 * average / (1 - 0.9**step) / scales
+        advance(SPEC, optimizer, lambda: (scales * x.square()).sum() / 2)
+        torch.testing.assert_close(optimizer.state[x]["hessian"], scales)
+        torch.testing.assert_close(x.detach(), expected)
+
+
+def test_probe_has_both_signs():
+    """With a constant probe an off-diagonal Hessian would give the same estimate each time: the row sums."""
+    hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    x = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    torch.manual_seed(0)
+    optimizer = SPEC.factory([x], lr=0.0)
+    seen = set()
+    for _ in range(20):
+        advance(SPEC, optimizer, lambda: x @ hessian @ x / 2)
+        seen.add(optimizer.state[x]["hessian"][0].item())
+    assert seen == {1.0, 3.0}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lr": math.nan},
+        {"betas": (1.0, 0.9)},
+        {"betas": (0.9, -0.1)},
+        {"eps": -1.0},
+        {"weight_decay": -1.0},
+        {"hessian_power": 0.0},
+        {"hessian_power": 1.5},
+    ],
+    ids=str,
+)
+def test_bad_hyperparameters(bad):
+    (name,) = bad
+    with pytest.raises(ValueError, match=name):
+        SPEC.factory([nn.Parameter(torch.ones(2))], **bad)
+
+
+def test_weight_decay_is_decoupled():
+    x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    optimizer = SPEC.factory([x], lr=0.5, weight_decay=0.1)
+    # The loss is flat at 1 to first order.
+    advance(SPEC, optimizer, lambda: (x - 1).square().sum())
+    assert x.item() == pytest.approx(1.0 - 0.5 * 0.1)

@@ -1,0 +1,265 @@
+"""Nyström-SGD against the dense formula, the Newton step, and the edges of its sketch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sofim import NystromSGD
+from tests.reference import optimizer_twins as twins
+
+
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+
+def network_loss(model):
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    targets = torch.randint(2, (10,), generator=generator)
+    return nn.functional.cross_entropy(model(inputs), targets)
+
+
+def flatten(tensors):
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).numpy()
+
+
+def dense_hessian(model):
+    """By autograd over the flat vector of parameters."""
+    names, shapes = zip(*((name, param.shape) for name, param in model.named_parameters()), strict=True)
+    sizes = [shape.numel() for shape in shapes]
+
+    def loss_function(flat):
+        pieces = {
+            name: piece.reshape(shape) for name, piece, shape in zip(names, flat.split(sizes), shapes, strict=True)
+        }
+        return network_loss(lambda inputs: torch.func.functional_call(model, pieces, (inputs,)))
+
+    return torch.autograd.functional.hessian(loss_function, torch.tensor(flatten(model.parameters()))).numpy()
+
+
+def drawn_coordinates(optimizer, size, rank):
+    """What the next refresh will draw."""
+    generator = torch.Generator()
+    generator.set_state(optimizer.param_groups[0]["generator_state"])
+    return torch.randperm(size, generator=generator)[:rank].tolist()
+
+
+def take_step(optimizer, model):
+    optimizer.zero_grad()
+    loss = network_loss(model)
+    if optimizer.refresh_due:
+        optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("rank", [1, 5, 12])
+def test_equals_the_dense_formula_on_a_network(rank, weight_decay):
+    """The Hessian is indefinite here, so that |W| is tested too; the L2 term stays out of it."""
+    model = network()
+    hessian = dense_hessian(model)
+    assert np.linalg.eigvalsh(hessian).min() < -1e-3
+    rho, lr = 0.1, 0.7
+    optimizer = NystromSGD(model.parameters(), lr, rho=rho, rank=rank, weight_decay=weight_decay, seed=5)
+    coordinates = drawn_coordinates(optimizer, len(hessian), rank)
+    before = flatten(model.parameters())
+    take_step(optimizer, model)
+    gradient = flatten([param.grad for param in model.parameters()]) + weight_decay * before
+    expected = before - lr * twins.nystrom_direction(hessian, coordinates, gradient, rho)
+    np.testing.assert_allclose(flatten(model.parameters()), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_all_columns_are_the_regularized_newton_step():
+    """m = d on a convex quadratic: p − (H + ρ I)⁻¹ g."""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    hessian = root @ root.T + torch.eye(6, dtype=torch.float64)
+    x = nn.Parameter(torch.randn(6, generator=generator, dtype=torch.float64))
+    optimizer = NystromSGD([x], 1.0, rho=0.3, rank=6)
+    loss = x @ hessian @ x / 2
+    assert optimizer.refresh(loss) == 7
+    loss.backward()
+    gradient, before = x.grad.clone(), x.detach().clone()
+    optimizer.step()
+    newton = before - torch.linalg.solve(hessian + 0.3 * torch.eye(6, dtype=torch.float64), gradient)
+    torch.testing.assert_close(x.detach(), newton, rtol=1e-9, atol=1e-10)
+
+
+def test_negative_curvature_is_descended():
+    """Of −x²/2 the inverse of H + ρ I would point uphill."""
+    x = nn.Parameter(torch.tensor([0.1], dtype=torch.float64))
+    optimizer = NystromSGD([x], 1.0, rho=0.1, rank=1)
+    loss = -x.square().sum() / 2
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x.item() == pytest.approx(0.1 + 0.1 / (1.0 + 0.1))
+
+
+def test_more_columns_than_parameters_are_all_columns():
+    x = nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
+    optimizer = NystromSGD([x], 1.0, rho=0.1, rank=50)
+    assert optimizer.refresh((x**4).sum()) == 3
+    assert optimizer.state[x]["sketch"].shape == (2, 2)
+
+
+def test_refresh_is_due_every_period():
+    model = network()
+    optimizer = NystromSGD(model.parameters(), 0.01, rho=1.0, rank=2, update_period=3)
+    due = []
+    for _ in range(8):
+        due.append(optimizer.refresh_due)
+        take_step(optimizer, model)
+    assert due == [True, False, False, True, False, False, True, False]
+
+
+def test_coordinates_differ_between_refreshes_and_repeat_with_the_seed():
+    def coordinates(seed):
+        model = network()
+        optimizer = NystromSGD(model.parameters(), 0.01, rho=1.0, rank=6, update_period=1, seed=seed)
+        drawn = []
+        for _ in range(3):
+            drawn.append(drawn_coordinates(optimizer, 26, 6))
+            take_step(optimizer, model)
+        return drawn
+
+    first = coordinates(0)
+    assert first == coordinates(0)
+    assert first != coordinates(1)
+    assert first[0] != first[1] != first[2]
+    assert all(len(set(drawn)) == 6 for drawn in first)
+
+
+def test_global_generator_is_left_alone():
+    """Data order and initial weights must not depend on the optimizer."""
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    model = nn.Linear(2, 1)
+    torch.set_rng_state(before)
+    optimizer = NystromSGD(model.parameters(), rank=2)
+    optimizer.refresh(model(torch.ones(1, 2)).square().sum())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_step_before_the_first_refresh_is_a_clear_error():
+    model = network()
+    optimizer = NystromSGD(model.parameters())
+    before = flatten(model.parameters())
+    network_loss(model).backward()
+    with pytest.raises(RuntimeError, match=r"refresh\(loss\)"):
+        optimizer.step()
+    np.testing.assert_array_equal(flatten(model.parameters()), before)
+
+
+def test_state_is_the_sketch_alone():
+    model = network()
+    optimizer = NystromSGD(model.parameters(), rho=1.0, rank=4)
+    take_step(optimizer, model)
+    for param in model.parameters():
+        assert list(optimizer.state[param]) == ["sketch"]
+        rank, size = optimizer.state[param]["sketch"].shape
+        assert rank <= 4
+        assert size == param.numel()
+
+
+def test_flat_loss_steps_by_lr_over_rho():
+    """A Hessian of zeros has rank 0 and says nothing: also where the gradient depends on no parameter at all."""
+    x = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = NystromSGD([x], 0.5, rho=2.0, rank=2)
+    loss = 3.0 * x.sum()
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x.tolist() == [0.25, 1.25]
+
+
+def test_columns_that_are_not_finite_are_left_out():
+    """y^1.5 at 0 has an infinite second derivative; the column of x is sound and still used."""
+    x = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    y = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    optimizer = NystromSGD([x, y], 1.0, rho=1.0, rank=2)
+    loss = 2.0 * x.square().sum() + (y**1.5).sum()
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x.item() == pytest.approx(2.0 - 8.0 / (4.0 + 1.0))
+    assert math.isfinite(y.item())
+
+
+def test_loss_that_is_not_finite_leaves_no_sketch():
+    x = nn.Parameter(torch.tensor([1.0, 1.0]))
+    optimizer = NystromSGD([x], 1.0, rho=1.0, rank=2)
+    optimizer.refresh((x * math.nan).square().sum())
+    x.grad = torch.ones(2)
+    optimizer.step()
+    assert x.tolist() == [0.0, 0.0]
+
+
+def test_refresh_after_freezing_forgets_the_frozen():
+    model = network()
+    optimizer = NystromSGD(model.parameters(), 0.1, rho=1.0, rank=4, update_period=1)
+    take_step(optimizer, model)
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    take_step(optimizer, model)
+    take_step(optimizer, model)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_maximize_climbs():
+    x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    optimizer = NystromSGD([x], 1.0, rho=1.0, rank=1, maximize=True)
+    loss = -x.square().sum() / 2
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_lower_precisions(dtype):
+    x = nn.Parameter(torch.tensor([1.0, -2.0], dtype=dtype))
+    optimizer = NystromSGD([x], 1.0, rho=0.25, rank=2)
+    loss = (torch.tensor([1.0, 4.0], dtype=dtype) * x.square()).sum() / 2
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    expected = torch.tensor([1.0 - 1.0 / 1.25, -2.0 + 8.0 / 4.25])
+    torch.testing.assert_close(x.detach().float(), expected, rtol=0.0, atol=32 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lr": -1.0},
+        {"rho": 0.0},
+        {"rho": math.nan},
+        {"rank": 0},
+        {"rank": 1.5},
+        {"update_period": 0},
+        {"weight_decay": -1.0},
+    ],
+    ids=str,
+)
+def test_bad_hyperparameters(bad):
+    (name,) = bad
+    with pytest.raises(ValueError, match=name):
+        NystromSGD([nn.Parameter(torch.ones(2))], **bad)
+
+
+def test_complex_and_sparse_are_refused():
+    with pytest.raises(ValueError, match="view_as_real"):
+        NystromSGD([nn.Parameter(torch.ones(2, dtype=torch.complex64))])
+    x = nn.Parameter(torch.ones(2))
+    optimizer = NystromSGD([x], rank=1)
+    optimizer.refresh(x.square().sum())
+    x.grad = torch.ones(2).to_sparse()
+    with pytest.raises(RuntimeError, match="sparse"):
+        optimizer.step()

@@ -1,0 +1,295 @@
+"""SOFIM as a torch.optim.Optimizer: checks, state, devices, the compiler, mixed precision."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sofim import SOFIM, sofim_update
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def parameter(*shape, dtype=torch.float32, device="cpu"):
+    torch.manual_seed(0)
+    param = nn.Parameter(torch.randn(*shape, dtype=torch.float32).to(device=device, dtype=dtype))
+    param.grad = torch.randn(*shape, dtype=torch.float32).to(device=device, dtype=dtype)
+    return param
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lr": -0.1},
+        {"lr": math.nan},
+        {"lr": math.inf},
+        {"lr": torch.ones(2)},
+        {"beta": 1.0},
+        {"beta": -0.1},
+        {"beta": math.nan},
+        {"rho": 0.0},
+        {"rho": -1.0},
+        {"rho": math.nan},
+        {"rho": math.inf},
+        {"weight_decay": -1e-4},
+        {"weight_decay": math.nan},
+    ],
+    ids=str,
+)
+def test_bad_hyperparameters(bad):
+    (name,) = bad
+    with pytest.raises(ValueError, match=name):
+        SOFIM([parameter(2)], **bad)
+    with pytest.raises(ValueError, match=name):
+        SOFIM([{"params": [parameter(2)], **bad}])
+    optimizer = SOFIM([parameter(2)])
+    with pytest.raises(ValueError, match=name):
+        optimizer.add_param_group({"params": [parameter(2)], **bad})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_complex_parameters_are_refused():
+    with pytest.raises(ValueError, match="view_as_real"):
+        SOFIM([nn.Parameter(torch.ones(2, dtype=torch.complex64))])
+
+
+def test_sparse_gradients_are_refused_and_change_nothing():
+    dense = parameter(2)
+    embedding = nn.Embedding(5, 2, sparse=True)
+    embedding(torch.tensor([1, 2])).sum().backward()
+    optimizer = SOFIM([dense, *embedding.parameters()])
+    before = dense.detach().clone()
+    with pytest.raises(RuntimeError, match="sparse"):
+        optimizer.step()
+    assert torch.equal(dense, before)
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize("foreach", [None, True, False])
+def test_state_is_one_tensor_a_parameter(foreach):
+    params = [parameter(3, 2), parameter(4)]
+    optimizer = SOFIM(params, foreach=foreach)
+    optimizer.step()
+    optimizer.step()
+    for param in params:
+        state = optimizer.state[param]
+        tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+        assert [tensor.shape for tensor in tensors] == [param.shape]
+        assert state["step"] == 2
+    for group in optimizer.state_dict()["param_groups"]:
+        assert not any(isinstance(value, torch.Tensor) for value in group.values())
+
+
+def test_state_dict_does_not_change_after_it_was_taken():
+    param = parameter(3)
+    optimizer = SOFIM([param])
+    optimizer.step()
+    steps = optimizer.state_dict()["state"][0]["step"]
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer.step()
+    assert steps == saved["state"][0]["step"] == 1
+
+
+def test_resume_with_a_scheduler_and_a_late_parameter_is_bit_for_bit():
+    def build():
+        params = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))]
+        optimizer = SOFIM(params, lr=0.1, weight_decay=0.01)
+        return params, optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+
+    def advance(params, optimizer, scheduler, steps):
+        for step in steps:
+            params[0].grad = torch.sin(torch.arange(3.0) + step)
+            params[1].grad = torch.cos(torch.arange(2.0) + step) if step >= 5 else None
+            optimizer.step()
+            scheduler.step()
+
+    straight = build()
+    advance(*straight, range(20))
+    first = build()
+    advance(*first, range(10))
+    second = build()
+    for old, new in zip(first[0], second[0], strict=True):
+        new.data.copy_(old)
+    second[1].load_state_dict(copy.deepcopy(first[1].state_dict()))
+    second[2].load_state_dict(first[2].state_dict())
+    advance(*second, range(10, 20))
+    for one, other in zip(straight[0], second[0], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_learning_rate_may_be_a_tensor():
+    number, tensor, shaped = parameter(3), parameter(3), parameter(3)
+    SOFIM([number], lr=0.25).step()
+    SOFIM([tensor], lr=torch.tensor(0.25)).step()
+    SOFIM([shaped], lr=torch.tensor([0.25]), foreach=False).step()
+    assert torch.equal(number, tensor)
+    torch.testing.assert_close(number, shaped)
+
+
+def test_zero_gradient_takes_no_step():
+    param = parameter(3)
+    param.grad = torch.zeros(3)
+    before = param.detach().clone()
+    SOFIM([param], rho=1e-30).step()
+    assert torch.equal(param, before)
+
+
+def test_group_without_any_gradient_is_skipped():
+    param = nn.Parameter(torch.ones(2))
+    optimizer = SOFIM([param])
+    optimizer.step()
+    assert torch.equal(param, torch.ones(2))
+    assert not optimizer.state
+
+
+def test_empty_and_strided_tensors():
+    """Channels-last, transposed and empty parameters, each of the lengths that CPU treats apart."""
+    shapes = [(4, 3, 2, 2), (16, 16, 8, 8), (64, 64, 5, 5)]
+    plain = [parameter(*shape) for shape in shapes]
+    strided = [nn.Parameter(param.detach().to(memory_format=torch.channels_last)) for param in plain]
+    for param, other in zip(plain, strided, strict=True):
+        # The gradient has another layout than its parameter, as autograd permits.
+        other.grad = param.grad.clone()
+    transposed = nn.Parameter(plain[0].detach().reshape(8, 6).T)
+    transposed.grad = torch.zeros(6, 8)
+    SOFIM([*plain, nn.Parameter(torch.ones(0))], lr=1.0).step()
+    SOFIM([*strided, transposed], lr=1.0).step()
+    for param, other in zip(plain, strided, strict=True):
+        torch.testing.assert_close(param.detach(), other.detach().contiguous())
+
+
+def test_mixed_dtypes_in_a_group_share_the_norm():
+    mixed = [parameter(3), parameter(3, dtype=torch.float64), parameter(3, dtype=torch.bfloat16)]
+    grads = [param.grad.double() for param in mixed]
+    before = [param.detach().double().clone() for param in mixed]
+    SOFIM(mixed, lr=1.0, rho=0.5).step()
+    square_norm = sum(grad.square().sum() for grad in grads)
+    assert [param.dtype for param in mixed] == [torch.float32, torch.float64, torch.bfloat16]
+    for param, old, grad in zip(mixed, before, grads, strict=True):
+        torch.testing.assert_close(param.detach().double(), old - grad / (0.5 + square_norm), rtol=1e-2, atol=1e-6)
+
+
+def test_hooks_and_profiler_see_the_step():
+    optimizer = SOFIM([parameter(2)])
+    seen = []
+    optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: seen.append("before"))
+    optimizer.register_step_post_hook(lambda optimizer, args, kwargs: seen.append("after"))
+    with torch.autograd.profiler.profile() as profile:
+        optimizer.step()
+    assert seen == ["before", "after"]
+    assert any(event.key == "Optimizer.step#SOFIM.step" for event in profile.key_averages())
+
+
+def test_no_value_is_read_on_the_host_off_cpu():
+    """A tensor on the meta device has no value: reading one raises. The same code runs on CUDA."""
+    params = [nn.Parameter(torch.empty(3, 2, device="meta")), nn.Parameter(torch.empty(4, device="meta"))]
+    for foreach in (None, True, False):
+        optimizer = SOFIM(params, lr=0.1, weight_decay=0.1, foreach=foreach)
+        for _ in range(2):
+            for param in params:
+                param.grad = torch.empty_like(param)
+            optimizer.step()
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        params[0].sum().item()
+
+
+def test_path_for_devices_gives_the_numbers_of_the_path_for_cpu():
+    """The function that CUDA runs, run on CPU."""
+    from sofim._sofim import _step_on_device, _step_on_host
+
+    for options in ({}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "maximize": True}, {"lr": torch.tensor(0.3)}):
+        results = []
+        for path in (_step_on_host, _step_on_device):
+            params = [parameter(5, 3), parameter(7)]
+            group = SOFIM(params, **options).param_groups[0]
+            averages = [torch.zeros_like(param) for param in params]
+            with torch.no_grad():
+                for weight in (1.0, 0.6):
+                    path(params, [param.grad for param in params], averages, weight, group)
+            results.append([*params, *averages])
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_grad_scaler_skips_infinite_gradients_and_unscales_the_others():
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled, plain = (nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    scaled_optimizer, plain_optimizer = SOFIM([scaled], lr=0.1), SOFIM([plain], lr=0.1)
+    for factor in (1.0, math.inf, 2.0):
+        for optimizer in (scaled_optimizer, plain_optimizer):
+            optimizer.zero_grad()
+        scaler.scale((factor * scaled).square().sum()).backward()
+        scaler.step(scaled_optimizer)
+        scaler.update()
+        if math.isfinite(factor):
+            (factor * plain).square().sum().backward()
+            plain_optimizer.step()
+    assert torch.equal(scaled, plain)
+    assert scaled_optimizer.state[scaled]["step"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_step_equals_eager():
+    """The compiler's own warnings are not ours; its recompiling at every step would be, and it is counted."""
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    eager, compiled = ([parameter(8, 4), parameter(4)] for _ in range(2))
+    eager_optimizer, compiled_optimizer = SOFIM(eager, lr=0.3), SOFIM(compiled, lr=0.3)
+    step = torch.compile(compiled_optimizer.step)
+    for count in range(20):
+        for one, other in zip(eager, compiled, strict=True):
+            one.grad = torch.sin(one.detach() + count)
+            other.grad = one.grad.clone()
+        eager_optimizer.step()
+        step()
+    for one, other in zip(eager, compiled, strict=True):
+        torch.testing.assert_close(one, other)
+    assert counters["stats"]["unique_graphs"] <= 8
+    assert compiled_optimizer.state[compiled[0]]["step"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_pure_function_compiles_in_one_graph():
+    torch._dynamo.reset()
+
+    def update(param, grad, average, step):
+        return sofim_update([param], [grad], [average], step, lr=0.1, beta=0.9, rho=0.5)
+
+    compiled = torch.compile(update, fullgraph=True)
+    arguments = (torch.ones(3), torch.arange(3.0), torch.zeros(3), torch.tensor(1))
+    for ours, theirs in zip(compiled(*arguments), update(*arguments), strict=True):
+        torch.testing.assert_close(ours[0], theirs[0])
+
+
+@CUDA
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("foreach", [None, False])
+def test_cuda_equals_cpu_without_synchronisation(dtype, foreach):
+    on_cpu, on_cuda = parameter(50, 30, dtype=dtype), parameter(50, 30, dtype=dtype, device="cuda")
+    for param in (on_cpu, on_cuda):
+        optimizer = SOFIM([param], lr=0.3, foreach=foreach)
+        torch.cuda.set_sync_debug_mode("error" if param.is_cuda else "default")
+        try:
+            for _ in range(5):
+                optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(on_cuda.cpu(), on_cpu)
+
+
+@CUDA
+def test_cuda_grad_scaler():
+    param = nn.Parameter(torch.ones(3, device="cuda"))
+    optimizer, scaler = SOFIM([param], lr=0.1), torch.amp.GradScaler("cuda")
+    scaler.scale(param.square().sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.all(param < 1.0)
