@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pandas as pd
 
 from analysis.load import Study
@@ -21,7 +24,8 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a study. Columns: ``workload``, ``rank`` (1 is best; studies without a complete trial come last),
-        ``optimizer``, ``metric``, ``direction``, ``best`` (value of the metric), ``number`` (of the best trial),
+        ``optimizer``, ``metric``, ``direction``, ``best`` (value of the metric, NaN before the first), ``number``
+        (of the best trial, -1 before the first),
         ``params`` (its configuration), ``seconds`` (training time of all trials), and the numbers of trials by outcome:
         ``complete``, ``pruned``, ``diverged``, ``failed``, ``running``.
     """
@@ -39,8 +43,8 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
                 "optimizer": study.optimizer,
                 "metric": study.metric,
                 "direction": study.direction,
-                "best": None if best is None else float(best["value"]),
-                "number": None if best is None else int(best["number"]),
+                "best": math.nan if best is None else float(best["value"]),
+                "number": -1 if best is None else int(best["number"]),
                 "params": {} if best is None else best["params"],
                 "seconds": float(own["seconds"].sum()),
                 **{outcome: int((own["outcome"] == outcome).sum()) for outcome in _OUTCOMES},
@@ -50,10 +54,10 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row for group in ranked for row in group])
 
 
-def _rank(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    def key(row: dict[str, object]) -> tuple[bool, float]:
+def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def key(row: dict[str, Any]) -> tuple[bool, float]:
         best = row["best"]
-        if not isinstance(best, float):
+        if math.isnan(best):
             return True, 0.0
         return False, -best if row["direction"] == "maximize" else best
 

@@ -66,6 +66,11 @@ def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
     return sorted(found, key=lambda study: study.study_id)
 
 
+def campaigns(storage: BaseStorage) -> list[str]:
+    """The names of the campaigns in ``storage``, oldest first."""
+    return list(dict.fromkeys(str(study.campaign["name"]) for study in studies(storage)))
+
+
 def trials(storage: BaseStorage, of: list[Study]) -> pd.DataFrame:
     """Every trial of the studies, a row each.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,14 +12,10 @@ import click
 from studies.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from optuna.storages import BaseStorage
     from rich.console import Console
-    from rich.table import Table
 
     from studies.campaign import Campaign
-    from studies.launch import Blueprint
-    from studies.trials import Tally
 
 DEFAULT_STORAGE = "sqlite:///sofim.db"
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -105,6 +100,7 @@ def launch(
     """
     from studies.launch import draw_up
     from studies.launch import launch as run
+    from studies.views import print_dry_run, print_leaderboard, print_next_commands
 
     if not 0 < cpus_per_trial < float("inf"):
         raise UserError(f"--cpus-per-trial {cpus_per_trial:g}: must be above 0")
@@ -119,7 +115,7 @@ def launch(
     blueprint = draw_up(found, data.resolve() if data else None)
     console = _console()
     if dry_run:
-        _print_dry_run(blueprint, console, cpus_per_trial)
+        print_dry_run(blueprint, console, cpus_per_trial)
         return
     from studies.engine import Resources
 
@@ -127,8 +123,8 @@ def launch(
         run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
     finally:
         console.print()
-    _print_leaderboard(found.name, storage, console)
-    _print_next_commands(found.name, storage, console)
+    print_leaderboard(found.name, storage, console)
+    print_next_commands(found.name, storage, console)
 
 
 @sofim.command()
@@ -136,20 +132,20 @@ def launch(
 @_storage_option
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
-    from analysis.load import studies
+    from analysis.load import campaigns
     from studies.progress import status_table
+    from studies.views import tallies
 
     opened = _open(storage)
-    names = list(dict.fromkeys(study.campaign["name"] for study in studies(opened)))
+    names = campaigns(opened)
     if campaign is not None and campaign not in names:
-        raise UserError(
-            f"no campaign '{campaign}' in {_shown(storage)}; there {'are' if names else 'is'} {', '.join(names) or 'none'}"
-        )
+        there = f"there are: {', '.join(names)}" if names else "there is none"
+        raise UserError(f"no campaign '{campaign}' in {_shown(storage)}; {there}")
     console = _console()
     for name in [campaign] if campaign else names:
-        driver, tallies = _tallies(opened, name)
+        driver, found = tallies(opened, name)
         console.print(f"[bold]{name}[/bold]: {driver}")
-        console.print(status_table(tallies, None))
+        console.print(status_table(found, None))
         console.print()
     if not names:
         console.print(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
@@ -159,38 +155,10 @@ def status(campaign: str | None, storage: str) -> None:
 @_storage_option
 def list_everything(storage: str) -> None:
     """List presets, workloads, optimizers and the campaigns in the storage."""
-    from analysis.load import studies
-    from sofim import OPTIMIZERS
-    from studies.campaign import presets
-    from studies.workloads import WORKLOADS
+    from studies.views import print_list
 
-    console = _console()
-    _list(
-        console,
-        "Presets",
-        (
-            (name, f"{len(p.workloads)} workloads × {len(p.optimizers)} optimizers × {p.trials} trials")
-            for name, p in presets().items()
-        ),
-    )
-    _list(
-        console,
-        "Workloads",
-        (
-            (name, f"{w.metric.name}, {w.metric.direction}, {w.epochs} epochs; {w.source}")
-            for name, w in WORKLOADS.items()
-        ),
-    )
-    _list(console, "Optimizers", ((name, row.source) for name, row in OPTIMIZERS.items()))
-    if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
-        return
-    found = studies(_open(storage))
-    names = dict.fromkeys(study.campaign["name"] for study in found)
-    _list(
-        console,
-        f"Campaigns in {_shown(storage)}",
-        ((name, f"{sum(study.campaign['name'] == name for study in found)} studies") for name in names),
-    )
+    opened = None if storage == DEFAULT_STORAGE and not Path("sofim.db").exists() else _open(storage)
+    print_list(opened, _shown(storage), _console())
 
 
 @sofim.command()
@@ -199,7 +167,17 @@ def list_everything(storage: str) -> None:
 @click.option("--download", is_flag=True, help="Fetch what is missing.")
 def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
     """Say for each data set whether it is there and where it is looked for, and fetch it."""
-    raise NotImplementedError
+    from studies.data import DATASETS, dataset, fetch, status
+    from studies.views import print_datasets
+
+    directory = data.resolve() if data else None
+    rows = []
+    for name in names or tuple(DATASETS):
+        dataset(name)
+        rows.append(fetch(name, directory) if download else status(name, directory))
+    print_datasets(rows, _console())
+    if names and any(row.problem for row in rows):
+        sys.exit(2)
 
 
 @sofim.command()
@@ -229,7 +207,7 @@ def _find_campaign(name: str, storage: str) -> Campaign:
 
         found = studies(_open(storage), name)
         if found:
-            return Campaign.model_validate(found[0].campaign)
+            return Campaign.from_stored(found[0].campaign)
     return load(name)  # says what there is
 
 
@@ -252,35 +230,5 @@ def _console() -> Console:
     return Console(highlight=False, width=width)
 
 
-def _tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
-    """What drives a campaign, in words, and how far it is, from the database alone."""
-    from analysis.comparison import leaderboard
-    from analysis.load import studies, trials
-    from studies.ledger import driver_in_words
-    from studies.trials import Tally
-
-    found = studies(storage, campaign)
-    board = leaderboard(found, trials(storage, found)).set_index(["workload", "optimizer"])
-    tallies = []
-    for study in found:
-        row = board.loc[(study.workload, study.optimizer)]
-        tallies.append(
-            Tally(
-                study=study.name,
-                workload=study.workload,
-                optimizer=study.optimizer,
-                metric=study.metric,
-                direction=study.direction,
-                asked_for=int(study.campaign["trials"]),
-                complete=int(row["complete"]),
-                pruned=int(row["pruned"]),
-                diverged=int(row["diverged"]),
-                failed=int(row["failed"]),
-                running=int(row["running"]),
-                best=row["best"],
-                best_params=row["params"],
-                seconds=float(row["seconds"]),
-                stopped=None,
-            )
-        )
-    return driver_in_words(found[0].attributes), tallies
+if __name__ == "__main__":
+    main()

@@ -9,14 +9,17 @@ while another study ends.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -30,12 +33,13 @@ from studies.trials import Assignment
 from studies.worker import Message, Setting, run
 
 MAX_RESTARTS = 3  # of a trial whose worker or node died
+ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
+COLD_SECONDS = 60.0  # how long the first workers wait for the others to start
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file a trial: 5 s
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the database is the checkpoint
-    "TUNE_RESULT_BUFFER_LENGTH": "1",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -71,7 +75,8 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     with _connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
         _check_fits(resources)
-        searcher = _LedgerSearcher(ledger)
+        searcher = _LedgerSearcher(ledger, resources)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trainable, setting=setting),
@@ -103,18 +108,42 @@ def _trial_name(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-class _LedgerSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
+class _NotSaved:
+    """Ray pickles searcher and scheduler for its own restarts; ours have nothing to save: the database has it all."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _LedgerSearcher(_NotSaved, Searcher):
     """Asks the ledger for the next trial, and tells it of trials whose worker died for good."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, resources: Resources) -> None:
         super().__init__()
         self._ledger = ledger
+        self._resources = resources
+        self._slots = (0, -math.inf)  # and when they were counted
         self.assignments: dict[str, Assignment] = {}  # by Ray's trial id, while the ledger has them as running
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def slots(self) -> int:
+        """How many trials fit in the cluster at once, counted anew every few seconds since nodes come and go."""
+        slots, counted = self._slots
+        if time.monotonic() - counted > 5:
+            slots = max(1, sum(_slots_of(node, self._resources) for node in _nodes()))
+            self._slots = (slots, time.monotonic())
+        return slots
+
+    @property
+    def full(self) -> bool:
+        """Whether every slot has a trial, or there are no more trials."""
+        return len(self.assignments) >= self.slots() or self._ledger.finished
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if len(self.assignments) >= self.slots():
+            return None  # asking ahead would decide on less knowledge
         assignment = self._ledger.ask()
         if assignment is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED  # type: ignore[return-value]  # Ray's own annotation forgets it
         self.assignments[trial_id] = assignment
         return {"assignment": asdict(assignment)}
 
@@ -132,19 +161,48 @@ class _LedgerSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         """Nothing: the database is the state."""
 
 
-class _LedgerScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+class _LedgerScheduler(_NotSaved, FIFOScheduler):
     """Tells the ledger what workers send, and stops the trials that it says."""
 
     def __init__(self, ledger: Ledger, searcher: _LedgerSearcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._ledger = ledger
+        self._searcher = searcher
         self._assignments = searcher.assignments
+        self._held: list[Trial] | None = []  # trials that wait for other workers; None once all have started
+        self._began = time.monotonic()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        if self._held and time.monotonic() - self._began > COLD_SECONDS:
+            self._release(tune_controller)
+        return super().choose_trial_to_run(tune_controller)
+
+    def _hold(self, tune_controller: Any, trial: Trial) -> str:
+        """A worker has started. It waits until the others have too.
+
+        Otherwise, when trials are shorter than a worker's start, the first worker ends its trial and is given the
+        trial whose own worker is still starting; Ray then gives that worker up, starts one for the next trial, and so
+        on: a machine of many cores would run one trial at a time.
+        """
+        if self._held is None:
+            return str(TrialScheduler.CONTINUE)
+        self._held.append(trial)
+        if self._searcher.full and len(self._held) >= len(self._assignments):
+            self._release(tune_controller)
+        return str(TrialScheduler.NOOP)
+
+    def _release(self, tune_controller: Any) -> None:
+        held, self._held = self._held or [], None
+        for trial in held:
+            tune_controller._schedule_trial_train(trial)  # no public way leads on from NOOP
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         assignment = self._assignments.get(trial.trial_id)
         if assignment is None:  # it has ended; this is Ray's repetition of the last result
             return str(TrialScheduler.CONTINUE)
-        message = Message(**{key: result[key] for key in Message.__annotations__})
+        message = cast("Message", result)
+        if message["end"] is None and not message["records"]:
+            return self._hold(tune_controller, trial)
         device = message["device"]
         for record in message["records"]:
             if self._ledger.report(assignment, record):
@@ -160,7 +218,7 @@ class _LedgerScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no typ
             self._ledger.diverge(assignment, device)
         else:
             self._ledger.fail(assignment, message["failure"] or "unknown", device)
-        return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP)
 
 
 @contextmanager
@@ -169,6 +227,7 @@ def _connected(resources: Resources) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _check_answers(resources.address)
     with tempfile.TemporaryDirectory(prefix="sofim-code-") as code:
         try:
             if resources.address is None:
@@ -186,14 +245,26 @@ def _connected(resources: Resources) -> Iterator[None]:
                     runtime_env={"working_dir": str(_pack(Path(code), resources.code))},
                 )
         except (ConnectionError, ValueError, TimeoutError) as error:
-            raise UserError(
-                f"--address {resources.address}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
-                "start one with: ray start --head"
-            ) from None
+            raise _no_answer(resources.address, str(error).splitlines()[0]) from None
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Refuses an address at which nothing listens: Ray would try again for minutes, with a line each time."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # this machine, or "auto"
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _no_answer(address: str | None, reason: str) -> UserError:
+    return UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head")
 
 
 def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
@@ -213,7 +284,7 @@ def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
 
 def _check_fits(resources: Resources) -> None:
     """Refuses a shape that no node can hold: Ray would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _nodes()
     for name, option, wanted in (
         ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
         ("GPU", "--gpus-per-trial", resources.gpus_per_trial),
@@ -221,3 +292,18 @@ def _check_fits(resources: Resources) -> None:
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if wanted > most:
             raise UserError(f"{option} {wanted:g}: no node has more than {most:g} {name}s; ask for at most that")
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of every node that lives."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _slots_of(node: dict[str, float], resources: Resources) -> int:
+    """How many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
+    slots = math.floor(node.get("CPU", 0.0) / resources.cpus_per_trial + 1e-9)
+    if resources.gpus_per_trial:
+        gpus = node.get("GPU", 0.0)
+        share = resources.gpus_per_trial
+        slots = min(slots, math.floor((gpus * math.floor(1 / share + 1e-9)) if share < 1 else gpus / share))
+    return slots

@@ -30,7 +30,7 @@ _PROBE_EXAMPLES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A campaign with its workloads and search spaces looked up and its data checked: nothing left to go wrong early."""
+    """A campaign with its workloads and search spaces looked up and its data checked."""
 
     campaign: Campaign
     workloads: Mapping[str, Workload]
@@ -52,6 +52,7 @@ class Blueprint:
                 optimizer=optimizer,
                 metric=workload.metric.name,
                 direction=workload.metric.direction,
+                metric_split=workload.metric.split,
                 epochs=self.epochs(key),
                 trials=self.campaign.trials,
                 sampler=self.campaign.sampler,
@@ -107,7 +108,9 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
         use_gpu=resources.gpus_per_trial > 0,
     )
     with Ledger(storage, campaign.stored(), blueprint.study_plans(), versions()) as ledger:
-        if not ledger.finished:
+        if ledger.finished:
+            console.print(f"Nothing left to run: every trial of {campaign.name} is in the storage.")
+        else:
             with Progress(ledger.tallies, console):
                 execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
         return ledger.tallies()
@@ -179,9 +182,13 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
 
 
 def _first(data: Data, examples: int) -> Data:
-    def cut(split: Split, most: int) -> Split:
-        return replace(split, inputs=split.inputs[:most], targets=split.targets[:most])
+    """The first ``examples`` training examples of ``data``, and the same share of the validation ones."""
+    share = max(1.0, len(data.train.targets) / examples)
+    validation = max(1, int(len(data.validation.targets) / share))
 
-    share = max(1, len(data.train.targets) // examples)
-    validation = max(1, len(data.validation.targets) // share)
-    return replace(data, train=cut(data.train, examples), validation=cut(data.validation, validation))
+    from studies.workloads import Data, Split
+
+    def cut(split: Split, most: int) -> Split:
+        return Split(split.inputs[:most], split.targets[:most])
+
+    return Data(cut(data.train, examples), cut(data.validation, validation), data.test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ LINE_SECONDS = 15.0  # between two plain lines of a study that moves
 
 def format_value(value: float | None) -> str:
     """A metric with four significant digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
 def format_duration(seconds: float | None) -> str:
@@ -68,17 +69,17 @@ class Progress:
 
     Args:
         tallies: gives the present state; called about four times a second.
-        console: where to draw; on a terminal a live table, otherwise plain lines.
+        console: where to draw; on a terminal a live table with a bar a study, otherwise plain lines: one a study when
+            it is done, and one for the whole every quarter of a minute.
     """
 
     def __init__(self, tallies: Callable[[], Sequence[Tally]], console: Console) -> None:
         self._tallies = tallies
         self._console = console
-        self._started = time.monotonic()
-        self._done_at_start = sum(tally.done for tally in tallies())
+        self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
-        self._shown: dict[str, tuple[int, float]] = {}  # study -> (done, when), of the last plain line
-        self._told: set[str] = set()
+        self._finished: set[str] = {tally.study for tally in tallies() if _is_over(tally)}
+        self._last_line = time.monotonic()
         self._live: Live | None = None
         self._thread: threading.Thread | None = None
 
@@ -97,44 +98,63 @@ class Progress:
             self._live.stop()
         if self._thread is not None:
             self._thread.join()
-            self._lines(last=True)
-
-    def seconds_left(self, tallies: Sequence[Tally]) -> float | None:
-        """An estimate from the pace since this driver began; ``None`` before the first trial has ended."""
-        done = sum(tally.done for tally in tallies)
-        left = sum(tally.asked_for - tally.done for tally in tallies if tally.stopped is None)
-        ended = done - self._done_at_start
-        if not ended:
-            return None
-        return (time.monotonic() - self._started) / ended * left
+            self._lines()
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
         stopped = [Text(f"{t.study} stopped: {t.stopped}", style="red") for t in tallies if t.stopped]
-        return Group(status_table(tallies, self.seconds_left(tallies)), *stopped)
+        return Group(status_table(tallies, self._pace.seconds_left(tallies)), *stopped)
 
     def _print_lines(self) -> None:
         while not self._stop.wait(0.5):
             self._lines()
 
-    def _lines(self, *, last: bool = False) -> None:
+    def _lines(self) -> None:
         tallies = self._tallies()
-        now = time.monotonic()
+        left = self._pace.seconds_left(tallies)
         for tally in tallies:
-            done, when = self._shown.get(tally.study, (0, self._started))
-            moved = tally.done != done
-            finished = tally.done >= tally.asked_for
-            if moved and (last or finished or now - when >= LINE_SECONDS):
-                self._shown[tally.study] = (tally.done, now)
-                left = format_duration(self.seconds_left(tallies))
+            if _is_over(tally) and tally.study not in self._finished:
+                self._finished.add(tally.study)
                 self._plain(
                     f"{tally.study}: {tally.done}/{tally.asked_for} trials ({tally.complete} complete, "
                     f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed), "
-                    f"{tally.running} running, best {tally.metric} {format_value(tally.best)}, {left} left"
+                    f"best {tally.metric} {format_value(tally.best)}"
+                    + (f"; stopped: {tally.stopped}" if tally.stopped else "")
                 )
-            if tally.stopped and tally.study not in self._told:
-                self._told.add(tally.study)
-                self._plain(f"{tally.study} stopped: {tally.stopped}")
+        if time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            done, asked_for, running = (
+                sum(getattr(tally, name) for tally in tallies) for name in ("done", "asked_for", "running")
+            )
+            failed = sum(tally.failed for tally in tallies)
+            self._plain(
+                f"{done}/{asked_for} trials, {running} running, {failed} failed, about {format_duration(left)} left"
+            )
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
+
+
+def _is_over(tally: Tally) -> bool:
+    return tally.done >= tally.asked_for or tally.stopped is not None
+
+
+class _Pace:
+    """Time left at the pace since the first trial of this driver ended, so that the start of workers does not count."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+        self._since: float | None = None
+
+    def seconds_left(self, tallies: Sequence[Tally]) -> float | None:
+        """Seconds, or ``None`` while too few trials have ended to say."""
+        done = sum(tally.done for tally in tallies)
+        if self._since is None:
+            if done > self._done:
+                self._done, self._since = done, time.monotonic()
+            return None
+        ended = done - self._done
+        if ended < 3:
+            return None
+        left = sum(tally.asked_for - tally.done for tally in tallies if tally.stopped is None)
+        return (time.monotonic() - self._since) / ended * left

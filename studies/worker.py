@@ -5,11 +5,10 @@ No Ray and no Optuna here: the engine hands in ``send``.
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,8 @@ from studies.errors import UserError
 from studies.trials import Assignment
 
 SEND_SECONDS = 0.25  # epochs that take less share a message: each costs a round trip through one loop
+
+_greeted = False  # whether this process has sent its first message, an empty one that says that it has started
 
 End = Literal["complete", "diverged", "failed"]
 
@@ -64,7 +65,12 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         setting: of the campaign.
         send: takes a :class:`Message`; may raise to stop the trial.
     """
+    global _greeted
     device, shown = _device(setting.use_gpu)
+    if not _greeted:
+        _warm_up()
+        send(Message(records=[], device=shown, end=None, failure=None))
+        _greeted = True
     outbox: list[dict[str, float]] = []
     sent = time.monotonic()
     end: End = "complete"
@@ -78,7 +84,8 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         except Exception as error:  # whatever the user's model or data raises: this trial fails, the others go on
             end, failure = "failed", _describe(error)
             break
-        outbox.append({name: value for name, value in asdict(record).items() if name != "diverged"})
+        fields = asdict(record)
+        outbox.append({name: value for name, value in fields.items() if name != "diverged" and value is not None})
         if record.diverged:
             end = "diverged"
             break
@@ -108,6 +115,13 @@ def _train(assignment: Assignment, setting: Setting, device: str) -> Iterator[An
         device=device,
         amp=setting.amp,
     )
+
+
+def _warm_up() -> None:
+    """Imports what the first optimizer of a process imports, two seconds' worth, before any trial is on the clock."""
+    import torch
+
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
 @cache
@@ -146,11 +160,3 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def process_memory() -> Mapping[str, int]:
-    """Memory of this process in bytes: ``uss`` is its own alone, ``pss`` counts shared pages by their share."""
-    import psutil
-
-    info = psutil.Process(os.getpid()).memory_full_info()
-    return {"uss": info.uss, "pss": getattr(info, "pss", info.uss)}

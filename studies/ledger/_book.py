@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -50,7 +50,8 @@ class StudyPlan:
     workload: str
     optimizer: str
     metric: str
-    direction: str
+    direction: Literal["maximize", "minimize"]
+    metric_split: str
     epochs: int
     trials: int
     sampler: str
@@ -81,7 +82,7 @@ class StudyBook:
         self._failures_in_a_row = 0
         self._next_index = 0
         self.stopped: str | None = None
-        seed = derive_seed(plan.seed, plan.name)
+        seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
         self._stored_distributions = plan.space.stored_distributions()
         self._search_distributions = plan.space.search_distributions()

@@ -226,7 +226,7 @@ def _write_in_one_transaction(
         for key, pending in batch.items():
             study_id, number = key
             if pending.trial is not None:
-                row = storage._get_prepared_new_trial(study_id, pending.trial, session)
+                row: Any = storage._get_prepared_new_trial(study_id, pending.trial, session)
                 session.flush()
                 _check_number(row.number, number)
                 created[key] = row.trial_id

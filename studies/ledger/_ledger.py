@@ -75,6 +75,7 @@ class Ledger:
             "workload": plan.workload,
             "optimizer": plan.optimizer,
             "metric": plan.metric,
+            "metric_split": plan.metric_split,
             "versions": dict(versions),
             "search_space": plan.space.to_dict(),
             "epochs": plan.epochs,
@@ -101,11 +102,7 @@ class Ledger:
                 f"campaign '{self._campaign['name']}' was run under protocol {attributes.get('protocol')}, this is "
                 f"protocol {PROTOCOL}: their values do not compare; give it another name with --name"
             )
-        changes = [
-            f"{key} was {stored.get(key)!r}, is {self._campaign.get(key)!r}"
-            for key in sorted(stored.keys() | self._campaign.keys())
-            if stored.get(key) != self._campaign.get(key)
-        ]
+        changes = _changes(stored, self._campaign)
         if changes:
             raise UserError(
                 f"campaign '{self._campaign['name']}' is in the storage with another configuration "
@@ -175,6 +172,31 @@ class Ledger:
     def flush(self) -> None:
         """Returns when the database has all that the ledger knows."""
         self._writer.flush()
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations of a campaign, one phrase a key; reworded reasons are no difference."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = _without_reasons(old.get(key)), _without_reasons(new.get(key))
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):  # the search spaces: say whose, not all of them
+            names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+            found.append(f"{key} of {', '.join(names)} changed")
+        else:
+            found.append(f"{key} was {_shortly(before)}, is {_shortly(after)}")
+    return found
+
+
+def _without_reasons(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_reasons(entry) for key, entry in value.items() if key != "reason"}
+    return [_without_reasons(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _shortly(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def driver_in_words(attributes: Mapping[str, Any]) -> str:

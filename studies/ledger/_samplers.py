@@ -36,7 +36,8 @@ def _sobol_chunk(seed: int, dimensions: int, chunk: int) -> NDArray[np.float64]:
 
 def sobol_point(seed: int, index: int, dimensions: int) -> NDArray[np.float64]:
     """Point ``index`` of the scrambled Sobol sequence (Owen 1998), shape ``(dimensions,)``, in [0, 1)."""
-    return _sobol_chunk(seed, dimensions, index // _CHUNK)[index % _CHUNK]
+    point: NDArray[np.float64] = _sobol_chunk(seed, dimensions, index // _CHUNK)[index % _CHUNK]
+    return point
 
 
 def random_point(seed: int, index: int, dimensions: int) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ def plan(optimizer: str = "sofim", **changes: object) -> StudyPlan:
         "optimizer": optimizer,
         "metric": "accuracy",
         "direction": "maximize",
+        "metric_split": "validation",
         "epochs": 9,
         "trials": 12,
         "sampler": "tpe",

@@ -1,0 +1,195 @@
+"""What the command line prints: tables made of the database, the campaign and the data sets."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from studies.progress import format_duration, format_value
+from studies.trials import Tally
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from studies.data import DatasetStatus
+    from studies.launch import Blueprint
+
+
+def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
+    """What drives a campaign, in words, and how far each study is, from the database alone."""
+    from analysis.comparison import leaderboard
+    from analysis.load import studies, trials
+    from studies.ledger import driver_in_words
+
+    found = studies(storage, campaign)
+    board = leaderboard(found, trials(storage, found)).to_dict("records")
+    rows = {(row["workload"], row["optimizer"]): row for row in board}
+    made = [
+        Tally(
+            study=study.name,
+            workload=study.workload,
+            optimizer=study.optimizer,
+            metric=study.metric,
+            direction=study.direction,
+            asked_for=int(study.campaign["trials"]),
+            complete=row["complete"],
+            pruned=row["pruned"],
+            diverged=row["diverged"],
+            failed=row["failed"],
+            running=row["running"],
+            best=None if math.isnan(row["best"]) else row["best"],
+            best_params=row["params"],
+            seconds=row["seconds"],
+            stopped=None,
+        )
+        for study in found
+        for row in [rows[study.workload, study.optimizer]]
+    ]
+    return driver_in_words(found[0].attributes), made
+
+
+def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
+    """Which optimizer is ahead on each workload, and with which hyperparameters."""
+    from analysis.comparison import leaderboard
+    from analysis.load import studies, trials
+    from studies.ledger import close_storage, open_storage
+
+    opened = open_storage(storage, create=False)
+    found = studies(opened, campaign)
+    board = leaderboard(found, trials(opened, found))
+    close_storage(opened)
+    splits = {study.workload: study.attributes.get("metric_split", "validation") for study in found}
+    for workload, rows in board.groupby("workload", sort=False):
+        first = rows.iloc[0]
+        better = "higher" if first["direction"] == "maximize" else "lower"
+        table = Table(
+            title=f"{workload}: best {first['metric']} on {splits[str(workload)]} data ({better} is better)",
+            title_justify="left",
+            box=None,
+            padding=(0, 1),
+            header_style="bold",
+        )
+        table.add_column("", justify="right")
+        table.add_column("optimizer", no_wrap=True)
+        table.add_column(str(first["metric"]), justify="right", no_wrap=True)
+        table.add_column("hyperparameters")
+        table.add_column("trials", justify="right", no_wrap=True)
+        for row in rows.to_dict("records"):
+            table.add_row(
+                str(row["rank"]),
+                str(row["optimizer"]),
+                format_value(row["best"]),
+                Text(format_params(row["params"]) or "no trial ran its whole budget"),
+                _outcomes(row),
+            )
+        console.print(table)
+        console.print()
+
+
+def format_params(params: Mapping[str, object]) -> str:
+    """A configuration on one line, numbers with four significant digits."""
+    return ", ".join(f"{k}={format(v, '.4g') if isinstance(v, float) else v}" for k, v in params.items())
+
+
+def _outcomes(row: Mapping[Any, Any]) -> str:
+    names = ("complete", "pruned", "diverged", "failed")
+    return ", ".join(f"{row[name]} {name}" for name in names if row[name])
+
+
+def print_next_commands(campaign: str, storage: str, console: Console) -> None:
+    """What one types after a campaign."""
+    option = "" if storage == "sqlite:///sofim.db" else " --storage URL"
+    console.print("These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:")
+    console.print(f"  sofim status {campaign}{option}      how the trials ended")
+    console.print(f"  sofim dashboard{option}              every trial in Optuna's dashboard")
+
+
+def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
+    """What a campaign would run, and what it would cost on this machine."""
+    from studies.launch import estimate
+
+    campaign = blueprint.campaign
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("study", "trials", "epochs", "a trial, at most", "the study, at most"):
+        table.add_column(name, justify="left" if name == "study" else "right", no_wrap=True)
+    total = 0.0
+    for row in estimate(blueprint):
+        total += row.seconds_per_trial * campaign.trials
+        table.add_row(
+            row.study,
+            str(campaign.trials),
+            str(blueprint.epochs(row.study.split("/")[1])),
+            format_duration(row.seconds_per_trial),
+            format_duration(row.seconds_per_trial * campaign.trials),
+        )
+    console.print(
+        f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
+        f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
+    )
+    console.print(table)
+    slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
+    console.print(
+        f"Training on this machine, {slots} trials at once: at most about {format_duration(total / slots)} "
+        f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more)."
+    )
+
+
+def print_list(storage: BaseStorage | None, shown: str, console: Console) -> None:
+    """Presets, workloads, optimizers, and the campaigns in ``storage``."""
+    from sofim import OPTIMIZERS
+    from studies.campaign import presets
+    from studies.workloads import WORKLOADS
+
+    _section(
+        console,
+        "Presets (sofim launch NAME)",
+        (
+            (name, f"{len(p.workloads)} workloads × {len(p.optimizers)} optimizers × {p.trials} trials")
+            for name, p in presets().items()
+        ),
+    )
+    _section(
+        console,
+        "Workloads",
+        (
+            (name, f"{w.metric.name}, {w.metric.direction}, target {format_value(w.target)}, {w.epochs} epochs")
+            for name, w in WORKLOADS.items()
+        ),
+    )
+    _section(console, "Optimizers", ((name, row.source) for name, row in OPTIMIZERS.items()))
+    if storage is not None:
+        from analysis.load import studies
+
+        found = studies(storage)
+        names = dict.fromkeys(str(study.campaign["name"]) for study in found)
+        rows = [(name, f"{sum(s.campaign['name'] == name for s in found)} studies") for name in names]
+        _section(console, f"Campaigns in {shown}", rows or [("none yet", "start one: sofim launch quickstart")])
+
+
+def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, text in rows:
+        table.add_row(Text(f"  {name}"), Text(text))
+    console.print(table)
+    console.print()
+
+
+def print_datasets(rows: Iterable[DatasetStatus], console: Console) -> None:
+    """Whether each data set is there, and what to do where it is not."""
+    for row in rows:
+        state = "[green]there[/green]" if row.present else "[red]missing[/red]"
+        where = "in scikit-learn, nothing to fetch" if not row.looked_in else f"in {row.folder}"
+        console.print(f"[bold]{row.name}[/bold]: {state}{f', {where}' if row.folder or not row.looked_in else ''}")
+        console.print(Text(f"  {row.source} ({row.licence})"), soft_wrap=True)
+        for problem in dict.fromkeys(p for p in (row.problem, row.test_problem) if p):
+            console.print(Text(f"  {problem}"), soft_wrap=True)
+        if row.present and row.looked_in:
+            console.print(Text(f"  looked in {', '.join(map(str, row.looked_in))}"), soft_wrap=True)
