@@ -203,21 +203,21 @@ class _LedgerScheduler(_NotSaved, FIFOScheduler):
         message = cast("Message", result)
         if message["end"] is None and not message["records"]:
             return self._hold(tune_controller, trial)
-        device = message["device"]
+        facts = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
         for record in message["records"]:
             if self._ledger.report(assignment, record):
                 del self._assignments[trial.trial_id]
-                self._ledger.prune(assignment, device)
+                self._ledger.prune(assignment, facts)
                 return str(TrialScheduler.STOP)
         if message["end"] is None:
             return str(TrialScheduler.CONTINUE)
         del self._assignments[trial.trial_id]
         if message["end"] == "complete":
-            self._ledger.complete(assignment, device)
+            self._ledger.complete(assignment, facts)
         elif message["end"] == "diverged":
-            self._ledger.diverge(assignment, device)
+            self._ledger.diverge(assignment, facts)
         else:
-            self._ledger.fail(assignment, message["failure"] or "unknown", device)
+            self._ledger.fail(assignment, message["failure"] or "unknown", facts)
         return str(TrialScheduler.STOP)
 
 

@@ -32,12 +32,14 @@ class Message(TypedDict):
         device: on which the trial runs.
         end: how the trial ended, or ``None`` while it goes on.
         failure: why, when it failed.
+        busy_seconds: wall time since the trial began that went into training, evaluation and loading.
     """
 
     records: list[dict[str, float]]
     device: str
     end: End | None
     failure: str | None
+    busy_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,16 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
     device, shown = _device(setting.use_gpu)
     if not _greeted:
         _warm_up()
-        send(Message(records=[], device=shown, end=None, failure=None))
+        send(Message(records=[], device=shown, end=None, failure=None, busy_seconds=0.0))
         _greeted = True
     outbox: list[dict[str, float]] = []
     sent = time.monotonic()
     end: End = "complete"
     failure = None
     records = _train(assignment, setting, device)
+    busy = 0.0
     while True:
+        began = time.monotonic()
         try:
             record = next(records)
         except StopIteration:
@@ -84,15 +88,16 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         except Exception as error:  # whatever the user's model or data raises: this trial fails, the others go on
             end, failure = "failed", _describe(error)
             break
+        busy += time.monotonic() - began
         fields = asdict(record)
         outbox.append({name: value for name, value in fields.items() if name != "diverged" and value is not None})
         if record.diverged:
             end = "diverged"
             break
         if time.monotonic() - sent > SEND_SECONDS and record.epoch < assignment.epochs:
-            send(Message(records=outbox, device=shown, end=None, failure=None))
+            send(Message(records=outbox, device=shown, end=None, failure=None, busy_seconds=busy))
             outbox, sent = [], time.monotonic()
-    send(Message(records=outbox, device=shown, end=end, failure=failure))
+    send(Message(records=outbox, device=shown, end=end, failure=failure, busy_seconds=busy))
 
 
 def _train(assignment: Assignment, setting: Setting, device: str) -> Iterator[Any]:

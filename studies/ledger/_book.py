@@ -26,6 +26,9 @@ from studies.ledger._database import TrialWriter, running_template
 from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler
 from studies.trials import Assignment, Tally
 
+Facts = Mapping[str, Any]
+"""What a worker says of a trial besides its records, kept as user attributes: ``device``, ``busy_seconds``."""
+
 LOST = "driver lost"
 INTERRUPTED = "interrupted"
 MAX_FAILURES_IN_A_ROW = 10
@@ -206,28 +209,28 @@ class StudyBook:
 
     # --------------------------------------------------------------------- tell
 
-    def complete(self, number: int, device: str) -> None:
+    def complete(self, number: int, facts: Facts) -> None:
         """The trial ran its whole budget; its value is the best metric over its epochs."""
         values = self._running[number].stored.intermediate_values.values()
         if not values:
-            self.fail(number, f"the metric '{self.plan.metric}' was never a finite number", device)
+            self.fail(number, f"the metric '{self.plan.metric}' was never a finite number", facts)
             return
         best = max(values) if self.plan.direction == "maximize" else min(values)
-        self._end(number, TrialState.COMPLETE, best, device=device)
+        self._end(number, TrialState.COMPLETE, best, facts=facts)
 
-    def prune(self, number: int, device: str) -> None:
+    def prune(self, number: int, facts: Facts) -> None:
         """The pruner stopped the trial; its value is its last one, as Optuna has it."""
         values = self._running[number].stored.intermediate_values
-        self._end(number, TrialState.PRUNED, values[max(values)], device=device)
+        self._end(number, TrialState.PRUNED, values[max(values)], facts=facts)
 
-    def diverge(self, number: int, device: str) -> None:
+    def diverge(self, number: int, facts: Facts) -> None:
         """The trial diverged: PRUNED, and infeasible in Optuna's sense, so that the sampler learns to avoid it."""
         values = self._running[number].stored.intermediate_values
-        self._end(number, TrialState.PRUNED, values[max(values)] if values else None, device=device, diverged=True)
+        self._end(number, TrialState.PRUNED, values[max(values)] if values else None, facts=facts, diverged=True)
 
-    def fail(self, number: int, failure: str, device: str | None = None) -> None:
+    def fail(self, number: int, failure: str, facts: Facts | None = None) -> None:
         """The trial broke; ``failure`` says why. Ten in a row stop the study."""
-        self._end(number, TrialState.FAIL, None, device=device, failure=failure)
+        self._end(number, TrialState.FAIL, None, facts=facts, failure=failure)
 
     def interrupt(self) -> None:
         """Closes every running trial; the next driver asks them again."""
@@ -240,7 +243,7 @@ class StudyBook:
         state: TrialState,
         value: float | None,
         *,
-        device: str | None = None,
+        facts: Facts | None = None,
         diverged: bool = False,
         failure: str | None = None,
     ) -> None:
@@ -250,14 +253,13 @@ class StudyBook:
         stored.state = state
         stored.value = value
         stored.datetime_complete = datetime.now()
-        stored.user_attrs = running.stored.user_attrs | {
+        stored.user_attrs = running.stored.user_attrs | dict(facts or {})
+        stored.user_attrs |= {
             "seconds": history["seconds"][-1] if history else 0.0,
             "gradient_evaluations": int(history["gradient_evaluations"][-1]) if history else 0,
             "history": {name: [_jsonable(entry) for entry in column] for name, column in history.items()},
             "diverged": diverged,
         }
-        if device is not None:
-            stored.user_attrs["device"] = device
         if failure is not None:
             stored.user_attrs["failure"] = failure
         self._tell(running.trial, state, value, diverged=diverged)

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from studies.errors import UserError
-from studies.ledger._book import StudyBook, StudyPlan
+from studies.ledger._book import Facts, StudyBook, StudyPlan
 from studies.ledger._database import TrialWriter, close_storage, find_study, hide_password, open_storage
 from studies.trials import Assignment, Tally
 
@@ -144,25 +144,25 @@ class Ledger:
         with self._lock:
             return self._books[assignment.study].report(assignment.number, record)
 
-    def complete(self, assignment: Assignment, device: str) -> None:
+    def complete(self, assignment: Assignment, facts: Facts) -> None:
         """The trial ran its whole budget."""
         with self._lock:
-            self._books[assignment.study].complete(assignment.number, device)
+            self._books[assignment.study].complete(assignment.number, facts)
 
-    def prune(self, assignment: Assignment, device: str) -> None:
+    def prune(self, assignment: Assignment, facts: Facts) -> None:
         """The pruner stopped the trial."""
         with self._lock:
-            self._books[assignment.study].prune(assignment.number, device)
+            self._books[assignment.study].prune(assignment.number, facts)
 
-    def diverge(self, assignment: Assignment, device: str) -> None:
+    def diverge(self, assignment: Assignment, facts: Facts) -> None:
         """The trial diverged."""
         with self._lock:
-            self._books[assignment.study].diverge(assignment.number, device)
+            self._books[assignment.study].diverge(assignment.number, facts)
 
-    def fail(self, assignment: Assignment, failure: str, device: str | None = None) -> None:
+    def fail(self, assignment: Assignment, failure: str, facts: Facts | None = None) -> None:
         """The trial broke; ``failure`` says why (one line, or a traceback)."""
         with self._lock:
-            self._books[assignment.study].fail(assignment.number, failure, device)
+            self._books[assignment.study].fail(assignment.number, failure, facts)
 
     def tallies(self) -> list[Tally]:
         """How far each study is, in the campaign's order."""

@@ -59,9 +59,9 @@ def quality(assignment: Assignment) -> float:
 def work(ledger: Ledger, assignment: Assignment) -> None:
     for epoch in range(1, assignment.epochs + 1):
         if ledger.report(assignment, record(epoch, quality(assignment) + epoch / 100)):
-            ledger.prune(assignment, "cpu")
+            ledger.prune(assignment, {"device": "cpu"})
             return
-    ledger.complete(assignment, "cpu")
+    ledger.complete(assignment, {"device": "cpu"})
 
 
 def work_off(ledger: Ledger) -> None:
@@ -153,7 +153,7 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
         assignment = ledger.ask()
         ledger.report(assignment, record(1, 0.4))
         ledger.report(assignment, record(2, math.nan))
-        ledger.diverge(assignment, "cpu")
+        ledger.diverge(assignment, {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.state == TrialState.PRUNED
     assert trial.user_attrs["diverged"] is True
@@ -172,10 +172,10 @@ def test_samplers_learn_to_avoid_what_diverges(url, sampler):
             assignment = ledger.ask()
             if float(assignment.arguments["lr"]) > 0.1:
                 diverged += 1
-                ledger.diverge(assignment, "cpu")
+                ledger.diverge(assignment, {"device": "cpu"})
             else:
                 ledger.report(assignment, record(1, 0.5 + 0.01 * math.sin(1e4 * float(assignment.arguments["lr"]))))
-                ledger.complete(assignment, "cpu")
+                ledger.complete(assignment, {"device": "cpu"})
         return diverged / trials
 
     block = 12 if sampler == "gp" else 20  # the Gaussian process costs half a second a trial
@@ -324,7 +324,7 @@ def test_epochs_heard_twice_count_once(url):
         assignment = ledger.ask()
         for epoch, value in ((1, 0.1), (2, 0.2), (1, 0.9), (2, 0.9), (3, 0.3)):
             ledger.report(assignment, record(epoch, value))
-        ledger.complete(assignment, "cpu")
+        ledger.complete(assignment, {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert trial.user_attrs["history"]["accuracy"] == [0.1, 0.2, 0.3]
@@ -334,7 +334,7 @@ def test_a_metric_that_was_never_finite_is_a_failure_that_says_so(url):
     with Ledger(url, CAMPAIGN, [plan(trials=1, epochs=1)], {}) as ledger:
         assignment = ledger.ask()
         ledger.report(assignment, record(1, math.inf))
-        ledger.complete(assignment, "cpu")
+        ledger.complete(assignment, {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.state == TrialState.FAIL
     assert "'accuracy' was never a finite number" in trial.user_attrs["failure"]
