@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import statistics
 import time
 from pathlib import Path
@@ -107,10 +108,12 @@ def measure(functions: dict[str, Callable[[], object]], device: torch.device, se
         timed(function, 3)
     calls = {name: max(1, round(0.01 / timed(function, 3))) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
+    order = random.Random(0)
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop or len(times[BASE]) < 5:
-        for name, function in functions.items():
-            times[name].append(timed(function, calls[name]))
+        # In a new order each time: what ran before leaves its mark on caches and allocator.
+        for name in order.sample(list(functions), len(functions)):
+            times[name].append(timed(functions[name], calls[name]))
     return times
 
 

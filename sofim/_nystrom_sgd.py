@@ -14,7 +14,7 @@ from sofim._checks import (
     check_not_negative,
     check_positive,
     check_real,
-    raise_unsupported_gradient,
+    raise_sparse_gradient,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class NystromSGD(torch.optim.Optimizer):
 
     Raises:
         ValueError: A hyperparameter is out of its range, there is a second group, or a parameter is complex.
-        RuntimeError: In `step`: there was no refresh yet, or a gradient is sparse or complex.
+        RuntimeError: In `step`: there was no refresh yet, or a gradient is sparse.
 
     >>> p = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
     >>> optimizer = NystromSGD([p], lr=1.0, rho=1e-3, rank=2)
@@ -206,7 +206,7 @@ class NystromSGD(torch.optim.Optimizer):
             What the closure returned; None without one.
 
         Raises:
-            RuntimeError: There was no `refresh` yet, or a gradient is sparse or complex. Nothing is changed then.
+            RuntimeError: There was no `refresh` yet, or a gradient is sparse. Nothing is changed then.
         """
         group = self.param_groups[0]
         if group["spectrum"] is None:
@@ -266,8 +266,8 @@ def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) ->
 def _regularized_gradient(param: Tensor, weight_decay: float, maximize: bool) -> Tensor:
     grad = param.grad
     assert grad is not None
-    if grad.layout is not torch.strided or grad.is_complex():
-        raise_unsupported_gradient("NystromSGD", grad)
+    if grad.layout is not torch.strided:
+        raise_sparse_gradient("NystromSGD", grad)
     if maximize:
         grad = -grad
     return grad.add(param, alpha=weight_decay) if weight_decay != 0.0 else grad

@@ -18,7 +18,7 @@ from sofim._checks import (
     check_not_negative,
     check_positive,
     check_real,
-    raise_unsupported_gradient,
+    raise_sparse_gradient,
 )
 from sofim._in_place import average_on_device, average_on_host
 
@@ -185,7 +185,7 @@ class SOFIM(torch.optim.Optimizer):
 
     Raises:
         ValueError: A hyperparameter is out of its range, or a parameter is complex.
-        RuntimeError: In `step`: a gradient is sparse or complex.
+        RuntimeError: In `step`: a gradient is sparse.
 
     >>> p = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = SOFIM([p], lr=1.0, rho=25.0)
@@ -241,7 +241,6 @@ class SOFIM(torch.optim.Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Update all parameters that have a gradient.
 
@@ -252,24 +251,33 @@ class SOFIM(torch.optim.Optimizer):
             What the closure returned; None without one.
 
         Raises:
-            RuntimeError: A gradient is sparse or complex. The group it belongs to is then as it was.
+            RuntimeError: A gradient is sparse. The group it belongs to is then as it was.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            params, grads = _with_gradients(group["params"])
-            if not params:
-                continue
-            averages, steps = self._advance(params)
-            same_age = steps.count(steps[0]) == len(steps)
-            path = _fast_path(params, group["foreach"]) if same_age else None
-            if path is None:
-                _step_each(params, grads, averages, [averaging_weight(step, group["beta"]) for step in steps], group)
-            else:
-                path(params, grads, averages, averaging_weight(steps[0], group["beta"]), group)
+        # torch.no_grad does the same and takes 2 µs of a step that may take 100.
+        grad_enabled = torch.is_grad_enabled()
+        torch.set_grad_enabled(False)
+        try:
+            for group in self.param_groups:
+                self._step_group(group)
+        finally:
+            torch.set_grad_enabled(grad_enabled)
         return loss
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params, grads = _with_gradients(group["params"])
+        if not params:
+            return
+        averages, steps = self._advance(params)
+        same_age = steps.count(steps[0]) == len(steps)
+        path = _fast_path(params, group["foreach"]) if same_age else None
+        if path is None:
+            _step_each(params, grads, averages, [averaging_weight(step, group["beta"]) for step in steps], group)
+        else:
+            path(params, grads, averages, averaging_weight(steps[0], group["beta"]), group)
 
     # A count that a compiled graph reads as a number would be compiled anew at every step.
     @_disable_dynamo
@@ -295,13 +303,15 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters that have a gradient, and the gradients, both checked before anything is changed."""
+    """Parameters that have a gradient, and the gradients, all checked before anything is changed."""
     kept, grads = [], []
+    strided = torch.strided
     for param in params:
         grad = param.grad
         if grad is not None:
-            if grad.layout is not torch.strided or grad.is_complex():
-                raise_unsupported_gradient("SOFIM", grad)
+            # Complex gradients belong to complex parameters, which add_param_group refuses.
+            if grad.layout is not strided:
+                raise_sparse_gradient("SOFIM", grad)
             kept.append(param)
             grads.append(grad)
     return kept, grads
