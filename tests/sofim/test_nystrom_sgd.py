@@ -202,15 +202,23 @@ def test_loss_that_is_not_finite_leaves_no_sketch():
     assert x.tolist() == [0.0, 0.0]
 
 
-def test_refresh_after_freezing_forgets_the_frozen():
-    model = network()
-    optimizer = NystromSGD(model.parameters(), 0.1, rho=1.0, rank=4, update_period=1)
-    take_step(optimizer, model)
-    model[0].weight.requires_grad_(False)
-    before = model[0].weight.clone()
-    take_step(optimizer, model)
-    take_step(optimizer, model)
-    assert torch.equal(model[0].weight, before)
+def test_parameter_frozen_at_the_refresh_steps_by_lr_over_rho_when_it_thaws():
+    """It has no part in the new sketch, and its part of the old one must not be mixed in."""
+    frozen = nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
+    other = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
+    optimizer = NystromSGD([frozen, other], 0.5, rho=2.0, rank=3)
+
+    def loss_function():
+        return frozen.square().sum() + 4.0 * other.square().sum()
+
+    optimizer.refresh(loss_function())
+    frozen.requires_grad_(False)
+    optimizer.refresh(loss_function())
+    frozen.requires_grad_(True)
+    loss_function().backward()
+    optimizer.step()
+    assert frozen.tolist() == pytest.approx([1.0 - 0.25 * 2.0, 2.0 - 0.25 * 4.0])
+    assert other.item() == pytest.approx(3.0 - 0.5 * 24.0 / (8.0 + 2.0))
 
 
 def test_maximize_climbs():
