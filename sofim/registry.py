@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 import torch
-from pytorch_optimizer import AdaHessian
 
 from sofim._checks import check_decay, check_learning_rate, check_not_negative
 from sofim._nystrom_sgd import NystromSGD
@@ -83,6 +82,9 @@ def adahessian(
     Raises:
         ValueError: A hyperparameter is out of its range.
     """
+    # Here, since it takes a second, which every command and every worker would wait for.
+    from pytorch_optimizer import AdaHessian
+
     # The library raises errors of its own, which are no ValueError, and lets NaN pass.
     check_learning_rate(lr)
     check_decay("betas[0]", betas[0])
