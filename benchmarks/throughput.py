@@ -170,7 +170,7 @@ def run_optuna(options: argparse.Namespace, trials: int, directory: Path) -> dic
 
 
 class WorkerMemory:
-    """The memory that each worker alone holds (USS), bytes: the highest median over the workers, seen while they ran."""
+    """The memory that each worker alone holds (USS), bytes: the highest median over the workers while they ran."""
 
     def __init__(self) -> None:
         self._most = 0.0
@@ -193,6 +193,7 @@ class WorkerMemory:
                 self._most = max(self._most, statistics.median(found))
 
     def stop(self) -> float:
+        """End the watch and return the figure."""
         self._stop.set()
         self._thread.join()
         return self._most
@@ -231,7 +232,7 @@ def main() -> None:
     for way in options.ways.split(","):
         with tempfile.TemporaryDirectory() as directory:
             command = [sys.executable, __file__, *sys.argv[1:], "--way", way, "--directory", directory]
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT")), None)
         if line is None:
             sys.exit(f"{way} failed:\n{done.stdout}\n{done.stderr}")
@@ -248,11 +249,12 @@ def main() -> None:
             if way != "engine":
                 print(f"engine / {way}: {rate / (found['trials'] / found['seconds']):.1f} times")
         print(
-            f"engine: {engine['slots']} slots; a trial takes {engine['trial_seconds']:.2f} s (median); of the slots' time "
-            f"from the first trial's first epoch to the last trial's end, {engine['busy_share']:.1%} went into trials "
-            f"({engine['training_share']:.1%} training, the rest evaluation), {1 - engine['busy_share']:.1%} into neither;"
-            f" workers took {engine['start_seconds']:.1f} s to start; memory of each additional worker: "
-            f"{engine['worker_memory'] / 2**20:.0f} MiB"
+            f"engine: {engine['slots']} slots; a trial takes {engine['trial_seconds']:.2f} s (median). "
+            f"Of the slots' time from the first trial's first epoch to the last trial's end,\n  {engine['training_share']:.1%} went into "
+            f"training, {engine['busy_share'] - engine['training_share']:.1%} into evaluation, "
+            f"{1 - engine['busy_share']:.1%} into neither\n"
+            f"  workers took {engine['start_seconds']:.1f} s to start; each additional worker holds "
+            f"{engine['worker_memory'] / 2**20:.0f} MiB of its own"
         )
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from sofim.registry import OPTIMIZERS
 
 from search_spaces import SEARCH_SPACES, Interval, SearchSpace
+from sofim.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
