@@ -248,14 +248,13 @@ def main() -> None:
         for way, found in results.items():
             if way != "engine":
                 print(f"engine / {way}: {rate / (found['trials'] / found['seconds']):.1f} times")
-        print(
-            f"engine: {engine['slots']} slots; a trial takes {engine['trial_seconds']:.2f} s (median). "
-            f"Of the slots' time from the first trial's first epoch to the last trial's end,\n  {engine['training_share']:.1%} went into "
-            f"training, {engine['busy_share'] - engine['training_share']:.1%} into evaluation, "
-            f"{1 - engine['busy_share']:.1%} into neither\n"
-            f"  workers took {engine['start_seconds']:.1f} s to start; each additional worker holds "
-            f"{engine['worker_memory'] / 2**20:.0f} MiB of its own"
-        )
+        shares = (engine["training_share"], engine["busy_share"] - engine["training_share"], 1 - engine["busy_share"])
+        training, evaluation, neither = (f"{share:.1%}" for share in shares)
+        print(f"engine: {engine['slots']} slots; a trial takes {engine['trial_seconds']:.2f} s (median)")
+        print("  of the slots' time from the first trial's first epoch to the last trial's end,")
+        print(f"  {training} went into training, {evaluation} into evaluation, {neither} into neither")
+        print(f"  workers took {engine['start_seconds']:.1f} s to start")
+        print(f"  each additional worker holds {engine['worker_memory'] / 2**20:.0f} MiB of its own")
 
 
 if __name__ == "__main__":
