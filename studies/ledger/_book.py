@@ -165,7 +165,9 @@ class StudyBook:
             self._study.enqueue_trial(self.plan.space.encode(retried.params))
             attributes["retry_of"] = _origin(retried)
         else:
-            if self._plan is not None:
+            if self._plan is None and self._next_index == 0:  # what everybody would try first
+                self._study.enqueue_trial(self.plan.space.encode(self.plan.space.default))
+            elif self._plan is not None:
                 self._study.enqueue_trial(self._plan.configuration(self._next_index, self._search_distributions))
             self._next_index += 1
         with warnings.catch_warnings():

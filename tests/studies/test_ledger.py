@@ -204,6 +204,19 @@ def test_trial_i_has_the_same_configuration_whatever_the_concurrency(tmp_path, s
     assert len({tuple(p.values()) for p in found[0]}) == 12
 
 
+@pytest.mark.parametrize(("sampler", "first"), [("tpe", True), ("cmaes", True), ("random", False), ("qmc", False)])
+def test_samplers_that_learn_begin_with_the_default(url, sampler, first):
+    """And those whose trials must be independent draws do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with Ledger(url, CAMPAIGN, [plan(sampler=sampler)], {}) as ledger:
+            arguments = [ledger.ask().arguments for _ in range(2)]
+    space = SEARCH_SPACES["sofim"]
+    default = space.arguments(space.default)
+    assert (arguments[0] == pytest.approx(default)) is first
+    assert arguments[1] != pytest.approx(default)
+
+
 def test_quasi_random_configurations_survive_a_restart(tmp_path):
     def run(url: str, stops: list[int]) -> list[dict[str, object]]:
         for stop in stops:
