@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.load import Study
 
+_COLUMNS = ("workload", "rank", "optimizer", "metric", "direction", "best", "number", "params", "seconds")
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
 
 
@@ -51,7 +52,7 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
             }
         )
     ranked = [_rank([row for row in rows if row["workload"] == w]) for w in dict.fromkeys(r["workload"] for r in rows)]
-    return pd.DataFrame([row for group in ranked for row in group])
+    return pd.DataFrame([row for group in ranked for row in group], columns=[*_COLUMNS, *_OUTCOMES])
 
 
 def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
-LEASE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
     found = []
     for frozen in storage.get_all_studies():
         attributes = frozen.user_attrs
-        if "campaign" not in attributes or frozen.study_name.endswith("/confirm"):
+        # "protocol" is written last: without it a study is somebody else's, or not yet described
+        if not (isinstance(attributes.get("campaign"), Mapping) and "protocol" in attributes):
+            continue
+        if frozen.study_name.endswith("/confirm"):
             continue
         if campaign is not None and attributes["campaign"]["name"] != campaign:
             continue
@@ -76,8 +79,8 @@ def trials(storage: BaseStorage, of: list[Study]) -> pd.DataFrame:
 
     Returns:
         Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, complete, pruned, diverged,
-        failed, or lost for one that is asked again), ``value`` (of the metric), ``seconds`` (of training),
-        ``gradient_evaluations``, ``failure``, ``params`` (a dict).
+        failed, or lost for one that is asked again), ``value`` (of the metric, NaN where there is none), ``seconds``
+        (of training), ``gradient_evaluations``, ``failure``, ``params`` (a dict).
     """
     rows = [_row(study, trial) for study in of for trial in storage.get_all_trials(study.study_id, deepcopy=False)]
     columns = ["study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations"]
@@ -92,7 +95,7 @@ def _row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
         "optimizer": study.optimizer,
         "number": trial.number,
         "outcome": _outcome(trial),
-        "value": trial.value,
+        "value": math.nan if trial.value is None else trial.value,
         "seconds": attributes.get("seconds", 0.0),
         "gradient_evaluations": attributes.get("gradient_evaluations", 0),
         "failure": attributes.get("failure"),

@@ -1,6 +1,6 @@
 """The only Optuna of the launching side: ask, report, tell, lease, resume."""
 
-from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan
+from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan, too_many_failures
 from studies.ledger._database import close_storage, hide_password, open_storage
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
 
@@ -15,4 +15,5 @@ __all__ = [
     "driver_in_words",
     "hide_password",
     "open_storage",
+    "too_many_failures",
 ]

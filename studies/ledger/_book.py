@@ -303,8 +303,7 @@ class StudyBook:
             self._counts["failed"] += 1
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                reason = str(trial.user_attrs.get("failure", "")).strip().splitlines()
-                self.stopped = f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {reason[-1] if reason else '?'}"
+                self.stopped = too_many_failures(str(trial.user_attrs.get("failure", "")))
             return
         self._failures_in_a_row = 0
         if trial.user_attrs.get("diverged"):
@@ -336,6 +335,12 @@ class StudyBook:
             stopped=self.stopped,
             **self._counts,
         )
+
+
+def too_many_failures(failure: str) -> str:
+    """Why a study is stopped, in one line, from the ``failure`` (a line or a traceback) of its last trial."""
+    lines = failure.strip().splitlines()
+    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {lines[-1] if lines else '?'}"
 
 
 def _origin(trial: FrozenTrial) -> int:

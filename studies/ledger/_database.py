@@ -27,11 +27,22 @@ _FLUSH_SECONDS = 0.25  # how long results may wait for company in one transactio
 
 
 def hide_password(url: str) -> str:
-    """``url`` as it may be shown: the password, where it has one, as ``***``."""
+    """``url`` as it may be shown: passwords as ``***``, also those among the options."""
     try:
-        return sa.engine.make_url(url).render_as_string(hide_password=True)
+        parsed = _parse(url)
     except sa_exc.ArgumentError:
         return url.split("@")[-1]
+    if "@" in (parsed.host or ""):  # of a password with an @ that was not written %40
+        parsed = parsed.set(host=str(parsed.host).rpartition("@")[2])
+    secret = {name: "***" for name in parsed.query if "pass" in name.lower() or "pwd" in name.lower()}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def _parse(url: str) -> sa.engine.URL:
+    try:
+        return sa.engine.make_url(url)
+    except ValueError as error:  # a port that is no number
+        raise sa_exc.ArgumentError(str(error)) from None
 
 
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
@@ -46,7 +57,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """
     shown = hide_password(url)
     try:
-        parsed = sa.engine.make_url(url)
+        parsed = _parse(url)
     except sa_exc.ArgumentError:
         raise UserError(
             f"storage '{shown}' is not a database URL; write for example sqlite:///sofim.db "

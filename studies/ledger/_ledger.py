@@ -54,6 +54,7 @@ class Ledger:
             raise
 
     def _open(self, url: str, plans: Sequence[StudyPlan], versions: Mapping[str, str]) -> None:
+        self._check({plan.name for plan in plans})
         study_ids = [self._open_study(plan, versions) for plan in plans]
         self._lease = _Lease(self._storage, study_ids[0], str(self._campaign["name"]), hide_password(url))
         self._writer = TrialWriter(self._storage)
@@ -62,16 +63,55 @@ class Ledger:
             for plan, study_id in zip(plans, study_ids, strict=True)
         }
 
+    def _check(self, names: set[str]) -> None:
+        """Refuses a storage that holds something else under these names, before anything is written."""
+        name = self._campaign["name"]
+        ours: dict[int, Mapping[str, Any]] = {}
+        for study in self._storage.get_all_studies():
+            stored = study.user_attrs.get("campaign")
+            if isinstance(stored, Mapping) and "protocol" in study.user_attrs:
+                if stored["name"] == name and not study.study_name.endswith("/confirm"):
+                    ours[study._study_id] = study.user_attrs
+            elif study.study_name in names and self._storage.get_n_trials(study._study_id):
+                raise UserError(
+                    f"the storage has a study '{study.study_name}' that no campaign made; "
+                    "give this campaign another name with --name"
+                )
+        reason = next((reason for reason in map(self._difference, ours.values()) if reason), None)
+        if reason is None:
+            return
+        held = any(holder and _alive(holder) for holder in (attributes.get(_LEASE) for attributes in ours.values()))
+        if held or any(self._storage.get_n_trials(study_id) for study_id in ours):
+            raise UserError(f"{reason} with --name")
+        for study_id in ours:  # it never came to run a trial: a slip of the fingers that binds nobody
+            self._storage.delete_study(study_id)
+
+    def _difference(self, attributes: Mapping[str, Any]) -> str | None:
+        """Why this campaign does not go on with a study of its name, or ``None``."""
+        name = self._campaign["name"]
+        if attributes["protocol"] != PROTOCOL:
+            return (
+                f"campaign '{name}' was run under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
+                "their values do not compare; give it another name"
+            )
+        changes = _changes(attributes["campaign"], self._campaign)
+        if changes:
+            return (
+                f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
+                "give this one another name"
+            )
+        return None
+
     def _open_study(self, plan: StudyPlan, versions: Mapping[str, str]) -> int:
         study_id = find_study(self._storage, plan.name)
         if study_id is None:
             direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
             study_id = self._storage.create_new_study([direction], plan.name)
-        elif self._is_ours(plan, study_id):
+        elif "protocol" in self._storage.get_study_user_attrs(study_id):
             return study_id
+        # the dashboard names the axis by this
+        self._storage.set_study_system_attr(study_id, "study:metric_names", [plan.metric])
         attributes = {
-            "campaign": self._campaign,
-            "protocol": PROTOCOL,
             "workload": plan.workload,
             "optimizer": plan.optimizer,
             "metric": plan.metric,
@@ -79,36 +119,12 @@ class Ledger:
             "versions": dict(versions),
             "search_space": plan.space.to_dict(),
             "epochs": plan.epochs,
+            "campaign": self._campaign,
+            "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
         }
         for name, value in attributes.items():
             self._storage.set_study_user_attr(study_id, name, value)
-        # the dashboard names the axis by this
-        self._storage.set_study_system_attr(study_id, "study:metric_names", [plan.metric])
         return study_id
-
-    def _is_ours(self, plan: StudyPlan, study_id: int) -> bool:
-        """Whether the study was made by this very campaign; ``False`` for one that nobody has described yet."""
-        attributes = self._storage.get_study_user_attrs(study_id)
-        stored = attributes.get("campaign")
-        if stored is None and not self._storage.get_n_trials(study_id):
-            return False  # a driver died between making the study and describing it
-        if stored is None:
-            raise UserError(
-                f"the storage has a study '{plan.name}' that no campaign made; "
-                "give this campaign another name with --name"
-            )
-        if attributes.get("protocol") != PROTOCOL:
-            raise UserError(
-                f"campaign '{self._campaign['name']}' was run under protocol {attributes.get('protocol')}, this is "
-                f"protocol {PROTOCOL}: their values do not compare; give it another name with --name"
-            )
-        changes = _changes(stored, self._campaign)
-        if changes:
-            raise UserError(
-                f"campaign '{self._campaign['name']}' is in the storage with another configuration "
-                f"({'; '.join(changes)}); give this one another name with --name"
-            )
-        return True
 
     def __enter__(self) -> Ledger:
         return self

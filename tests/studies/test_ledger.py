@@ -360,9 +360,59 @@ def test_a_second_driver_is_refused_while_the_first_lives(url):
 
 
 def test_another_configuration_under_the_same_name_is_refused(url):
-    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        work(ledger, ledger.ask())
     with pytest.raises(UserError, match=r"trials was 12, is 20.*--name"):
+        Ledger(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20), plan(trials=20)], {})
+    # also with studies that the storage does not have yet; and the refused ones leave nothing behind
+    with pytest.raises(UserError, match=r"trials was 12, is 20.*--name"):
+        Ledger(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20)], {})
+    assert optuna.get_all_study_names(study_of(url)._storage) == ["c/w/sofim"]
+
+
+def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
+    Ledger(url, CAMPAIGN, [plan(), plan("adam")], {}).close()
+    with Ledger(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {}) as ledger:
+        work_off(ledger)
+    study = study_of(url)
+    assert len(study.trials) == 3
+    assert study.user_attrs["campaign"]["trials"] == 3
+    assert optuna.get_all_study_names(study._storage) == ["c/w/sofim"]
+
+
+def test_a_configuration_that_a_living_driver_opened_is_refused_even_without_a_trial(url):
+    with Ledger(url, CAMPAIGN, [plan("adam"), plan()], {}), pytest.raises(UserError, match="another configuration"):
         Ledger(url, CAMPAIGN | {"trials": 20}, [plan(trials=20)], {})
+
+
+@pytest.mark.parametrize("written", [0, 1, 5, 8])
+def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, written):
+    """A reader does not see the study yet, and the next driver describes it anew."""
+    from analysis.load import studies
+
+    whole = optuna.storages.RDBStorage.set_study_user_attr
+    left = written
+
+    def dying(self: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        whole(self, study_id, key, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.storages.RDBStorage, "set_study_user_attr", dying)
+        with pytest.raises(KeyboardInterrupt):
+            Ledger(url, CAMPAIGN, [plan()], {})
+    study = study_of(url)
+    assert len(study.user_attrs) == written
+    assert studies(study._storage) == []
+    with Ledger(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {"torch": "x"}) as ledger:
+        work_off(ledger)
+    study = study_of(url)
+    assert study.user_attrs["campaign"]["trials"] == 3
+    assert len(study.trials) == 3
+    assert [found.name for found in studies(study._storage)] == ["c/w/sofim"]
 
 
 def test_a_study_of_somebody_else_is_refused(url):
