@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os.path
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from studies.campaign import Campaign
 
 DEFAULT_STORAGE = "sqlite:///sofim.db"
+SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -26,9 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = sofim.main(args=arguments, prog_name="sofim", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         remedy = f"; see: {context.command_path} --help" if context is not None else ""
@@ -38,15 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"sofim: {error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        again = " ".join(["sofim", *(sys.argv[1:] if arguments is None else arguments)])
-        click.echo(f"\nsofim: interrupted; nothing that had finished is lost, to go on: {again}", err=True)
+        click.echo(f"\nsofim: interrupted{_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
         sys.exit(130)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    if arguments[:1] != ["launch"]:
+        return ""
+    again = shlex.join(["sofim", *(_shown(part) if "://" in part else part for part in arguments)])
+    return f"; nothing that had finished is lost, to go on: {again}"
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="sofim-studies")
-def sofim() -> None:
+@click.pass_context
+def sofim(context: click.Context) -> None:
     """Which optimizer, with which hyperparameters, and how sure are we?"""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def _storage_option(command: _F) -> _F:
@@ -102,11 +115,14 @@ def launch(
     from studies.launch import launch as run
     from studies.views import print_dry_run, print_leaderboard, print_next_commands
 
-    if not 0 < cpus_per_trial < float("inf"):
-        raise UserError(f"--cpus-per-trial {cpus_per_trial:g}: must be above 0")
-    if not 0 <= gpus_per_trial < float("inf"):
-        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: must be 0 or more")
-    if own and workloads:
+    if not SMALLEST_SHARE <= cpus_per_trial < math.inf:
+        raise UserError(f"--cpus-per-trial {cpus_per_trial:g}: must be a number from {SMALLEST_SHARE:g}")
+    if not (gpus_per_trial == 0 or SMALLEST_SHARE <= gpus_per_trial <= 1 or gpus_per_trial in range(2, 1025)):
+        raise UserError(
+            f"--gpus-per-trial {gpus_per_trial:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
+            "or a whole number of GPUs"
+        )
+    if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
     found = _find_campaign(campaign, storage).with_overrides(
@@ -119,10 +135,8 @@ def launch(
         return
     from studies.engine import Resources
 
-    try:
-        run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
-    finally:
-        console.print()
+    run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    console.print()
     print_leaderboard(found.name, storage, console)
     print_next_commands(found.name, storage, console)
 
@@ -133,22 +147,18 @@ def launch(
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
     from analysis.load import campaigns
-    from studies.progress import status_table
-    from studies.views import tallies
+    from studies.views import print_status
 
-    opened = _open(storage)
-    names = campaigns(opened)
-    if campaign is not None and campaign not in names:
-        there = f"there are: {', '.join(names)}" if names else "there is none"
-        raise UserError(f"no campaign '{campaign}' in {_shown(storage)}; {there}")
     console = _console()
-    for name in [campaign] if campaign else names:
-        driver, found = tallies(opened, name)
-        console.print(f"[bold]{name}[/bold]: {driver}")
-        console.print(status_table(found, None))
-        console.print()
+    with _opened(storage) as opened:
+        names = campaigns(opened)
+        if campaign is not None and campaign not in names:
+            there = f"there are: {', '.join(names)}" if names else "there is none"
+            raise UserError(f"no campaign '{campaign}' in {_shown(storage)}; {there}")
+        for name in names if campaign is None else [campaign]:
+            print_status(opened, name, console)
     if not names:
-        console.print(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
+        click.echo(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
 
 
 @sofim.command("list")
@@ -157,8 +167,11 @@ def list_everything(storage: str) -> None:
     """List presets, workloads, optimizers and the campaigns in the storage."""
     from studies.views import print_list
 
-    opened = None if storage == DEFAULT_STORAGE and not Path("sofim.db").exists() else _open(storage)
-    print_list(opened, _shown(storage), _console())
+    if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
+        print_list(None, _shown(storage), _console())
+        return
+    with _opened(storage) as opened:
+        print_list(opened, _shown(storage), _console())
 
 
 @sofim.command()
@@ -188,33 +201,47 @@ def dashboard(storage: str, host: str, port: int) -> None:
     """Open Optuna's dashboard on the storage."""
     from studies.dashboard import serve
 
-    serve(
-        _open(storage),
-        host,
-        port,
-        lambda url: click.echo(f"Optuna's dashboard on {_shown(storage)}: {url} (Ctrl-C stops it)"),
-    )
+    with _opened(storage) as opened:
+        serve(
+            opened,
+            host,
+            port,
+            lambda url: click.echo(f"Optuna's dashboard on {_shown(storage)}: {url} (Ctrl-C stops it)"),
+        )
 
 
 def _find_campaign(name: str, storage: str) -> Campaign:
     """A TOML file, a preset, or a campaign in the storage."""
+    from search_spaces.errors import suggestion
     from studies.campaign import Campaign, load, presets
 
-    if name in presets() or name.endswith(".toml") or Path(name).exists():
+    # a directory of that name, such as one with a campaign's data, is no campaign
+    if name in presets() or name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (no error for a long name)
         return load(name)
+    stored: dict[str, Mapping[str, object]] = {}
     if not storage.startswith("sqlite:///") or Path(storage.removeprefix("sqlite:///")).exists():
         from analysis.load import studies
 
-        found = studies(_open(storage), name)
-        if found:
-            return Campaign.from_stored(found[0].campaign)
-    return load(name)  # says what there is
+        with _opened(storage) as opened:
+            stored = {str(study.campaign["name"]): study.campaign for study in studies(opened)}
+    if name in stored:
+        return Campaign.from_stored(stored[name])
+    there = f" ({', '.join(stored)})" if stored else ""
+    raise UserError(
+        f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
+        f"and not in {_shown(storage)}{there}{suggestion(name, (*presets(), *stored))}"
+    )
 
 
-def _open(storage: str) -> BaseStorage:
-    from studies.ledger import open_storage
+@contextmanager
+def _opened(storage: str) -> Iterator[BaseStorage]:
+    from studies.ledger import close_storage, open_storage
 
-    return open_storage(storage, create=False)
+    opened = open_storage(storage, create=False)
+    try:
+        yield opened
+    finally:
+        close_storage(opened)
 
 
 def _shown(storage: str) -> str:
@@ -227,7 +254,8 @@ def _console() -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
-    return Console(highlight=False, width=width)
+    # what people name is printed as it is: mine:fire is a function, [bold] no style
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 if __name__ == "__main__":

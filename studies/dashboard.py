@@ -41,10 +41,10 @@ def serve(storage: BaseStorage, host: str, port: int, ready: Callable[[str], Non
 
     try:
         server = make_server(host, port, wsgi(storage), server_class=_ThreadedServer, handler_class=_QuietHandler)
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host could have that name
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --port (0: any free one)"
+            f"cannot listen on {host}:{port}: {reason}; choose another --port (0: any free one) or --host"
         ) from None
     with server:
         ready(f"http://{host}:{server.server_port}/")

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from search_spaces import SearchSpace
 from studies.campaign import Campaign
 from studies.errors import UserError
+from studies.progress import Progress, stopped_lines
 from studies.trials import Tally
 from studies.worker import Setting
 
@@ -98,7 +100,6 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
     """
     from studies.engine import execute
     from studies.ledger import Ledger
-    from studies.progress import Progress
 
     campaign = blueprint.campaign
     setting = Setting(
@@ -109,11 +110,24 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
     )
     with Ledger(storage, campaign.stored(), blueprint.study_plans(), versions()) as ledger:
         if ledger.finished:
-            console.print(f"Nothing left to run: every trial of {campaign.name} is in the storage.")
+            _say_finished(campaign.name, ledger.tallies(), console)
         else:
             with Progress(ledger.tallies, console):
                 execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
         return ledger.tallies()
+
+
+def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
+    stopped = stopped_lines(tallies)
+    if not stopped:
+        console.print(Text(f"Nothing left to run: every trial of {name} is in the storage."), soft_wrap=True)
+        return
+    for line in stopped:
+        console.print(line, soft_wrap=True)
+    console.print(
+        Text(f"Nothing left to run in {name}; once the cause is mended, run it under another name with --name."),
+        soft_wrap=True,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -159,6 +173,7 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
 
     from sofim import OPTIMIZERS
     from studies.training import train
+    from studies.workloads._blame import blaming
 
     torch.set_num_threads(1)
     estimates = []
@@ -170,13 +185,11 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
         for optimizer, space in blueprint.spaces.items():
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
-            began = time.perf_counter()
-            epochs = 0
-            for _ in train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe):
-                if epochs == 0:  # the first pays for what torch sets up
-                    began = time.perf_counter()
-                epochs += 1
-            seconds = (time.perf_counter() - began) / max(epochs - 1, 1) / share * blueprint.epochs(key)
+            run = train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe)
+            with blaming(f"workload {key}: training", workload.model):
+                times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
+            # the first epoch pays for what torch sets up; a run that diverges has no second
+            seconds = (times[-1] - times[-2]) / share * blueprint.epochs(key)
             estimates.append(Estimate(f"{blueprint.campaign.name}/{key}/{optimizer}", seconds))
     return estimates
 

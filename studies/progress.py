@@ -60,6 +60,11 @@ def status_table(tallies: Sequence[Tally], seconds_left: float | None, *, bars: 
     return table
 
 
+def stopped_lines(tallies: Sequence[Tally]) -> list[Text]:
+    """A line for each study that was stopped before its last trial, with the reason."""
+    return [Text(f"{tally.study} stopped: {tally.stopped}", style="red") for tally in tallies if tally.stopped]
+
+
 def _count(number: int) -> str:
     return str(number) if number else "·"
 
@@ -102,8 +107,7 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        stopped = [Text(f"{t.study} stopped: {t.stopped}", style="red") for t in tallies if t.stopped]
-        return Group(status_table(tallies, self._pace.seconds_left(tallies)), *stopped)
+        return Group(status_table(tallies, self._pace.seconds_left(tallies)), *stopped_lines(tallies))
 
     def _print_lines(self) -> None:
         while not self._stop.wait(0.5):
@@ -127,9 +131,8 @@ class Progress:
                 sum(getattr(tally, name) for tally in tallies) for name in ("done", "asked_for", "running")
             )
             failed = sum(tally.failed for tally in tallies)
-            self._plain(
-                f"{done}/{asked_for} trials, {running} running, {failed} failed, about {format_duration(left)} left"
-            )
+            time_left = "" if left is None else f", about {format_duration(left)} left"
+            self._plain(f"{done}/{asked_for} trials, {running} running, {failed} failed{time_left}")
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)

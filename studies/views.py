@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from studies.progress import format_duration, format_value
+from studies.progress import format_duration, format_value, status_table, stopped_lines
 from studies.trials import Tally
 
 if TYPE_CHECKING:
+    import pandas as pd
     from optuna.storages import BaseStorage
 
     from studies.data import DatasetStatus
@@ -28,7 +30,8 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     from studies.ledger import driver_in_words
 
     found = studies(storage, campaign)
-    board = leaderboard(found, trials(storage, found)).to_dict("records")
+    every = trials(storage, found)
+    board = leaderboard(found, every).to_dict("records")
     rows = {(row["workload"], row["optimizer"]): row for row in board}
     made = [
         Tally(
@@ -46,12 +49,37 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
             best=None if math.isnan(row["best"]) else row["best"],
             best_params=row["params"],
             seconds=row["seconds"],
-            stopped=None,
+            stopped=_why_stopped(every[every["study"] == study.name]),
         )
         for study in found
         for row in [rows[study.workload, study.optimizer]]
     ]
     return driver_in_words(found[0].attributes), made
+
+
+def _why_stopped(trials: pd.DataFrame) -> str | None:
+    """Why a driver asks for no more trials of a study, from its trials; as the ledger decides when it opens it."""
+    from studies.ledger import MAX_FAILURES_IN_A_ROW, too_many_failures
+
+    in_a_row = 0
+    for row in trials.sort_values("number").to_dict("records"):
+        if row["outcome"] == "failed":
+            in_a_row += 1
+            if in_a_row >= MAX_FAILURES_IN_A_ROW:
+                return too_many_failures(str(row["failure"]))
+        elif row["outcome"] not in ("lost", "running"):
+            in_a_row = 0
+    return None
+
+
+def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
+    """What drives a campaign and how far each of its studies is."""
+    driver, found = tallies(storage, campaign)
+    console.print(Text.assemble((campaign, "bold"), f": {driver}"), soft_wrap=True)
+    console.print(status_table(found, None))
+    for line in stopped_lines(found):
+        console.print(line, soft_wrap=True)
+    console.print()
 
 
 def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
@@ -104,10 +132,16 @@ def _outcomes(row: Mapping[Any, Any]) -> str:
 
 def print_next_commands(campaign: str, storage: str, console: Console) -> None:
     """What one types after a campaign."""
-    option = "" if storage == "sqlite:///sofim.db" else " --storage URL"
+    from studies.ledger import hide_password
+
+    option = [] if storage == "sqlite:///sofim.db" else ["--storage", hide_password(storage)]
+    commands = {
+        shlex.join(["sofim", "status", campaign, *option]): "how the trials ended",
+        shlex.join(["sofim", "dashboard", *option]): "every trial in Optuna's dashboard",
+    }
     console.print("These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:")
-    console.print(f"  sofim status {campaign}{option}      how the trials ended")
-    console.print(f"  sofim dashboard{option}              every trial in Optuna's dashboard")
+    for command, purpose in commands.items():
+        console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
 
 
 def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
@@ -122,20 +156,21 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
     for row in estimate(blueprint):
         total += row.seconds_per_trial * campaign.trials
         table.add_row(
-            row.study,
+            Text(row.study),
             str(campaign.trials),
             str(blueprint.epochs(row.study.split("/")[1])),
             format_duration(row.seconds_per_trial),
             format_duration(row.seconds_per_trial * campaign.trials),
         )
-    console.print(
+    summary = (
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
         f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
     )
+    console.print(Text(summary), soft_wrap=True)
     console.print(table)
     slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
     console.print(
-        f"Training on this machine, {slots} trials at once: at most about {format_duration(total / slots)} "
+        f"Training on this machine, {_number(slots, 'trial')} at once: at most about {format_duration(total / slots)} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more)."
     )
 
@@ -150,7 +185,11 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         console,
         "Presets (sofim launch NAME)",
         (
-            (name, f"{len(p.workloads)} workloads × {len(p.optimizers)} optimizers × {p.trials} trials")
+            (
+                name,
+                f"{_number(len(p.workloads), 'workload')} × {_number(len(p.optimizers), 'optimizer')} × "
+                f"{_number(p.trials, 'trial')}",
+            )
             for name, p in presets().items()
         ),
     )
@@ -168,8 +207,13 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
 
         found = studies(storage)
         names = dict.fromkeys(str(study.campaign["name"]) for study in found)
-        rows = [(name, f"{sum(s.campaign['name'] == name for s in found)} studies") for name in names]
+        counts = {name: sum(study.campaign["name"] == name for study in found) for name in names}
+        rows = [(name, "1 study" if count == 1 else f"{count} studies") for name, count in counts.items()]
         _section(console, f"Campaigns in {shown}", rows or [("none yet", "start one: sofim launch quickstart")])
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
@@ -185,9 +229,9 @@ def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> N
 def print_datasets(rows: Iterable[DatasetStatus], console: Console) -> None:
     """Whether each data set is there, and what to do where it is not."""
     for row in rows:
-        state = "[green]there[/green]" if row.present else "[red]missing[/red]"
-        where = "in scikit-learn, nothing to fetch" if not row.looked_in else f"in {row.folder}"
-        console.print(f"[bold]{row.name}[/bold]: {state}{f', {where}' if row.folder or not row.looked_in else ''}")
+        state = ("there", "green") if row.present else ("missing", "red")
+        where = f", in {row.folder}" if row.folder else "" if row.looked_in else ", in scikit-learn, nothing to fetch"
+        console.print(Text.assemble((row.name, "bold"), ": ", state, where), soft_wrap=True)
         console.print(Text(f"  {row.source} ({row.licence})"), soft_wrap=True)
         for problem in dict.fromkeys(p for p in (row.problem, row.test_problem) if p):
             console.print(Text(f"  {problem}"), soft_wrap=True)
