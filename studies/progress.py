@@ -15,6 +15,7 @@ from rich.text import Text
 
 from studies.trials import Tally
 
+COUNTS = ("running", "complete", "pruned", "diverged", "failed")
 LINE_SECONDS = 15.0  # between two plain lines of a study that moves
 
 
@@ -24,9 +25,11 @@ def format_value(value: float | None) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Seconds as ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
+    """Seconds as ``under 1 s``, ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
     if seconds is None:
         return "–"
+    if 0 < seconds < 0.5:
+        return "under 1 s"
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -35,29 +38,41 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def status_table(tallies: Sequence[Tally], seconds_left: float | None, *, bars: bool = True) -> Table:
-    """One row per study: bar, counts, best value; the caption has the time left."""
-    table = Table(box=None, padding=(0, 1), caption_justify="left", header_style="bold")
-    table.add_column("study", no_wrap=True)
-    if bars:
-        table.add_column("", min_width=10, max_width=24)
-    for name in ("done", "running", "complete", "pruned", "diverged", "failed"):
-        table.add_column(name, justify="right")
-    table.add_column("best", justify="right", no_wrap=True)
+def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
+    """A table a workload, of equal columns, with a row a study: bar, counts, best value; then the time left.
+
+    It can be read on a terminal of 80 columns: the workload, whose name may be long, stands above its rows.
+    """
+    by_workload: dict[str, list[Tally]] = {}
     for tally in tallies:
-        row: list[RenderableType] = [Text(f"{tally.workload} · {tally.optimizer}")]
-        if bars:
-            row.append(ProgressBar(total=tally.asked_for, completed=tally.done, width=20))
-        row += [
-            f"{tally.done}/{tally.asked_for}",
-            *(_count(n) for n in (tally.running, tally.complete, tally.pruned, tally.diverged)),
-            Text(_count(tally.failed), style="bold red" if tally.failed else ""),
-            Text(f"{tally.metric} {format_value(tally.best)}"),
-        ]
-        table.add_row(*row)
+        by_workload.setdefault(tally.workload, []).append(tally)
+    names = max((len(tally.optimizer) for tally in tallies), default=0)
+    done = max((len("done"), *(len(_done(tally)) for tally in tallies)))
+    parts: list[RenderableType] = []
+    for workload, rows in by_workload.items():
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_header=not parts)
+        table.add_column(min_width=names + 2, no_wrap=True)
+        table.add_column(max_width=24)
+        table.add_column("done", justify="right", min_width=done, no_wrap=True)
+        for name in COUNTS:
+            table.add_column(name, justify="right", min_width=len(name), no_wrap=True)
+        table.add_column("best", justify="right", min_width=9, no_wrap=True)
+        for tally in rows:
+            counts = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in COUNTS]
+            bar = ProgressBar(total=tally.asked_for, completed=tally.done)
+            table.add_row(Text(f"  {tally.optimizer}"), bar, _done(tally), *counts, format_value(tally.best))
+        parts += [Text.assemble((workload, "bold"), f", best {rows[0].metric}"), table]
     if seconds_left is not None:
-        table.caption = f"about {format_duration(seconds_left)} left"
-    return table
+        parts.append(Text(f"about {format_duration(seconds_left)} left", style="italic"))
+    return Group(*parts)
+
+
+def _done(tally: Tally) -> str:
+    return f"{tally.done}/{tally.asked_for}"
+
+
+def _style(count: str, tally: Tally) -> str:
+    return "bold red" if count == "failed" and tally.failed else ""
 
 
 def stopped_lines(tallies: Sequence[Tally]) -> list[Text]:
@@ -107,7 +122,7 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        return Group(status_table(tallies, self._pace.seconds_left(tallies)), *stopped_lines(tallies))
+        return Group(status_view(tallies, self._pace.seconds_left(tallies)), *stopped_lines(tallies))
 
     def _print_lines(self) -> None:
         while not self._stop.wait(0.5):
@@ -150,7 +165,7 @@ class _Pace:
         self._since: float | None = None
 
     def seconds_left(self, tallies: Sequence[Tally]) -> float | None:
-        """Seconds, or ``None`` while too few trials have ended to say."""
+        """Seconds, or ``None`` while too few trials have ended to say, and when none is left."""
         done = sum(tally.done for tally in tallies)
         if self._since is None:
             if done > self._done:
@@ -160,4 +175,4 @@ class _Pace:
         if ended < 3:
             return None
         left = sum(tally.asked_for - tally.done for tally in tallies if tally.stopped is None)
-        return (time.monotonic() - self._since) / ended * left
+        return (time.monotonic() - self._since) / ended * left or None

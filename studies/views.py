@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from studies.progress import format_duration, format_value, status_table, stopped_lines
+from studies.progress import format_duration, format_value, status_view, stopped_lines
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
     """What drives a campaign and how far each of its studies is."""
     driver, found = tallies(storage, campaign)
     console.print(Text.assemble((campaign, "bold"), f": {driver}"), soft_wrap=True)
-    console.print(status_table(found, None))
+    console.print(status_view(found, None))
     for line in stopped_lines(found):
         console.print(line, soft_wrap=True)
     console.print()
@@ -92,7 +92,10 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     found = studies(opened, campaign)
     board = leaderboard(found, trials(opened, found))
     close_storage(opened)
-    splits = {study.workload: study.attributes.get("metric_split", "validation") for study in found}
+    splits = {
+        study.workload: "training" if study.attributes.get("metric_split") == "train" else "validation"
+        for study in found
+    }
     for workload, rows in board.groupby("workload", sort=False):
         first = rows.iloc[0]
         better = "higher" if first["direction"] == "maximize" else "lower"
@@ -150,13 +153,14 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
 
     campaign = blueprint.campaign
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    for name in ("study", "trials", "epochs", "a trial, at most", "the study, at most"):
-        table.add_column(name, justify="left" if name == "study" else "right", no_wrap=True)
+    table.add_column("study", overflow="fold")
+    for name in ("trials", "epochs", "a trial,\nat most", "the study,\nat most"):
+        table.add_column(name, justify="right", no_wrap=True)
     total = 0.0
     for row in estimate(blueprint):
         total += row.seconds_per_trial * campaign.trials
         table.add_row(
-            Text(row.study),
+            Text(row.study.removeprefix(f"{campaign.name}/")),
             str(campaign.trials),
             str(blueprint.epochs(row.study.split("/")[1])),
             format_duration(row.seconds_per_trial),
