@@ -39,13 +39,17 @@ def open_ledger(url: str, made: Campaign) -> Ledger:
 
 
 def play(ledger: Ledger, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-    """Asks trials until each study has had its outcomes, by ``workload/optimizer``; what is not named stays unasked."""
+    """Asks trials until each study has had its outcomes, by ``workload/optimizer``.
+
+    The ledger interleaves studies: trials that it gives in between, and that have no outcome here, are left running.
+    """
     left = {name: list(listed) for name, listed in outcomes.items()}
     while any(left.values()):
         assignment = ledger.ask()
         assert assignment is not None, f"no trial left for {left}"
-        end(ledger, assignment, left[f"{assignment.workload}/{assignment.optimizer}"].pop(0))
-    ledger.flush()
+        listed = left.get(f"{assignment.workload}/{assignment.optimizer}")
+        if listed:
+            end(ledger, assignment, listed.pop(0))
 
 
 def end(ledger: Ledger, assignment: Assignment, outcome: Outcome, *, seconds: float = 0.5) -> None:
