@@ -99,16 +99,27 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
     done = optuna.load_study(study_name="bench", storage=url).trials
     starts = sorted(t.datetime_start for t in done)
     slots = int(ray.cluster_resources()["CPU"])
-    # from the moment the first worker has started (its first trial then lasts about its busy time) to the last end
+    # a trial's first epoch begins its busy time before its end
     first = min(t.datetime_complete.timestamp() - t.user_attrs["busy_seconds"] for t in done)
-    span = max(t.datetime_complete.timestamp() for t in done) - first
+    last_start = max(t.datetime_complete.timestamp() - t.user_attrs["busy_seconds"] for t in done)
+    end = max(t.datetime_complete.timestamp() for t in done)
+
+    def share(attribute: str) -> float:
+        """Of the slots' time while trials were left to start: after that, slots idle whatever the engine."""
+        spent = 0.0
+        for t in done:
+            busy, stop = t.user_attrs["busy_seconds"], t.datetime_complete.timestamp()
+            overlap = max(0.0, min(stop, last_start) - (stop - busy))
+            spent += t.user_attrs[attribute] * overlap / busy
+        return spent / (slots * (last_start - first))
+
     return {
         "seconds": seconds,
         "start_seconds": first - starts[0].timestamp(),
-        "span": span,
+        "tail_seconds": end - last_start,
         "slots": slots,
-        "training_share": sum(t.user_attrs["seconds"] for t in done) / (slots * span),
-        "busy_share": sum(t.user_attrs["busy_seconds"] for t in done) / (slots * span),
+        "training_share": share("seconds"),
+        "busy_share": share("busy_seconds"),
         "trial_seconds": statistics.median(t.user_attrs["busy_seconds"] for t in done),
         "worker_memory": memory.stop(),
     }
@@ -251,7 +262,7 @@ def main() -> None:
         shares = (engine["training_share"], engine["busy_share"] - engine["training_share"], 1 - engine["busy_share"])
         training, evaluation, neither = (f"{share:.1%}" for share in shares)
         print(f"engine: {engine['slots']} slots; a trial takes {engine['trial_seconds']:.2f} s (median)")
-        print("  of the slots' time from the first trial's first epoch to the last trial's end,")
+        print("  of the slots' time from the first trial's first epoch to the start of the last trial,")
         print(f"  {training} went into training, {evaluation} into evaluation, {neither} into neither")
         print(f"  workers took {engine['start_seconds']:.1f} s to start")
         print(f"  each additional worker holds {engine['worker_memory'] / 2**20:.0f} MiB of its own")
