@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"sofim: {error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"\nsofim: interrupted{_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
+        # click has ended the line of the ^C
+        click.echo(f"sofim: interrupted{_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
         sys.exit(130)
 
 

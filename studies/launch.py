@@ -185,8 +185,8 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
         for optimizer, space in blueprint.spaces.items():
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
-            run = train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe)
             with blaming(f"workload {key}: training", workload.model):
+                run = train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe)
                 times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
             # the first epoch pays for what torch sets up; a run that diverges has no second
             seconds = (times[-1] - times[-2]) / share * blueprint.epochs(key)

@@ -100,8 +100,6 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
         first = rows.iloc[0]
         better = "higher" if first["direction"] == "maximize" else "lower"
         table = Table(
-            title=f"{workload}: best {first['metric']} on {splits[str(workload)]} data ({better} is better)",
-            title_justify="left",
             box=None,
             padding=(0, 1),
             header_style="bold",
@@ -119,6 +117,8 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
                 Text(format_params(row["params"]) or "no trial ran its whole budget"),
                 _outcomes(row),
             )
+        title = f": best {first['metric']} on {splits[str(workload)]} data ({better} is better)"
+        console.print(Text.assemble((str(workload), "bold"), title), soft_wrap=True)
         console.print(table)
         console.print()
 
@@ -221,11 +221,12 @@ def _number(count: int, noun: str) -> str:
 
 
 def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), show_header=False)
+    table = Table(box=None, padding=(0, 1), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for name, text in rows:
         table.add_row(Text(f"  {name}"), Text(text))
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
     console.print()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shlex
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class PublishedDataset:
 
     def command(self, directory: Path | None) -> str:
         """Return the command that fetches the data."""
-        where = f" --data {directory}" if directory is not None else ""
+        where = f" --data {shlex.quote(str(directory))}" if directory is not None else ""
         return f"sofim data {self.name} --download{where}"
 
     def locate(self, part: Part, directory: Path | None = None) -> tuple[Path, ...]:
