@@ -21,7 +21,8 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import SearchSpace
+from search_spaces import SearchSpace, SpaceError
+from studies.errors import UserError
 from studies.ledger._database import TrialWriter, running_template
 from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler
 from studies.trials import Assignment, Tally
@@ -81,6 +82,7 @@ class StudyBook:
         self._retries: deque[FrozenTrial] = deque()
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
         self._best: tuple[float, Mapping[str, Any]] | None = None
+        self._worst: float | None = None  # of the complete trials
         self._seconds = 0.0
         self._failures_in_a_row = 0
         self._next_index = 0
@@ -106,6 +108,14 @@ class StudyBook:
         settled = set()
         lost: dict[int, FrozenTrial] = {}
         for trial in trials:
+            if trial.state == TrialState.COMPLETE and not trial.user_attrs.get("diverged"):
+                self._learn_worst(trial.value)
+        for trial in trials:
+            if trial.state == TrialState.WAITING:
+                raise UserError(
+                    f"another program queued trial {trial.number} of study '{self.plan.name}', which only sofim may "
+                    "add trials to; give this campaign another name with --name"
+                )
             self._writer.known(self._study_id, trial.number, trial._trial_id)
             if trial.state == TrialState.RUNNING:
                 trial = self._close_lost(trial)
@@ -131,10 +141,9 @@ class StudyBook:
     def _remembered(self, trial: FrozenTrial) -> FrozenTrial:
         """``trial`` of the database as the sampler and the pruner may see it."""
         space = self.plan.space
-        diverged = bool(trial.user_attrs.get("diverged"))
         state, value = trial.state, trial.value
-        if diverged and self._punishes():
-            state, value = TrialState.COMPLETE, self._punishment()
+        if trial.user_attrs.get("diverged") and self._punishes():
+            state, value = self._punishment()
         usable = set(self._search_distributions) == set(trial.params)
         return create_trial(
             state=state,
@@ -142,7 +151,7 @@ class StudyBook:
             params=space.encode(trial.params) if usable else {},
             distributions=self._search_distributions if usable else {},
             intermediate_values=trial.intermediate_values,
-            system_attrs=trial.system_attrs if not (diverged and self._punishes()) else {},
+            system_attrs=trial.system_attrs,  # of a diverged trial too: CMA-ES keeps its state in any of them
         )
 
     # ---------------------------------------------------------------------- ask
@@ -174,6 +183,10 @@ class StudyBook:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(fixed_distributions=self._search_distributions)
         params = self.plan.space.decode(trial.params) if retried is None else retried.params
+        try:
+            arguments = self.plan.space.arguments(params)
+        except SpaceError as error:  # the user's own file has changed or gone while the campaign runs
+            raise UserError(f"study {self.plan.name}: {error}") from None
         stored = running_template(trial.number, params, self._stored_distributions, attributes)
         self._writer.start(self._study_id, copy(stored))
         stored.intermediate_values = {}  # not shared with what the writer reads in its thread
@@ -183,7 +196,7 @@ class StudyBook:
             number=trial.number,
             workload=self.plan.workload,
             optimizer=self.plan.optimizer,
-            arguments=self.plan.space.arguments(params),
+            arguments=arguments,
             seed=self.plan.seed,
             epochs=self.plan.epochs,
         )
@@ -274,25 +287,28 @@ class StudyBook:
 
     def _tell(self, trial: optuna.Trial, state: TrialState, value: float | None, *, diverged: bool) -> None:
         if diverged and self._punishes():
-            self._study.tell(trial, self._punishment())
+            state, value = self._punishment()
+        elif diverged:
+            trial.set_constraint(_INFEASIBLE, 1.0)
         elif state == TrialState.COMPLETE:
-            assert value is not None
+            self._learn_worst(value)
+        if state == TrialState.COMPLETE:
             self._study.tell(trial, value)
         else:
-            if diverged:
-                trial.set_constraint(_INFEASIBLE, 1.0)
             self._study.tell(trial, state=state)
 
     def _punishes(self) -> bool:
         """Whether the sampler learns from COMPLETE trials alone, so that it must be told a bad value."""
         return self.plan.sampler in ("gp", "cmaes")
 
-    def _punishment(self) -> float:
-        values = [t.value for t in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-        finite = [value for value in values if value is not None and math.isfinite(value)]
-        if not finite:
-            return 0.0
-        return min(finite) if self.plan.direction == "maximize" else max(finite)
+    def _punishment(self) -> tuple[TrialState, float | None]:
+        """What such a sampler is told of a diverged trial: the worst value so far; nothing as long as there is none."""
+        return (TrialState.FAIL, None) if self._worst is None else (TrialState.COMPLETE, self._worst)
+
+    def _learn_worst(self, value: float | None) -> None:
+        if value is not None and math.isfinite(value):
+            worse = min if self.plan.direction == "maximize" else max
+            self._worst = value if self._worst is None else worse(self._worst, value)
 
     # -------------------------------------------------------------------- tally
 

@@ -7,7 +7,9 @@ trains, and no transaction ever holds up the training.
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +26,10 @@ from sqlalchemy import exc as sa_exc
 from studies.errors import UserError
 
 _FLUSH_SECONDS = 0.25  # how long results may wait for company in one transaction
+RETRY_SECONDS = 60.0  # how long a database that refuses (a full disk, a lock, a server that restarts) is asked again
+_PAUSE_SECONDS = 1.0  # between two tries
+REFUSALS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+_PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError)  # refusals that may be over a moment later
 
 
 def hide_password(url: str) -> str:
@@ -88,6 +94,14 @@ def close_storage(storage: BaseStorage) -> None:
         storage.engine.dispose()
 
 
+def refused(shown: str, error: BaseException) -> UserError:
+    """The error for a storage, shown as ``shown``, that was opened and then answered with ``error``."""
+    return UserError(
+        f"storage '{shown}' refuses: {_first_line(error)}; mend that and launch again: "
+        "every trial that it has counts, the others are asked again"
+    )
+
+
 def _check_sqlite(database: str | None, shown: str, *, create: bool) -> None:
     if not database or database == ":memory:":
         raise UserError(f"storage '{shown}' lives in memory and would be lost; name a file: sqlite:///sofim.db")
@@ -130,13 +144,15 @@ class TrialWriter:
     Args:
         storage: Optuna's storage. Its public calls cost a transaction each; for an RDB the same statements are put into
             one session by ``RDBStorage``'s own building blocks (this is why the Optuna version has an upper bound).
+        shown: the storage's URL as an error may show it.
 
     Raises:
-        optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError: from any method, once a write failed.
+        UserError: from any method, once a write failed for good: what is in the database is whole, the rest is lost.
     """
 
-    def __init__(self, storage: BaseStorage) -> None:
+    def __init__(self, storage: BaseStorage, shown: str) -> None:
         self._storage = storage
+        self._shown = shown
         self._ids: dict[tuple[int, int], int] = {}  # (study_id, number) -> trial_id
         self._pending: dict[tuple[int, int], _Pending] = {}  # in the order in which trials were created
         self._condition = threading.Condition()
@@ -161,7 +177,7 @@ class TrialWriter:
             pending.values[epoch] = value
 
     def finish(self, study_id: int, trial: FrozenTrial) -> None:
-        """Ends a running trial: state, values, intermediate values and attributes of ``trial``."""
+        """Ends a running trial: state, value and new attributes of ``trial``. Its epochs went through :meth:`value`."""
         with self._change(study_id, trial.number) as pending:
             pending.end = trial
 
@@ -208,7 +224,7 @@ class TrialWriter:
                 batch, self._pending = self._pending, {}
                 self._writing = True
             try:
-                self._write(batch)
+                self._write_patiently(batch)
             except BaseException as error:
                 with self._condition:
                     self._error = error
@@ -220,6 +236,20 @@ class TrialWriter:
                 self._condition.notify_all()
                 self._condition.wait_for(lambda: self._closed, timeout=_FLUSH_SECONDS)
 
+    def _write_patiently(self, batch: Mapping[tuple[int, int], _Pending]) -> None:
+        """Writes ``batch``, again and again for a while; a transaction that failed left nothing behind."""
+        began = time.monotonic()
+        while True:
+            try:
+                self._write(batch)
+                return
+            except REFUSALS as error:
+                self._storage.remove_session()
+                if isinstance(error, _PASSING) and time.monotonic() - began < RETRY_SECONDS:
+                    time.sleep(_PAUSE_SECONDS)
+                    continue
+                raise refused(self._shown, error) from error
+
     def _write(self, batch: Mapping[tuple[int, int], _Pending]) -> None:
         if isinstance(self._storage, RDBStorage):
             _write_in_one_transaction(self._storage, batch, self._ids)
@@ -230,6 +260,11 @@ class TrialWriter:
 def _write_in_one_transaction(
     storage: RDBStorage, batch: Mapping[tuple[int, int], _Pending], ids: dict[tuple[int, int], int]
 ) -> None:
+    """Writes ``batch`` or, when it raises, nothing.
+
+    Optuna's own setters search for a row before they add it, which takes most of their time. Here an epoch's value
+    comes once, and an attribute that is there stays as it is.
+    """
     from optuna.storages._rdb import models
 
     created: dict[tuple[int, int], int] = {}
@@ -242,17 +277,27 @@ def _write_in_one_transaction(
                 _check_number(row.number, number)
                 created[key] = row.trial_id
             trial_id = created.get(key) or ids[key]
+            finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+            for epoch, value in pending.values.items():
+                session.add(
+                    models.TrialIntermediateValueModel(
+                        trial_id=trial_id, step=epoch, intermediate_value=value, intermediate_value_type=finite
+                    )
+                )
             end = pending.end
-            values = dict(pending.values) if end is None else end.intermediate_values
-            for epoch, value in values.items():
-                storage._set_trial_intermediate_value_without_commit(session, trial_id, epoch, value)
             if end is None:
                 continue
             row = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            for name, value in end.user_attrs.items():
-                storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, name, value)
-            for name, value in end.system_attrs.items():
-                storage._set_trial_attr_without_commit(session, models.TrialSystemAttributeModel, trial_id, name, value)
+            if row.state.is_finished():
+                raise UserError(f"another program ended trial {number} of this campaign; stop it and launch again")
+            for model, there, attributes in (
+                (models.TrialUserAttributeModel, row.user_attributes, end.user_attrs),
+                (models.TrialSystemAttributeModel, row.system_attributes, end.system_attrs),
+            ):
+                names = {attribute.key for attribute in there}
+                for name, entry in attributes.items():
+                    if name not in names:
+                        session.add(model(trial_id=trial_id, key=name, value_json=json.dumps(entry)))
             if end.value is not None:
                 storage._set_trial_value_without_commit(session, row, 0, end.value)
             row.state = end.state
@@ -270,7 +315,7 @@ def _write_by_public_calls(
             _check_number(storage.get_trial_number_from_id(ids[key]), number)
         trial_id = ids[key]
         end = pending.end
-        for epoch, value in (pending.values if end is None else end.intermediate_values).items():
+        for epoch, value in pending.values.items():
             storage.set_trial_intermediate_value(trial_id, epoch, value)
         if end is None:
             continue
@@ -283,7 +328,10 @@ def _write_by_public_calls(
 
 def _check_number(found: int, expected: int) -> None:
     if found != expected:
-        raise RuntimeError(f"another program added a trial to this study: number {found} instead of {expected}")
+        raise UserError(
+            f"another program adds trials to a study of this campaign (number {found} came where {expected} was next); "
+            "stop it and launch again"
+        )
 
 
 def find_study(storage: BaseStorage, name: str) -> int | None:

@@ -7,15 +7,25 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psutil
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from studies.errors import UserError
 from studies.ledger._book import Facts, StudyBook, StudyPlan
-from studies.ledger._database import TrialWriter, close_storage, find_study, hide_password, open_storage
+from studies.ledger._database import (
+    REFUSALS,
+    TrialWriter,
+    close_storage,
+    find_study,
+    hide_password,
+    open_storage,
+    refused,
+)
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
@@ -46,18 +56,24 @@ class Ledger:
     ) -> None:
         self._lock = threading.RLock()
         self._campaign = dict(campaign)
-        self._storage = open_storage(url)
-        try:
-            self._open(url, plans, versions)
-        except BaseException:
-            close_storage(self._storage)
-            raise
+        shown = hide_password(url)
+        with ExitStack() as undo:
+            self._storage = open_storage(url)
+            undo.callback(close_storage, self._storage)
+            try:
+                self._open(shown, plans, versions, undo)
+            except REFUSALS as error:
+                raise refused(shown, error) from error
+            self._undo = undo.pop_all()
 
-    def _open(self, url: str, plans: Sequence[StudyPlan], versions: Mapping[str, str]) -> None:
+    def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
+        """Finds or makes the studies, takes the lease, opens the books; ``undo`` hears of what is to be given back."""
         self._check({plan.name for plan in plans})
         study_ids = [self._open_study(plan, versions) for plan in plans]
-        self._lease = _Lease(self._storage, study_ids[0], str(self._campaign["name"]), hide_password(url))
-        self._writer = TrialWriter(self._storage)
+        lease = _Lease(self._storage, study_ids[0], str(self._campaign["name"]), shown)
+        undo.callback(lease.release)
+        self._writer = TrialWriter(self._storage, shown)
+        undo.callback(self._writer.close)
         self._books = {
             plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
             for plan, study_id in zip(plans, study_ids, strict=True)
@@ -106,7 +122,13 @@ class Ledger:
         study_id = find_study(self._storage, plan.name)
         if study_id is None:
             direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
-            study_id = self._storage.create_new_study([direction], plan.name)
+            try:
+                study_id = self._storage.create_new_study([direction], plan.name)
+            except DuplicatedStudyError:
+                raise UserError(
+                    f"another driver has this moment begun campaign '{self._campaign['name']}'; wait for it, "
+                    "or give this one another name with --name"
+                ) from None
         elif "protocol" in self._storage.get_study_user_attrs(study_id):
             return study_id
         # the dashboard names the axis by this
@@ -134,14 +156,9 @@ class Ledger:
 
     def close(self) -> None:
         """Closes running trials as interrupted, writes what is pending, gives the lease back."""
-        with self._lock:
+        with self._undo, self._lock:  # whatever fails in between, the lease is given back
             for book in self._books.values():
                 book.interrupt()
-        try:
-            self._writer.close()
-        finally:
-            self._lease.release()
-            close_storage(self._storage)
 
     @property
     def finished(self) -> bool:
@@ -251,13 +268,16 @@ class _Lease:
 
     def _run(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
-            self._beat()
+            with suppress(*REFUSALS):  # the next one may get through; a storage that stays so ends the writer
+                self._beat()
         self._storage.remove_session()
 
     def release(self) -> None:
+        """Gives the lease back; one that cannot be given back is void as soon as this process has ended."""
         self._released.set()
         self._thread.join()
-        self._storage.set_study_user_attr(self._study_id, _LEASE, None)
+        with suppress(*REFUSALS):
+            self._storage.set_study_user_attr(self._study_id, _LEASE, None)
 
 
 def _started(pid: int) -> float | None:
@@ -270,6 +290,6 @@ def _started(pid: int) -> float | None:
 
 def _alive(holder: Mapping[str, Any]) -> bool:
     if holder["host"] == socket.gethostname():
-        started = _started(int(holder["pid"]))
-        return started is not None and abs(started - holder["started"]) < 1.0
+        started, then = _started(int(holder["pid"])), holder["started"]
+        return started is not None and then is not None and abs(started - then) < 1.0
     return bool(time.time() - holder["seen"] < LEASE_SECONDS)

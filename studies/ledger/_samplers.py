@@ -108,7 +108,8 @@ def make_sampler(sampler: str, seed: int) -> optuna.samplers.BaseSampler:
         if sampler == "gp":
             return optuna.samplers.GPSampler(seed=seed)
         if sampler == "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed)
+            # categories, which it cannot, come from random sampling: known, and no reason for a warning a trial
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
