@@ -16,6 +16,7 @@ from rich.text import Text
 from studies.trials import Tally
 
 COUNTS = ("running", "complete", "pruned", "diverged", "failed")
+LOOK_SECONDS = 0.5  # between two looks at the tallies where lines are printed
 LINE_SECONDS = 15.0  # between two plain lines of a study that moves
 
 
@@ -125,7 +126,7 @@ class Progress:
         return Group(status_view(tallies, self._pace.seconds_left(tallies)), *stopped_lines(tallies))
 
     def _print_lines(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(LOOK_SECONDS):
             self._lines()
 
     def _lines(self) -> None:

@@ -61,7 +61,8 @@ def terminal(monkeypatch):
 
 
 @pytest.fixture
-def file():
+def file(monkeypatch):
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.02)
     return Console(file=io.StringIO(), width=40)
 
 
