@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -12,19 +12,28 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis._parameters import Choice, Kind, ParameterInfo, from_space
+
+__all__ = ["Choice", "Kind", "ParameterInfo", "Study", "campaigns", "studies", "trials"]
+
 NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One study of a campaign, as the database describes it.
+    """One study, as the database describes it.
 
     Attributes:
         study_id: in the database.
-        name: ``{campaign}/{workload}/{optimizer}``.
-        campaign: the whole configuration.
+        name: ``{campaign}/{workload}/{optimizer}``, or whatever another program called it.
+        campaign: the whole configuration; empty for a study of another program.
+        workload: empty for a study of another program.
+        optimizer: empty for a study of another program.
+        metric: its name, ``"value"`` where another program gave it none.
         direction: ``"maximize"`` or ``"minimize"``.
         attributes: all user attributes of the study.
+        parameters: how each searched parameter was searched, by name; some trials may lack some of them.
+        own: whether a campaign made it; otherwise it is a study of another program.
     """
 
     study_id: int
@@ -35,6 +44,8 @@ class Study:
     metric: str
     direction: str
     attributes: Mapping[str, Any]
+    parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
+    own: bool = True
 
 
 def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
@@ -64,6 +75,7 @@ def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
                 metric=attributes["metric"],
                 direction="maximize" if frozen.direction == StudyDirection.MAXIMIZE else "minimize",
                 attributes=attributes,
+                parameters=from_space(attributes.get("search_space", {})),
             )
         )
     return sorted(found, key=lambda study: study.study_id)

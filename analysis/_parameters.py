@@ -1,0 +1,102 @@
+"""How a study searched each of its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces import Parameter
+
+Kind = Literal["float", "int", "categorical"]
+Choice = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """How one parameter was searched. All values are stored ones, as trials have them: β, not 1 − β.
+
+    Attributes:
+        name: as in the trials' ``params``.
+        kind: of its values.
+        low: lower end of the range; NaN for a categorical parameter.
+        high: upper end of the range; NaN for a categorical parameter.
+        log: whether it was searched uniformly in log(value).
+        one_minus: whether it was searched uniformly in log(1 − value), as momentum is; never together with ``log``.
+        choices: of a categorical parameter, in their order; empty for a number.
+        default: the value to start from, or ``None`` where nobody named one (studies of other programs).
+    """
+
+    name: str
+    kind: Kind
+    low: float
+    high: float
+    log: bool = False
+    one_minus: bool = False
+    choices: tuple[Choice, ...] = ()
+    default: Choice = None
+
+
+def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
+    """The searched parameters of a space as the database stores it (``SearchSpace.to_dict``); fixed ones left out.
+
+    Raises:
+        ValueError: it is not such a space.
+    """
+    try:
+        fixed = cast("Mapping[str, object]", space["fixed"])
+        stored = cast("Mapping[str, Mapping[str, object]]", space["parameters"])
+        return {
+            name: _from_parameter(name, Parameter.from_dict(fields))
+            for name, fields in stored.items()
+            if name not in fixed
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no search space: {type(error).__name__}: {error}") from None
+
+
+def _from_parameter(name: str, parameter: Parameter) -> ParameterInfo:
+    categorical = parameter.scale == "categorical"
+    return ParameterInfo(
+        name=name,
+        kind="categorical" if categorical else "int" if parameter.is_integer else "float",
+        low=math.nan if categorical else float(parameter.low),
+        high=math.nan if categorical else float(parameter.high),
+        log=parameter.scale in ("log", "int-log"),
+        one_minus=parameter.scale == "one-minus-log",
+        choices=parameter.choices,
+        default=parameter.default,
+    )
+
+
+def from_distributions(name: str, found: Iterable[BaseDistribution]) -> ParameterInfo:
+    """One parameter, from all distributions that the trials of a study drew it from.
+
+    A study may move a range from trial to trial; then it is the hull of them that was searched. It was on a log scale
+    if every trial had it so.
+
+    Args:
+        name: of the parameter.
+        found: its distributions, one or more.
+
+    Raises:
+        ValueError: it is a number in some trials and a category in others.
+    """
+    distributions = list(found)
+    categories = [d for d in distributions if isinstance(d, CategoricalDistribution)]
+    numbers = [d for d in distributions if isinstance(d, FloatDistribution | IntDistribution)]
+    if categories and numbers:
+        raise ValueError(f"parameter '{name}' is a number in some trials and a category in others")
+    if categories:
+        choices: dict[str, Choice] = {repr(choice): choice for d in categories for choice in d.choices}
+        return ParameterInfo(name, "categorical", math.nan, math.nan, choices=tuple(choices.values()))
+    return ParameterInfo(
+        name=name,
+        kind="int" if all(isinstance(d, IntDistribution) for d in numbers) else "float",
+        low=float(min(d.low for d in numbers)),
+        high=float(max(d.high for d in numbers)),
+        log=all(d.log for d in numbers),
+    )
