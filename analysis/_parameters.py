@@ -9,7 +9,8 @@ from typing import Literal, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces import Parameter
+from analysis.errors import AnalysisError
+from search_spaces import Parameter, SpaceError
 
 Kind = Literal["float", "int", "categorical"]
 Choice = bool | int | float | str | None
@@ -44,7 +45,7 @@ def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
     """The searched parameters of a space as the database stores it (``SearchSpace.to_dict``); fixed ones left out.
 
     Raises:
-        ValueError: it is not such a space.
+        AnalysisError: it is not such a space.
     """
     try:
         fixed = cast("Mapping[str, object]", space["fixed"])
@@ -54,8 +55,11 @@ def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
             for name, fields in stored.items()
             if name not in fixed
         }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no search space: {type(error).__name__}: {error}") from None
+    except (KeyError, TypeError, AttributeError, SpaceError) as error:
+        raise AnalysisError(
+            f"the search space that the study stores cannot be read ({type(error).__name__}: {error}); "
+            "was it stored by another version?"
+        ) from None
 
 
 def _from_parameter(name: str, parameter: Parameter) -> ParameterInfo:
@@ -83,13 +87,13 @@ def from_distributions(name: str, found: Iterable[BaseDistribution]) -> Paramete
         found: its distributions, one or more.
 
     Raises:
-        ValueError: it is a number in some trials and a category in others.
+        AnalysisError: it is a number in some trials and a category in others.
     """
     distributions = list(found)
     categories = [d for d in distributions if isinstance(d, CategoricalDistribution)]
     numbers = [d for d in distributions if isinstance(d, FloatDistribution | IntDistribution)]
     if categories and numbers:
-        raise ValueError(f"parameter '{name}' is a number in some trials and a category in others")
+        raise AnalysisError(f"parameter '{name}' is a number in some trials and a category in others")
     if categories:
         choices: dict[str, Choice] = {repr(choice): choice for d in categories for choice in d.choices}
         return ParameterInfo(name, "categorical", math.nan, math.nan, choices=tuple(choices.values()))

@@ -1,22 +1,46 @@
-"""From the database to tidy frames."""
+"""From the database to tidy frames.
+
+`studies` finds what campaigns made and `study` any single study, also one of another program. `trials`, `curves` and
+`confirmations` are frames of them, `read` all three at once and of the same moment. From a database they come by SQL,
+from Optuna's other storages through Optuna, and are equal. All may be read while a driver writes: a trial that has not
+ended yet is ``running`` and has no value, whatever is written of it in the meantime.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study._frozen import FrozenStudy
 
-from analysis._parameters import Choice, Kind, ParameterInfo, from_space
+from analysis import _frames
+from analysis._parameters import Choice, Kind, ParameterInfo, from_distributions, from_space
+from analysis._rows import open_reader
+from analysis.errors import AnalysisError
+from search_spaces.errors import suggestion
 
-__all__ = ["Choice", "Kind", "ParameterInfo", "Study", "campaigns", "studies", "trials"]
+__all__ = [
+    "Choice",
+    "Frames",
+    "Kind",
+    "ParameterInfo",
+    "Study",
+    "campaigns",
+    "confirmations",
+    "curves",
+    "read",
+    "studies",
+    "study",
+    "trials",
+]
 
-NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
+_CONFIRM = "/confirm"
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +56,9 @@ class Study:
         metric: its name, ``"value"`` where another program gave it none.
         direction: ``"maximize"`` or ``"minimize"``.
         attributes: all user attributes of the study.
-        parameters: how each searched parameter was searched, by name; some trials may lack some of them.
+        parameters: how each searched parameter was searched, by name. A campaign's study stores it (fixed parameters
+            are not in it). Of any other study, and where the stored space is of a version that cannot be read, it is
+            taken from the distributions of the trials, some of which may lack some of the parameters.
         own: whether a campaign made it; otherwise it is a study of another program.
     """
 
@@ -48,6 +74,15 @@ class Study:
     own: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What `read` reads, each as the function of its name describes it."""
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    confirmations: pd.DataFrame
+
+
 def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
     """The studies that campaigns made, in the order in which they were created.
 
@@ -55,30 +90,36 @@ def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
         storage: Optuna's.
         campaign: the name of one; ``None`` for all.
     """
-    found = []
-    for frozen in storage.get_all_studies():
-        attributes = frozen.user_attrs
-        # "protocol" is written last: without it a study is somebody else's, or not yet described
-        if not (isinstance(attributes.get("campaign"), Mapping) and "protocol" in attributes):
-            continue
-        if frozen.study_name.endswith("/confirm"):
-            continue
-        if campaign is not None and attributes["campaign"]["name"] != campaign:
-            continue
-        found.append(
-            Study(
-                study_id=frozen._study_id,
-                name=frozen.study_name,
-                campaign=attributes["campaign"],
-                workload=attributes["workload"],
-                optimizer=attributes["optimizer"],
-                metric=attributes["metric"],
-                direction="maximize" if frozen.direction == StudyDirection.MAXIMIZE else "minimize",
-                attributes=attributes,
-                parameters=from_space(attributes.get("search_space", {})),
-            )
-        )
+    found = [
+        _describe(storage, frozen)
+        for frozen in storage.get_all_studies()
+        if _is_own(frozen) and not frozen.study_name.endswith(_CONFIRM)
+        if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
+    ]
     return sorted(found, key=lambda study: study.study_id)
+
+
+def study(storage: BaseStorage, name: str) -> Study:
+    """The study called ``name``, whoever made it.
+
+    Raises:
+        AnalysisError: there is none, it has several objectives, or it holds the confirmation runs of another.
+    """
+    every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
+    if name not in every:
+        names = [known for known in every if not known.endswith(_CONFIRM)]
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        listed = f"there are {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no study"
+        raise AnalysisError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
+    frozen = every[name]
+    if len(frozen.directions) != 1:
+        raise AnalysisError(
+            f"study '{name}' has {len(frozen.directions)} objectives, and a sensitivity is one objective's; "
+            "copy its trials with one of their values into a study of its own"
+        )
+    if _is_own(frozen) and name.endswith(_CONFIRM):
+        raise AnalysisError(f"study '{name}' holds confirmation runs; ask for '{name.removesuffix(_CONFIRM)}'")
+    return _describe(storage, frozen)
 
 
 def campaigns(storage: BaseStorage) -> list[str]:
@@ -86,38 +127,98 @@ def campaigns(storage: BaseStorage) -> list[str]:
     return list(dict.fromkeys(str(study.campaign["name"]) for study in studies(storage)))
 
 
-def trials(storage: BaseStorage, of: list[Study]) -> pd.DataFrame:
-    """Every trial of the studies, a row each.
+def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
+    """Every trial of the studies, a row each, in the order of the studies and of the trials' numbers.
 
     Returns:
-        Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, complete, pruned, diverged,
-        failed, or lost for one that is asked again), ``value`` (of the metric, NaN where there is none), ``seconds``
-        (of training), ``gradient_evaluations``, ``failure``, ``params`` (a dict).
+        Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, also for one that waits in
+        another program's queue; complete, pruned, diverged, failed, or lost for one that is asked again), ``value`` (of
+        the metric, NaN where there is none; a complete trial's is its best, a pruned one's its last), ``seconds`` (of
+        training; of a study of another program from start to end, NaN before that), ``gradient_evaluations`` (a float;
+        NaN in a study of another program), ``failure`` (what broke it, else missing), ``params`` (a dict of stored
+        values, without those that the trial has not).
     """
-    rows = [_row(study, trial) for study in of for trial in storage.get_all_trials(study.study_id, deepcopy=False)]
-    columns = ["study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations"]
-    return pd.DataFrame(rows, columns=[*columns, "failure", "params"])
+    reader = open_reader(storage, [study.study_id for study in of])
+    return _frames.trial_frame(reader, _frames.index(reader, _by_id(of)))
 
 
-def _row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
-    return {
-        "study": study.name,
-        "workload": study.workload,
-        "optimizer": study.optimizer,
-        "number": trial.number,
-        "outcome": _outcome(trial),
-        "value": math.nan if trial.value is None else trial.value,
-        "seconds": attributes.get("seconds", 0.0),
-        "gradient_evaluations": attributes.get("gradient_evaluations", 0),
-        "failure": attributes.get("failure"),
-        "params": trial.params,
-    }
+def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False) -> pd.DataFrame:
+    """Every epoch of every trial of the studies, a row each, in the order of studies, numbers and epochs.
+
+    Args:
+        storage: Optuna's.
+        of: the studies.
+        confirmed: the epochs of their confirmation runs instead.
+
+    Returns:
+        Columns: ``study``, ``number``, ``epoch`` (Optuna's step, in a study of another program), ``value`` (of the
+        metric; NaN or infinite where it was), and from the history that ended trials of campaigns have, NaN elsewhere:
+        ``seconds`` and ``gradient_evaluations`` (both since the start of the trial), ``train_loss``,
+        ``validation_loss``. NaN in these stands for infinite too.
+    """
+    by_id = _confirming(storage, of) if confirmed else _by_id(of)
+    reader = open_reader(storage, list(by_id))
+    return _frames.curve_frame(reader, _frames.index(reader, by_id))
 
 
-def _outcome(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.PRUNED:
-        return "diverged" if trial.user_attrs.get("diverged") else "pruned"
-    if trial.state == TrialState.FAIL:
-        return "lost" if trial.user_attrs.get("failure") in NOT_ASKED_FOR else "failed"
-    return "complete" if trial.state == TrialState.COMPLETE else "running"
+def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
+    """Every confirmation run of the studies' winners, a row each, in the order of the studies and of the numbers.
+
+    Returns:
+        Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
+        runs), then ``seed``, ``device``, and every ``test_…`` attribute that a run has: test data's alone.
+    """
+    by_id = _confirming(storage, of)
+    reader = open_reader(storage, list(by_id))
+    return _frames.confirmation_frame(reader, _frames.index(reader, by_id))
+
+
+def read(storage: BaseStorage, of: Sequence[Study]) -> Frames:
+    """The frames of the studies; ``trials`` and ``curves`` tell of the same trials, in the same state."""
+    reader = open_reader(storage, [study.study_id for study in of])
+    index = _frames.index(reader, _by_id(of))
+    return Frames(
+        trials=_frames.trial_frame(reader, index),
+        curves=_frames.curve_frame(reader, index),
+        confirmations=confirmations(storage, of),
+    )
+
+
+def _by_id(of: Sequence[Study]) -> dict[int, Study]:
+    return {study.study_id: study for study in of}
+
+
+def _confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
+    """The studies by the id of the study that holds their confirmation runs; those without are left out."""
+    ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if len(frozen.directions) == 1}
+    return {ids[study.name + _CONFIRM]: study for study in of if study.own and study.name + _CONFIRM in ids}
+
+
+def _is_own(frozen: FrozenStudy) -> bool:
+    # "protocol" is written last: without it a study is somebody else's, or not yet described
+    return isinstance(frozen.user_attrs.get("campaign"), Mapping) and "protocol" in frozen.user_attrs
+
+
+def _describe(storage: BaseStorage, frozen: FrozenStudy) -> Study:
+    own, attributes = _is_own(frozen), frozen.user_attrs
+    names = frozen.system_attrs.get("study:metric_names") or ["value"]
+    return Study(
+        study_id=frozen._study_id,
+        name=frozen.study_name,
+        campaign=attributes["campaign"] if own else {},
+        workload=attributes["workload"] if own else "",
+        optimizer=attributes["optimizer"] if own else "",
+        metric=attributes["metric"] if own else str(names[0]),
+        direction="maximize" if frozen.direction == StudyDirection.MAXIMIZE else "minimize",
+        attributes=attributes,
+        parameters=_parameters(storage, frozen),
+        own=own,
+    )
+
+
+def _parameters(storage: BaseStorage, frozen: FrozenStudy) -> dict[str, ParameterInfo]:
+    if _is_own(frozen) and isinstance(space := frozen.user_attrs.get("search_space"), Mapping):
+        with suppress(AnalysisError):  # of another version: the ranges at least are in the trials
+            return from_space(space)
+    found = open_reader(storage, [frozen._study_id]).distributions()
+    return {name: from_distributions(name, listed) for name, listed in found.items()}

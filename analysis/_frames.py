@@ -1,0 +1,158 @@
+"""What rows of a storage mean: outcomes, curves and confirmation runs, as :mod:`analysis.load` gives them in frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis._rows import TEST_PREFIX, Attribute, Points, Reader, TrialRow
+
+if TYPE_CHECKING:
+    from analysis.load import Study
+
+NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
+_ENDED = ("COMPLETE", "PRUNED", "FAIL")
+_TRIAL = [
+    "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
+    "params",
+]  # fmt: skip
+_HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
+_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure")
+
+
+class Entry(NamedTuple):
+    """A trial and whose it is."""
+
+    study: Study
+    row: TrialRow
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it changes any more."""
+        return self.row.state in _ENDED
+
+
+def index(reader: Reader, by_id: Mapping[int, Study]) -> list[Entry]:
+    """All trials of the studies, in their order; to be read before anything else is read of these trials."""
+    position = {study_id: place for place, study_id in enumerate(by_id)}
+    rows = sorted(reader.trials(), key=lambda row: (position[row.study_id], row.number))
+    return [Entry(by_id[row.study_id], row) for row in rows]
+
+
+def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
+    """The frame that `analysis.load.trials` describes."""
+    return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(_FACTS))), _TRIAL)
+
+
+def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
+    """The frame that `analysis.load.confirmations` describes."""
+    attributes = _by_trial(reader.attributes((*_FACTS, "seed", "device"), tests=True))
+    rows = _trial_rows(reader, entries, attributes)
+    tests: dict[str, None] = {}
+    for entry, row in zip(entries, rows, strict=True):
+        own = attributes.get(entry.row.trial_id, {})
+        row |= {"seed": own.get("seed"), "device": own.get("device")}
+        if entry.ended:
+            measured = {name: value for name, value in own.items() if name.startswith(TEST_PREFIX)}
+            tests |= dict.fromkeys(measured)
+            row |= measured
+    frame = _frame(rows, [*_TRIAL, "seed", "device", *sorted(tests)])
+    return frame.astype({"seed": "Int64"})
+
+
+def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for trial_id, name, value in attributes:
+        found.setdefault(trial_id, {})[name] = value
+    return found
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in columns}, columns=list(columns))
+    texts = dict.fromkeys(("study", "workload", "optimizer", "outcome"), "str")
+    numbers = dict.fromkeys(("value", "seconds", "gradient_evaluations"), "float64")
+    return frame.astype({**texts, **numbers, "number": "int64", "failure": "object", "params": "object"})
+
+
+def _trial_rows(
+    reader: Reader, entries: Sequence[Entry], attributes: Mapping[int, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    values, params = reader.values(), reader.params()
+    rows = []
+    for entry in entries:
+        study, trial_id = entry.study, entry.row.trial_id
+        # of a trial that ended only after the index was read, half might be known
+        facts = attributes.get(trial_id, {}) if entry.ended else {}
+        if study.own:
+            seconds, evaluations = facts.get("seconds", 0.0), facts.get("gradient_evaluations", 0)
+        else:
+            seconds, evaluations = _duration(entry.row), math.nan
+        row = (
+            study.name, study.workload, study.optimizer, entry.row.number, _outcome(entry.row, facts),
+            values.get(trial_id, math.nan) if entry.ended else math.nan,
+            seconds, evaluations, facts.get("failure"), params.get(trial_id, {}),
+        )  # fmt: skip
+        rows.append(dict(zip(_TRIAL, row, strict=True)))
+    return rows
+
+
+def _duration(row: TrialRow) -> float:
+    """Seconds from start to end of a trial, NaN where one is not known."""
+    if row.state not in _ENDED or row.started is None or row.completed is None:
+        return math.nan
+    return (row.completed - row.started).total_seconds()
+
+
+def _outcome(row: TrialRow, facts: Mapping[str, Any]) -> str:
+    if row.state == "PRUNED":
+        return "diverged" if facts.get("diverged") else "pruned"
+    if row.state == "FAIL":
+        return "lost" if facts.get("failure") in NOT_ASKED_FOR else "failed"
+    return "complete" if row.state == "COMPLETE" else "running"
+
+
+def curve_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
+    """The frame that `analysis.load.curves` describes."""
+    place = {entry.row.trial_id: position for position, entry in enumerate(entries)}
+    points = _point_frame(reader.points(), place)
+    history = _history_frame(reader.attributes(("history",)), entries, place)
+    # the outer join: epochs without a finite metric are in the history alone, trials that run have no history yet
+    both = points.merge(history, how="outer", on=["entry", "epoch"], sort=True)
+    position = both["entry"].to_numpy()
+    names = pd.Series([entry.study.name for entry in entries], dtype="str")
+    numbers = np.array([entry.row.number for entry in entries], np.int64)
+    both.insert(0, "study", names.take(position).reset_index(drop=True))
+    both.insert(1, "number", numbers[position])
+    return both.drop(columns="entry")
+
+
+def _point_frame(points: Points, place: Mapping[int, int]) -> pd.DataFrame:
+    """Columns ``entry`` (position in the index), ``epoch``, ``value``; of the trials in the index alone."""
+    known, codes = np.unique(points.trial_id, return_inverse=True)
+    positions = np.array([place.get(int(trial_id), -1) for trial_id in known], np.int64)[codes]
+    frame = pd.DataFrame({"entry": positions, "epoch": points.epoch, "value": points.value})
+    return frame[frame["entry"] >= 0]
+
+
+def _history_frame(attributes: Iterable[Attribute], entries: Sequence[Entry], place: Mapping[int, int]) -> pd.DataFrame:
+    """Columns ``entry`` (position in the index), ``epoch``, and those of the history."""
+    lengths: list[int] = []
+    positions: list[int] = []
+    columns: dict[str, list[float | None]] = {name: [] for name in ("epoch", *_HISTORY)}
+    for trial_id, _, history in attributes:
+        position = place.get(trial_id)
+        if position is None or not (entries[position].ended and entries[position].study.own):
+            continue
+        length = len(history.get("epoch", ()))
+        positions.append(position)
+        lengths.append(length)
+        for name, column in columns.items():
+            values = history.get(name, ())
+            column.extend(values if len(values) == length else [None] * length)
+    frame = pd.DataFrame({name: np.array(column, np.float64) for name, column in columns.items()})  # None is NaN
+    frame.insert(0, "entry", np.repeat(np.array(positions, np.int64), lengths))
+    return frame.astype({"epoch": "int64"})
