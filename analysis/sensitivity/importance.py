@@ -1,0 +1,200 @@
+"""Variance shares of parameters, with intervals that hold the surrogate's own error.
+
+Trials are drawn with replacement, a surrogate is fitted to the draw, and its functional ANOVA gives Sobol indices under
+the uniform measure on the searched scales. A forest shrinks what it learns, and invents where nothing is; the trials that
+the draw left out tell by how much: the components of its ANOVA (main effects, pairs, rest) are rescaled by a regression of
+those trials' values on them. Effects that generalize grow back to size, those that do not vanish. Half-widths of the
+intervals add in quadrature the spread over the draws and a part of the step that the rescaling took, since a step that
+large does not land exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.sensitivity.surrogate import Components, Floats, Surrogate, decompose, fit
+
+MINIMUM_R2 = 0.3  # out-of-bag R² below which no conclusion is drawn
+LEVEL = 0.90
+_Z = 1.6449  # of a normal distribution, for LEVEL
+_DISTRUST = 0.3  # part of the rescaling's step that counts as standard error
+_RESOLUTION = 0.005  # standard error that cells and sampled points leave in any share
+_PRIOR = 1.0  # standard deviation of a component's factor around 1 before the left-out trials are seen
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """A surrogate of one draw of trials. Its last coordinate is the planted noise parameter.
+
+    Attributes:
+        surrogate: over d + 1 coordinates.
+        components: of its ANOVA, rescaled.
+        left_out: indices of the trials that the draw left out.
+        predicted: for those, same length.
+        shares: first-order (d + 1,), total-order (d + 1,), pairs (in the order of ``components.pairs``).
+        unscaled: the same before rescaling.
+    """
+
+    surrogate: Surrogate
+    components: Components
+    left_out: np.typing.NDArray[np.intp]
+    predicted: Floats
+    shares: tuple[Floats, Floats, Floats]
+    unscaled: tuple[Floats, Floats, Floats]
+
+    def __call__(self, points: Floats) -> Floats:
+        """Predict at ``points`` (n, d), NaN meaning inactive (taken at the middle); returns shape (n,)."""
+        middle = np.full((len(points), 1), 0.5)
+        return self.surrogate(np.column_stack([np.where(np.isnan(points), 0.5, points), middle]))
+
+
+def refits(
+    points: Floats,
+    values: Floats,
+    rng: np.random.Generator,
+    *,
+    num_refits: int = 20,
+    num_trees: int = 10,
+    workers: int = 1,
+) -> list[Refit]:
+    """Fit surrogates to bootstrap draws of the trials.
+
+    Args:
+        points: shape (n, d), NaN where a parameter is inactive. There it can have no effect, so each refit fills in fresh
+            uniform numbers: the forest learns that it does nothing there, whatever the rule of activity is.
+        values: shape (n,).
+        rng: its children drive the refits, so that the result does not depend on ``workers``.
+        num_refits: how many.
+        num_trees: of each of the two forests of a surrogate.
+        workers: threads.
+    """
+    children = rng.spawn(num_refits)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(lambda child: _refit(points, values, child, num_trees), children))
+
+
+def _refit(points: Floats, values: Floats, rng: np.random.Generator, num_trees: int) -> Refit:
+    n = len(values)
+    filled = np.column_stack([np.where(np.isnan(points), rng.random(points.shape), points), rng.random(n)])
+    weights = np.bincount(rng.integers(n, size=n), minlength=n)
+    drawn = weights > 0
+    surrogate = fit(filled[drawn], values[drawn], rng, weights=weights[drawn].astype(float), num_trees=num_trees)
+    raw = decompose(surrogate)
+    left_out = np.flatnonzero(~drawn)
+    mains, pairs = raw.at(filled[left_out])
+    predicted = surrogate(filled[left_out])
+    rest = predicted - raw.mean - mains.sum(axis=1) - pairs.sum(axis=1)
+    design = np.column_stack([mains, pairs, rest])
+    factors = rescaling(design, values[left_out] - raw.mean)
+    square, high = _beyond_pairs(surrogate, raw, rng)
+    d = surrogate.dimension
+    scaled = Components(
+        raw.mean,
+        raw.mains * factors[:d, None],
+        {key: table * factor for (key, table), factor in zip(raw.pairs.items(), factors[d:-1], strict=True)},
+    )
+    return Refit(
+        surrogate,
+        scaled,
+        left_out,
+        predicted,
+        _shares(scaled, factors[-1] ** 2 * square, factors[-1] ** 2 * high),
+        _shares(raw, square, high),
+    )
+
+
+def rescaling(design: Floats, values: Floats) -> Floats:
+    """Factors (columns,) by which the columns of ``design`` (n, columns) add up best to ``values`` (n,), none negative.
+
+    Ridge regression towards factors of 1: with few trials, or for a component without variance, they stay there.
+    """
+    if len(values) < 3:
+        return np.ones(design.shape[1])
+    centred = design - design.mean(axis=0)
+    residual = values - values.mean() - centred.sum(axis=1)
+    noise = max(float(residual.var()), 1e-9 * float(values.var()), np.finfo(float).tiny)
+    normal = centred.T @ centred / noise + np.eye(design.shape[1]) / _PRIOR**2
+    return np.maximum(0.0, 1.0 + np.linalg.solve(normal, centred.T @ residual / noise))
+
+
+def _beyond_pairs(
+    surrogate: Surrogate, components: Components, rng: np.random.Generator, num_points: int = 512
+) -> tuple[float, Floats]:
+    """Variance of what pairs do not explain, and each coordinate's part (d,) in it, by Jansen's estimator."""
+    d = surrogate.dimension
+    base, other = rng.random((2, num_points, d))
+    moved = np.repeat(base[None], d + 1, axis=0)
+    for j in range(d):
+        moved[j + 1, :, j] = other[:, j]
+    stacked = moved.reshape(-1, d)
+    mains, pairs = components.at(stacked)
+    rest = (surrogate(stacked) - components.mean - mains.sum(axis=1) - pairs.sum(axis=1)).reshape(d + 1, num_points)
+    return float(rest[0].var()), 0.5 * ((rest[0] - rest[1:]) ** 2).mean(axis=1)
+
+
+def _shares(components: Components, square: float, high: Floats) -> tuple[Floats, Floats, Floats]:
+    first = (components.mains**2).mean(axis=1)
+    pairs = np.array([(table**2).mean() for table in components.pairs.values()])
+    total = first + high
+    for (j, k), share in zip(components.pairs, pairs, strict=True):
+        total[[j, k]] += share
+    variance = float(first.sum() + pairs.sum() + square)
+    if not variance > 0:
+        return np.zeros_like(first), np.zeros_like(first), np.zeros_like(pairs)
+    return first / variance, np.minimum(total / variance, 1.0), pairs / variance
+
+
+def score(fitted: Sequence[Refit], values: Floats) -> float:
+    """Out-of-bag R²: every trial predicted by the mean of the refits that did not draw it; NaN for a constant."""
+    total, count = np.zeros(len(values)), np.zeros(len(values))
+    for refit in fitted:
+        total[refit.left_out] += refit.predicted
+        count[refit.left_out] += 1
+    seen = count > 0
+    spread = float(np.var(values[seen])) if seen.any() else 0.0
+    if not spread > 0:
+        return float("nan")
+    return float(1.0 - ((values[seen] - total[seen] / count[seen]) ** 2).mean() / spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """Shares of the explained variance; rows of intervals are estimate, low, high at :data:`LEVEL`.
+
+    Attributes:
+        first: shape (3, d), effect of a parameter alone.
+        total: shape (3, d), with all interactions it takes part in.
+        pairs: for j < k, shape (3,), the interaction of two.
+        noise_first: what a parameter without effect reaches, upper end.
+        noise_total: the same for total order.
+    """
+
+    first: Floats
+    total: Floats
+    pairs: dict[tuple[int, int], Floats]
+    noise_first: float
+    noise_total: float
+
+
+def importance(fitted: Sequence[Refit]) -> Importance:
+    """Gather the shares of the refits into estimates and intervals."""
+    first, total, pairs = (
+        _interval(np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]))
+        for i in range(3)
+    )
+    noise = fitted[0].surrogate.dimension - 1
+    keys = fitted[0].components.pairs
+    real = {key: pairs[:, column] for column, key in enumerate(keys) if noise not in key}
+    return Importance(first[:, :noise], total[:, :noise], real, float(first[2, noise]), float(total[2, noise]))
+
+
+def _interval(shares: Floats, unscaled: Floats) -> Floats:
+    """Estimate, low and high (3, m) from the shares of the refits (refits, m)."""
+    estimate = shares.mean(axis=0)
+    step = estimate - unscaled.mean(axis=0)
+    error = np.sqrt(shares.var(axis=0, ddof=1) + (_DISTRUST * step) ** 2 + _RESOLUTION**2)
+    return np.stack([estimate, np.maximum(0.0, estimate - _Z * error), np.minimum(1.0, estimate + _Z * error)])
