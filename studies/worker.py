@@ -85,7 +85,8 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
             record = next(records)
         except StopIteration:
             break
-        except Exception as error:  # whatever the user's model or data raises: this trial fails, the others go on
+        # whatever the user's model or data raises, or that it calls exit(): this trial fails, the others go on
+        except (Exception, SystemExit) as error:
             end, failure = "failed", _describe(error)
             break
         busy += time.monotonic() - began
@@ -138,7 +139,7 @@ def _workload(name: str, data_directory: Path | None) -> tuple[Any, Any]:
     return workload, workload.load(data_directory)
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     import torch
 
     if isinstance(error, torch.cuda.OutOfMemoryError):

@@ -75,3 +75,18 @@ def dying():
         return nn.functional.cross_entropy(outputs, targets)
 
     return Workload("xor", _load, _model, loss, Metric("accuracy", "maximize", accuracy), epochs=3)
+
+
+def exiting():
+    """Calls exit() in the second trial of every worker."""
+    calls = []
+
+    def model():
+        calls.append(1)
+        if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE and len(calls) == 2:
+            raise SystemExit("enough")
+        return _model()
+
+    return Workload(
+        "xor", _load, model, nn.functional.cross_entropy, Metric("accuracy", "maximize", accuracy), epochs=3
+    )

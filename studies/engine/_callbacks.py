@@ -1,0 +1,175 @@
+"""The two interfaces of Ray Tune that the ledger is put behind: a searcher that asks, a scheduler that tells."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Container
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from studies.engine._cluster import Resources, living_nodes, slots_of
+from studies.engine._watch import Watch
+from studies.trials import Assignment
+from studies.worker import Message
+
+if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
+    from studies.ledger import Ledger
+
+MAX_RESTARTS = 3  # of a trial whose worker or node died
+COLD_SECONDS = 60.0  # how long the first workers wait for the others to start
+
+
+class _NotSaved:
+    """Ray pickles searcher and scheduler for its own restarts; ours have nothing to save: the database has it all."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LedgerSearcher(_NotSaved, Searcher):
+    """Asks the ledger for the next trial, and tells it of trials whose worker died for good."""
+
+    def __init__(self, ledger: Ledger, resources: Resources, watch: Watch) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._resources = resources
+        self._watch = watch
+        self._slots = (0, -math.inf)  # and when they were counted
+        self._controller: Any = None  # Ray's, once it runs
+        self.assignments: dict[str, Assignment] = {}  # by Ray's trial id, while the ledger has them as running
+
+    def slots(self) -> int:
+        """How many trials fit in the cluster at once, counted anew every few seconds since nodes come and go."""
+        slots, counted = self._slots
+        if time.monotonic() - counted > 5:
+            slots = max(1, sum(slots_of(node, self._resources) for node in living_nodes()))
+            self._slots = (slots, time.monotonic())
+        return slots
+
+    @property
+    def full(self) -> bool:
+        """Whether every slot has a trial, or there are no more trials."""
+        return len(self.assignments) >= self.slots() or self._ledger.finished
+
+    def look_after(self, tune_controller: Any) -> list[Trial]:
+        """Fails the trials that Ray gave up without a word; returns those that wait for a worker, oldest first.
+
+        It does so when a worker cannot be used again. The trial would hold its slot, and the run never end.
+        """
+        self._controller = tune_controller
+        live = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if not trial.is_finished()}
+        self.give_up(but=live)
+        return [live[trial_id] for trial_id in self.assignments if live[trial_id].status == Trial.PENDING]
+
+    def give_up(self, but: Container[str] = ()) -> None:
+        """Fails all trials, by Ray's id, ``but`` these."""
+        for trial_id in [trial_id for trial_id in self.assignments if trial_id not in but]:
+            self._ledger.fail(self.assignments.pop(trial_id), "its worker could not be used again")
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        self._watch.check()
+        with self._watch.keeping():
+            if self._controller is not None:  # Ray may ask here for minutes, and do nothing else
+                self.look_after(self._controller)
+            if len(self.assignments) >= self.slots():
+                return None  # asking ahead would decide on less knowledge
+            assignment = self._ledger.ask()
+            if assignment is None:
+                return Searcher.FINISHED  # type: ignore[return-value]  # Ray's own annotation forgets it
+            self.assignments[trial_id] = assignment
+            return {"assignment": asdict(assignment)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        assignment = self.assignments.pop(trial_id, None)
+        if assignment is None:
+            return  # the scheduler has told of its end
+        died = f"its worker died (a trial is begun again at most {MAX_RESTARTS} times)"
+        with self._watch.keeping():
+            self._ledger.fail(assignment, died if error else "the worker was stopped")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+
+class LedgerScheduler(_NotSaved, FIFOScheduler):
+    """Tells the ledger what workers send, and stops the trials that it says."""
+
+    def __init__(self, ledger: Ledger, searcher: LedgerSearcher, watch: Watch) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ledger = ledger
+        self._searcher = searcher
+        self._watch = watch
+        self._assignments = searcher.assignments
+        self._held: dict[str, Trial] | None = {}  # trials that wait for other workers; None once all have started
+        self._began = time.monotonic()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Once every step. Ray's own way goes through all trials that ever were."""
+        self._watch.check()
+        with self._watch.keeping():
+            waiting = self._searcher.look_after(tune_controller)
+            if self._held and self._have_started(self._held):
+                self._release(tune_controller)
+        return waiting[0] if waiting else None
+
+    def _hold(self, trial: Trial) -> str:
+        """A worker has started. It waits until the others have too.
+
+        Otherwise, when trials are shorter than a worker's start, the first worker ends its trial and is given the
+        trial whose own worker is still starting; Ray then gives that worker up, starts one for the next trial, and so
+        on: a machine of many cores would run one trial at a time.
+        """
+        if self._held is None:
+            return str(TrialScheduler.CONTINUE)
+        self._held[trial.trial_id] = trial
+        return str(TrialScheduler.NOOP)
+
+    def _have_started(self, held: dict[str, Trial]) -> bool:
+        all_have = self._searcher.full and len(held) >= len(self._assignments)
+        return all_have or time.monotonic() - self._began > COLD_SECONDS
+
+    def _release(self, tune_controller: Any) -> None:
+        held, self._held = self._held or {}, None
+        for trial in held.values():
+            if trial.status == Trial.RUNNING:
+                tune_controller._schedule_trial_train(trial)  # no public way leads on from NOOP
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Its worker died. Where it begins again, the new one will say that it has started."""
+        if self._held is not None:
+            self._held.pop(trial.trial_id, None)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        with self._watch.keeping():
+            return self._hear(trial, cast("Message", result))
+
+    def _hear(self, trial: Trial, message: Message) -> str:
+        assignment = self._assignments.get(trial.trial_id)
+        if assignment is None:  # it has ended; this is Ray's repetition of the last result
+            return str(TrialScheduler.CONTINUE)
+        if message["end"] is None and not message["records"]:
+            return self._hold(trial)
+        facts = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
+        for record in message["records"]:
+            if self._ledger.report(assignment, record):
+                del self._assignments[trial.trial_id]
+                self._ledger.prune(assignment, facts)
+                return str(TrialScheduler.STOP)
+        if message["end"] is None:
+            return str(TrialScheduler.CONTINUE)
+        del self._assignments[trial.trial_id]
+        if message["end"] == "complete":
+            self._ledger.complete(assignment, facts)
+        elif message["end"] == "diverged":
+            self._ledger.diverge(assignment, facts)
+        else:
+            self._ledger.fail(assignment, message["failure"] or "unknown", facts)
+        return str(TrialScheduler.STOP)

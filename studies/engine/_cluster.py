@@ -1,0 +1,143 @@
+"""The machines: Ray started or joined, code packed for its nodes, and how many trials fit on them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from studies.errors import UserError
+
+ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
+
+WORKER_ENVIRONMENT = {
+    # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Where trials run.
+
+    Attributes:
+        address: of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
+        cpus_per_trial: logical CPUs a trial holds, above 0.
+        gpus_per_trial: share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
+        code: directories or files that the nodes need besides this project, for a user's own workload.
+    """
+
+    address: str | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    code: tuple[Path, ...] = ()
+
+
+@contextmanager
+def connected(resources: Resources) -> Iterator[None]:
+    """Ray, started or joined; what was started here is stopped here."""
+    if ray.is_initialized():
+        yield
+        return
+    _check_answers(resources.address)
+    with tempfile.TemporaryDirectory(prefix="sofim-code-") as code:
+        try:
+            if resources.address is None:
+                ray.init(
+                    "local",  # never a cluster that happens to run here, nor the one of RAY_ADDRESS
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    object_store_memory=200 * 2**20,  # messages only; data are memory-mapped files
+                )
+            else:
+                ray.init(
+                    resources.address,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    runtime_env={"working_dir": str(_pack(Path(code), resources.code)), "env_vars": WORKER_ENVIRONMENT},
+                )
+        except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if resources.address is None:
+                raise UserError(f"Ray did not start on this machine: {reason}") from error
+            raise _no_answer(resources.address, reason) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Refuses an address at which nothing listens: Ray would try again for minutes, with a line each time."""
+    if address is not None and "://" in address:
+        raise UserError(
+            f"--address {address}: Ray's client cannot run a campaign; give the head's own address (host:6379), "
+            "or --address auto on one of the cluster's machines"
+        )
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit():
+        return  # this machine, or "auto"
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _no_answer(address: str | None, reason: str) -> UserError:
+    return UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head")
+
+
+def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
+    """Copies the project's packages and the user's code to ``target``, which travels to the nodes."""
+    import search_spaces
+    import sofim
+    import studies
+
+    packages = [Path(module.__file__).parent for module in (sofim, search_spaces, studies) if module.__file__]
+    for source in (*packages, *extra):
+        if source.is_dir():
+            shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / source.name)
+    return target
+
+
+def check_fits(resources: Resources) -> None:
+    """Refuses a shape that no node can hold: Ray would wait for ever."""
+    nodes = living_nodes()
+    for name, option, wanted in (
+        ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
+        ("GPU", "--gpus-per-trial", resources.gpus_per_trial),
+    ):
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if wanted > most:
+            raise UserError(f"{option} {wanted:g}: no node has more than {most:g} {name}s; ask for at most that")
+    if not any(slots_of(node, resources) for node in nodes):
+        raise UserError(
+            f"--cpus-per-trial {resources.cpus_per_trial:g} --gpus-per-trial {resources.gpus_per_trial:g}: "
+            "no node has both; ask for less of one"
+        )
+
+
+def living_nodes() -> list[dict[str, float]]:
+    """The resources of every node that lives."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def slots_of(node: dict[str, float], resources: Resources) -> int:
+    """How many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
+    slots = math.floor(node.get("CPU", 0.0) / resources.cpus_per_trial + 1e-9)
+    if resources.gpus_per_trial:
+        gpus = node.get("GPU", 0.0)
+        share = resources.gpus_per_trial
+        slots = min(slots, math.floor((gpus * math.floor(1 / share + 1e-9)) if share < 1 else gpus / share))
+    return slots

@@ -1,0 +1,78 @@
+"""One Tuner run over the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from studies.engine._callbacks import MAX_RESTARTS, LedgerScheduler, LedgerSearcher
+from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, check_fits, connected
+from studies.engine._watch import Watch
+from studies.trials import Assignment
+from studies.worker import Setting, run
+
+if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
+    from studies.ledger import Ledger
+
+_QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file a trial: 5 s
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the database is the checkpoint
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a traceback of each worker that died
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
+    """Runs the campaign until the ledger has nothing left to ask.
+
+    Raises:
+        UserError: the cluster cannot be reached, or no node can hold a trial.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM; what ran is still RUNNING in the ledger.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in (_QUIET | WORKER_ENVIRONMENT).items()})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
+        check_fits(resources)
+        watch = Watch()
+        searcher = LedgerSearcher(ledger, resources, watch)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_trainable, setting=setting),
+                {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=LedgerScheduler(ledger, searcher, watch),
+                num_samples=-1,  # until the searcher says that it has finished
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="campaign",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            ),
+        )
+        with watch:
+            tuner.fit()
+            searcher.give_up()
+
+
+def _trainable(config: dict[str, Any], setting: Setting) -> None:
+    run(Assignment(**config["assignment"]), setting, lambda message: tune.report(dict(message)))
+
+
+def _trial_name(trial: Trial) -> str:
+    return str(trial.trial_id)

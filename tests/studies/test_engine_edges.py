@@ -1,0 +1,390 @@
+"""The engine where things go wrong: other clusters, full disks, Ctrl-C anywhere, code that exits, workers given up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from studies.engine import Resources, _callbacks, _cluster
+from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
+from studies.engine._watch import Watch
+from studies.errors import UserError
+from studies.ledger import close_storage
+from studies.trials import Assignment
+
+# -------- the callbacks, with neither Ray nor ledger
+
+
+@dataclass
+class Ray:
+    """What the callbacks use of Ray's controller, and of its trials."""
+
+    trials: list[Trial] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+
+    def get_live_trials(self) -> set[Trial]:
+        return set(self.trials)
+
+    def _schedule_trial_train(self, trial: Trial) -> None:
+        self.trained.append(trial.trial_id)
+
+    def start(self, searcher: LedgerSearcher, trial_id: str, status: str = Trial.RUNNING) -> Trial:
+        config = searcher.suggest(trial_id)
+        assert isinstance(config, dict)
+        trial = Trial("probe", trial_id=trial_id, stub=True)
+        trial.status = status
+        self.trials.append(trial)
+        return trial
+
+
+@dataclass
+class FakeLedger:
+    trials: int
+    refuses: Exception | None = None
+    asked: int = 0
+    failed: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return self.asked >= self.trials
+
+    def ask(self) -> Assignment | None:
+        if self.refuses is not None:
+            raise self.refuses
+        if self.finished:
+            return None
+        self.asked += 1
+        return Assignment("s", self.asked - 1, "w", "sgd", {}, 0, 3)
+
+    def fail(self, assignment: Assignment, failure: str, _facts: object = None) -> None:
+        self.failed.append((assignment.number, failure))
+
+
+def greeting() -> dict[str, Any]:
+    return {"records": [], "device": "CPU", "end": None, "failure": None, "busy_seconds": 0.0}
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    def build(trials: int, slots: int) -> tuple[Ray, FakeLedger, LedgerSearcher, LedgerScheduler]:
+        monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": float(slots)}])
+        ledger, watch = FakeLedger(trials), Watch()
+        searcher = LedgerSearcher(ledger, Resources(), watch)  # type: ignore[arg-type]
+        return Ray(), ledger, searcher, LedgerScheduler(ledger, searcher, watch)  # type: ignore[arg-type]
+
+    return build
+
+
+def test_first_workers_wait_for_each_other_and_then_all_train_once(engine):
+    ray, _, searcher, scheduler = engine(trials=10, slots=3)
+    trials = [ray.start(searcher, name) for name in "abc"]
+    for trial in trials[:2]:
+        assert scheduler.on_trial_result(ray, trial, greeting()) == TrialScheduler.NOOP
+        scheduler.choose_trial_to_run(ray)
+        assert ray.trained == []
+    scheduler.on_trial_result(ray, trials[2], greeting())
+    scheduler.choose_trial_to_run(ray)
+    scheduler.choose_trial_to_run(ray)
+    assert sorted(ray.trained) == ["a", "b", "c"]
+    assert scheduler.on_trial_result(ray, trials[0], greeting()) == TrialScheduler.CONTINUE
+
+
+def test_fewer_trials_than_slots_do_not_wait_for_others(engine):
+    ray, _, searcher, scheduler = engine(trials=2, slots=64)
+    for name in "ab":
+        scheduler.on_trial_result(ray, ray.start(searcher, name), greeting())
+    scheduler.choose_trial_to_run(ray)
+    assert sorted(ray.trained) == ["a", "b"]
+
+
+def test_a_waiting_worker_that_dies_is_waited_for_again_and_trains_once(engine):
+    ray, _, searcher, scheduler = engine(trials=10, slots=2)
+    first, second = (ray.start(searcher, name) for name in "ab")
+    scheduler.on_trial_result(ray, first, greeting())
+    first.status = Trial.PENDING
+    scheduler.on_trial_error(ray, first)
+    scheduler.on_trial_result(ray, second, greeting())
+    assert scheduler.choose_trial_to_run(ray) is first
+    assert ray.trained == []
+    first.status = Trial.RUNNING
+    scheduler.on_trial_result(ray, first, greeting())
+    scheduler.choose_trial_to_run(ray)
+    assert sorted(ray.trained) == ["a", "b"]
+
+
+def test_a_waiting_worker_that_dies_for_good_holds_up_nobody(engine):
+    ray, ledger, searcher, scheduler = engine(trials=2, slots=2)
+    first, second = (ray.start(searcher, name) for name in "ab")
+    scheduler.on_trial_result(ray, first, greeting())
+    scheduler.on_trial_result(ray, second, greeting())
+    scheduler.on_trial_error(ray, first)
+    searcher.on_trial_complete("a", error=True)
+    first.status = Trial.ERROR
+    scheduler.choose_trial_to_run(ray)
+    assert ray.trained == ["b"]
+    assert ledger.failed == [(0, "its worker died (a trial is begun again at most 3 times)")]
+
+
+def test_a_worker_that_never_starts_is_waited_for_no_longer_than_a_minute(engine, monkeypatch):
+    ray, _, searcher, scheduler = engine(trials=10, slots=2)
+    first, second = (ray.start(searcher, name) for name in "ab")
+    second.status = Trial.PENDING
+    scheduler.on_trial_result(ray, first, greeting())
+    now = time.monotonic()
+    monkeypatch.setattr(_callbacks.time, "monotonic", lambda: now + _callbacks.COLD_SECONDS + 1)
+    assert scheduler.choose_trial_to_run(ray) is second
+    assert ray.trained == ["a"]
+
+
+def test_a_trial_that_ray_gave_up_without_a_word_fails_and_frees_its_slot(engine):
+    ray, ledger, searcher, scheduler = engine(trials=10, slots=1)
+    ray.start(searcher, "a")
+    scheduler.choose_trial_to_run(ray)
+    assert searcher.suggest("b") is None
+    ray.trials[0].status = Trial.ERROR
+    assert searcher.suggest("b") is not None
+    assert ledger.failed == [(0, "its worker could not be used again")]
+
+
+def test_what_the_ledger_raises_in_a_callback_comes_out_as_it_was(engine):
+    _, ledger, searcher, _ = engine(trials=1, slots=1)
+    ledger.refuses = UserError("the disk is full")
+
+    def loop() -> None:
+        with searcher._watch:
+            try:
+                searcher.suggest("a")
+            except UserError as error:  # as Ray does
+                raise RuntimeError(f"Traceback ...\n{error!r}") from None
+
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        loop()
+
+
+def test_what_ray_swallows_comes_out_at_the_next_step(engine):
+    ray, ledger, searcher, scheduler = engine(trials=1, slots=1)
+    ledger.refuses = UserError("the disk is full")
+    with pytest.raises(UserError):
+        searcher.suggest("a")
+    with pytest.raises(UserError, match="the disk is full"):
+        scheduler.choose_trial_to_run(ray)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(engine, number):
+    ray, _, _, scheduler = engine(trials=1, slots=1)
+    before = signal.getsignal(number)
+    reached = []
+
+    def loop(interrupts: int, steps: int) -> None:
+        with scheduler._watch:
+            for _ in range(interrupts):
+                os.kill(os.getpid(), number)
+                reached.append("the rest of the step")
+            for _ in range(steps):
+                scheduler.choose_trial_to_run(ray)
+                reached.append("another step")
+
+    with pytest.raises(KeyboardInterrupt):
+        loop(interrupts=1, steps=2)
+    assert reached == ["the rest of the step"]
+    assert signal.getsignal(number) is before
+    reached.clear()
+    with pytest.raises(KeyboardInterrupt):
+        loop(interrupts=1, steps=0)  # it is noted still
+    assert reached == []
+
+
+def test_an_interrupt_in_the_last_step_is_not_forgotten():
+    with pytest.raises(KeyboardInterrupt), Watch():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+# -------- nodes and shapes
+
+
+@pytest.mark.parametrize(
+    ("node", "resources", "slots"),
+    [
+        ({"CPU": 4.0}, Resources(), 4),
+        ({"CPU": 4.0}, Resources(cpus_per_trial=0.5), 8),
+        ({"CPU": 4.0}, Resources(cpus_per_trial=0.3), 13),
+        ({"CPU": 16.0, "GPU": 2.0}, Resources(gpus_per_trial=0.25), 8),
+        ({"CPU": 16.0, "GPU": 2.0}, Resources(gpus_per_trial=0.3), 6),  # three on each: a share lies on one GPU
+        ({"CPU": 16.0, "GPU": 4.0}, Resources(gpus_per_trial=2.0), 2),
+        ({"CPU": 3.0, "GPU": 8.0}, Resources(gpus_per_trial=1.0), 3),
+        ({"CPU": 16.0}, Resources(gpus_per_trial=1.0), 0),
+        ({"memory": 1.0}, Resources(), 0),
+    ],
+)
+def test_how_many_trials_a_node_holds(node, resources, slots):
+    assert _cluster.slots_of(node, resources) == slots
+
+
+def test_a_shape_that_fits_on_no_one_node_is_refused(monkeypatch):
+    monkeypatch.setattr(_cluster, "living_nodes", lambda: [{"CPU": 1.0, "GPU": 4.0}, {"CPU": 16.0}])
+    _cluster.check_fits(Resources(cpus_per_trial=1, gpus_per_trial=1))
+    with pytest.raises(UserError, match="--cpus-per-trial 4 --gpus-per-trial 1: no node has both"):
+        _cluster.check_fits(Resources(cpus_per_trial=4, gpus_per_trial=1))
+
+
+def test_rays_client_is_refused_before_anything_starts():
+    with pytest.raises(
+        UserError, match=r"--address ray://head:10001: Ray's client cannot run a campaign; .*head's own"
+    ):
+        _cluster._check_answers("ray://head:10001")
+
+
+def test_workers_need_not_import_the_ledger():
+    """It would cost each of them 50 MiB and a second."""
+    code = "import sys, studies.engine._run; sys.exit('optuna' in sys.modules or 'sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -------- for real
+
+CAMPAIGN = """
+name = "probe"
+workloads = ["probe_workload:plain"]
+optimizers = ["sofim", "sgd"]
+trials = 4
+sampler = "random"
+pruner = "none"
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    shutil.copy(Path(__file__).parent / "probe_workload.py", tmp_path)
+    (tmp_path / "probe.toml").write_text(CAMPAIGN)
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "PROBE_NOTES": str(home / "notes"), **more}
+
+
+def run(home: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=home,
+        env=environment(home, **more),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def trials_of(home: Path, workload: str = "probe_workload:plain") -> list[FrozenTrial]:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{home}/sofim.db")
+    try:
+        names = [f"probe/{workload}/{optimizer}" for optimizer in ("sofim", "sgd")]
+        return [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).trials]
+    finally:
+        close_storage(storage)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_happens_to_run_here_is_not_joined(home):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})  # notes its address in Ray's directory
+    try:
+        done = run(home, "-m", "studies.cli", "launch", "probe.toml", RAY_ADDRESS=cluster.address)
+        theirs = cluster.head_node.node_id
+    finally:
+        cluster.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert {t.state for t in trials_of(home)} == {TrialState.COMPLETE}
+    assert theirs not in (home / "notes" / "notes.tsv").read_text()
+
+
+FULL_DISK = """
+import sqlalchemy
+from studies.ledger import _database
+whole, writes = _database._write_in_one_transaction, []
+def write(*arguments):
+    writes.append(1)
+    if len(writes) > 3:
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+    whole(*arguments)
+_database._write_in_one_transaction, _database.RETRY_SECONDS = write, 0.0
+from studies.cli import main
+main(["launch", "probe.toml", "--trials", "10"])
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_campaign_in_one_line_and_relaunching_goes_on(home):
+    done = run(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(
+        "sofim: storage 'sqlite:///sofim.db' refuses: database or disk is full; mend that and"
+    )
+    assert done.stderr.count("\n") == 1
+    done = run(home, "-m", "studies.cli", "launch", "probe.toml", "--trials", "10")
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(home)
+    assert sum(t.state == TrialState.COMPLETE for t in trials) == 20
+    assert all(t.user_attrs["failure"] == "driver lost" for t in trials if t.state != TrialState.COMPLETE)
+
+
+@pytest.mark.slow
+def test_code_that_exits_is_a_failure_like_any_other(home):
+    """It would end its worker, and be begun again and again on others."""
+    done = run(home, "-m", "studies.cli", "launch", "probe.toml", "--workload", "probe_workload:exiting")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    trials = trials_of(home, "probe_workload:exiting")
+    failed = [t for t in trials if t.state == TrialState.FAIL]
+    assert len(trials) == 8
+    assert 1 <= len(failed) <= 3  # the second trial of each worker
+    assert all("SystemExit: enough" in t.user_attrs["failure"] for t in failed)
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_be_used_again_cost_trials_but_no_campaign_hangs(home):
+    """With no time at all for a trial to leave its worker, Ray gives up whichever trial comes next."""
+    done = run(home, "-m", "studies.cli", "launch", "probe.toml", TUNE_FUNCTION_THREAD_TIMEOUT_S="0")
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(home)
+    assert len(trials) == 8
+    assert {t.user_attrs.get("failure") for t in trials} <= {None, "its worker could not be used again"}
+
+
+@pytest.mark.slow
+def test_a_plea_to_end_closes_what_runs_as_an_interrupt_does(home):
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--trials", "20"],
+        cwd=home,
+        env=environment(home, PROBE_SECONDS="0.5"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    notes = home / "notes" / "notes.tsv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (notes.exists() and notes.read_text().count("begin") >= 4):
+        time.sleep(0.2)
+    driver.send_signal(signal.SIGTERM)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "interrupted" in stderr
+    trials = trials_of(home)
+    assert all(t.state.is_finished() for t in trials)
+    assert "interrupted" in {t.user_attrs.get("failure") for t in trials}
