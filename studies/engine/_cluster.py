@@ -6,10 +6,13 @@ import logging
 import math
 import shutil
 import socket
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import ray
@@ -103,12 +106,29 @@ def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
     import studies
 
     packages = [Path(module.__file__).parent for module in (sofim, search_spaces, studies) if module.__file__]
-    for source in (*packages, *extra):
+    sources = {path.name: path for source in extra for path in (*_imported_beside(source), source)}
+    for name, source in (sources | {path.name: path for path in packages}).items():
         if source.is_dir():
-            shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, target / source.name)
+            shutil.copy(source, target / name)
     return target
+
+
+def _imported_beside(source: Path) -> Iterator[Path]:
+    """The modules and packages that this process has imported from where ``source`` is: it may need them.
+
+    Not where packages are installed; the nodes have their own.
+    """
+    if source.parent in {Path(path) for path in sysconfig.get_paths().values()}:
+        return
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if "." in name or not isinstance(spec, ModuleSpec):  # some put objects there that are no modules
+            continue
+        place = next(iter(spec.submodule_search_locations or ()), spec.origin)
+        if place is not None and Path(place).parent == source.parent:
+            yield Path(place)
 
 
 def check_fits(resources: Resources) -> None:

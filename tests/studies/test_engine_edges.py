@@ -248,6 +248,34 @@ def test_rays_client_is_refused_before_anything_starts():
         _cluster._check_answers("ray://head:10001")
 
 
+def test_what_the_users_code_imports_from_beside_itself_travels_with_it(tmp_path, monkeypatch):
+    home, elsewhere, target = (tmp_path / name for name in ("home", "elsewhere", "target"))
+    for directory in (home / "packed_layers" / "deep", elsewhere, target):
+        directory.mkdir(parents=True)
+    (home / "packed_workload.py").write_text("import packed_helper, packed_foreign\nfrom packed_layers.deep import X\n")
+    (home / "packed_helper.py").touch()
+    (home / "unused.py").touch()
+    (home / "packed_layers" / "deep" / "__init__.py").write_text("from ..width import X\n")
+    (home / "packed_layers" / "width.py").write_text("X = 1\n")
+    (elsewhere / "packed_foreign.py").touch()
+    for directory in (home, elsewhere):
+        monkeypatch.syspath_prepend(directory)
+    __import__("packed_workload")
+    _cluster._pack(target, (home / "packed_workload.py", home / "packed_layers"))
+    assert {path.name for path in target.iterdir()} == {
+        *("sofim", "search_spaces", "studies"),
+        *("packed_workload.py", "packed_helper.py", "packed_layers"),
+    }
+    packed = {path.relative_to(target).as_posix() for path in (target / "packed_layers").rglob("*.py")}
+    assert packed == {"packed_layers/width.py", "packed_layers/deep/__init__.py"}
+
+
+def test_an_installed_module_does_not_bring_along_all_that_is_installed(tmp_path):
+    source = Path(pytest.__file__).parent
+    _cluster._pack(tmp_path, (source,))
+    assert {path.name for path in tmp_path.iterdir()} == {"sofim", "search_spaces", "studies", "pytest"}
+
+
 def test_workers_need_not_import_the_ledger():
     """It would cost each of them 50 MiB and a second."""
     code = "import sys, studies.engine._run; sys.exit('optuna' in sys.modules or 'sqlalchemy' in sys.modules)"
