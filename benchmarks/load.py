@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 STUDY = "load/digits-mlp/sofim"
 _FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
 _FINITE_POINT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-EVERY_SO_MANY = {"pruned": 4, "diverged": 10, "failed": 50}  # every fourth trial is pruned, and so on
+EVERY_SO_MANY = {"failed": 50, "diverged": 10, "pruned": 4}  # every fiftieth trial fails, and so on
 
 
 def build(url: str, *, trials: int, epochs: int, history: bool = True, seed: int = 0) -> None:
