@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -98,10 +98,20 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         if time.monotonic() - sent > SEND_SECONDS and record.epoch < assignment.epochs:
             send(Message(records=outbox, device=shown, end=None, failure=None, busy_seconds=busy))
             outbox, sent = [], time.monotonic()
+    records.close()
+    if device == "cuda":
+        _leave_the_gpu()
     send(Message(records=outbox, device=shown, end=end, failure=failure, busy_seconds=busy))
 
 
-def _train(assignment: Assignment, setting: Setting, device: str) -> Iterator[Any]:
+def _leave_the_gpu() -> None:
+    """Gives back the memory that torch keeps for the next tensors: other trials may share the GPU."""
+    import torch
+
+    torch.cuda.empty_cache()
+
+
+def _train(assignment: Assignment, setting: Setting, device: str) -> Generator[Any]:
     import torch
 
     from sofim import OPTIMIZERS
