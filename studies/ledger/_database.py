@@ -76,7 +76,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     try:
         return RDBStorage(url, engine_kwargs=options)
     except (ImportError, sa_exc.NoSuchModuleError):
-        remedy = "pip install 'sofim-studies[postgres]'" if "postgres" in url else "install its SQLAlchemy driver"
+        remedy = "pip install 'psycopg[binary]'" if "postgres" in url else "install its SQLAlchemy driver"
         raise UserError(f"storage '{shown}' needs a database driver that is not installed; {remedy}") from None
     except (sa_exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         raise UserError(f"storage '{shown}' cannot be opened: {_first_line(error)}") from None

@@ -575,7 +575,7 @@ def test_a_password_is_never_shown(sofim, url, command):
 def test_a_missing_driver_is_named_without_the_password(sofim):
     assert sofim("status", "--storage", SECRETS[0]).err == (
         "sofim: storage 'postgresql+nodriver://me:***@host/name' needs a database driver that is not installed; "
-        "pip install 'sofim-studies[postgres]'\n"
+        "pip install 'psycopg[binary]'\n"
     )
 
 
