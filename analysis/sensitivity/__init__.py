@@ -1,1 +1,1 @@
-"""How sensitive a metric is to hyperparameters: mathematics on frames and arrays, nothing drawn, every generator explicit."""
+"""How sensitive a metric is to hyperparameters: mathematics on frames and arrays, every generator explicit."""

@@ -1,11 +1,12 @@
 """Variance shares of parameters, with intervals that hold the surrogate's own error.
 
 Trials are drawn with replacement, a surrogate is fitted to the draw, and its functional ANOVA gives Sobol indices under
-the uniform measure on the searched scales. A forest shrinks what it learns, and invents where nothing is; the trials that
-the draw left out tell by how much: the components of its ANOVA (main effects, pairs, rest) are rescaled by a regression of
-those trials' values on them. Effects that generalize grow back to size, those that do not vanish. Half-widths of the
-intervals add in quadrature the spread over the draws and a part of the step that the rescaling took, since a step that
-large does not land exactly.
+the uniform measure on the searched scales. A forest shrinks what it learns, and invents where nothing is; the trials
+that the draw left out tell by how much: the components of its ANOVA (main effects, pairs, rest) are rescaled by a
+regression of those trials' values on them. Effects that generalize grow back to size, those that do not vanish.
+Half-widths of the intervals add in quadrature the spread over the draws, a part of the step that the rescaling took (a
+large step does not land exactly), and a part of the variance that is not explained at all. Measured coverage: tests of
+this module.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MINIMUM_R2 = 0.3  # out-of-bag R² below which no conclusion is drawn
 LEVEL = 0.90
 _Z = 1.6449  # of a normal distribution, for LEVEL
 _DISTRUST = 0.3  # part of the rescaling's step that counts as standard error
+_MISSED = 0.1  # part of the unexplained variance that may be a parameter's: noise and missed effects look alike
 _RESOLUTION = 0.005  # standard error that cells and sampled points leave in any share
 _PRIOR = 1.0  # standard deviation of a component's factor around 1 before the left-out trials are seen
 
@@ -64,8 +66,8 @@ def refits(
     """Fit surrogates to bootstrap draws of the trials.
 
     Args:
-        points: shape (n, d), NaN where a parameter is inactive. There it can have no effect, so each refit fills in fresh
-            uniform numbers: the forest learns that it does nothing there, whatever the rule of activity is.
+        points: shape (n, d), NaN where a parameter is inactive. There it can have no effect, so each refit fills in
+            fresh uniform numbers: the forest learns that it does nothing there, whatever the rule of activity is.
         values: shape (n,).
         rng: its children drive the refits, so that the result does not depend on ``workers``.
         num_refits: how many.
@@ -75,6 +77,11 @@ def refits(
     children = rng.spawn(num_refits)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return list(pool.map(lambda child: _refit(points, values, child, num_trees), children))
+
+
+def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
+    """Goodness at ``points`` (n, d) by every refit: shape (refits, n)."""
+    return np.array([refit(points) for refit in fitted])
 
 
 def _refit(points: Floats, values: Floats, rng: np.random.Generator, num_trees: int) -> Refit:
@@ -180,10 +187,14 @@ class Importance:
     noise_total: float
 
 
-def importance(fitted: Sequence[Refit]) -> Importance:
-    """Gather the shares of the refits into estimates and intervals."""
+def importance(fitted: Sequence[Refit], values: Floats) -> Importance:
+    """Gather the shares of the refits into estimates and intervals; ``values`` (n,) are those that were fitted."""
+    explained = score(fitted, values)
+    missed = 1.0 if np.isnan(explained) else min(1.0, max(0.0, 1.0 - explained))
     first, total, pairs = (
-        _interval(np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]))
+        _interval(
+            np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]), missed
+        )
         for i in range(3)
     )
     noise = fitted[0].surrogate.dimension - 1
@@ -192,9 +203,9 @@ def importance(fitted: Sequence[Refit]) -> Importance:
     return Importance(first[:, :noise], total[:, :noise], real, float(first[2, noise]), float(total[2, noise]))
 
 
-def _interval(shares: Floats, unscaled: Floats) -> Floats:
-    """Estimate, low and high (3, m) from the shares of the refits (refits, m)."""
+def _interval(shares: Floats, unscaled: Floats, missed: float) -> Floats:
+    """Estimate, low and high (3, m) from the shares of the refits (refits, m) and the share of variance they miss."""
     estimate = shares.mean(axis=0)
     step = estimate - unscaled.mean(axis=0)
-    error = np.sqrt(shares.var(axis=0, ddof=1) + (_DISTRUST * step) ** 2 + _RESOLUTION**2)
+    error = np.sqrt(shares.var(axis=0, ddof=1) + (_DISTRUST * step) ** 2 + (_MISSED * missed) ** 2 + _RESOLUTION**2)
     return np.stack([estimate, np.maximum(0.0, estimate - _Z * error), np.minimum(1.0, estimate + _Z * error)])

@@ -1,16 +1,17 @@
 """A value for every trial that says something about its configuration, the stopped and diverged ones included.
 
 Methods:
-``"rank"`` (default): each two trials are compared at the highest epoch that both reached, diverged ones lose against all
-others. The share of comparisons a trial wins is its score. A complete trial keeps its value; a pruned one gets the value
-that complete trials have at its score (interpolated, never better than the best nor worse than the worst of them).
+``"rank"`` (default): each two trials are compared at the highest epoch that both reached, diverged ones lose against
+all others. The share of comparisons a trial wins is its score. A complete trial keeps its value; a pruned one gets the
+value that complete trials have at its score (interpolated, never better than the best nor worse than the worst of
+them).
 
 ``"highest-common-epoch"``: every trial is taken at the highest epoch that all trials that did not diverge reached, the
 complete ones too. Nothing is imputed, but a short epoch tells little of the end.
 
-In both a diverged trial gets the worst value of the others, and values far on the bad side (beyond the third quartile by
-more than ten times the interquartile range) are moved to that fence: a loss of 1e30 must not be all the variance. Trials
-that are running, failed or lost say nothing of their configuration and are left out.
+In both a diverged trial gets the worst value of the others, and values far on the bad side (beyond the third quartile
+by more than ten times the interquartile range) are moved to that fence: a loss of 1e30 must not be all the variance.
+Trials that are running, failed or lost say nothing of their configuration and are left out.
 """
 
 from __future__ import annotations

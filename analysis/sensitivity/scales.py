@@ -1,8 +1,8 @@
 """Stored values of parameters and the unit cube of the scales on which they were searched.
 
 Every coordinate is uniform on [0, 1] under the search: the logarithm's position for ``log``, that of log(1 − value) for
-``one_minus``, a cell of equal width for each choice of a category and (but for ``log``) each integer. A parameter that a
-trial does not have is *inactive* there: NaN.
+``one_minus``, a cell of equal width for each choice of a category and (but for ``log``) each integer. A parameter that
+a trial does not have is *inactive* there: NaN.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.load import ParameterInfo
@@ -67,7 +68,7 @@ def decode(parameter: ParameterInfo, at: float) -> object:
 
 
 def decades(parameter: ParameterInfo) -> float:
-    """Width of the range in factors of ten (of 1 − value for ``one_minus``); NaN where it was not searched by factors."""
+    """Width of the range in factors of ten (of 1 − value for ``one_minus``); NaN where it was not searched so."""
     if not (parameter.log or parameter.one_minus):
         return math.nan
     low, high = _ends(parameter)
@@ -81,6 +82,15 @@ def grid(parameter: ParameterInfo, cells: int) -> Floats:
     if parameter.kind == "int" and parameter.high - parameter.low < cells:
         return np.array([position(parameter, value) for value in range(int(parameter.low), int(parameter.high) + 1)])
     return (np.arange(cells) + 0.5) / cells
+
+
+def frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str], stored: Sequence[str]) -> pd.DataFrame:
+    """A frame whose columns ``stored`` keep the values as trials have them: an integer 64 does not become 64.0."""
+    table = pd.DataFrame(rows, columns=list(columns))
+    for name in stored:
+        place = list(columns).index(name)
+        table[name] = pd.Series([row[place] for row in rows], dtype=object)
+    return table
 
 
 def _ends(parameter: ParameterInfo) -> tuple[float, float]:

@@ -106,7 +106,7 @@ class Components:
     pairs: dict[tuple[int, int], Floats]
 
     def at(self, points: Floats) -> tuple[Floats, Floats]:
-        """The components at ``points`` (n, d): mains (n, d), and pairs (n, number of pairs) in the order of ``pairs``."""
+        """The components at ``points`` (n, d): mains (n, d), and pairs (n, pairs) in the order of ``pairs``."""
         cells = cell_of(points)
         mains = np.take_along_axis(self.mains.T, cells, axis=0)
         pairs = np.empty((len(points), len(self.pairs)))
@@ -147,12 +147,12 @@ def _boxes(surrogate: Surrogate) -> tuple[Floats, Floats, Floats]:
     sizes = np.array([tree.node_count for tree in trees])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
 
-    def stacked(name: str) -> NDArray[np.generic]:
+    def stacked(name: str) -> Floats:
         return np.concatenate([getattr(tree, name).reshape(-1) for tree in trees])
 
     offset = np.repeat(starts, sizes)
-    left, right = stacked("children_left"), stacked("children_right")
-    feature, threshold, value = stacked("feature"), stacked("threshold"), stacked("value")
+    left, right = stacked("children_left").astype(np.intp), stacked("children_right").astype(np.intp)
+    feature, threshold, value = stacked("feature").astype(np.intp), stacked("threshold"), stacked("value")
     is_leaf = left < 0
     lower = np.zeros((len(left), surrogate.dimension))
     upper = np.ones_like(lower)
@@ -164,4 +164,4 @@ def _boxes(surrogate: Surrogate) -> tuple[Floats, Floats, Floats]:
         upper[to_left, feature[frontier]] = threshold[frontier]
         lower[to_right, feature[frontier]] = threshold[frontier]
         frontier = np.concatenate([to_left, to_right])
-    return lower[is_leaf], upper[is_leaf], value[is_leaf].astype(float)
+    return lower[is_leaf], upper[is_leaf], value[is_leaf]

@@ -1,0 +1,345 @@
+"""All findings on one study, as tidy tables and as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.load import ParameterInfo
+from analysis.sensitivity import ablation, dependence, robustness, scales, sentences, tunability
+from analysis.sensitivity.importance import MINIMUM_R2, Importance, Refit, importance, refits, score
+from analysis.sensitivity.outcomes import Floats, Method, Outcomes, outcomes
+
+_ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
+IMPORTANCE = ("parameter", *_ORDERS, "region")
+INTERACTIONS = ("parameter_a", "parameter_b", "share", "share_low", "share_high")
+QUALITY = ("region", "method", "trials", "r2", "conclusive", "noise_first_order", "noise_total_order")
+MINIMUM_TRIALS = 20
+TRIALS_PER_PARAMETER = 5
+MINIMUM_COMPLETE = 5
+MINIMUM_ACTIVE = 10
+GOOD_QUANTILE = 0.25
+
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "importance": IMPORTANCE,
+    "interactions": INTERACTIONS,
+    "robustness": robustness.COLUMNS,
+    "tunability": tunability.COLUMNS,
+    "partial_dependence": dependence.CURVE,
+    "ablation": ablation.COLUMNS,
+    "local": robustness.LOCAL,
+    "map": dependence.MAP,
+    "coordinates_map": dependence.MAP,
+    "divergence": robustness.DIVERGENCE,
+    "quality": QUALITY,
+}
+
+
+@dataclass
+class Findings:
+    """What is known about one study; tables that cannot be given are empty, with the columns they would have.
+
+    Every table's first column is ``study``. The others' columns are described where they are computed:
+    ``importance`` and ``interactions`` here (shares of the explained variance, intervals at 90 %; regions ``all`` and
+    ``good``, interactions over the whole space), ``quality`` (for each region and method of valuing trials: how many
+    trials, out-of-bag R², whether conclusions can be drawn, and the line that a parameter without effect reaches),
+    ``robustness``, ``local`` and ``divergence`` in :mod:`analysis.sensitivity.robustness`, ``partial_dependence``,
+    ``map`` (of the two most interacting parameters) and ``coordinates_map`` (of lr and rho, for SOFIM) in
+    :mod:`analysis.sensitivity.dependence`, the rest in the module of their name.
+
+    Attributes:
+        study: its name.
+        tables: by name.
+        sentences: for a reader, the most important first.
+        conclusive: whether the surrogate over the whole space is good enough for conclusions.
+        near_best: share of the space predicted within 5 % of the best: estimate, low, high.
+        diverged: share of trials, and predicted share of the space, that diverge.
+        coordinates: what η/ρ and √ρ explain; only for SOFIM.
+    """
+
+    study: str
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    sentences: list[str] = field(default_factory=list)
+    conclusive: bool = False
+    near_best: tuple[float, float, float] | None = None
+    diverged: tuple[float, float] | None = None
+    coordinates: dependence.Coordinates | None = None
+
+    def __post_init__(self) -> None:
+        for name, columns in _TABLES.items():
+            self.tables.setdefault(name, pd.DataFrame(columns=["study", *columns]))
+
+    def put(self, name: str, table: pd.DataFrame) -> None:
+        """Store a table, with the study's name in front; rows are added to those that are there."""
+        labelled = table.copy()
+        labelled.insert(0, "study", self.study)
+        before = self.tables[name]
+        self.tables[name] = pd.concat([before, labelled], ignore_index=True) if len(before) else labelled
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """Columns: study, parameter, first_order, …_low, …_high, total_order, …_low, …_high, region (all, good)."""
+        return self.tables["importance"]
+
+    @property
+    def interactions(self) -> pd.DataFrame:
+        """Columns: study, parameter_a, parameter_b, share, share_low, share_high."""
+        return self.tables["interactions"]
+
+    @property
+    def robustness(self) -> pd.DataFrame:
+        """See :func:`analysis.sensitivity.robustness.robustness`."""
+        return self.tables["robustness"]
+
+    @property
+    def tunability(self) -> pd.DataFrame:
+        """See :func:`analysis.sensitivity.tunability.tunability`."""
+        return self.tables["tunability"]
+
+    @property
+    def partial_dependence(self) -> pd.DataFrame:
+        """See :func:`analysis.sensitivity.dependence.partial_dependence`."""
+        return self.tables["partial_dependence"]
+
+    @property
+    def ablation(self) -> pd.DataFrame:
+        """See :func:`analysis.sensitivity.ablation.ablation`."""
+        return self.tables["ablation"]
+
+
+def analyse(
+    parameters: Sequence[ParameterInfo],
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    direction: str,
+    rng: np.random.Generator,
+    method: Method = "rank",
+    num_refits: int = 20,
+    workers: int = 1,
+    study: str | None = None,
+) -> Findings:
+    """Analyse one study.
+
+    Args:
+        parameters: how each was searched.
+        trials: of this study, columns as :mod:`analysis.load` gives them (``study``, ``number``, ``outcome``,
+            ``value``, ``params``). Their order does not matter.
+        curves: columns ``number``, ``epoch``, ``value``.
+        direction: ``"maximize"`` or ``"minimize"``.
+        rng: everything random comes from it.
+        method: how pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
+        num_refits: bootstrap draws.
+        workers: threads; the result does not depend on them.
+        study: its name; by default that of the trials.
+    """
+    findings = Findings(study if study is not None else str(trials["study"].iloc[0]) if len(trials) else "")
+    used = outcomes(trials, curves, direction=direction, method=method)
+    findings.sentences.append(used.sentence)
+    kinds = used.trials["outcome"].to_numpy()
+    if len(used.goodness):
+        share = float((kinds == "diverged").mean())
+        findings.diverged = (share, share)
+    chosen, points = _usable(parameters, used, findings)
+    if (reason := _obstacle(used, kinds, len(chosen))) is not None:
+        findings.sentences.insert(0, f"No conclusion can be drawn: {reason}.")
+        return findings
+    fitted = refits(points, used.goodness, rng, num_refits=num_refits, workers=workers)
+    over_all = _importance(findings, fitted, used.goodness, chosen, "all", method)
+    findings.put("partial_dependence", dependence.partial_dependence(fitted, chosen, used.sign))
+    _divergence(findings, points, kinds == "diverged", chosen, rng)
+    if not findings.conclusive:
+        return findings
+    if over_all is not None:
+        _regions(findings, points, used, trials, curves, over_all, chosen, rng, num_refits, workers, direction, method)
+        _maps(findings, fitted, chosen, over_all, used.sign)
+    _around_best(findings, fitted, points, used, kinds, chosen, rng)
+    return findings
+
+
+def _obstacle(used: Outcomes, kinds: NDArray[np.object_], num_parameters: int) -> str | None:
+    needed = max(MINIMUM_TRIALS, TRIALS_PER_PARAMETER * num_parameters)
+    complete = int((kinds == "complete").sum())
+    if len(kinds) and (kinds == "diverged").all():
+        return f"all {len(kinds)} trials diverged"
+    if not len(used.goodness):
+        return "no trial has a value"
+    if num_parameters == 0:
+        return "no parameter varies"
+    if len(kinds) < needed:
+        return f"{len(kinds)} trials are too few, at least {needed} are needed for {num_parameters} parameters"
+    if complete < MINIMUM_COMPLETE:
+        return f"only {complete} trials are complete, at least {MINIMUM_COMPLETE} are needed"
+    if np.ptp(used.goodness) <= 1e-12 * np.abs(used.goodness).max():
+        return "the metric is the same for all trials"
+    return None
+
+
+def _usable(
+    parameters: Sequence[ParameterInfo], used: Outcomes, findings: Findings
+) -> tuple[list[ParameterInfo], Floats]:
+    """The parameters that vary and that enough trials have, and the trials' positions (n, d)."""
+    points = scales.encode(parameters, list(used.trials["params"]))
+    keep = []
+    for column, parameter in enumerate(parameters):
+        seen = points[~np.isnan(points[:, column]), column]
+        if not scales.varies(parameter) or (len(seen) and np.ptp(seen) == 0):
+            findings.sentences.append(f"{parameter.name} has only one value and is left out.")
+        elif len(seen) < MINIMUM_ACTIVE:
+            if len(used.goodness):
+                findings.sentences.append(f"{parameter.name} is left out: only {len(seen)} trials have it.")
+        else:
+            keep.append(column)
+            if len(seen) < len(points):
+                findings.sentences.append(
+                    f"{parameter.name} is active in {len(seen)} of {len(points)} trials; where it is not, it counts as "
+                    "having no effect."
+                )
+    return [parameters[column] for column in keep], points[:, keep]
+
+
+def _importance(
+    findings: Findings,
+    fitted: Sequence[Refit],
+    goodness: Floats,
+    parameters: Sequence[ParameterInfo],
+    region: str,
+    method: str,
+) -> Importance | None:
+    """Put the rows of one region; ``None`` for a single parameter, of which shares say nothing."""
+    r2 = score(fitted, goodness)
+    conclusive = bool(r2 >= MINIMUM_R2)
+    if region == "all":
+        findings.conclusive = conclusive
+    shares = importance(fitted, goodness)
+    line = (region, method, len(goodness), r2, conclusive, shares.noise_first, shares.noise_total)
+    findings.put("quality", pd.DataFrame([line], columns=list(QUALITY)))
+    if len(parameters) == 1:
+        findings.sentences.insert(0, sentences.single(parameters[0].name, r2, conclusive))
+        return None
+    names = [parameter.name for parameter in parameters]
+    rows = [(name, *shares.first[:, j], *shares.total[:, j], region) for j, name in enumerate(names)]
+    findings.put("importance", pd.DataFrame(rows, columns=list(IMPORTANCE)))
+    if region == "all":
+        pairs = [(names[j], names[k], *share) for (j, k), share in shares.pairs.items()]
+        pairs.sort(key=lambda row: -row[2])
+        findings.put("interactions", pd.DataFrame(pairs, columns=list(INTERACTIONS)))
+    findings.sentences[0:0] = sentences.importance(names, shares, r2, conclusive, region)
+    return shares
+
+
+def _regions(
+    findings: Findings,
+    points: Floats,
+    used: Outcomes,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    over_all: Importance,
+    parameters: Sequence[ParameterInfo],
+    rng: np.random.Generator,
+    num_refits: int,
+    workers: int,
+    direction: str,
+    method: Method,
+) -> None:
+    """Importance where it is good, and by the other way of valuing stopped trials."""
+    # All that is worse than the best quarter counts as equally bad: what is left to explain is who gets into it, and
+    # what varies inside. The uniform measure stays, which cutting the trials away would not allow.
+    edge = float(np.quantile(used.goodness, 1 - GOOD_QUANTILE))
+    capped = np.maximum(used.goodness, edge)
+    head = findings.sentences
+    findings.sentences = []
+    if np.ptp(capped) > 0:
+        fitted = refits(points, capped, rng, num_refits=num_refits, workers=workers)
+        _importance(findings, fitted, capped, parameters, "good", method)
+    else:
+        findings.sentences.append("The best quarter of the trials are all equally good: nothing to explain among them.")
+    findings.sentences = head + findings.sentences
+    if (used.trials["outcome"] == "complete").all():
+        return
+    other: Method = "highest-common-epoch" if method == "rank" else "rank"
+    again = outcomes(trials, curves, direction=direction, method=other)
+    values = again.goodness
+    other_points = scales.encode(parameters, list(again.trials["params"]))
+    if len(values) < MINIMUM_TRIALS or np.ptp(values) == 0:
+        findings.sentences.append(f"Valued by {other}, too few trials differ to compare the two ways.")
+        return
+    fitted = refits(other_points, values, rng, num_refits=num_refits, workers=workers)
+    r2, shares = score(fitted, values), importance(fitted, values)
+    line = ("all", other, len(values), r2, bool(r2 >= MINIMUM_R2), shares.noise_first, shares.noise_total)
+    findings.put("quality", pd.DataFrame([line], columns=list(QUALITY)))
+    names = [parameter.name for parameter in parameters]
+    findings.sentences.append(sentences.choice(names, over_all, shares, r2, method, other))
+
+
+def _maps(
+    findings: Findings,
+    fitted: Sequence[Refit],
+    parameters: Sequence[ParameterInfo],
+    over_all: Importance,
+    sign: float,
+) -> None:
+    j, k = max(over_all.pairs, key=lambda pair: over_all.pairs[pair][0])
+    findings.put("map", dependence.pair_map(fitted, parameters, j, k, sign))
+    names = [parameter.name for parameter in parameters]
+    if "lr" not in names or "rho" not in names:
+        return
+    rate, rho = names.index("lr"), names.index("rho")
+    findings.coordinates = dependence.effective_coordinates(fitted, parameters, rate, rho)
+    if findings.coordinates is not None:
+        findings.put("coordinates_map", dependence.pair_map(fitted, parameters, rate, rho, sign))
+        findings.sentences.append(sentences.coordinates(findings.coordinates))
+
+
+def _divergence(
+    findings: Findings,
+    points: Floats,
+    diverged: NDArray[np.bool_],
+    parameters: Sequence[ParameterInfo],
+    rng: np.random.Generator,
+) -> None:
+    share, table = robustness.divergence(points, diverged, parameters, rng)
+    findings.diverged = (float(diverged.mean()), share)
+    findings.put("divergence", table)
+    if diverged.any():
+        findings.sentences.append(sentences.divergence(findings.diverged, mapped=len(table) > 0))
+
+
+def _around_best(
+    findings: Findings,
+    fitted: Sequence[Refit],
+    points: Floats,
+    used: Outcomes,
+    kinds: NDArray[np.object_],
+    parameters: Sequence[ParameterInfo],
+    rng: np.random.Generator,
+) -> None:
+    complete = np.flatnonzero(kinds == "complete")
+    best = points[complete[used.goodness[complete].argmax()]]
+    unit, meaning = robustness.loss_unit(used.goodness)
+    table = robustness.robustness(fitted, parameters, best, unit)
+    findings.put("robustness", table)
+    findings.put("local", robustness.local_sensitivity(fitted, parameters, best, unit))
+    findings.near_best = robustness.share_near_best(fitted, best, unit, rng)
+    findings.sentences.extend(sentences.robust(table, findings.near_best, meaning))
+    for parameter, at in zip(parameters, best, strict=True):
+        if np.isnan(at):
+            findings.sentences.append(f"{parameter.name} is inactive in the best configuration.")
+    missing = [parameter.name for parameter in parameters if parameter.default is None]
+    if missing:
+        findings.sentences.append(
+            f"Without a default ({', '.join(missing)}), tunability and the path from the default cannot be told."
+        )
+        return
+    default = np.array([scales.position(parameter, parameter.default) for parameter in parameters])
+    if np.isnan(default).any():
+        findings.sentences.append("A default is none of the choices: tunability cannot be told.")
+        return
+    gains = tunability.tunability(fitted, parameters, default, points, unit, rng)
+    findings.put("tunability", gains)
+    findings.put("ablation", ablation.ablation(fitted, parameters, default, best, used.sign))
+    findings.sentences.append(sentences.tunable(gains))

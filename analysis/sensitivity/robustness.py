@@ -1,0 +1,193 @@
+"""How far parameters may move around the best configuration, how much of the space is good, and where runs diverge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import qmc
+
+from analysis.load import ParameterInfo
+from analysis.sensitivity import scales
+from analysis.sensitivity.dependence import band
+from analysis.sensitivity.importance import Refit, predictions
+from analysis.sensitivity.surrogate import BINS, Floats, cell_of, decompose, fit
+
+LOSSES = (1.0, 5.0, 10.0)  # percent
+COLUMNS = (
+    "parameter",
+    "loss_percent",
+    "best",
+    "low",
+    "high",
+    "width",
+    "width_low",
+    "width_high",
+    "unit",
+    "share_of_range",
+)
+LOCAL = ("parameter", "best", "step", "loss", "loss_low", "loss_high")
+DIVERGENCE = ("parameter_a", "parameter_b", "value_a", "value_b", "share")
+STEP = 0.1  # of the searched range, to either side, for local sensitivity
+_RESOLUTION = 65
+
+
+def loss_unit(goodness: Floats) -> tuple[float, str]:
+    """What 100 % of loss is, and its name: the size of the best value, unless values have both signs or the best is 0.
+
+    Then a percentage of the metric means nothing, and the distance between the best and the median takes its place.
+    """
+    best, worst = float(goodness.max()), float(goodness.min())
+    if best != 0 and best * worst >= 0:
+        return abs(best), "of the best value"
+    return best - float(np.median(goodness)), "of the distance between the best and the median value"
+
+
+def robustness(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float) -> pd.DataFrame:
+    """How far each parameter alone may move from ``best`` (d,) before the predicted metric has lost 1, 5 and 10 %.
+
+    Args:
+        fitted: refits.
+        parameters: in the order of ``best``.
+        best: the best configuration's position; inactive parameters (NaN) get no rows.
+        unit: goodness that 100 % of loss is.
+
+    Returns:
+        Columns: ``parameter``, ``loss_percent``, ``best``, ``low``, ``high`` (stored values between which the loss
+            stays
+        below, for numbers), ``width`` with ``width_low``, ``width_high`` (over the refits), ``unit`` (``decades``,
+        ``share of range``, or ``share of choices``), ``share_of_range`` (0 to 1). A width ends where the search ended.
+    """
+    rows: list[tuple[object, ...]] = []
+    for j, parameter in enumerate(parameters):
+        if math.isnan(best[j]):
+            continue
+        at = scales.grid(parameter, _RESOLUTION)
+        here = int(np.abs(at - best[j]).argmin())
+        if parameter.kind != "categorical":
+            at[here] = best[j]
+        curves = predictions(fitted, _moved(best, j, at))
+        decades = scales.decades(parameter)
+        categorical = parameter.kind == "categorical"
+        name = "share of choices" if categorical else "share of range" if math.isnan(decades) else "decades"
+        factor = decades if name == "decades" else 1.0
+        for percent in LOSSES:
+            allowed = unit * percent / 100
+            spans = [_span(curve >= curve[here] - allowed, at, here, categorical) for curve in curves]
+            low, high, share = _span(curves.mean(axis=0) >= curves.mean(axis=0)[here] - allowed, at, here, categorical)
+            _, width_low, width_high = band(np.array([span[2] for span in spans]) * factor)
+            ends = (None, None) if categorical else (scales.decode(parameter, low), scales.decode(parameter, high))
+            value = scales.decode(parameter, float(best[j]))
+            rows.append(
+                (
+                    parameter.name,
+                    percent,
+                    value,
+                    *ends,
+                    share * factor,
+                    float(width_low),
+                    float(width_high),
+                    name,
+                    share,
+                )
+            )
+    return scales.frame(rows, COLUMNS, ("best", "low", "high"))
+
+
+def _span(good: np.typing.NDArray[np.bool_], at: Floats, here: int, categorical: bool) -> tuple[float, float, float]:
+    """Ends and share of the stretch of ``good`` around ``here``; for categories the share of good ones."""
+    if categorical:
+        return math.nan, math.nan, float(good.mean())
+    left = right = here
+    while left > 0 and good[left - 1]:
+        left -= 1
+    while right < len(at) - 1 and good[right + 1]:
+        right += 1
+    # The first and last grid points stand for the range's ends.
+    low = 0.0 if left == 0 else float(at[left])
+    high = 1.0 if right == len(at) - 1 else float(at[right])
+    return low, high, high - low
+
+
+def _moved(base: Floats, j: int, at: Floats) -> Floats:
+    points = np.tile(base, (len(at), 1))
+    points[:, j] = at
+    return points
+
+
+def local_sensitivity(
+    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float
+) -> pd.DataFrame:
+    """The mean predicted loss when one parameter moves by up to a tenth of its range from the best configuration.
+
+    Returns:
+        Columns: ``parameter``, ``best`` (stored), ``step`` (share of range; 1 for a category: any choice), ``loss``,
+        ``loss_low``, ``loss_high`` (percent of ``unit``).
+    """
+    rows: list[tuple[object, ...]] = []
+    for j, parameter in enumerate(parameters):
+        if math.isnan(best[j]):
+            continue
+        categorical = parameter.kind == "categorical"
+        at = scales.grid(parameter, BINS) if categorical else np.clip(best[j] + np.linspace(-STEP, STEP, 11), 0, 1)
+        curves = predictions(fitted, _moved(best, j, at))
+        reference = predictions(fitted, best[None])
+        mean, low, high = band(100 * (reference[:, 0] - curves.mean(axis=1)) / unit)
+        value = scales.decode(parameter, float(best[j]))
+        rows.append((parameter.name, value, 1.0 if categorical else STEP, float(mean), float(low), float(high)))
+    return scales.frame(rows, LOCAL, ("best",))
+
+
+def cube(num_points: int, dimension: int, rng: np.random.Generator) -> Floats:
+    """Scrambled Sobol points (a power of two of them) in the unit cube."""
+    return qmc.Sobol(dimension, rng=rng).random(num_points)
+
+
+def share_near_best(
+    fitted: Sequence[Refit], best: Floats, unit: float, rng: np.random.Generator, percent: float = 5.0
+) -> tuple[float, float, float]:
+    """Share of the searched space predicted within ``percent`` of the best configuration: estimate, low, high."""
+    predicted = predictions(fitted, cube(4096, len(best), rng))
+    reference = predictions(fitted, best[None])
+    share = (predicted.mean(axis=0) >= reference.mean() - unit * percent / 100).mean()
+    _, low, high = band((predicted >= reference - unit * percent / 100).mean(axis=1))
+    # The mean of many surrogates is smoother than each: its share may lie outside their spread.
+    return float(share), min(float(low), float(share)), max(float(high), float(share))
+
+
+def divergence(
+    points: Floats, diverged: np.typing.NDArray[np.bool_], parameters: Sequence[ParameterInfo], rng: np.random.Generator
+) -> tuple[float, pd.DataFrame]:
+    """Where runs diverge: share of the space, and a map over the two parameters that decide most of it.
+
+    Args:
+        points: all used trials (n, d); at least two parameters for a map.
+        diverged: shape (n,).
+        parameters: in the order of the columns.
+        rng: fills inactive parameters and seeds the forest.
+
+    Returns:
+        The share of the space (of trials where there are fewer than five diverged or five others), and columns
+        ``parameter_a``, ``parameter_b``, ``value_a``, ``value_b``, ``share`` (0 to 1); empty when it cannot be told.
+    """
+    empty = pd.DataFrame(columns=list(DIVERGENCE))
+    if min(diverged.sum(), (~diverged).sum()) < 5:
+        return float(diverged.mean()), empty
+    filled = np.where(np.isnan(points), rng.random(points.shape), points)
+    components = decompose(fit(filled, diverged.astype(float), rng, num_trees=50, rounds=1))
+    share = min(1.0, max(0.0, components.mean))
+    if len(parameters) < 2:
+        return share, empty
+    alone = (components.mains**2).mean(axis=1)
+    j, k = max(components.pairs, key=lambda key: alone[key[0]] + alone[key[1]] + (components.pairs[key] ** 2).mean())
+    table = components.mean + components.mains[j][:, None] + components.mains[k][None, :] + components.pairs[j, k]
+    at_a, at_b = scales.grid(parameters[j], BINS), scales.grid(parameters[k], BINS)
+    cells = np.clip(table[np.ix_(cell_of(at_a), cell_of(at_b))], 0.0, 1.0)
+    rows = [
+        (parameters[j].name, parameters[k].name, scales.decode(parameters[j], a), scales.decode(parameters[k], b), cell)
+        for a, line in zip(at_a, cells, strict=True)
+        for b, cell in zip(at_b, line, strict=True)
+    ]
+    return share, scales.frame(rows, DIVERGENCE, ("value_a", "value_b"))

@@ -1,0 +1,109 @@
+"""Findings in words: numbers with their intervals, no more digits than they deserve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.sensitivity.dependence import Coordinates
+from analysis.sensitivity.importance import MINIMUM_R2, Importance
+
+REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
+
+
+def percent(estimate: float, low: float, high: float) -> str:
+    """An estimated share with its interval.
+
+    >>> percent(0.123, 0.05, 0.214)
+    '12 % [5, 21]'
+    """
+    return f"{100 * estimate:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def number(value: object) -> str:
+    """A stored value with at most three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: bool, region: str) -> list[str]:
+    """What explains the variance in one region, and what does not stand out from noise."""
+    where = REGIONS[region]
+    if not conclusive:
+        reason = f"the surrogate explains too little (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
+        return [f"No conclusion can be drawn on importance {where}: {reason}."]
+    above = [j for j in np.argsort(-shares.total[0], kind="stable") if shares.total[1, j] > shares.noise_total]
+    rest = [name for j, name in enumerate(names) if j not in above]
+    said = []
+    if above:
+        parts = [
+            f"{names[j]} {percent(*shares.first[:, j])} (with interactions {percent(*shares.total[:, j])})"
+            for j in above
+        ]
+        said.append(f"Share of the explained variance {where}: {', '.join(parts)}; out-of-bag R² {r2:.2f}.")
+    if rest:
+        verb = "does" if len(rest) == 1 else "do"
+        said.append(f"{', '.join(rest)} {verb} not stand out from a parameter without effect {where}.")
+    return said
+
+
+def single(name: str, r2: float, conclusive: bool) -> str:
+    """For a study of one parameter."""
+    if not conclusive:
+        return f"No conclusion can be drawn: {name}, the only parameter, explains too little (out-of-bag R² {r2:.2f})."
+    return f"{name} is the only parameter, so there are no shares to tell apart (out-of-bag R² {r2:.2f})."
+
+
+def choice(names: Sequence[str], one: Importance, two: Importance, r2: float, method: str, other: str) -> str:
+    """How much it matters how stopped trials are valued."""
+    if not r2 >= MINIMUM_R2:
+        return f"Valued by {other} instead of {method}, the surrogate explains too little to compare (R² {r2:.2f})."
+    shift = two.total[0] - one.total[0]
+    most = int(np.abs(shift).argmax())
+    return (
+        f"Valued by {other} instead of {method}, no total-order share moves by more than {100 * abs(shift[most]):.0f} "
+        f"points ({names[most]}, from {100 * one.total[0, most]:.0f} to {100 * two.total[0, most]:.0f} %)."
+    )
+
+
+def coordinates(found: Coordinates) -> str:
+    """What SOFIM's two effective coordinates explain."""
+    return (
+        f"lr and rho together explain {percent(*found.of_all)} of the explained variance; of that joint effect, lr/rho "
+        f"alone explains {percent(*found.ratio)}, √rho alone {percent(*found.knee)}, and a sum of effects of the two "
+        f"{percent(*found.both)} (of lr and rho themselves: {percent(*found.original)})."
+    )
+
+
+def divergence(shares: tuple[float, float], mapped: bool) -> str:
+    """How much diverges."""
+    space = f", predicted {100 * shares[1]:.0f} % of the space" if mapped else ", too few to say where"
+    return f"{100 * shares[0]:.0f} % of the trials diverged{space}."
+
+
+def robust(table: pd.DataFrame, near_best: tuple[float, float, float], meaning: str) -> list[str]:
+    """How wide the good region is."""
+    parts = []
+    for row in table[table["loss_percent"] == 5.0].to_dict("records"):
+        if row["unit"] == "share of choices":
+            parts.append(f"{row['parameter']} for {100 * row['share_of_range']:.0f} % of its choices")
+            continue
+        wide = f", {row['width']:.1f} decades" if row["unit"] == "decades" else ""
+        parts.append(f"{row['parameter']} between {number(row['low'])} and {number(row['high'])}{wide}")
+    said = []
+    if parts:
+        said.append(f"Moved alone from the best configuration, within 5 % ({meaning}): {'; '.join(parts)}.")
+    said.append(f"{percent(*near_best)} of the searched space is predicted within 5 % of the best configuration.")
+    return said
+
+
+def tunable(table: pd.DataFrame) -> str:
+    """What tuning gains over the default."""
+    together = table.iloc[0]
+    gain, low, high = (number(float(together[name])) for name in ("gain", "gain_low", "gain_high"))
+    if not together["gain_low"] > 0:
+        return f"No gain of tuning over the default could be shown ({gain} [{low}, {high}])."
+    alone = table.iloc[1:].sort_values("gain", ascending=False, kind="stable").iloc[0]
+    most = f"{alone['parameter']} gains most ({number(float(alone['gain']))})"
+    return f"Tuning gains {gain} [{low}, {high}] over the default; tuned alone, {most}."
