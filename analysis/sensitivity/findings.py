@@ -141,11 +141,8 @@ def analyse(
     used = outcomes(trials, curves, direction=direction, method=method)
     findings.sentences.append(used.sentence)
     kinds = used.trials["outcome"].to_numpy()
-    if len(used.goodness):
-        share = float((kinds == "diverged").mean())
-        findings.diverged = (share, share)
     chosen, points = _usable(parameters, used, findings)
-    if (reason := _obstacle(used, kinds, len(chosen))) is not None:
+    if (reason := _obstacle(trials, used, len(chosen))) is not None:
         findings.sentences.insert(0, f"No conclusion can be drawn: {reason}.")
         return findings
     fitted = refits(points, used.goodness, rng, num_refits=num_refits, workers=workers)
@@ -161,11 +158,12 @@ def analyse(
     return findings
 
 
-def _obstacle(used: Outcomes, kinds: NDArray[np.object_], num_parameters: int) -> str | None:
+def _obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str | None:
+    kinds = used.trials["outcome"].to_numpy()
     needed = max(MINIMUM_TRIALS, TRIALS_PER_PARAMETER * num_parameters)
     complete = int((kinds == "complete").sum())
-    if len(kinds) and (kinds == "diverged").all():
-        return f"all {len(kinds)} trials diverged"
+    if len(trials) and (trials["outcome"] == "diverged").all():
+        return f"all {len(trials)} trials diverged"
     if not len(used.goodness):
         return "no trial has a value"
     if num_parameters == 0:

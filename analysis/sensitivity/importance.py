@@ -22,7 +22,7 @@ from analysis.sensitivity.surrogate import Components, Floats, Surrogate, decomp
 MINIMUM_R2 = 0.3  # out-of-bag R² below which no conclusion is drawn
 LEVEL = 0.90
 _Z = 1.6449  # of a normal distribution, for LEVEL
-_DISTRUST = 0.3  # part of the rescaling's step that counts as standard error
+_DISTRUST = 0.5  # part of the rescaling's step that counts as standard error
 _MISSED = 0.1  # part of the unexplained variance that may be a parameter's: noise and missed effects look alike
 _RESOLUTION = 0.005  # standard error that cells and sampled points leave in any share
 _PRIOR = 1.0  # standard deviation of a component's factor around 1 before the left-out trials are seen

@@ -98,7 +98,7 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
     if len(trials) > len(used):
         parts.append(f"{len(trials) - len(used)} others (failed, lost, running or without a value) are left out")
     if moved:
-        parts.append(f"{moved} extremely bad values were moved to the fence")
+        parts.append(f"{moved} extremely bad value(s) moved to the fence")
     return Outcomes(used, goodness, sign, moved, "; ".join(parts) + ".")
 
 

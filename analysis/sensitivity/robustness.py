@@ -37,12 +37,16 @@ _RESOLUTION = 65
 def loss_unit(goodness: Floats) -> tuple[float, str]:
     """What 100 % of loss is, and its name: the size of the best value, unless values have both signs or the best is 0.
 
-    Then a percentage of the metric means nothing, and the distance between the best and the median takes its place.
+    Then a percentage of the metric means nothing, and the distance between the best and the median takes its place (or
+    the worst, where half of all are the best).
     """
     best, worst = float(goodness.max()), float(goodness.min())
     if best != 0 and best * worst >= 0:
         return abs(best), "of the best value"
-    return best - float(np.median(goodness)), "of the distance between the best and the median value"
+    middle = float(np.median(goodness))
+    if middle < best:
+        return best - middle, "of the distance between the best and the median value"
+    return best - worst, "of the distance between the best and the worst value"
 
 
 def robustness(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float) -> pd.DataFrame:

@@ -64,7 +64,8 @@ def decode(parameter: ParameterInfo, at: float) -> object:
     searched = low + at * (high - low)
     value = math.exp(searched) if parameter.log else 1 - math.exp(-searched) if parameter.one_minus else searched
     value = min(parameter.high, max(parameter.low, round(value) if parameter.kind == "int" else value))
-    return int(value) if parameter.kind == "int" else float(value)
+    # Twelve digits: the way through logarithms and back must not turn 0.1 into 0.10000000000000006.
+    return int(value) if parameter.kind == "int" else float(f"{value:.12g}")
 
 
 def decades(parameter: ParameterInfo) -> float:

@@ -1,0 +1,243 @@
+"""The analysis of a whole study: what it finds, and what it says where there is nothing to find."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.load import ParameterInfo
+from analysis.sensitivity import dependence, scales
+from analysis.sensitivity.findings import Findings, analyse
+from analysis.sensitivity.importance import refits
+
+LR = ParameterInfo("lr", "float", 1e-3, 10.0, log=True, default=0.1)
+RHO = ParameterInfo("rho", "float", 1e-3, 10.0, log=True, default=0.5)
+BETA = ParameterInfo("beta", "float", 0.5, 0.999, one_minus=True, default=0.9)
+BATCH = ParameterInfo("batch_size", "categorical", math.nan, math.nan, choices=(32, 64, 128), default=64)
+SPACE = [LR, RHO, BETA, BATCH]
+NO_CURVES = pd.DataFrame({"study": [], "number": [], "epoch": [], "value": []})
+COLUMNS = {
+    "importance": "study parameter first_order first_order_low first_order_high total_order total_order_low "
+    "total_order_high region",
+    "interactions": "study parameter_a parameter_b share share_low share_high",
+}
+
+
+def ridge(values: dict[str, object]) -> float:
+    """Accuracy as SOFIM's algebra has it: a function of lr/rho, best at 1/2, and a little of beta."""
+    ratio = math.log10(float(str(values["lr"])) / float(str(values["rho"])))
+    return 0.9 - 0.05 * (ratio + 0.3) ** 2 - 0.02 * math.log10((1 - float(str(values["beta"]))) * 10) ** 2
+
+
+def trials_of(
+    space: list[ParameterInfo], metric: Callable[[dict[str, object]], float], num_trials: int = 150, seed: int = 0
+) -> pd.DataFrame:
+    points = np.random.default_rng(seed).random((num_trials, len(space)))
+    params = [{p.name: scales.decode(p, float(u)) for p, u in zip(space, row, strict=True)} for row in points]
+    frame = pd.DataFrame({"study": "c/w/sofim", "number": range(num_trials), "outcome": "complete"})
+    frame["value"] = [metric(values) for values in params]
+    frame["params"] = pd.Series(params, dtype=object)
+    return frame
+
+
+def look(
+    space: list[ParameterInfo], trials: pd.DataFrame, curves: pd.DataFrame = NO_CURVES, direction: str = "maximize"
+) -> Findings:
+    return analyse(space, trials, curves, direction=direction, rng=np.random.default_rng(0), num_refits=4)
+
+
+@pytest.fixture(scope="module")
+def found() -> Findings:
+    trials = trials_of(SPACE, ridge, 250)
+    trials.loc[trials["value"] < 0.4, ["outcome", "value"]] = ["diverged", math.nan]
+    return look(SPACE, trials)
+
+
+def test_tables_have_their_columns_and_the_study(found: Findings) -> None:
+    for name, columns in COLUMNS.items():
+        assert list(found.tables[name]) == columns.split()
+    for name, table in found.tables.items():
+        assert len(table), name
+        assert set(table["study"]) == {"c/w/sofim"}
+    assert set(found.importance["region"]) == {"all", "good"}
+    assert found.conclusive
+
+
+def test_the_ridge_is_found(found: Findings) -> None:
+    everything = found.importance[found.importance["region"] == "all"].set_index("parameter")
+    assert everything.loc["batch_size", "total_order"] < 0.05 < everything.loc["rho", "total_order"]
+    top = found.interactions.iloc[0]
+    assert {top["parameter_a"], top["parameter_b"]} == {"lr", "rho"}
+    assert found.coordinates is not None
+    assert found.coordinates.ratio[0] > 0.85
+    assert found.coordinates.both[0] > found.coordinates.original[0] + 0.3
+    assert any("batch_size" in text and "not stand out" in text for text in found.sentences)
+
+
+def test_widths_hold_the_truth(found: Findings) -> None:
+    """5 % of about 0.9 is lost where the ratio is 10^0.95 off: rho may move about a decade to each side."""
+    table = found.robustness[found.robustness["parameter"] == "rho"].set_index("loss_percent")
+    assert table["width"].is_monotonic_increasing
+    assert 0.8 < table.loc[5.0, "width"] <= 2.6
+    assert table.loc[5.0, "unit"] == "decades"
+    assert table.loc[5.0, "low"] <= table.loc[5.0, "best"] <= table.loc[5.0, "high"]
+    batch = found.robustness[found.robustness["parameter"] == "batch_size"]
+    assert set(batch["unit"]) == {"share of choices"}
+    assert batch["width"].iloc[-1] == 1.0
+    assert found.near_best is not None
+    assert 0.1 < found.near_best[0] < 0.6
+
+
+def test_the_path_from_the_default_ends_at_the_best(found: Findings) -> None:
+    path = found.ablation
+    assert path["parameter"].iloc[0] == "(default)"
+    assert path["predicted"].iloc[-1] == pytest.approx(path["predicted"].iloc[0] + path["gain"].sum())
+    best = {row["parameter"]: row["best"] for row in found.robustness.to_dict("records")}
+    assert all(row["after"] == best[row["parameter"]] for row in path.iloc[1:].to_dict("records"))
+
+
+def test_a_good_default_leaves_nothing_to_gain_and_a_bad_one_much(found: Findings) -> None:
+    """The default's ratio 0.2 is 0.4 decades off: at most 0.008 to gain."""
+    assert found.tunability.iloc[0]["gain"] < 0.03
+    assert found.tunability["default"].tolist()[1:] == [0.1, 0.5, 0.9, 64]
+    bad = [dataclasses.replace(LR, default=10.0), dataclasses.replace(RHO, default=2e-3), BETA]
+    gains = look(bad, trials_of(bad, ridge)).tunability
+    assert gains.iloc[0]["gain_low"] > 0.2
+    assert gains.set_index("parameter").loc["beta", "gain"] < 0.05
+
+
+def test_diverged_trials_are_mapped(found: Findings) -> None:
+    assert found.diverged is not None
+    assert 0 < found.diverged[0] < 0.3
+    table = found.tables["divergence"]
+    assert {table["parameter_a"].iloc[0], table["parameter_b"].iloc[0]} == {"lr", "rho"}
+    assert table["share"].between(0, 1).all()
+    worst = table.sort_values("share").iloc[-1]
+    assert abs(math.log10(worst["value_a"] / worst["value_b"])) > 2
+
+
+def test_the_order_of_rows_does_not_matter_and_the_generator_does() -> None:
+    trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}), 60)
+    one = look(SPACE[:2], trials)
+    two = look(SPACE[:2], trials.sample(frac=1, random_state=1))
+    for name, table in one.tables.items():
+        pd.testing.assert_frame_equal(table, two.tables[name])
+    assert one.sentences == two.sentences
+    other = analyse(SPACE[:2], trials, NO_CURVES, direction="maximize", rng=np.random.default_rng(1), num_refits=4)
+    assert not one.importance.equals(other.importance)
+
+
+def test_minimizing_is_maximizing_the_negative() -> None:
+    trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}) - 1, 60)
+    turned = trials.assign(value=-trials["value"])
+    up, down = look(SPACE[:2], trials), look(SPACE[:2], turned, direction="minimize")
+    pd.testing.assert_frame_equal(up.importance, down.importance)
+    pd.testing.assert_frame_equal(up.robustness, down.robustness)
+    np.testing.assert_allclose(up.partial_dependence["predicted"], -down.partial_dependence["predicted"])
+
+
+def nonsense(values: dict[str, object]) -> float:
+    return math.sin(1e6 * float(str(values["lr"])))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.iloc[:0], "no trial has a value"),
+        (lambda t: t.iloc[:12], "12 trials are too few, at least 20 are needed"),
+        (lambda t: t.assign(outcome="diverged", value=math.nan), "all 60 trials diverged"),
+        (lambda t: t.assign(outcome="failed", value=math.nan), "no trial has a value"),
+        (lambda t: t.assign(value=0.25), "the metric is the same for all trials"),
+        (lambda t: t.assign(value=math.inf), "no trial has a value"),
+        (lambda t: t.assign(outcome=["complete"] * 3 + ["pruned"] * 57), "only 3 trials are complete"),
+        (lambda t: t.assign(params=[{"lr": 0.1}] * 60), "no parameter varies"),
+        (lambda t: t.assign(params=[{}] * 60), "no parameter varies"),
+    ],
+)
+def test_what_cannot_be_told_is_a_sentence_and_empty_tables(
+    change: Callable[[pd.DataFrame], pd.DataFrame], says: str
+) -> None:
+    found = look(SPACE[:2], change(trials_of(SPACE[:2], nonsense, 60)))
+    assert found.sentences[0].startswith("No conclusion can be drawn")
+    assert says in found.sentences[0]
+    assert all(table.empty and next(iter(table)) == "study" for table in found.tables.values())
+    assert not found.conclusive
+
+
+def test_noise_gives_no_conclusion() -> None:
+    found = look(SPACE[:2], trials_of(SPACE[:2], nonsense, 60))
+    assert "No conclusion" in found.sentences[0]
+    assert not found.tables["quality"]["conclusive"].any()
+    assert found.robustness.empty
+    assert found.tunability.empty
+    assert not any("explains" in text and "%" in text for text in found.sentences)
+
+
+def test_one_parameter_has_no_shares_but_a_range() -> None:
+    found = look([LR], trials_of([LR], lambda v: -abs(math.log10(float(str(v["lr"])))), 60))
+    assert found.importance.empty
+    assert found.interactions.empty
+    assert "lr is the only parameter" in " ".join(found.sentences)
+    assert len(found.robustness) == 3
+    assert len(found.partial_dependence) > 10
+
+
+def test_a_conditional_parameter_and_one_that_few_trials_have() -> None:
+    kind = ParameterInfo("kind", "categorical", math.nan, math.nan, choices=("a", "b"), default="a")
+    rare = ParameterInfo("rare", "float", 0.0, 1.0)
+    trials = trials_of([kind, LR], lambda v: math.log10(float(str(v["lr"]))) if v["kind"] == "a" else 2.0, 120)
+    for number, values in enumerate(trials["params"]):
+        if values["kind"] == "b":
+            del values["lr"]
+        if number < 4:
+            values["rare"] = 0.1 * number
+    found = look([kind, LR, rare], trials)
+    text = " ".join(found.sentences)
+    assert "rare is left out: only 4 trials have it" in text
+    assert f"lr is active in {sum('lr' in p for p in trials['params'])} of 120 trials" in text
+    assert "lr is inactive in the best configuration" in text
+    assert set(found.importance["parameter"]) == {"kind", "lr"}
+    assert set(found.robustness["parameter"]) == {"kind"}
+
+
+def test_without_defaults_tunability_says_so() -> None:
+    space = [ParameterInfo("x", "int", 1, 9), ParameterInfo("y", "float", -1.0, 1.0)]
+    found = look(space, trials_of(space, lambda v: float(str(v["x"])) + float(str(v["y"])), 60))
+    assert found.tunability.empty
+    assert "Without a default (x, y)" in " ".join(found.sentences)
+    assert found.partial_dependence.query("parameter == 'x'")["value"].tolist() == list(range(1, 10))
+
+
+def test_hostile_names_and_choices_pass_through() -> None:
+    space = [
+        ParameterInfo("<b>%s{x}</b>", "categorical", math.nan, math.nan, choices=(None, True, 1, "1", 2.5)),
+        ParameterInfo("y", "float", -1.0, 1.0),
+    ]
+    found = look(space, trials_of(space, lambda v: float(str(v["y"])), 60))
+    assert "<b>%s{x}</b>" in set(found.importance["parameter"])
+
+
+def test_the_other_way_of_valuing_is_compared() -> None:
+    trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}), 80)
+    rows = [(i, e, v * (1 - 0.5**e)) for i, v in enumerate(trials["value"]) for e in range(1, 6) if v > 0.6 or e < 3]
+    curves = pd.DataFrame(rows, columns=["number", "epoch", "value"])
+    trials.loc[trials["value"] <= 0.6, "outcome"] = "pruned"
+    found = look(SPACE[:2], trials, curves)
+    assert any(text.startswith("Valued by highest-common-epoch instead of rank") for text in found.sentences)
+    assert set(found.tables["quality"]["method"]) == {"rank", "highest-common-epoch"}
+
+
+def test_partial_dependence_follows_the_metric() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.random((300, 2))
+    table = dependence.partial_dependence(refits(points, 3 * points[:, 0], rng, num_refits=6), [LR, RHO], 1.0)
+    own = table[table["parameter"] == "lr"]
+    np.testing.assert_allclose(own["predicted"], 3 * own["position"], atol=0.15)
+    assert (own["low"] <= own["high"]).all()
+    flat = table[table["parameter"] == "rho"]["predicted"]
+    assert np.ptp(flat) < 0.1
