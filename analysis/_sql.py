@@ -31,7 +31,7 @@ _TRIALS = sa.table(
     sa.column("datetime_start", sa.DateTime()),
     sa.column("datetime_complete", sa.DateTime()),
 )
-_VALUES = _table("trial_values", "trial_id", "objective", "value", "value_type")
+_VALUES = _table("trial_values", "trial_id", "value", "value_type")
 _PARAMS = _table("trial_params", "param_id", "trial_id", "param_name", "param_value", "distribution_json")
 _ATTRIBUTES = sa.table(
     "trial_user_attributes", sa.column("trial_id"), sa.column("key", sa.String()), sa.column("value_json")
@@ -73,7 +73,7 @@ class SqlReader:
 
     def values(self) -> dict[int, float]:
         c = _VALUES.c
-        query = self._joined(_VALUES, c.value, _name_of_missing(c.value, c.value_type)).where(c.objective == 0)
+        query = self._joined(_VALUES, c.value, _name_of_missing(c.value, c.value_type))
         return {trial_id: _NUMBERS[name] if value is None else value for trial_id, value, name in self._rows(query)}
 
     def params(self) -> dict[int, dict[str, Choice]]:
