@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from studies.data import Data, PublishedDataset, Split, dataset
 
+_HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")  # beside the metric
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -38,6 +39,8 @@ class Metric:
 
     def __post_init__(self) -> None:
         _check_name("metric", self.name)
+        if self.name in _HISTORY:
+            raise ValueError(f"a metric is not called {self.name!r}: a trial's history has a column of that name")
         if self.direction not in ("maximize", "minimize"):
             raise ValueError(f"a metric's direction is 'maximize' or 'minimize', not {self.direction!r}")
         if self.split not in ("train", "validation"):

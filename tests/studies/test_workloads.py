@@ -289,3 +289,9 @@ def test_accuracy_is_exact():
     outputs = torch.zeros(7, 3)
     outputs[torch.arange(7), torch.tensor([0, 1, 2, 0, 1, 2, 0])] = 1
     assert accuracy(outputs, torch.tensor([0, 1, 2, 1, 0, 0, 1])).item() == 3 / 7
+
+
+@pytest.mark.parametrize("name", ["epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss"])
+def test_a_metric_cannot_take_the_name_of_another_column_of_the_history(name):
+    with pytest.raises(ValueError, match="a trial's history has a column of that name"):
+        Metric(name, "minimize")
