@@ -129,7 +129,7 @@ def analyse(
         parameters: how each was searched.
         trials: of this study, columns as :mod:`analysis.load` gives them (``study``, ``number``, ``outcome``,
             ``value``, ``params``). Their order does not matter.
-        curves: columns ``number``, ``epoch``, ``value``.
+        curves: columns ``study`` (others' rows are ignored), ``number``, ``epoch``, ``value``.
         direction: ``"maximize"`` or ``"minimize"``.
         rng: everything random comes from it.
         method: how pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
@@ -138,6 +138,8 @@ def analyse(
         study: its name; by default that of the trials.
     """
     findings = Findings(study if study is not None else str(trials["study"].iloc[0]) if len(trials) else "")
+    if "study" in curves.columns:
+        curves = curves[curves["study"].isin(trials["study"].unique())]
     used = outcomes(trials, curves, direction=direction, method=method)
     findings.sentences.append(used.sentence)
     kinds = used.trials["outcome"].to_numpy()

@@ -5,8 +5,9 @@ the uniform measure on the searched scales. A forest shrinks what it learns, and
 that the draw left out tell by how much: the components of its ANOVA (main effects, pairs, rest) are rescaled by a
 regression of those trials' values on them. Effects that generalize grow back to size, those that do not vanish.
 Half-widths of the intervals add in quadrature the spread over the draws, a part of the step that the rescaling took (a
-large step does not land exactly), and a part of the variance that is not explained at all. Measured coverage: tests of
-this module.
+large step does not land exactly), and a part of the variance that is not explained at all. Coverage is
+measured in the tests, which draw uniformly; where a sampler hardly looked, the surrogate guesses from afar, and no
+interval here knows by how much.
 """
 
 from __future__ import annotations
