@@ -326,6 +326,13 @@ def _around_best(
     findings.put("local", robustness.local_sensitivity(fitted, parameters, best, unit))
     findings.near_best = robustness.share_near_best(fitted, best, unit, rng)
     findings.sentences.extend(sentences.robust(table, findings.near_best, meaning))
+    # Errors of the surrogate cut a flat stretch into pieces, and smooth a narrow one.
+    error = float(np.sqrt(max(0.0, 1.0 - score(fitted, used.goodness)) * np.var(used.goodness)))
+    if error > 0.05 * unit:
+        typical, allowed = sentences.number(error), sentences.number(0.05 * unit)
+        findings.sentences.append(
+            f"The surrogate's error ({typical}) exceeds a loss of 5 % ({allowed}): take these widths as rough."
+        )
     for parameter, at in zip(parameters, best, strict=True):
         if np.isnan(at):
             findings.sentences.append(f"{parameter.name} is inactive in the best configuration.")

@@ -35,15 +35,15 @@ _RESOLUTION = 65
 
 
 def loss_unit(goodness: Floats) -> tuple[float, str]:
-    """What 100 % of loss is, and its name: the size of the best value, unless values have both signs or the best is 0.
+    """What 100 % of loss is, and its name: the size of the best value, where a percentage of that means something.
 
-    Then a percentage of the metric means nothing, and the distance between the best and the median takes its place (or
-    the worst, where half of all are the best).
+    It does not where values have both signs, nor for a loss whose best is nearly 0: 5 % of that is less than anything a
+    surrogate resolves. Where the best is closer to 0 than to the median, the distance between the best and the median
+    takes its place (or that to the worst, where half of all are the best).
     """
-    best, worst = float(goodness.max()), float(goodness.min())
-    if best != 0 and best * worst >= 0:
+    best, middle, worst = float(goodness.max()), float(np.median(goodness)), float(goodness.min())
+    if best * worst >= 0 and abs(best) > best - middle:
         return abs(best), "of the best value"
-    middle = float(np.median(goodness))
     if middle < best:
         return best - middle, "of the distance between the best and the median value"
     return best - worst, "of the distance between the best and the worst value"

@@ -14,6 +14,7 @@ from analysis.load import ParameterInfo
 from analysis.sensitivity import dependence, scales
 from analysis.sensitivity.findings import Findings, analyse
 from analysis.sensitivity.importance import refits
+from analysis.sensitivity.robustness import loss_unit
 
 LR = ParameterInfo("lr", "float", 1e-3, 10.0, log=True, default=0.1)
 RHO = ParameterInfo("rho", "float", 1e-3, 10.0, log=True, default=0.5)
@@ -241,3 +242,28 @@ def test_partial_dependence_follows_the_metric() -> None:
     assert (own["low"] <= own["high"]).all()
     flat = table[table["parameter"] == "rho"]["predicted"]
     assert np.ptp(flat) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("goodness", "unit", "of"),
+    [
+        ([0.9, 0.8, 0.1], 0.9, "best value"),
+        ([-0.01, -0.5, -2.0], 0.49, "median"),
+        ([1.0, 0.0, -1.0], 1.0, "median"),
+        ([2.0, 2.0, -3.0], 5.0, "worst"),
+        ([-3.0, -4.0, -9.0], 3.0, "best value"),
+    ],
+)
+def test_a_percentage_is_of_something_that_can_be_resolved(goodness: list[float], unit: float, of: str) -> None:
+    found, name = loss_unit(np.array(goodness))
+    assert found == pytest.approx(unit)
+    assert of in name
+
+
+def test_a_surrogate_too_coarse_for_widths_says_so() -> None:
+    """A loss that falls to nearly nothing in one of three parameters; the others do not matter."""
+    space = [ParameterInfo(name, "float", 0.0, 1.0, default=0.5) for name in ("x", "y", "z")]
+    rng = np.random.default_rng(0)
+    trials = trials_of(space, lambda v: float(str(v["x"])) + 0.1 * float(rng.standard_normal()), 60)
+    found = look(space, trials, direction="minimize")
+    assert any(text.startswith("The surrogate's error") for text in found.sentences)
