@@ -1,6 +1,6 @@
 """The only Ray: a Searcher and a scheduler over the ledger, and the Tuner.
 
-Ray Tune places trials, restarts them when a worker or a node dies, and moves their results. It decides nothing: the
+Ray Tune places trials, notices when a worker or a node dies, and moves their results. It decides nothing: the
 searcher asks the ledger, the scheduler tells it and stops what the ledger says. All studies of a campaign run in one
 Tuner with one resource shape, so that workers are used again (mixed shapes with reused workers deadlock) and none idles
 while another study ends.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Container
+from collections import Counter, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # not in workers, which import this module: the ledger would 
     from studies.ledger import Ledger
 
 MAX_RESTARTS = 3  # of a trial whose worker or node died
-COLD_SECONDS = 60.0  # how long the first workers wait for the others to start
+COLD_SECONDS = 60.0  # that a worker may take to start, and others wait for it
 
 
 class _NotSaved:
@@ -32,7 +32,10 @@ class _NotSaved:
 
 
 class LedgerSearcher(_NotSaved, Searcher):
-    """Asks the ledger for the next trial, and tells it of trials whose worker died for good."""
+    """Asks the ledger for the next trial, and begins a trial again whose worker is gone.
+
+    Ray's own restarts leave out a trial whose worker dies, or cannot be used again, before it has begun there.
+    """
 
     def __init__(self, ledger: Ledger, resources: Resources, watch: Watch) -> None:
         super().__init__()
@@ -41,6 +44,8 @@ class LedgerSearcher(_NotSaved, Searcher):
         self._watch = watch
         self._slots = (0, -math.inf)  # and when they were counted
         self._controller: Any = None  # Ray's, once it runs
+        self._again: deque[Assignment] = deque()
+        self._losses: Counter[tuple[str, int]] = Counter()  # of workers, by study and number
         self.assignments: dict[str, Assignment] = {}  # by Ray's trial id, while the ledger has them as running
 
     def slots(self) -> int:
@@ -54,22 +59,25 @@ class LedgerSearcher(_NotSaved, Searcher):
     @property
     def full(self) -> bool:
         """Whether every slot has a trial, or there are no more trials."""
-        return len(self.assignments) >= self.slots() or self._ledger.finished
+        return len(self.assignments) >= self.slots() or (not self._again and self._ledger.finished)
 
     def look_after(self, tune_controller: Any) -> list[Trial]:
-        """Fails the trials that Ray gave up without a word; returns those that wait for a worker, oldest first.
-
-        It does so when a worker cannot be used again. The trial would hold its slot, and the run never end.
-        """
+        """Begins again what Ray gave up without a word; returns the trials that wait for a worker, oldest first."""
         self._controller = tune_controller
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if not trial.is_finished()}
-        self.give_up(but=live)
+        for trial_id in [trial_id for trial_id in self.assignments if trial_id not in live]:
+            self._begin_again(trial_id)
         return [live[trial_id] for trial_id in self.assignments if live[trial_id].status == Trial.PENDING]
 
-    def give_up(self, but: Container[str] = ()) -> None:
-        """Fails all trials, by Ray's id, ``but`` these."""
-        for trial_id in [trial_id for trial_id in self.assignments if trial_id not in but]:
-            self._ledger.fail(self.assignments.pop(trial_id), "its worker could not be used again")
+    def _begin_again(self, trial_id: str) -> None:
+        """The worker of a trial is gone: the next one gets it, under another of Ray's ids, but not for ever."""
+        assignment = self.assignments.pop(trial_id)
+        self._losses[assignment.study, assignment.number] += 1
+        losses = self._losses[assignment.study, assignment.number]
+        if losses > MAX_RESTARTS:
+            self._ledger.fail(assignment, f"its worker died {losses} times")
+        else:
+            self._again.append(assignment)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         self._watch.check()
@@ -78,19 +86,22 @@ class LedgerSearcher(_NotSaved, Searcher):
                 self.look_after(self._controller)
             if len(self.assignments) >= self.slots():
                 return None  # asking ahead would decide on less knowledge
-            assignment = self._ledger.ask()
-            if assignment is None:
-                return Searcher.FINISHED  # type: ignore[return-value]  # Ray's own annotation forgets it
-            self.assignments[trial_id] = assignment
-            return {"assignment": asdict(assignment)}
+            assignment = self._again.popleft() if self._again else self._ledger.ask()
+            if assignment is not None:
+                self.assignments[trial_id] = assignment
+                return {"assignment": asdict(assignment)}
+            if self.assignments:
+                return None  # one of them may have to begin again
+            return Searcher.FINISHED  # type: ignore[return-value]  # Ray's own annotation forgets it
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        assignment = self.assignments.pop(trial_id, None)
-        if assignment is None:
+        if trial_id not in self.assignments:
             return  # the scheduler has told of its end
-        died = f"its worker died (a trial is begun again at most {MAX_RESTARTS} times)"
         with self._watch.keeping():
-            self._ledger.fail(assignment, died if error else "the worker was stopped")
+            if error:
+                self._begin_again(trial_id)
+            else:
+                self._ledger.fail(self.assignments.pop(trial_id), "the worker was stopped")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the state."""
@@ -110,15 +121,25 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         self._assignments = searcher.assignments
         self._held: dict[str, Trial] | None = {}  # trials that wait for other workers; None once all have started
         self._began = time.monotonic()
+        self._waits: dict[str, float] = {}  # since when, by Ray's trial id
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Once every step. Ray's own way goes through all trials that ever were."""
+        """Once every step; a worker that is free gets this trial. Ray's own way goes through all that ever were.
+
+        It would take the oldest, whose own worker is starting, and give that worker up: where trials are shorter than
+        a start, a node that joins or a worker that replaces a dead one would never come to run. So it is the newest,
+        which has none, unless the oldest has waited long: its worker may have no place.
+        """
         self._watch.check()
         with self._watch.keeping():
             waiting = self._searcher.look_after(tune_controller)
             if self._held and self._have_started(self._held):
                 self._release(tune_controller)
-        return waiting[0] if waiting else None
+        now = time.monotonic()
+        self._waits = {trial.trial_id: self._waits.get(trial.trial_id, now) for trial in waiting}
+        if not waiting:
+            return None
+        return waiting[0] if now - self._waits[waiting[0].trial_id] > COLD_SECONDS else waiting[-1]
 
     def _hold(self, trial: Trial) -> str:
         """A worker has started. It waits until the others have too.
@@ -143,7 +164,7 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
                 tune_controller._schedule_trial_train(trial)  # no public way leads on from NOOP
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Its worker died. Where it begins again, the new one will say that it has started."""
+        """Its worker died. It begins again on another, which will say that it has started."""
         if self._held is not None:
             self._held.pop(trial.trial_id, None)
 

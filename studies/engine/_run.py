@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from studies.engine._callbacks import MAX_RESTARTS, LedgerScheduler, LedgerSearcher
+from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
 from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, check_fits, connected
 from studies.engine._watch import Watch
 from studies.trials import Assignment
@@ -40,6 +40,7 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in (_QUIET | WORKER_ENVIRONMENT).items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
     with connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
         check_fits(resources)
         watch = Watch()
@@ -62,12 +63,10 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
                 name="campaign",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             ),
         )
         with watch:
             tuner.fit()
-            searcher.give_up()
 
 
 def _trainable(config: dict[str, Any], setting: Setting) -> None:
