@@ -90,7 +90,8 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
         space=space_of(options.optimizer, options.batch_size),
     )
     url = f"sqlite:///{directory}/engine.db"
-    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200 * 2**20)
+    quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    ray.init("local", object_store_memory=200 * 2**20, **quiet)
     memory = WorkerMemory()
     began = time.perf_counter()
     with Ledger(url, {"name": "bench"}, [plan], {}) as ledger:
@@ -139,7 +140,7 @@ def run_plain(options: argparse.Namespace, trials: int, directory: Path) -> dict
         for record in records_of(options, space.arguments(config)):
             tune.report({metric.name: record.metric})
 
-    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init("local", include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     search = OptunaSearch(
         space.stored_distributions(),
         metric=metric.name,
