@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from analysis.load import ParameterInfo
 from analysis.sensitivity import ablation, dependence, robustness, scales, sentences, tunability
-from analysis.sensitivity.importance import MINIMUM_R2, Importance, Refit, importance, refits, score
+from analysis.sensitivity.importance import (
+    MINIMUM_R2,
+    Importance,
+    Refit,
+    error_among_good,
+    importance,
+    refits,
+    score,
+)
 from analysis.sensitivity.outcomes import Floats, Method, Outcomes, outcomes
 
 _ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
@@ -23,6 +31,7 @@ TRIALS_PER_PARAMETER = 5
 MINIMUM_COMPLETE = 5
 MINIMUM_ACTIVE = 10
 GOOD_QUANTILE = 0.25
+NEAR = 5.0  # percent of loss that counts as near the best
 
 _TABLES: Mapping[str, tuple[str, ...]] = {
     "importance": IMPORTANCE,
@@ -56,9 +65,11 @@ class Findings:
         tables: by name.
         sentences: for a reader, the most important first.
         conclusive: whether the surrogate over the whole space is good enough for conclusions.
-        near_best: share of the space predicted within 5 % of the best: estimate, low, high.
+        near_best: share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
+            surrogate is not good enough to tell.
         diverged: share of trials, and predicted share of the space, that diverge.
         coordinates: what η/ρ and √ρ explain; only for SOFIM.
+        used: the trials that were used, and their values.
     """
 
     study: str
@@ -68,6 +79,7 @@ class Findings:
     near_best: tuple[float, float, float] | None = None
     diverged: tuple[float, float] | None = None
     coordinates: dependence.Coordinates | None = None
+    used: Outcomes | None = None
 
     def __post_init__(self) -> None:
         for name, columns in _TABLES.items():
@@ -141,6 +153,7 @@ def analyse(
     if "study" in curves.columns:
         curves = curves[curves["study"].isin(trials["study"].unique())]
     used = outcomes(trials, curves, direction=direction, method=method)
+    findings.used = used
     findings.sentences.append(used.sentence)
     kinds = used.trials["outcome"].to_numpy()
     chosen, points = _usable(parameters, used, findings)
@@ -321,18 +334,18 @@ def _around_best(
     complete = np.flatnonzero(kinds == "complete")
     best = points[complete[used.goodness[complete].argmax()]]
     unit, meaning = robustness.loss_unit(used.goodness)
-    table = robustness.robustness(fitted, parameters, best, unit)
+    error = error_among_good(fitted, used.goodness)
+    table = robustness.robustness(fitted, parameters, best, unit, error)
     findings.put("robustness", table)
     findings.put("local", robustness.local_sensitivity(fitted, parameters, best, unit))
-    findings.near_best = robustness.share_near_best(fitted, best, unit, rng)
-    findings.sentences.extend(sentences.robust(table, findings.near_best, meaning))
-    # Errors of the surrogate cut a flat stretch into pieces, and smooth a narrow one.
-    error = float(np.sqrt(max(0.0, 1.0 - score(fitted, used.goodness)) * np.var(used.goodness)))
-    if error > 0.05 * unit:
-        typical, allowed = sentences.number(error), sentences.number(0.05 * unit)
-        findings.sentences.append(
-            f"The surrogate's error ({typical}) exceeds a loss of 5 % ({allowed}): take these widths as rough."
-        )
+    resolved = set(table.loc[table["resolved"].astype(bool), "loss_percent"])
+    if NEAR in resolved:
+        findings.near_best = robustness.share_near_best(fitted, best, unit, rng, NEAR)
+    if resolved:
+        findings.sentences.extend(sentences.robust(table, findings.near_best, meaning))
+        findings.sentences.extend(_ridge(findings, fitted, parameters, best, unit, error))
+    if NEAR not in resolved:
+        findings.sentences.append(sentences.unresolved(error, NEAR, unit, meaning))
     for parameter, at in zip(parameters, best, strict=True):
         if np.isnan(at):
             findings.sentences.append(f"{parameter.name} is inactive in the best configuration.")
@@ -350,3 +363,22 @@ def _around_best(
     findings.put("tunability", gains)
     findings.put("ablation", ablation.ablation(fitted, parameters, default, best, used.sign))
     findings.sentences.append(sentences.tunable(gains))
+
+
+def _ridge(
+    findings: Findings,
+    fitted: Sequence[Refit],
+    parameters: Sequence[ParameterInfo],
+    best: Floats,
+    unit: float,
+    error: float,
+) -> list[str]:
+    if findings.coordinates is None:
+        return []
+    names = [parameter.name for parameter in parameters]
+    rates = names.index("lr"), names.index("rho")
+    if np.isnan(best[list(rates)]).any():
+        return []
+    table = robustness.along_ridge(fitted, parameters, best, unit, error, rates)
+    findings.put("robustness", table)
+    return [sentences.ridge(table)]

@@ -156,17 +156,34 @@ def _shares(components: Components, square: float, high: Floats) -> tuple[Floats
     return first / variance, np.minimum(total / variance, 1.0), pairs / variance
 
 
-def score(fitted: Sequence[Refit], values: Floats) -> float:
-    """Out-of-bag R²: every trial predicted by the mean of the refits that did not draw it; NaN for a constant."""
-    total, count = np.zeros(len(values)), np.zeros(len(values))
+def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
+    """Every trial predicted by the mean of the refits that did not draw it, shape (size,); NaN where all drew it."""
+    total, count = np.zeros(size), np.zeros(size)
     for refit in fitted:
         total[refit.left_out] += refit.predicted
         count[refit.left_out] += 1
-    seen = count > 0
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def score(fitted: Sequence[Refit], values: Floats) -> float:
+    """Out-of-bag R² of ``values`` (n,); NaN for a constant."""
+    predicted = out_of_bag(fitted, len(values))
+    seen = ~np.isnan(predicted)
     spread = float(np.var(values[seen])) if seen.any() else 0.0
     if not spread > 0:
         return float("nan")
-    return float(1.0 - ((values[seen] - total[seen] / count[seen]) ** 2).mean() / spread)
+    return float(1.0 - ((values[seen] - predicted[seen]) ** 2).mean() / spread)
+
+
+def error_among_good(fitted: Sequence[Refit], values: Floats, quantile: float = 0.25) -> float:
+    """Root mean square out-of-bag error of the trials that are predicted to be the best ``quantile``.
+
+    What the surrogate can tell apart near the best: over the whole space it errs mostly where nobody wants to be. The
+    trials are those of the best predictions, not of the best values, which would be the luckiest.
+    """
+    predicted = out_of_bag(fitted, len(values))
+    good = predicted >= np.nanquantile(predicted, 1 - quantile)
+    return float(np.sqrt(((values[good] - predicted[good]) ** 2).mean()))
 
 
 @dataclass(frozen=True, slots=True)

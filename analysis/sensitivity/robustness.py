@@ -21,12 +21,17 @@ COLUMNS = (
     "loss_percent",
     "best",
     "low",
+    "low_low",
+    "low_high",
     "high",
+    "high_low",
+    "high_high",
     "width",
     "width_low",
     "width_high",
     "unit",
     "share_of_range",
+    "resolved",
 )
 LOCAL = ("parameter", "best", "step", "loss", "loss_low", "loss_high")
 DIVERGENCE = ("parameter_a", "parameter_b", "value_a", "value_b", "share")
@@ -49,7 +54,9 @@ def loss_unit(goodness: Floats) -> tuple[float, str]:
     return best - worst, "of the distance between the best and the worst value"
 
 
-def robustness(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float) -> pd.DataFrame:
+def robustness(
+    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float, error: float
+) -> pd.DataFrame:
     """How far each parameter alone may move from ``best`` (d,) before the predicted metric has lost 1, 5 and 10 %.
 
     Args:
@@ -57,12 +64,14 @@ def robustness(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], bes
         parameters: in the order of ``best``.
         best: the best configuration's position; inactive parameters (NaN) get no rows.
         unit: goodness that 100 % of loss is.
+        error: of the surrogate near the best, in goodness.
 
     Returns:
         Columns: ``parameter``, ``loss_percent``, ``best``, ``low``, ``high`` (stored values between which the loss
-            stays
-        below, for numbers), ``width`` with ``width_low``, ``width_high`` (over the refits), ``unit`` (``decades``,
-        ``share of range``, or ``share of choices``), ``share_of_range`` (0 to 1). A width ends where the search ended.
+        stays below, for numbers, each with ``…_low`` and ``…_high`` over the refits), ``width`` with ``width_low``,
+        ``width_high``, ``unit`` (``decades``, ``share of range``, or ``share of choices``), ``share_of_range`` (0 to
+        1), ``resolved`` (whether the loss exceeds ``error``; where it does not, the widths say nothing). A width ends
+        where the search ended.
     """
     rows: list[tuple[object, ...]] = []
     for j, parameter in enumerate(parameters):
@@ -73,31 +82,78 @@ def robustness(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], bes
         if parameter.kind != "categorical":
             at[here] = best[j]
         curves = predictions(fitted, _moved(best, j, at))
-        decades = scales.decades(parameter)
-        categorical = parameter.kind == "categorical"
-        name = "share of choices" if categorical else "share of range" if math.isnan(decades) else "decades"
-        factor = decades if name == "decades" else 1.0
-        for percent in LOSSES:
-            allowed = unit * percent / 100
-            spans = [_span(curve >= curve[here] - allowed, at, here, categorical) for curve in curves]
-            low, high, share = _span(curves.mean(axis=0) >= curves.mean(axis=0)[here] - allowed, at, here, categorical)
-            _, width_low, width_high = band(np.array([span[2] for span in spans]) * factor)
-            ends = (None, None) if categorical else (scales.decode(parameter, low), scales.decode(parameter, high))
-            value = scales.decode(parameter, float(best[j]))
-            rows.append(
-                (
-                    parameter.name,
-                    percent,
-                    value,
-                    *ends,
-                    share * factor,
-                    float(width_low),
-                    float(width_high),
-                    name,
-                    share,
-                )
-            )
-    return scales.frame(rows, COLUMNS, ("best", "low", "high"))
+        rows.extend(_stretches(parameter, parameter.name, at, here, curves, unit, error))
+    return scales.frame(rows, COLUMNS, _STORED)
+
+
+RIDGE = "rho (lr/rho fixed)"
+
+
+def along_ridge(
+    fitted: Sequence[Refit],
+    parameters: Sequence[ParameterInfo],
+    best: Floats,
+    unit: float,
+    error: float,
+    rates: tuple[int, int],
+) -> pd.DataFrame:
+    """The same for ρ when η moves with it, so that η/ρ stays what it is in the best configuration.
+
+    Small gradients see η/ρ alone, so that ρ may move farther this way than alone; how far says how much the knee √ρ
+    matters.
+
+    Args:
+        fitted: refits.
+        parameters: in the order of ``best``.
+        best: the best configuration's position.
+        unit: goodness that 100 % of loss is.
+        error: of the surrogate near the best, in goodness.
+        rates: the columns of lr and rho, both searched on log scales.
+
+    Returns:
+        Columns of `robustness`; ``parameter`` is :data:`RIDGE`.
+    """
+    rate, rho = rates
+    slope = scales.decades(parameters[rho]) / scales.decades(parameters[rate])
+    reach = best[rate] + (np.array([0.0, 1.0]) - best[rho]) * slope  # of lr, where rho is at its ends
+    ends = best[rho] + (np.clip(reach, 0.0, 1.0) - best[rate]) / slope
+    at = np.linspace(ends[0], ends[1], _RESOLUTION)
+    here = int(np.abs(at - best[rho]).argmin())
+    at[here] = best[rho]
+    points = _moved(best, rho, at)
+    points[:, rate] = np.clip(best[rate] + (at - best[rho]) * slope, 0.0, 1.0)
+    rows = _stretches(parameters[rho], RIDGE, at, here, predictions(fitted, points), unit, error)
+    return scales.frame(rows, COLUMNS, _STORED)
+
+
+_STORED = ("best", "low", "low_low", "low_high", "high", "high_low", "high_high")
+
+
+def _stretches(
+    parameter: ParameterInfo, name: str, at: Floats, here: int, curves: Floats, unit: float, error: float
+) -> list[tuple[object, ...]]:
+    """Rows of one parameter, from the predictions (refits, positions) at the positions ``at``."""
+    decades = scales.decades(parameter)
+    categorical = parameter.kind == "categorical"
+    measure = "share of choices" if categorical else "share of range" if math.isnan(decades) else "decades"
+    factor = decades if measure == "decades" else 1.0
+    mean = curves.mean(axis=0)
+    rows: list[tuple[object, ...]] = []
+    for percent in LOSSES:
+        allowed = unit * percent / 100
+        spans = np.array([_span(curve >= curve[here] - allowed, at, here, categorical) for curve in curves])
+        low, high, share = _span(mean >= mean[here] - allowed, at, here, categorical)
+        if categorical:
+            ends: list[object] = [None] * 6
+        else:
+            _, (low_low, high_low), (low_high, high_high) = band(spans[:, :2])
+            places = (low, low_low, low_high, high, high_low, high_high)
+            ends = [scales.decode(parameter, float(place)) for place in places]
+        _, width_low, width_high = band(spans[:, 2] * factor)
+        best = scales.decode(parameter, float(at[here]))
+        widths = share * factor, float(width_low), float(width_high)
+        rows.append((name, percent, best, *ends, *widths, measure, share, bool(allowed >= error)))
+    return rows
 
 
 def _span(good: np.typing.NDArray[np.bool_], at: Floats, here: int, categorical: bool) -> tuple[float, float, float]:
@@ -109,9 +165,10 @@ def _span(good: np.typing.NDArray[np.bool_], at: Floats, here: int, categorical:
         left -= 1
     while right < len(at) - 1 and good[right + 1]:
         right += 1
-    # The first and last grid points stand for the range's ends.
-    low = 0.0 if left == 0 else float(at[left])
-    high = 1.0 if right == len(at) - 1 else float(at[right])
+    # The first and last points of a grid of cells stand for the range's ends.
+    half = 0.5 / len(at) * (1 + 1e-9)
+    low = 0.0 if left == 0 and at[0] <= half else float(at[left])
+    high = 1.0 if right == len(at) - 1 and at[-1] >= 1 - half else float(at[right])
     return low, high, high - low
 
 

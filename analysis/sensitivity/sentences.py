@@ -82,20 +82,50 @@ def divergence(shares: tuple[float, float], mapped: bool) -> str:
     return f"{100 * shares[0]:.0f} % of the trials diverged{space}."
 
 
-def robust(table: pd.DataFrame, near_best: tuple[float, float, float], meaning: str) -> list[str]:
-    """How wide the good region is."""
+def robust(table: pd.DataFrame, near_best: tuple[float, float, float] | None, meaning: str) -> list[str]:
+    """How wide the good region is, at 5 % or, where the surrogate cannot tell those apart, at the next loss it can."""
+    percentage, rows = widths(table)
+    said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}): {_stretches(rows)}."]
+    if near_best is not None:
+        said.append(f"{percent(*near_best)} of the searched space is predicted within 5 % of the best configuration.")
+    return said
+
+
+def widths(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
+    """The loss of which the widths are told, and its rows; ``table`` has some that are resolved."""
+    told = table[table["resolved"].astype(bool) & (table["loss_percent"] >= 5.0)]
+    percentage = float(told["loss_percent"].min())
+    return percentage, told[told["loss_percent"] == percentage]
+
+
+def ridge(table: pd.DataFrame) -> str:
+    """How far ρ may move when η moves with it."""
+    percentage, rows = widths(table)
+    row = rows.iloc[0]
+    return (
+        f"Moved together with lr, so that lr/rho stays, rho may lie between {number(row['low'])} and "
+        f"{number(row['high'])}, {row['width']:.1f} decades, within {percentage:g} %."
+    )
+
+
+def unresolved(error: float, percentage: float, unit: float, meaning: str) -> str:
+    """Why no width is told."""
+    return (
+        f"What lies within {percentage:g} % of the best cannot be told: that is a loss of "
+        f"{number(percentage / 100 * unit)} ({meaning}), and near the best the surrogate errs by {number(error)}."
+    )
+
+
+def _stretches(rows: pd.DataFrame) -> str:
     parts = []
-    for row in table[table["loss_percent"] == 5.0].to_dict("records"):
+    for row in rows.to_dict("records"):
         if row["unit"] == "share of choices":
             parts.append(f"{row['parameter']} for {100 * row['share_of_range']:.0f} % of its choices")
             continue
         wide = f", {row['width']:.1f} decades" if row["unit"] == "decades" else ""
-        parts.append(f"{row['parameter']} between {number(row['low'])} and {number(row['high'])}{wide}")
-    said = []
-    if parts:
-        said.append(f"Moved alone from the best configuration, within 5 % ({meaning}): {'; '.join(parts)}.")
-    said.append(f"{percent(*near_best)} of the searched space is predicted within 5 % of the best configuration.")
-    return said
+        whole = " (its whole range)" if row["share_of_range"] >= 1 - 1e-9 else ""
+        parts.append(f"{row['parameter']} between {number(row['low'])} and {number(row['high'])}{wide}{whole}")
+    return "; ".join(parts)
 
 
 def tunable(table: pd.DataFrame) -> str:

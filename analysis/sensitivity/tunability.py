@@ -28,7 +28,7 @@ def tunability(
 ) -> pd.DataFrame:
     """The predicted gain of tuning over the default.
 
-    The best of many noisy predictions is too good. So each refit chooses, and another one judges the choice; the gain
+    The best of many noisy predictions is too good. So each refit judges what the mean of all others chooses; the gain
     may come out negative, which says that no gain could be shown.
 
     Args:
@@ -58,8 +58,8 @@ def tunability(
 
 
 def _gain(predicted: Floats, unit: float) -> tuple[float, float, float, float]:
-    """Gain over column 0 of ``predicted`` (refits, candidates) when the choice of one refit is judged by the next."""
-    judges = np.roll(predicted, 1, axis=0)
-    rows = np.arange(len(predicted))
-    mean, low, high = band(judges[rows, predicted.argmax(axis=1)] - judges[:, 0])
+    """Gain over column 0 of ``predicted`` (refits, candidates); each refit judges what all others choose."""
+    others = predicted.sum(axis=0) - predicted  # of their mean, a multiple
+    chosen = predicted[np.arange(len(predicted)), others.argmax(axis=1)]
+    mean, low, high = band(chosen - predicted[:, 0])
     return float(mean), float(low), float(high), float(100 * mean / unit)

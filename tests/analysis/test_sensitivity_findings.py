@@ -266,4 +266,21 @@ def test_a_surrogate_too_coarse_for_widths_says_so() -> None:
     rng = np.random.default_rng(0)
     trials = trials_of(space, lambda v: float(str(v["x"])) + 0.1 * float(rng.standard_normal()), 60)
     found = look(space, trials, direction="minimize")
-    assert any(text.startswith("The surrogate's error") for text in found.sentences)
+    assert any(text.startswith("What lies within 5 % of the best cannot be told") for text in found.sentences)
+    assert not any("within 5 % (" in text or "predicted within" in text for text in found.sentences)
+    assert found.near_best is None
+    assert not found.robustness["resolved"].astype(bool).all()
+
+
+def test_along_the_ridge_rho_may_move_as_far_as_the_ranges_allow(found: Findings) -> None:
+    """Only lr/rho matters in this metric: together with lr, rho is free until one of the two leaves its range."""
+    assert found.near_best is not None
+    rows = found.robustness.set_index(["parameter", "loss_percent"])
+    alone, together = rows.loc[("rho", 5.0)], rows.loc[("rho (lr/rho fixed)", 5.0)]
+    best = {name: rows.loc[(name, 5.0), "best"] for name in ("lr", "rho")}
+    reach = 4 - abs(math.log10(best["lr"] / best["rho"]))
+    assert alone["width"] < together["width"] <= reach + 1e-6
+    assert together["width"] > 0.8 * reach
+    for name in ("low", "high"):
+        assert together[f"{name}_low"] <= together[f"{name}_high"]
+    assert any("so that lr/rho stays" in text for text in found.sentences)
