@@ -22,6 +22,7 @@ _TRIAL = [
 ]  # fmt: skip
 _HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
 _FACTS = ("seconds", "gradient_evaluations", "diverged", "failure")
+_CONFIRMATION = ("confirms", "rank", "exclusive", "seed", "device")  # what only confirmation runs are asked for
 
 
 class Entry(NamedTuple):
@@ -50,18 +51,18 @@ def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
 
 def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """The frame that `analysis.load.confirmations` describes."""
-    attributes = _by_trial(reader.attributes((*_FACTS, "seed", "device"), tests=True))
+    attributes = _by_trial(reader.attributes((*_FACTS, *_CONFIRMATION), tests=True))
     rows = _trial_rows(reader, entries, attributes)
     tests: dict[str, None] = {}
     for entry, row in zip(entries, rows, strict=True):
         own = attributes.get(entry.row.trial_id, {})
-        row |= {"seed": own.get("seed"), "device": own.get("device")}
+        row |= {name: own.get(name) for name in _CONFIRMATION}
         if entry.ended:
             measured = {name: value for name, value in own.items() if name.startswith(TEST_PREFIX)}
             tests |= dict.fromkeys(measured)
             row |= measured
-    frame = _frame(rows, [*_TRIAL, "seed", "device", *sorted(tests)])
-    return frame.astype({"seed": "Int64"})
+    frame = _frame(rows, [*_TRIAL, *_CONFIRMATION, *sorted(tests)])
+    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean", "seed": "Int64"})
 
 
 def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:

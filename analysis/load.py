@@ -166,7 +166,10 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
     Returns:
         Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
-        runs), then ``seed``, ``device``, and every ``test_…`` attribute that a run has: test data's alone.
+        runs), then ``confirms`` (number of the trial whose configuration was run: a winner may have been overtaken
+        since, and its runs are still here), ``rank`` (its place among the winners when it was run, 1 is best),
+        ``exclusive`` (whether it ran alone on its device, missing until it has ended), ``seed``, ``device``, and every
+        ``test_…`` attribute that a run has: test data's alone. A ``lost`` run was, or will be, run again.
     """
     by_id = _confirming(storage, of)
     reader = open_reader(storage, list(by_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
@@ -164,6 +165,7 @@ def test_confirmation_runs_are_found_beside_the_search(url, opened):
     history = {"epoch": [1], "seconds": [2.0], "gradient_evaluations": [9], "train_loss": [0.3], "accuracy": [0.9]}
     for seed, facts in ((101, {"test_accuracy": 0.8, "test_loss": 0.5}), (102, {"test_accuracy": None})):
         attributes = {"seed": seed, "device": "cpu", "seconds": 2.0, "gradient_evaluations": 9, "history": history}
+        attributes |= {"confirms": 1, "rank": 1, "exclusive": seed == 101}
         confirm.add_trial(
             create_trial(value=0.9, user_attrs=attributes | facts, intermediate_values={1: 0.9}, params={"a": 1.0},
                          distributions={"a": FloatDistribution(0, 2)})
@@ -175,6 +177,9 @@ def test_confirmation_runs_are_found_beside_the_search(url, opened):
     assert found["seed"].tolist() == [101, 102, 103]
     assert found["outcome"].tolist() == ["complete", "complete", "running"]
     assert list(found.columns[-4:]) == ["seed", "device", "test_accuracy", "test_loss"]
+    assert found["confirms"].tolist() == [1, 1, pd.NA], "a winner that was overtaken can be told from the present one"
+    assert found["rank"].tolist() == [1, 1, pd.NA]
+    assert found["exclusive"].tolist() == [True, False, pd.NA]
     assert repr(found["test_accuracy"].tolist()) == "[0.8, nan, nan]"
     assert repr(found["test_loss"].tolist()) == "[0.5, nan, nan]"
     assert found["params"][0] == {"a": 1.0}
