@@ -1,0 +1,5 @@
+"""Which optimizer is better, and how sure that is: statistics of a campaign whose winners were confirmed."""
+
+from analysis.comparison.leaderboard import leaderboard
+
+__all__ = ["leaderboard"]

@@ -1,0 +1,311 @@
+"""Optimizers across workloads: aggregate scores, performance profiles and ranks.
+
+A workload takes part if every optimizer has confirmation runs on it, or has none because none of its trials was ever
+complete; such an optimizer has the worst score, no time to target and the last rank there. On the other workloads not
+everybody was measured: they are left out of everything here, and named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.comparison.contest import Contest
+from analysis.comparison.intervals import LEVEL, UNKNOWN, Floats, percentiles
+from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
+from analysis.load import Study
+
+AGGREGATE = ("optimizer", "iqm", "low", "high", "workloads", "runs")
+PROFILE = ("axis", "optimizer", "tau", "share")
+SCORE = ("axis", "optimizer", "score", "low", "high", "workloads", "comparable")
+RANKS = (
+    "optimizer", "mean_rank", "low", "high", "workloads", "critical_difference", "friedman_p", "best", "behind_best",
+    "warning",
+)  # fmt: skip
+R_MAX = 4.0
+FEW_WORKLOADS = 10  # Demšar (2006) trusts the test above these, with more than 5 classifiers
+_TOLERANCE = 1e-12
+
+
+def takes_part(contests: Sequence[Contest]) -> tuple[list[Contest], list[str]]:
+    """The contests that everybody was measured on, and the names of the workloads that were not."""
+    optimizers = _optimizers(contests)
+    inside: list[Contest] = []
+    outside: list[Contest] = []
+    for contest in contests:
+        have = {s.optimizer for s in contest.studies if len(contest.goodness(s)) or contest.hopeless(s)}
+        fair = have == set(optimizers) and len(contest.confirmed()) > 0
+        (inside if fair else outside).append(contest)
+    return inside, [contest.workload for contest in outside]
+
+
+def _optimizers(contests: Sequence[Contest]) -> list[str]:
+    return list(dict.fromkeys(study.optimizer for contest in contests for study in contest.studies))
+
+
+def normalized(contest: Contest) -> dict[str, Floats]:
+    """Scores of the runs (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean run has 1.
+
+    0 is the middle of all complete runs after their first epoch, on validation data: what training starts from. Where
+    there are no curves, or the best is no better than that, it is the worst run. An optimizer that was hopeless has one
+    run of score 0. All scores are 1 where all runs are equal.
+    """
+    by_optimizer = {s.optimizer: contest.sign * contest.values(s) for s in contest.studies}
+    have = [values for values in by_optimizer.values() if len(values)]
+    if not have:
+        return {name: np.zeros(1) for name in by_optimizer}
+    top = max(float(values.mean()) for values in have)
+    complete = contest.runs.loc[contest.runs["outcome"] == "complete", ["study", "number"]]
+    first = contest.curves.drop_duplicates(["study", "number"]).merge(complete, on=["study", "number"])
+    early = first["value"].to_numpy(np.float64)
+    early = early[np.isfinite(early)]
+    zero = contest.sign * float(np.median(early)) if len(early) else math.inf
+    if zero >= top:
+        zero = min(float(values.min()) for values in have)
+    reach = top - zero
+    return {
+        name: np.zeros(1) if not len(values) else np.maximum((values - zero) / reach, 0.0) if reach > 0 else values**0
+        for name, values in by_optimizer.items()
+    }
+
+
+def interquartile_mean(values: Floats) -> Floats:
+    """Mean of the middle half of the last axis: (…, n) to (…); a quarter, rounded down, is cut at either end.
+
+    >>> float(interquartile_mean(np.array([0.0, 1.0, 2.0, 100.0])))
+    1.5
+    """
+    return np.asarray(stats.trim_mean(values, 0.25, axis=-1))
+
+
+def aggregate(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame:
+    """Interquartile mean of normalized scores over runs and workloads (Agarwal et al. 2021, arXiv 2108.13264).
+
+    Args:
+        contests: of a campaign; all of them, those that do not take part are left out.
+        rng: draws runs.
+
+    Returns:
+        Best first. Columns: ``optimizer``, ``iqm``, ``low``, ``high`` (95 %, stratified bootstrap: runs are drawn with
+        replacement within each workload; NaN with a single run in each), ``workloads``, ``runs``.
+    """
+    inside, _ = takes_part(contests)
+    scores = [normalized(contest) for contest in inside]
+    rows: list[tuple[object, ...]] = []
+    for optimizer, child in _with_generators(inside, rng):
+        own = [score[optimizer] for score in scores]
+        everything = np.concatenate(own)
+        low, high = UNKNOWN
+        if any(len(values) > 1 for values in own):
+            drawn = np.concatenate([resample(values, child) for values in own], axis=1)
+            ends = percentiles(interquartile_mean(drawn))
+            low, high = float(ends[0]), float(ends[1])
+        rows.append((optimizer, float(interquartile_mean(everything)), low, high, len(own), len(everything)))
+    frame = pd.DataFrame(rows, columns=list(AGGREGATE))
+    return frame.sort_values("iqm", ascending=False, kind="stable", ignore_index=True)
+
+
+def _with_generators(contests: Sequence[Contest], rng: np.random.Generator) -> list[tuple[str, np.random.Generator]]:
+    optimizers = _optimizers(contests)
+    return list(zip(optimizers, rng.spawn(len(optimizers)), strict=True))
+
+
+def profiles(contests: Sequence[Contest], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Performance profiles (Dolan and Moré 2002) of median times to target, and AlgoPerf's score, their integral.
+
+    With r = (median time of the optimizer) / (that of the fastest on the workload), the profile at τ is the share of
+    workloads with r ≤ τ, and the score is its mean over 1 ≤ τ ≤ 4 (Dahl et al. 2023, arXiv 2306.07179). On a workload
+    where nobody's median run reached the target, every r is infinite.
+
+    Returns:
+        Two frames. The profile's steps: ``axis`` (epochs, gradient_evaluations, seconds), ``optimizer``, ``tau`` (1,
+        where it rises, and 4), ``share``. The scores, best first on each axis: ``axis``, ``optimizer``, ``score`` (0 to
+        1), ``low``, ``high`` (95 %, stratified bootstrap of runs within workloads, targets held; NaN with single runs),
+        ``workloads``, ``comparable`` (False for seconds of runs that shared a device or whose devices differ).
+    """
+    inside, _ = takes_part(contests)
+    steps: list[tuple[object, ...]] = []
+    scores: list[tuple[object, ...]] = []
+    optimizers = _optimizers(inside)
+    found = [times(contest, target(contest)[0]) for contest in inside]
+    for axis, child in zip(AXES, rng.spawn(len(AXES)), strict=True):
+        own = [_complete(optimizers, by_axis[axis]) for by_axis in found]
+        if not own:
+            continue
+        ratios = np.array([_ratios(np.array([lower_medians(times_) for times_ in runs])) for runs in own])
+        drawn = np.array(
+            [_ratios(np.array([lower_medians(resample(times_, child)) for times_ in runs])) for runs in own]
+        )  # (workloads, optimizers, draws)
+        low, high = percentiles(profile_score(drawn)) if _repeated(own) else _nothing(optimizers)
+        fair = axis != "seconds" or all(_alone(contest) for contest in inside)
+        score = profile_score(ratios)
+        scores.extend(
+            (axis, optimizers[i], float(score[i]), float(low[i]), float(high[i]), len(own), fair)
+            for i in np.argsort(-score, kind="stable")
+        )
+        for i, name in enumerate(optimizers):
+            rises = {1.0, R_MAX, *(float(r) for r in ratios[:, i] if r < R_MAX)}
+            steps.extend((axis, name, tau, _share(ratios[:, i], tau)) for tau in sorted(rises))
+    return pd.DataFrame(steps, columns=list(PROFILE)), pd.DataFrame(scores, columns=list(SCORE))
+
+
+def _complete(optimizers: Sequence[str], by_optimizer: Mapping[str, Floats]) -> list[Floats]:
+    return [by_optimizer.get(name, np.array([np.inf])) for name in optimizers]
+
+
+def _repeated(own: Sequence[Sequence[Floats]]) -> bool:
+    return any(len(values) > 1 for runs in own for values in runs)
+
+
+def _nothing(optimizers: Sequence[str]) -> tuple[Floats, Floats]:
+    return np.full(len(optimizers), np.nan), np.full(len(optimizers), np.nan)
+
+
+def _alone(contest: Contest) -> bool:
+    return comparable(contest, contest.confirmed())
+
+
+def _ratios(medians: Floats) -> Floats:
+    """Times (optimizers, …) over the smallest of them; all infinite where nobody arrived."""
+    ratios = quotient(medians, np.broadcast_to(medians.min(axis=0), medians.shape))
+    return np.where(np.isnan(ratios), np.where(np.isinf(medians), np.inf, 1.0), ratios)
+
+
+def _share(ratios: Floats, tau: float) -> float:
+    return float((ratios <= tau * (1 + _TOLERANCE)).mean())
+
+
+def profile_score(ratios: Floats) -> Floats:
+    """Mean of the profile of ratios (workloads, …) over τ from 1 to 4: shape (…).
+
+    The profile rises by 1 / n at each ratio, so its integral is the mean of what is left of the interval there.
+
+    >>> float(profile_score(np.array([1.0, 2.5, 7.0])))
+    0.5
+    """
+    return np.asarray(((R_MAX - np.clip(ratios, 1.0, R_MAX)) / (R_MAX - 1)).mean(axis=0))
+
+
+def ranks(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame:
+    """Mean ranks with Friedman's test and Nemenyi's critical difference (Demšar 2006, JMLR 7, 1-30).
+
+    On each workload optimizers are ranked by their mean (1 is best, ties share the mean of their ranks).
+
+    Returns:
+        Best first. Columns: ``optimizer``, ``mean_rank``, ``low``, ``high`` (95 %, stratified bootstrap of runs within
+        workloads: it tells the noise of the seeds, not of the choice of workloads), ``workloads``,
+        ``critical_difference`` (of two mean ranks, at 5 %, for this choice of workloads), ``friedman_p`` (see
+        `friedman`), ``best`` (who has the best mean rank), ``behind_best`` (whether the rank is worse than the best by
+        more than the critical difference, and Friedman's test finds any difference), ``warning`` (empty, or why not to
+        trust this much).
+    """
+    inside, _ = takes_part(contests)
+    optimizers = _optimizers(inside)
+    if not inside or len(optimizers) < 2:
+        return pd.DataFrame(columns=list(RANKS))
+    goodness = [[_filled(contest, name) for name in optimizers] for contest in inside]
+    means = np.array([[values.mean() for values in row] for row in goodness])
+    table = _rank(means)
+    drawn = np.array(
+        [
+            _rank(np.array([resample(values, child).mean(axis=1) for values in row]).T)
+            for row, child in zip(goodness, rng.spawn(len(goodness)), strict=True)
+        ]
+    )  # (workloads, draws, optimizers)
+    repeated = any(len(values) > 1 for row in goodness for values in row)
+    low, high = percentiles(drawn.mean(axis=0)) if repeated else _nothing(optimizers)
+    average = table.mean(axis=0)
+    distance = critical_difference(len(optimizers), len(inside))
+    p = friedman(table)
+    warning = _warning(len(inside), len(optimizers))
+    best = int(average.argmin())
+    rows = [
+        (
+            name, float(average[i]), float(low[i]), float(high[i]), len(inside), distance, p, optimizers[best],
+            bool(p <= 1 - LEVEL and average[i] - average[best] > distance), warning,
+        )
+        for i, name in enumerate(optimizers)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=list(RANKS))
+    return frame.sort_values("mean_rank", kind="stable", ignore_index=True)
+
+
+def _filled(contest: Contest, optimizer: str) -> Floats:
+    """Values of one optimizer's runs, greater is better; of a hopeless one, worse than all."""
+    study = next(study for study in contest.studies if study.optimizer == optimizer)
+    values = contest.sign * contest.values(study)
+    return values if len(values) else np.array([-np.inf])
+
+
+def _rank(goodness: Floats) -> Floats:
+    """Ranks along the last axis, 1 for the greatest; values that differ by rounding are equal."""
+    size = np.abs(np.where(np.isfinite(goodness), goodness, 0.0)).max(axis=-1, keepdims=True)
+    unit = np.where(size > 0, size, 1.0)
+    return np.asarray(stats.rankdata(-np.round(goodness / unit, 12), axis=-1))
+
+
+def friedman(table: Floats) -> float:
+    """P-value that all optimizers rank alike, of ranks (workloads, optimizers); NaN for a single workload.
+
+    Friedman's statistic, corrected for ties, in the form of Iman and Davenport (1980), which follows an F distribution.
+    Where all workloads agree on all ranks, which leaves that form without a value, it is the exact probability of such
+    agreement: k! to the power 1 - N.
+    """
+    n, k = table.shape
+    if n < 2 or k < 2:
+        return math.nan
+    _, p = _friedman_statistic(table)
+    return p
+
+
+def _friedman_statistic(table: Floats) -> tuple[float, float]:
+    n, k = table.shape
+    spread = float(((table - (k + 1) / 2) ** 2).sum())  # n k (k² - 1) / 12 without ties
+    if spread == 0:
+        return 0.0, 1.0
+    between = n * float(((table.mean(axis=0) - (k + 1) / 2) ** 2).sum())
+    chi_square = n * (k - 1) * between / spread
+    rest = n * (k - 1) - chi_square
+    if rest <= _TOLERANCE * n * k:
+        return chi_square, math.exp((1 - n) * math.lgamma(k + 1))
+    ratio = (n - 1) * chi_square / rest
+    return chi_square, float(stats.f.sf(ratio, k - 1, (k - 1) * (n - 1)))
+
+
+def critical_difference(num_optimizers: int, num_workloads: int, level: float = LEVEL) -> float:
+    """Nemenyi's critical difference of two mean ranks: q √(k (k + 1) / 6 N), q of the studentized range over √2.
+
+    >>> round(critical_difference(4, 14), 3)  # the example of Demšar (2006), 3.2.4: 1.25
+    1.254
+    """
+    k = num_optimizers
+    q = float(stats.studentized_range.ppf(level, k, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(k * (k + 1) / (6 * num_workloads))
+
+
+def _warning(num_workloads: int, num_optimizers: int) -> str:
+    if num_workloads == 1:
+        return "one workload: ranks across workloads say nothing beyond it"
+    if num_workloads <= FEW_WORKLOADS or num_optimizers <= 5:
+        return (
+            f"{num_workloads} workloads and {num_optimizers} optimizers: the test is approximate and weak below about "
+            f"{FEW_WORKLOADS + 1} workloads and 6 optimizers, and what it does not find may well be there"
+        )
+    return ""
+
+
+def studies_missing(contests: Sequence[Contest]) -> list[tuple[str, str]]:
+    """Workload and optimizer of every study that has neither confirmation runs nor a reason to have none."""
+    optimizers = _optimizers(contests)
+    missing = []
+    for contest in contests:
+        by_optimizer: dict[str, Study] = {study.optimizer: study for study in contest.studies}
+        for name in optimizers:
+            study = by_optimizer.get(name)
+            if study is None or not (len(contest.goodness(study)) or contest.hopeless(study)):
+                missing.append((contest.workload, name))
+    return missing

@@ -1,0 +1,100 @@
+"""How losses and the metric fall over epochs, gradient evaluations and seconds, with bands over the seeds.
+
+At each point of an axis the middle of the runs is shown, the median, with an interval for it between two of the runs
+(David and Nagaraja 2003, 7.1), pointwise, that assumes nothing but independence. A run that broke counts: from its last
+epoch on, and wherever its loss is not finite, it is worse than all others. Between the ends of epochs runs are
+interpolated linearly; nothing is said before the first epoch of every run, or after the last of any complete one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.contest import Contest
+from analysis.comparison.intervals import Floats, order_coverage, order_rank
+from analysis.comparison.time_to_target import AXES
+from analysis.load import Study
+
+COLUMNS = (
+    "study", "workload", "optimizer", "axis", "at", "quantity", "median", "low", "high", "finite", "runs", "coverage",
+)  # fmt: skip
+QUANTITIES = {"train_loss": "train_loss", "validation_loss": "validation_loss", "metric": "value"}
+POINTS = 60  # of an axis that is no whole number of epochs
+
+
+def convergence(contests: Sequence[Contest]) -> pd.DataFrame:
+    """The curves of all confirmed studies, a row a point.
+
+    Returns:
+        Columns: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs, gradient_evaluations, seconds), ``at`` (the
+        position on it, since the start of the run), ``quantity`` (train_loss, validation_loss, metric), ``median``,
+        ``low``, ``high`` (over runs; infinite where half of the runs, or the runs at that end, broke; NaN ends with a
+        single run), ``finite`` (how many of the runs are finite there), ``runs``, ``coverage`` (of the interval: 95 %
+        or more from six runs on).
+    """
+    frames = [frame for contest in contests for study in contest.confirmed() for frame in _study(contest, study)]
+    if not frames:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+
+
+def _study(contest: Contest, study: Study) -> list[pd.DataFrame]:
+    own = contest.curves[contest.curves["study"] == study.name]
+    outcomes = contest.of(study)[["number", "outcome"]].itertuples(index=False, name=None)
+    runs = [(own[own["number"] == number], outcome == "complete") for number, outcome in outcomes]
+    frames = []
+    for axis, column in AXES.items():
+        at = _grid([run[column].to_numpy(np.float64) for run, complete in runs if complete], whole=axis == "epochs")
+        for quantity, name in QUANTITIES.items():
+            worst = -np.inf * contest.sign if quantity == "metric" else np.inf
+            lines = [_line(run, column, name, at, worst) for run, _ in runs]
+            frames.append(
+                _band(np.array(lines), at).assign(
+                    study=study.name, workload=contest.workload, optimizer=study.optimizer, axis=axis, quantity=quantity
+                )
+            )
+    return frames
+
+
+def _grid(positions: Sequence[Floats], *, whole: bool) -> Floats:
+    """Where all complete runs can be told: shape (points,)."""
+    known = [p for p in positions if len(p) and np.isfinite(p).all()]
+    if not known or len(known) < len(positions):
+        return np.empty(0)
+    first, last = max(p[0] for p in known), min(p[-1] for p in known)
+    if last < first:
+        return np.empty(0)
+    return np.arange(first, last + 1) if whole else np.unique(np.linspace(first, last, POINTS))
+
+
+def _line(run: pd.DataFrame, column: str, name: str, at: Floats, worst: float) -> Floats:
+    """One run at the positions ``at``; ``worst`` where it is not finite."""
+    positions, values = run[column].to_numpy(np.float64), run[name].to_numpy(np.float64)
+    if not len(positions) or not np.isfinite(positions).all():
+        return np.full(len(at), worst)
+    line = np.interp(at, positions, values, right=np.nan)  # NaN next to a NaN
+    return np.where(np.isfinite(line), line, worst)
+
+
+def _band(lines: Floats, at: Floats) -> pd.DataFrame:
+    """Columns ``at``, ``median``, ``low``, ``high``, ``finite``, ``runs``, ``coverage`` of runs (n, points)."""
+    n = len(lines)
+    rank = order_rank(n)
+    ordered = np.sort(lines, axis=0)
+    with np.errstate(invalid="ignore"):
+        middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    low, high = (ordered[rank], ordered[n - 1 - rank]) if n > 1 else (np.full(len(at), np.nan),) * 2
+    return pd.DataFrame(
+        {
+            "at": at,
+            "median": middle,
+            "low": low,
+            "high": high,
+            "finite": np.isfinite(lines).sum(axis=0),
+            "runs": n,
+            "coverage": order_coverage(n, rank) if n > 1 else np.nan,
+        }
+    )

@@ -1,0 +1,111 @@
+"""What an epoch, a gradient evaluation and a step of each optimizer cost, relative to SGD, from the confirmation runs.
+
+An optimizer's winner has a batch size of its own, so its epochs have a number of steps of their own: costs of epochs,
+of evaluations and of steps are three different questions. The number of examples is not in the database; a step of SGD
+is one gradient evaluation, which tells it: evaluations per epoch times batch size. Without SGD in the campaign steps
+cannot be counted, and nothing is relative to anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.contest import Contest, winner
+from analysis.comparison.intervals import UNKNOWN, Floats, difference, mean
+from analysis.comparison.time_to_target import REFERENCE, comparable
+from analysis.load import Study
+
+COLUMNS = (
+    "study", "workload", "optimizer", "runs", "batch_size", "seconds_per_epoch", "seconds_per_epoch_low",
+    "seconds_per_epoch_high", "gradient_evaluations_per_epoch", "seconds_per_gradient_evaluation", "steps_per_epoch",
+    "gradient_evaluations_per_step", "seconds_per_step", "reference", "epoch_ratio", "epoch_ratio_low",
+    "epoch_ratio_high", "evaluation_ratio", "evaluation_ratio_low", "evaluation_ratio_high", "step_ratio",
+    "step_ratio_low", "step_ratio_high", "comparable",
+)  # fmt: skip
+
+
+def cost(contests: Sequence[Contest]) -> pd.DataFrame:
+    """Costs of every confirmed study.
+
+    A run's cost of an epoch is the median over its epochs, so that the first one, which warms up, does not count.
+
+    Returns:
+        Columns: ``study``, ``workload``, ``optimizer``, ``runs`` (that trained an epoch), ``batch_size`` (of the
+        winner; NaN where not known), ``seconds_per_epoch`` with ``…_low``, ``…_high`` (mean over runs, t interval),
+        ``gradient_evaluations_per_epoch`` (mean over runs), ``seconds_per_gradient_evaluation``, ``steps_per_epoch``
+        (estimated, see above), ``gradient_evaluations_per_step``, ``seconds_per_step``, ``reference``, and the ratios
+        to the reference with ``…_low``, ``…_high`` (Welch's t interval of the difference of mean logarithms over runs;
+        so they are ratios of geometric means): ``epoch_ratio``, ``evaluation_ratio``, ``step_ratio`` (in seconds);
+        ``comparable`` (False where runs shared a device, or devices differ or are not known).
+    """
+    rows = [row for contest in contests for row in _rows(contest)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(contest: Contest) -> list[tuple[object, ...]]:
+    seconds, evaluations = per_epoch(contest, "seconds"), per_epoch(contest, "gradient_evaluations")
+    batches = {study.name: _batch_size(study, contest) for study in contest.studies}
+    reference = next((study for study in contest.confirmed() if study.optimizer == REFERENCE), None)
+    examples = math.nan
+    if reference is not None:
+        examples = _mean(evaluations[reference.name]) * batches[reference.name]
+    rows: list[tuple[object, ...]] = []
+    for study in contest.confirmed():
+        own, count = seconds[study.name], evaluations[study.name]
+        steps = examples / batches[study.name]
+        per_evaluation, per_step = own / count, own / steps
+        ratios: list[float] = [math.nan] * 9
+        if reference is not None:
+            other, other_count = seconds[reference.name], evaluations[reference.name]
+            other_steps = examples / batches[reference.name]
+            pairs = ((own, other), (per_evaluation, other / other_count), (per_step, other / other_steps))
+            ratios = [number for one, two in pairs for number in ratio(one, two, same=study is reference)]
+        rows.append(
+            (
+                study.name, contest.workload, study.optimizer, len(own), batches[study.name], *mean(own), _mean(count),
+                _mean(per_evaluation), steps, _mean(count) / steps, _mean(per_step),
+                None if reference is None else reference.optimizer, *ratios,
+                reference is not None and comparable(contest, [study, reference]),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def per_epoch(contest: Contest, column: str) -> dict[str, Floats]:
+    """By study: what an epoch of each run that trained at all cost, the median over its epochs; shape (runs,)."""
+    found = {}
+    for study in contest.studies:
+        own = contest.curves[contest.curves["study"] == study.name]
+        steps = own[column].diff().where(own["number"].eq(own["number"].shift()), own[column])
+        epochs = own["epoch"].diff().where(own["number"].eq(own["number"].shift()), own["epoch"])
+        each = (steps / epochs).groupby(own["number"].to_numpy()).median()
+        found[study.name] = each[each > 0].to_numpy(np.float64)
+    return found
+
+
+def ratio(a: Floats, b: Floats, *, same: bool = False) -> tuple[float, float, float]:
+    """Geometric mean of a (n,) over that of b (m,), with a t interval on the logarithms; NaN where there is none."""
+    if same:
+        return 1.0, 1.0, 1.0
+    if not (len(a) and len(b) and np.isfinite(a).all() and np.isfinite(b).all()):
+        return math.nan, *UNKNOWN
+    found = difference(np.log(a), np.log(b))
+    low, high = found.interval()
+    return math.exp(found.estimate), math.exp(low), math.exp(high)
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _batch_size(study: Study, contest: Contest) -> float:
+    best = winner(study, contest.trials)
+    size = None if best is None else best["params"].get("batch_size")
+    if size is None:  # fixed: not among the searched ones
+        space = study.attributes.get("search_space") or {}
+        size = (space.get("fixed") or {}).get("batch_size")
+    return float(size) if isinstance(size, int | float | np.number) else math.nan

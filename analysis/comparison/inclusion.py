@@ -1,0 +1,59 @@
+"""Optimizers that contain others: where the larger one loses beyond noise, its search was too small.
+
+An optimizer that becomes another in a limit can do all that the other can, so tuned well enough it must not lose to it
+(Choi et al. 2019, arXiv 1910.05446). When it does, the comparison has shown something of its search space or of its
+number of trials, and nothing against the optimizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.comparison.contest import Contest
+from analysis.comparison.pairwise import BETTER, WORSE, between
+
+# larger, smaller, and in which limit the one becomes the other
+INCLUSIONS = (
+    ("sofim", "sgd", "as ρ grows with η/ρ held, SOFIM becomes SGD with momentum"),
+    ("adamw", "adam", "without weight decay both are Adam"),
+)
+COLUMNS = ("workload", "larger", "smaller", "difference", "low", "high", "verdict", "limit")
+TOO_SMALL = "search too small"
+KEPT = "larger is better"
+CONSISTENT = "no loss shown"
+UNTESTED = "not tested"
+
+
+def inclusion(contests: Sequence[Contest], comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of optimizers of a workload of which one contains the other.
+
+    Args:
+        contests: of a campaign.
+        comparisons: see :func:`analysis.comparison.pairwise.comparisons`; the intervals are those, so that the two
+            tables cannot disagree.
+
+    Returns:
+        Columns: ``workload``, ``larger``, ``smaller``, ``difference`` (mean of the larger minus mean of the smaller, in
+        units of the metric), ``low``, ``high``, ``verdict`` (search too small: the larger is worse; larger is better;
+        no loss shown; not tested: one of them has no interval), ``limit`` (in which it contains the other).
+    """
+    rows = []
+    for contest in contests:
+        optimizers = {study.optimizer for study in contest.studies}
+        for larger, smaller, limit in INCLUSIONS:
+            if {larger, smaller} <= optimizers:
+                rows.append((contest.workload, larger, smaller, *_judge(contest, comparisons, larger, smaller), limit))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _judge(contest: Contest, comparisons: pd.DataFrame, larger: str, smaller: str) -> tuple[float, float, float, str]:
+    row = between(comparisons, contest.workload, larger, smaller)
+    if row is None:
+        return math.nan, math.nan, math.nan, UNTESTED
+    numbers = float(row["difference"]), float(row["difference_low"]), float(row["difference_high"])
+    if math.isnan(numbers[1]):
+        return *numbers, UNTESTED
+    return *numbers, {WORSE: TOO_SMALL, BETTER: KEPT}.get(str(row["verdict"]), CONSISTENT)

@@ -1,0 +1,170 @@
+"""Intervals and the two ways to compare samples of runs. What is resampled or assumed is said at each; all are of 95 %.
+
+Which interval a mean of few seeds gets was chosen by measured coverage, which `tests/analysis` repeats: for 3, 5 and 10
+normal values Student's t covers 95 % at each size and the percentile bootstrap of the mean 75, 84 and 90 %; for
+exponential values, as skewed as a loss gets, t covers 88, 88 and 90 % and the bootstrap 71, 80 and 87 %. So means and
+differences of means have t intervals; the bootstrap is kept for what has no formula.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+FEW = 5  # runs below which a report says that an interval rests on few
+DRAWS = 2000  # of a bootstrap
+UNKNOWN: Interval = (math.nan, math.nan)
+_ROUNDING = 1e-12  # differences below this part of the values' size are those of adding in another order
+
+
+def mean(values: Floats, level: float = LEVEL) -> tuple[float, float, float]:
+    """Mean of runs (n,) with Student's t interval: estimate, low, high; the ends are NaN below two runs.
+
+    Assumes independent runs whose mean is about normal (Student 1908).
+
+    >>> mean(np.array([1.0, 2.0, 3.0]))[0]
+    2.0
+    """
+    n = len(values)
+    if n == 0:
+        return math.nan, *UNKNOWN
+    centre = float(values.mean())
+    if n == 1:
+        return centre, *UNKNOWN
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return centre, centre - half, centre + half
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of two means, with Welch's standard error and degrees of freedom (Welch 1947; Satterthwaite 1946).
+
+    ``error`` is NaN where one side has fewer than two runs: then there is no interval and no p-value. It is 0 where
+    neither side varies at all, as with a deterministic optimizer on a convex problem.
+    """
+
+    estimate: float
+    error: float
+    freedom: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.error)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of no difference; NaN where there is no interval."""
+        if not self.known:
+            return math.nan
+        if self.error == 0:
+            return 1.0 if self.estimate == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.estimate) / self.error, self.freedom))
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The interval; NaN where it is not known."""
+        if not self.known:
+            return UNKNOWN
+        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error if self.error else 0.0
+        return self.estimate - half, self.estimate + half
+
+
+def difference(a: Floats, b: Floats) -> Difference:
+    """Mean of runs ``a`` (n,) minus mean of runs ``b`` (m,), which need not vary alike.
+
+    Runs on the same seed count as independent of each other: with initial weights in common they agree more than that,
+    which makes the interval too wide, never too narrow.
+    """
+    if min(len(a), len(b)) == 0:
+        return Difference(math.nan, math.nan, math.nan)
+    size = _ROUNDING * max(float(np.abs(a).max()), float(np.abs(b).max()))
+    estimate = float(a.mean() - b.mean())
+    estimate = 0.0 if abs(estimate) <= size else estimate
+    if min(len(a), len(b)) < 2:
+        return Difference(estimate, math.nan, math.nan)
+    parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
+    error = float(np.sqrt(parts.sum()))
+    if error <= size:
+        return Difference(estimate, 0.0, math.inf)
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(a) - 1, len(b) - 1])).sum()
+    return Difference(estimate, error, float(freedom))
+
+
+def probability_of_improvement(a: Floats, b: Floats) -> float:
+    """Probability that a run of ``a`` is greater than one of ``b``, a tie counting half: U / (n m).
+
+    Mann and Whitney (1947); Agarwal et al. (2021, rliable) average it over tasks. ``-inf`` stands for the worst.
+
+    >>> probability_of_improvement(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    if min(len(a), len(b)) == 0:
+        return math.nan
+    return float(((a[:, None] > b).sum() + 0.5 * (a[:, None] == b).sum()) / (len(a) * len(b)))
+
+
+def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> Interval:
+    """Interval of a probability of improvement ``theta`` that n and m runs gave; NaN below two runs on a side.
+
+    The score interval of Newcombe (2006, Statistics in Medicine 25, 559-573, method 5), on the variance of Hanley and
+    McNeil (1982). Unlike a bootstrap it has a width where every run of one side beats every run of the other.
+    """
+    if math.isnan(theta) or min(n, m) < 2:
+        return UNKNOWN
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    middle = (n + m) / 2 - 1
+
+    def excess(p: float) -> float:
+        variance = p * (1 - p) * (1 + middle * (1 - p) / (2 - p) + middle * p / (1 + p)) / (n * m)
+        return abs(theta - p) - z * math.sqrt(max(0.0, variance))
+
+    low = 0.0 if theta == 0 else float(optimize.brentq(excess, 0.0, theta))
+    high = 1.0 if theta == 1 else float(optimize.brentq(excess, theta, 1.0))
+    return low, high
+
+
+def median(values: Floats, level: float = LEVEL) -> tuple[float, float, float, float]:
+    """Lower median of runs (n,) with an interval between two of them, and its coverage: estimate, low, high, coverage.
+
+    The value that half of the runs, rounded up, do not exceed: of times of which some never came (``inf``) it is the
+    Kaplan-Meier median, since all were given the same budget. The interval is between order statistics (David and
+    Nagaraja 2003, 7.1) and assumes nothing but independence; below six runs even smallest to largest covers less than
+    95 %, and ``coverage`` says how much. NaN where there is nothing.
+    """
+    n = len(values)
+    if n == 0:
+        return math.nan, *UNKNOWN, math.nan
+    ordered = np.sort(values)
+    centre = float(ordered[(n + 1) // 2 - 1])
+    if n == 1:
+        return centre, *UNKNOWN, math.nan
+    rank = order_rank(n, level)
+    return centre, float(ordered[rank]), float(ordered[n - 1 - rank]), order_coverage(n, rank)
+
+
+def order_rank(n: int, level: float = LEVEL) -> int:
+    """Position from either end, counted from 0, of the narrowest order statistics that cover the median."""
+    rank = 0
+    while rank + 1 < n - 2 - rank and order_coverage(n, rank + 1) >= level:
+        rank += 1
+    return rank
+
+
+def order_coverage(n: int, rank: int) -> float:
+    """Probability that order statistics ``rank`` from either end (counted from 0) enclose the median."""
+    return float(1 - 2 * stats.binom.cdf(rank, n, 0.5))
+
+
+def percentiles(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Ends of the percentile interval of bootstrap draws (draws, …): two arrays (…). Infinite draws are allowed."""
+    low = np.quantile(draws, 0.5 - level / 2, axis=0, method="lower")
+    high = np.quantile(draws, 0.5 + level / 2, axis=0, method="higher")
+    return np.asarray(low), np.asarray(high)

@@ -1,0 +1,152 @@
+"""Which optimizer won, and with which hyperparameters: after tuning, and as confirmed on fresh seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparison.contest import COUNTED, Contest, winner
+from analysis.comparison.intervals import FEW, mean
+from analysis.comparison.time_to_target import AXES
+from analysis.load import Study
+
+_COLUMNS = ("workload", "rank", "optimizer", "metric", "direction", "best", "number", "params", "seconds")
+_OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
+
+
+def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
+    """The studies of a campaign, best first within each workload.
+
+    A study's value is its best COMPLETE trial's, on validation data, after a search: good for choosing a configuration,
+    too good to be expected on fresh data.
+
+    Args:
+        studies: of one campaign.
+        trials: their trials, as :func:`analysis.load.trials` gives them.
+
+    Returns:
+        One row a study. Columns: ``workload``, ``rank`` (1 is best; studies without a complete trial come last),
+        ``optimizer``, ``metric``, ``direction``, ``best`` (value of the metric, NaN before the first), ``number``
+        (of the best trial, -1 before the first),
+        ``params`` (its configuration), ``seconds`` (training time of all trials), and the numbers of trials by outcome:
+        ``complete``, ``pruned``, ``diverged``, ``failed``, ``running``.
+    """
+    rows = []
+    for study in studies:
+        own = trials[trials["study"] == study.name]
+        complete = own[own["outcome"] == "complete"].sort_values(
+            ["value", "number"], ascending=[study.direction == "minimize", True]
+        )
+        best = complete.iloc[0] if len(complete) else None
+        rows.append(
+            {
+                "workload": study.workload,
+                "rank": 0,
+                "optimizer": study.optimizer,
+                "metric": study.metric,
+                "direction": study.direction,
+                "best": math.nan if best is None else float(best["value"]),
+                "number": -1 if best is None else int(best["number"]),
+                "params": {} if best is None else best["params"],
+                "seconds": float(own["seconds"].sum()),
+                **{outcome: int((own["outcome"] == outcome).sum()) for outcome in _OUTCOMES},
+            }
+        )
+    ranked = [_rank([row for row in rows if row["workload"] == w]) for w in dict.fromkeys(r["workload"] for r in rows)]
+    return pd.DataFrame([row for group in ranked for row in group], columns=[*_COLUMNS, *_OUTCOMES])
+
+
+def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def key(row: dict[str, Any]) -> tuple[bool, float]:
+        best = row["best"]
+        if math.isnan(best):
+            return True, 0.0
+        return False, -best if row["direction"] == "maximize" else best
+
+    ordered = sorted(rows, key=key)
+    for place, row in enumerate(ordered):
+        ties = place > 0 and key(row) == key(ordered[place - 1])
+        row["rank"] = ordered[place - 1]["rank"] if ties else place + 1
+    return ordered
+
+
+CONFIRMED = (
+    "workload", "rank", "optimizer", "study", "metric", "direction", "runs", "validation", "validation_low",
+    "validation_high", "test", "test_low", "test_high", "data", "tuned", "number", "params", "target", "target_source",
+    "reached", "epochs_to_target", "gradient_evaluations_to_target", "seconds_to_target", "trials", *_OUTCOMES,
+    "runs_complete", "runs_diverged", "runs_failed", "few",
+)  # fmt: skip
+
+
+def confirmed(contests: Sequence[Contest], targets: pd.DataFrame) -> pd.DataFrame:
+    """The winners of a campaign's studies as their confirmation runs have them, best first within each workload.
+
+    Args:
+        contests: of the campaign, see :func:`analysis.comparison.contest.contests`.
+        targets: times to target, see :func:`analysis.comparison.time_to_target.time_to_target`.
+
+    Returns:
+        One row a study. Columns: ``workload``, ``rank`` (by the mean on ``data``; -1 without confirmation runs, these
+        come last), ``optimizer``, ``study``, ``metric``, ``direction``, ``runs`` (that count), ``validation``,
+        ``test`` (means over all runs, those that broke included, see :mod:`analysis.comparison.contest`; the test
+        metric at the epoch that validation chose), each with ``…_low``, ``…_high`` (95 %, Student's t over seeds, not
+        corrected for the number of studies; NaN below two runs), ``data`` (what is ranked by), ``tuned`` (the winner's
+        value in tuning: the best of many, too good to be expected again), ``number`` (of the winner, -1 where there is
+        none), ``params`` (its configuration), ``target``, ``target_source``, ``reached`` (runs), the medians
+        ``epochs_to_target``, ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the
+        runs reached it), ``trials`` (that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,
+        besides ``running``; of the runs ``runs_complete``, ``runs_diverged``, ``runs_failed`` (pruned ones included),
+        and ``few`` (whether there are so few runs that intervals rest on little).
+    """
+    rows: list[dict[str, Any]] = []
+    for contest in contests:
+        own = [_confirmed_row(contest, study, targets) for study in contest.studies]
+        own.sort(key=lambda row: _merit(row[contest.data if contest.data == "test" else "validation"], contest.sign))
+        seen: list[float] = []
+        for row in own:
+            value = row["test" if contest.data == "test" else "validation"]
+            if row["runs"]:
+                seen.append(value)
+                row["rank"] = seen.index(value) + 1 if value in seen else len(seen)
+        rows.extend(own)
+    return pd.DataFrame(rows, columns=list(CONFIRMED))
+
+
+def _merit(value: float, sign: float) -> tuple[bool, float]:
+    return (True, 0.0) if math.isnan(value) else (False, -sign * value)
+
+
+def _confirmed_row(contest: Contest, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
+    trials = contest.trials[contest.trials["study"] == study.name]
+    runs, best = contest.of(study), winner(study, contest.trials)
+    validation, test = contest.values(study, "validation"), contest.values(study, "test")
+    times = targets[targets["study"] == study.name].set_index("axis")
+    ends = ("", "_low", "_high")
+    return {
+        "workload": contest.workload,
+        "rank": -1,
+        "optimizer": study.optimizer,
+        "study": study.name,
+        "metric": contest.metric,
+        "direction": contest.direction,
+        "runs": len(runs),
+        **dict(zip((f"validation{end}" for end in ends), mean(validation), strict=True)),
+        **dict(zip((f"test{end}" for end in ends), mean(test), strict=True)),
+        "data": contest.data,
+        "tuned": math.nan if best is None else float(best["value"]),
+        "number": -1 if best is None else int(best["number"]),
+        "params": {} if best is None else best["params"],
+        "target": math.nan if times.empty else float(times["target"].iloc[0]),
+        "target_source": "none" if times.empty else str(times["target_source"].iloc[0]),
+        "reached": 0 if times.empty else int(times["reached"].iloc[0]),
+        **{f"{axis}_to_target": float(times["median"].get(axis, math.nan)) for axis in AXES},
+        "trials": int(trials["outcome"].isin(COUNTED).sum()),
+        **{outcome: int((trials["outcome"] == outcome).sum()) for outcome in _OUTCOMES},
+        "runs_complete": int((runs["outcome"] == "complete").sum()),
+        "runs_diverged": int((runs["outcome"] == "diverged").sum()),
+        "runs_failed": int(runs["outcome"].isin(["failed", "pruned"]).sum()),
+        "few": 0 < len(runs) < FEW,
+    }
