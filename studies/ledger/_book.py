@@ -1,30 +1,26 @@
-"""One study's book: Optuna deciding in memory, the database following.
+"""What every book of a study keeps: the trials that run, how they end, what a restart finds; the database follows.
 
-Two studies stand behind it. The one in memory is in *search* coordinates (``1 - beta`` on a log scale, say); the
-sampler and the pruner see nothing else, and cost no database access. The one in the database is in *stored*
-coordinates, under the names and on the scales of the optimizers' arguments. Trial numbers agree, so that on a restart
-the first is rebuilt from the second.
+Which trial comes next, and whether one stops early, is for the books on top of it: :mod:`studies.ledger._tuning`
+searches, :mod:`studies.ledger._confirming` runs winners again.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import SearchSpace, SpaceError
 from studies.errors import UserError
-from studies.ledger._database import TrialWriter, running_template
-from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler
+from studies.ledger._database import TrialWriter
 from studies.trials import Assignment, Tally
 
 Facts = Mapping[str, Any]
@@ -33,16 +29,20 @@ Facts = Mapping[str, Any]
 LOST = "driver lost"
 INTERRUPTED = "interrupted"
 MAX_FAILURES_IN_A_ROW = 10
-_OWN_ATTRIBUTES = ("fixed_params",)  # how a configuration was enqueued in memory: in search coordinates
-_INFEASIBLE = "diverged"  # the name of Optuna's constraint that a diverged trial breaks
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(slots=True)
-class _Running:
-    trial: optuna.Trial  # of the study in memory
-    stored: FrozenTrial  # what the database shows
+class Running:
+    """A trial that runs.
+
+    Attributes:
+        stored: what the database shows of it.
+        history: a column for each thing that its records tell, an entry an epoch.
+    """
+
+    stored: FrozenTrial
     history: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -64,52 +64,38 @@ class StudyPlan:
     space: SearchSpace
 
 
-class StudyBook:
-    """Asks Optuna for configurations, hears results, and keeps the database in step.
+class Book(ABC):
+    """Gives out trials, hears results, and keeps the database in step.
 
     Args:
         plan: the study.
         study_id: of the study in the database.
         writer: through which the database is written.
-        trials: what the database has of this study, in the order of their numbers.
     """
 
-    def __init__(self, plan: StudyPlan, study_id: int, writer: TrialWriter, trials: list[FrozenTrial]) -> None:
+    def __init__(self, plan: StudyPlan, study_id: int, writer: TrialWriter) -> None:
         self.plan = plan
         self._study_id = study_id
         self._writer = writer
-        self._running: dict[int, _Running] = {}
-        self._retries: deque[FrozenTrial] = deque()
+        self._running: dict[int, Running] = {}
+        self._retries: deque[FrozenTrial] = deque()  # the latest attempts of trials that are to be asked again
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
         self._best: tuple[float, Mapping[str, Any]] | None = None
-        self._worst: float | None = None  # of the complete trials
         self._seconds = 0.0
         self._failures_in_a_row = 0
-        self._next_index = 0
         self.stopped: str | None = None
-        seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
-        self._plan = make_plan(plan.sampler, seed)
-        self._stored_distributions = plan.space.stored_distributions()
-        self._search_distributions = plan.space.search_distributions()
-        self._study = optuna.create_study(
-            storage=InMemoryStorage(),
-            study_name=plan.name,  # Hyperband's brackets depend on it
-            direction=plan.direction,
-            # a sampler that learns goes on with fresh random numbers after a restart, not with those it has used
-            sampler=make_sampler(plan.sampler, derive_seed(seed, len(trials)) if trials else seed),
-            pruner=make_pruner(plan.pruner, plan.epochs),
-        )
-        self._recall(trials)
 
     # ------------------------------------------------------------------ restart
 
-    def _recall(self, trials: list[FrozenTrial]) -> None:
-        origins = set()
+    def _recall(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Counts the trials of former drivers, closes those they left running, and notes what is to be asked again.
+
+        Returns:
+            The trials as they are now.
+        """
+        known = []
         settled = set()
         lost: dict[int, FrozenTrial] = {}
-        for trial in trials:
-            if trial.state == TrialState.COMPLETE and not trial.user_attrs.get("diverged"):
-                self._learn_worst(trial.value)
         for trial in trials:
             if trial.state == TrialState.WAITING:
                 raise UserError(
@@ -119,16 +105,14 @@ class StudyBook:
             self._writer.known(self._study_id, trial.number, trial._trial_id)
             if trial.state == TrialState.RUNNING:
                 trial = self._close_lost(trial)
-            origin = _origin(trial)
-            origins.add(origin)
             if trial.user_attrs.get("failure") in (LOST, INTERRUPTED):
-                lost[origin] = trial
+                lost[origin_of(trial)] = trial
             else:
-                settled.add(origin)
+                settled.add(origin_of(trial))
                 self._count(trial)
-            self._study.add_trial(self._remembered(trial))
-        self._next_index = len(origins)
+            known.append(trial)
         self._retries.extend(trial for origin, trial in lost.items() if origin not in settled)
+        return known
 
     def _close_lost(self, trial: FrozenTrial) -> FrozenTrial:
         closed = copy(trial)
@@ -138,68 +122,33 @@ class StudyBook:
         self._writer.finish(self._study_id, closed)
         return closed
 
-    def _remembered(self, trial: FrozenTrial) -> FrozenTrial:
-        """``trial`` of the database as the sampler and the pruner may see it."""
-        space = self.plan.space
-        state, value = trial.state, trial.value
-        if trial.user_attrs.get("diverged") and self._punishes():
-            state, value = self._punishment()
-        usable = set(self._search_distributions) == set(trial.params)
-        return create_trial(
-            state=state,
-            value=value if state == TrialState.COMPLETE else None,
-            params=space.encode(trial.params) if usable else {},
-            distributions=self._search_distributions if usable else {},
-            intermediate_values=trial.intermediate_values,
-            system_attrs=trial.system_attrs,  # of a diverged trial too: CMA-ES keeps its state in any of them
-        )
-
     # ---------------------------------------------------------------------- ask
 
     @property
+    @abstractmethod
     def wants_more(self) -> bool:
         """Whether there is a trial to ask for now."""
-        return self.stopped is None and bool(self._retries or self._next_index < self.plan.trials)
 
     @property
+    @abstractmethod
     def asked_share(self) -> float:
         """Share of the trials that have been asked for, from 0 to 1."""
-        return (self._next_index - len(self._retries)) / self.plan.trials
 
+    @abstractmethod
     def ask(self) -> Assignment:
         """The next trial; it is RUNNING from now on."""
-        retried = self._retries.popleft() if self._retries else None
-        attributes: dict[str, Any] = {"seed": self.plan.seed}
-        if retried is not None:
-            self._study.enqueue_trial(self.plan.space.encode(retried.params))
-            attributes["retry_of"] = _origin(retried)
-        else:
-            if self._plan is None and self._next_index == 0:  # what everybody would try first
-                self._study.enqueue_trial(self.plan.space.encode(self.plan.space.default))
-            elif self._plan is not None:
-                self._study.enqueue_trial(self._plan.configuration(self._next_index, self._search_distributions))
-            self._next_index += 1
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask(fixed_distributions=self._search_distributions)
-        params = self.plan.space.decode(trial.params) if retried is None else retried.params
+
+    def _arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What the optimizer is called with, and the batch size."""
         try:
-            arguments = self.plan.space.arguments(params)
+            return self.plan.space.arguments(params)
         except SpaceError as error:  # the user's own file has changed or gone while the campaign runs
             raise UserError(f"study {self.plan.name}: {error}") from None
-        stored = running_template(trial.number, params, self._stored_distributions, attributes)
+
+    def _begin(self, stored: FrozenTrial) -> None:
         self._writer.start(self._study_id, copy(stored))
         stored.intermediate_values = {}  # not shared with what the writer reads in its thread
-        self._running[trial.number] = _Running(trial, stored)
-        return Assignment(
-            study=self.plan.name,
-            number=trial.number,
-            workload=self.plan.workload,
-            optimizer=self.plan.optimizer,
-            arguments=arguments,
-            seed=self.plan.seed,
-            epochs=self.plan.epochs,
-        )
+        self._running[stored.number] = Running(stored)
 
     # ------------------------------------------------------------------- report
 
@@ -217,10 +166,13 @@ class StudyBook:
             running.history.setdefault(self.plan.metric if name == "metric" else name, []).append(entry)
         if not math.isfinite(value):
             return False
-        running.trial.report(value, epoch)
         running.stored.intermediate_values[epoch] = value
         self._writer.value(self._study_id, number, epoch, value)
-        return epoch < self.plan.epochs and running.trial.should_prune()
+        return self._stops(number, epoch, value)
+
+    def _stops(self, number: int, epoch: int, value: float) -> bool:
+        """Whether the trial is to stop after this epoch."""
+        return False
 
     # --------------------------------------------------------------------- tell
 
@@ -272,43 +224,19 @@ class StudyBook:
         stored.user_attrs |= {
             "seconds": history["seconds"][-1] if history else 0.0,
             "gradient_evaluations": int(history["gradient_evaluations"][-1]) if history else 0,
-            "history": {name: [_jsonable(entry) for entry in column] for name, column in history.items()},
+            "history": {name: [jsonable(entry) for entry in column] for name, column in history.items()},
             "diverged": diverged,
         }
         if failure is not None:
             stored.user_attrs["failure"] = failure
-        self._tell(running.trial, state, value, diverged=diverged)
-        # rungs of the pruner and constraints: in the database too, so that a restart has them
-        remembered = self._study.get_trials(deepcopy=False)[number].system_attrs
-        stored.system_attrs = {name: entry for name, entry in remembered.items() if name not in _OWN_ATTRIBUTES}
+        stored.system_attrs = self._told(stored)
         if failure != INTERRUPTED:
             self._count(stored)
         self._writer.finish(self._study_id, stored)
 
-    def _tell(self, trial: optuna.Trial, state: TrialState, value: float | None, *, diverged: bool) -> None:
-        if diverged and self._punishes():
-            state, value = self._punishment()
-        elif diverged:
-            trial.set_constraint(_INFEASIBLE, 1.0)
-        elif state == TrialState.COMPLETE:
-            self._learn_worst(value)
-        if state == TrialState.COMPLETE:
-            self._study.tell(trial, value)
-        else:
-            self._study.tell(trial, state=state)
-
-    def _punishes(self) -> bool:
-        """Whether the sampler learns from COMPLETE trials alone, so that it must be told a bad value."""
-        return self.plan.sampler in ("gp", "cmaes")
-
-    def _punishment(self) -> tuple[TrialState, float | None]:
-        """What such a sampler is told of a diverged trial: the worst value so far; nothing as long as there is none."""
-        return (TrialState.FAIL, None) if self._worst is None else (TrialState.COMPLETE, self._worst)
-
-    def _learn_worst(self, value: float | None) -> None:
-        if value is not None and math.isfinite(value):
-            worse = min if self.plan.direction == "maximize" else max
-            self._worst = value if self._worst is None else worse(self._worst, value)
+    def _told(self, stored: FrozenTrial) -> dict[str, Any]:
+        """Tells whoever decides that a trial ended; returns what a restart must know of that, as system attributes."""
+        return {}
 
     # -------------------------------------------------------------------- tally
 
@@ -359,10 +287,11 @@ def too_many_failures(failure: str) -> str:
     return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {lines[-1] if lines else '?'}"
 
 
-def _origin(trial: FrozenTrial) -> int:
+def origin_of(trial: FrozenTrial) -> int:
+    """The number of the first attempt at what ``trial`` runs."""
     return int(trial.user_attrs.get("retry_of", trial.number))
 
 
-def _jsonable(entry: float) -> float | None:
+def jsonable(entry: float) -> float | None:
     """JSON has no NaN and no infinity; a history has ``None`` there."""
     return entry if math.isfinite(entry) else None

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from studies.errors import UserError
-from studies.ledger._book import Facts, StudyBook, StudyPlan
+from studies.ledger._book import Book, Facts, StudyPlan
 from studies.ledger._database import (
     REFUSALS,
     TrialWriter,
@@ -26,6 +26,7 @@ from studies.ledger._database import (
     open_storage,
     refused,
 )
+from studies.ledger._tuning import StudyBook
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
@@ -74,7 +75,7 @@ class Ledger:
         undo.callback(lease.release)
         self._writer = TrialWriter(self._storage, shown)
         undo.callback(self._writer.close)
-        self._books = {
+        self._books: dict[str, Book] = {
             plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
             for plan, study_id in zip(plans, study_ids, strict=True)
         }
