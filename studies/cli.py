@@ -162,6 +162,45 @@ def status(campaign: str | None, storage: str) -> None:
         click.echo(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
 
 
+@sofim.command()
+@click.argument("campaign", required=False)
+@click.option("--study", metavar="NAME", help="One study instead, also one that another program made.")
+@_storage_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: reports/NAME.")
+@click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
+@click.option(
+    "--stopped",
+    type=click.Choice(["rank", "highest-common-epoch"]),
+    default="rank",
+    show_default=True,
+    help="How pruned and diverged trials are valued.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is resampled.")
+def report(
+    campaign: str | None, study: str | None, storage: str, out: Path | None, publish: bool, stopped: str, seed: int
+) -> None:
+    """Say how sensitive each optimizer is to its hyperparameters: a page, figures and tables.
+
+    CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
+    """
+    from studies.views import make_report
+
+    if (campaign is None) == (study is None):
+        raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
+    with _opened(storage) as opened:
+        make_report(
+            opened,
+            _shown(storage),
+            campaign=_campaign_name(campaign) if campaign is not None else None,
+            study=study,
+            out=out,
+            publish=publish,
+            stopped=stopped,
+            seed=seed,
+            console=_console(),
+        )
+
+
 @sofim.command("list")
 @_storage_option
 def list_everything(storage: str) -> None:
@@ -232,6 +271,13 @@ def _find_campaign(name: str, storage: str) -> Campaign:
         f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
         f"and not in {_shown(storage)}{there}{suggestion(name, (*presets(), *stored))}"
     )
+
+
+def _campaign_name(name: str) -> str:
+    """The name in the storage of a campaign that may be given by its TOML file."""
+    from studies.campaign import load
+
+    return load(name).name if name.endswith(".toml") or os.path.isfile(name) else name  # noqa: PTH113 (long names)
 
 
 @contextmanager

@@ -6,12 +6,14 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from studies.errors import UserError
 from studies.progress import format_duration, format_value, status_view, stopped_lines
 from studies.trials import Tally
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.storages import BaseStorage
 
+    from analysis.report import Report
     from studies.data import DatasetStatus
     from studies.launch import Blueprint
 
@@ -139,12 +142,88 @@ def print_next_commands(campaign: str, storage: str, console: Console) -> None:
 
     option = [] if storage == "sqlite:///sofim.db" else ["--storage", hide_password(storage)]
     commands = {
+        shlex.join(["sofim", "report", campaign, *option]): "how sensitive each optimizer is",
         shlex.join(["sofim", "status", campaign, *option]): "how the trials ended",
         shlex.join(["sofim", "dashboard", *option]): "every trial in Optuna's dashboard",
     }
     console.print("These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:")
     for command, purpose in commands.items():
         console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
+
+
+def make_report(
+    storage: BaseStorage,
+    shown: str,
+    *,
+    campaign: str | None,
+    study: str | None,
+    out: Path | None,
+    publish: bool,
+    stopped: str,
+    seed: int,
+    console: Console,
+) -> None:
+    """Write the report of a campaign or of one study, and say where it is.
+
+    Raises:
+        UserError: there is no such campaign or study, it cannot be analysed, or the directory cannot be written.
+    """
+    from analysis import report
+    from analysis.errors import AnalysisError
+    from analysis.load import campaigns, studies
+    from analysis.load import study as study_called
+    from search_spaces.errors import suggestion
+
+    name = campaign or study or ""
+    try:
+        found = [study_called(storage, name)] if study is not None else studies(storage, name)
+        if not found:
+            names = campaigns(storage)
+            there = f"there are: {', '.join(names)}" if names else "there is none"
+            raise UserError(
+                f"no campaign '{name}' in {shown}; {there}{suggestion(name, names)}; one study is named by --study"
+            )
+        with console.status(f"{_number(len(found), 'study', 'studies')} …") as status:
+            left = len(found)
+
+            def tell(done: str) -> None:
+                nonlocal left
+                left -= 1
+                status.update(f"{_number(left, 'study', 'studies')} left …")
+                console.print(Text(f"{done}: done"), soft_wrap=True)
+
+            written = report.write(
+                storage,
+                found,
+                out or Path("reports") / report.slug(name),
+                title=f"How sensitive is {name}?",
+                source=shown,
+                options=report.Options(seed=seed, method=stopped),  # type: ignore[arg-type]  # click has checked it
+                tell=tell,
+            )
+        if publish:
+            for chapter in written.chapters:
+                report.publish(storage, chapter)
+    except AnalysisError as error:
+        raise UserError(str(error)) from None
+    console.print()
+    print_findings(written, console)
+    console.print(Text(f"Report: {written.index}"), soft_wrap=True)
+    if publish:
+        console.print("The findings are on the studies as notes: sofim dashboard")
+
+
+def print_findings(written: Report, console: Console) -> None:
+    """The summary of a report."""
+    from analysis.sensitivity.sentences import headline
+
+    for sentence in written.across:
+        console.print(Text(sentence))
+    for chapter in written.chapters:
+        console.print(Text(chapter.study.name, style="bold"), soft_wrap=True)
+        for sentence in headline(chapter.findings):
+            console.print(Text(f"  {sentence}"), soft_wrap=True)
+    console.print()
 
 
 def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
@@ -216,8 +295,8 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         _section(console, f"Campaigns in {shown}", rows or [("none yet", "start one: sofim launch quickstart")])
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _number(count: int, noun: str, several: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
 
 
 def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.sensitivity.dependence import Coordinates
 from analysis.sensitivity.importance import MINIMUM_R2, Importance
+
+if TYPE_CHECKING:
+    from analysis.sensitivity.findings import Findings
 
 REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
 
@@ -137,3 +141,41 @@ def tunable(table: pd.DataFrame) -> str:
     alone = table.iloc[1:].sort_values("gain", ascending=False, kind="stable").iloc[0]
     most = f"{alone['parameter']} gains most ({number(float(alone['gain']))})"
     return f"Tuning gains {gain} [{low}, {high}] over the default; tuned alone, {most}."
+
+
+def headline(findings: Findings) -> list[str]:
+    """The few sentences that stand on top of a report: a parameter each for those that matter, and what does not."""
+    if not findings.conclusive or not len(findings.importance):
+        return findings.sentences[:1]
+    everything = findings.importance[findings.importance["region"] == "all"]
+    quality = findings.tables["quality"]
+    noise = float(quality[quality["region"] == "all"]["noise_total_order"].iloc[0])
+    near: dict[object, Mapping[Hashable, Any]] = {}
+    percentage = 0.0
+    if len(findings.robustness) and findings.robustness["resolved"].astype(bool).any():
+        percentage, rows = widths(findings.robustness)
+        near = {row["parameter"]: row for row in rows.to_dict("records")}
+    said, rest = [], []
+    for row in everything.sort_values("total_order", ascending=False, kind="stable").to_dict("records"):
+        if not row["total_order_low"] > noise:
+            rest.append(str(row["parameter"]))
+            continue
+        first, total = (
+            percent(row[order], row[f"{order}_low"], row[f"{order}_high"]) for order in ("first_order", "total_order")
+        )
+        width = near.get(row["parameter"])
+        said.append(
+            f"{row['parameter']} explains {first} of the explained variance, {total} with interactions"
+            f"{'' if width is None else _anywhere(width, percentage)}."
+        )
+    if rest:
+        verb = "does" if len(rest) == 1 else "do"
+        said.append(f"{', '.join(rest)} {verb} not stand out from a parameter without effect.")
+    said.extend(text for text in findings.sentences if text.startswith(("Tuning gains", "No gain of tuning")))
+    return said
+
+
+def _anywhere(row: Mapping[Hashable, Any], percentage: float) -> str:
+    if row["unit"] == "share of choices":
+        return f"; {100 * row['share_of_range']:.0f} % of its choices are within {percentage:g} % of the best"
+    return f"; within {percentage:g} % of the best anywhere between {number(row['low'])} and {number(row['high'])}"

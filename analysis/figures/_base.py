@@ -1,0 +1,155 @@
+"""What a figure is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import _style
+from analysis.load import ParameterInfo, Study
+from analysis.sensitivity import scales
+from analysis.sensitivity.findings import Findings
+from analysis.sensitivity.surrogate import Floats
+
+RESAMPLED = (
+    "Intervals and bands hold 90 %; the trials were drawn with replacement {refits} times and the surrogate refitted "
+    "each time."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One study and what is known of it."""
+
+    study: Study
+    trials: pd.DataFrame
+    findings: Findings
+    num_refits: int
+
+    @property
+    def colour(self) -> str:
+        """Of the study's optimizer."""
+        return _style.colour(self.study.optimizer)
+
+    @property
+    def resampled(self) -> str:
+        """What every caption with an interval ends with."""
+        return RESAMPLED.format(refits=self.num_refits)
+
+    @property
+    def better(self) -> str:
+        """Which way the metric is better."""
+        return "higher is better" if self.study.direction == "maximize" else "lower is better"
+
+    @property
+    def metric(self) -> str:
+        """The metric as an axis names it."""
+        return f"{_style.label(self.study.metric)} ({self.better})"
+
+    def parameter(self, name: str) -> ParameterInfo:
+        """How ``name`` was searched."""
+        return self.study.parameters[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A figure file of its own; ``name`` tells the panels of one figure apart (``""`` where there is one alone)."""
+
+    name: str
+    figure: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure of one or several panels.
+
+    Attributes:
+        title: of a few words.
+        caption: how to read it, and what was resampled.
+        panels: at least one.
+    """
+
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+
+
+Draw = Callable[[Subject], Drawn | None]
+"""Draws one figure of a study; ``None`` where there is nothing to show."""
+
+
+def points(subject: Subject, axes: Axes, across: str, upward: str | Floats, *, on_map: bool = False) -> None:
+    """The trials that were used, each outcome with its own mark.
+
+    Args:
+        subject: whose trials.
+        axes: with axes as `_axis.set_axis` makes them.
+        across: the parameter on the horizontal axis.
+        upward: the parameter on the vertical axis, or a height for each trial used.
+        on_map: black on white, whatever the page's colours are.
+    """
+    used = subject.findings.used
+    if used is None or not len(used.trials):
+        return
+    configurations = list(used.trials["params"])
+    x = scales.encode([subject.parameter(across)], configurations)[:, 0]
+    y = upward if not isinstance(upward, str) else scales.encode([subject.parameter(upward)], configurations)[:, 0]
+    kinds = used.trials["outcome"].to_numpy()
+    many = len(kinds) > _style.RASTER_FROM
+    ink = "black" if on_map else _style.INK
+    for kind, marker, size, width, full in _MARKS:
+        here = (kinds == kind) & ~np.isnan(x) & ~np.isnan(y)
+        if here.any():
+            colours: Any = {"color": ink} if full else {"facecolors": "none", "edgecolors": ink}
+            axes.scatter(
+                x[here],
+                y[here],
+                s=size,
+                marker=marker,
+                **colours,
+                linewidths=width,
+                alpha=0.75 if full else 0.5,
+                rasterized=many,
+                clip_on=False,
+                zorder=3,
+            )
+
+
+# outcome, marker, size (points²), line width, whether it is full
+_MARKS = (("pruned", "o", 9, 0.6, False), ("complete", "o", 9, 0.0, True), ("diverged", "x", 14, 0.9, True))
+MARKS_IN_WORDS = "Dots are complete trials, rings pruned ones, crosses diverged ones"
+
+
+def places(subject: Subject, name: str) -> dict[str, float]:
+    """Positions of the default and of the best configuration in one parameter, where they have one."""
+    parameter = subject.parameter(name)
+    found = {}
+    if parameter.default is not None:
+        found["default"] = scales.position(parameter, parameter.default)
+    best = best_params(subject)
+    if name in best:
+        found["best"] = scales.position(parameter, best[name])
+    return {kind: at for kind, at in found.items() if not np.isnan(at)}
+
+
+def best_params(subject: Subject) -> Mapping[str, object]:
+    """The configuration of the best complete trial; empty before the first."""
+    row = best_trial(subject)
+    return {} if row is None else row["params"]
+
+
+def best_trial(subject: Subject) -> Mapping[Hashable, Any] | None:
+    """The best complete trial's row, the first of several that are equally good."""
+    complete = subject.trials[subject.trials["outcome"] == "complete"]
+    complete = complete[np.isfinite(complete["value"].astype(float))]
+    if not len(complete):
+        return None
+    ascending = [subject.study.direction == "minimize", True]
+    rows = complete.sort_values(["value", "number"], ascending=ascending).head(1).to_dict("records")
+    return rows[0]

@@ -1,0 +1,125 @@
+"""How all figures look: colours, sizes, and the way from a matplotlib figure to files and into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a grey; each optimizer's own everywhere.
+COLOURS: Mapping[str, str] = {
+    "sofim": "#d55e00",
+    "sgd": "#0072b2",
+    "adam": "#009e73",
+    "adamw": "#56b4e9",
+    "adahessian": "#cc79a7",
+    "lbfgs": "#e69f00",
+    "nystrom-sgd": "#808080",
+}
+NEUTRAL = "#0072b2"  # of a study of another program
+INK = "#1b1f23"
+GRID = "#d9dcdf"
+FAINT = 0.35  # opacity of what no conclusion rests on
+MAP = "viridis"  # light is better, in every map of a metric
+WIDTH = 4.0  # inches: still readable on a telephone, where a page shows one figure a line
+RASTER_FROM = 400  # points: more of them are one image in an SVG, not a path each
+_DPI = 200
+_LONGEST = 28
+
+_RC: Mapping[str, object] = {
+    "text.parse_math": False,  # names come from outside: $ is no mathematics
+    "svg.fonttype": "none",  # text stays text: searched, read aloud, in the reader's colours
+    "svg.hashsalt": "sofim-studies",  # the same report again is the same file
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.linewidth": 0.8,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+def colour(optimizer: str) -> str:
+    """The colour of an optimizer; one for all others."""
+    return COLOURS.get(optimizer, NEUTRAL)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Everything drawn inside looks the house's way, and nothing outside changes."""
+    with (
+        mpl.rc_context(),
+        sns.axes_style("whitegrid"),
+        sns.plotting_context("paper"),
+        mpl.rc_context(dict(_RC)),  # type: ignore[arg-type]  # the stub lists every key as a literal
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # the reader's font has it
+        yield
+
+
+def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """A figure of one panel, sizes in inches; known to no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def label(name: object) -> str:
+    """A name from outside as a label: short, and free of characters that an SVG may not hold."""
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(name))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG file, without a date."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file on white, 200 dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def inline(drawing: str, prefix: str, description: str) -> str:
+    """An SVG file as an element of a page: its own ids, the page's colours, a description for those who hear it.
+
+    Args:
+        drawing: as `svg` gives it.
+        prefix: unique in the page; letters, digits and dashes.
+        description: already escaped for an attribute.
+    """
+    element = drawing[drawing.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", element)
+    element = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(description), element, count=1)
+    return element.replace(INK, "var(--ink)").replace(GRID, "var(--grid)")
+
+
+def _opening(description: str) -> str:
+    quoted = description.replace("\\", "\\\\")
+    return (
+        r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+        rf'role="img" aria-label="{quoted}">'
+    )

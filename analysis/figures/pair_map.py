@@ -1,0 +1,84 @@
+"""The metric over the two parameters that interact most."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures import _axis, _style
+from analysis.figures._base import MARKS_IN_WORDS, Drawn, Panel, Subject, places, points
+from analysis.sensitivity.surrogate import Floats
+
+
+def draw(subject: Subject) -> Drawn | None:
+    """A map; none where it would be that of lr and rho, which has a figure of its own."""
+    table = subject.findings.tables["map"]
+    if not len(table):
+        return None
+    pair = table["parameter_a"].iloc[0], table["parameter_b"].iloc[0]
+    if len(subject.findings.tables["coordinates_map"]) and set(pair) == {"lr", "rho"}:
+        return None
+    figure, axes = _style.canvas(3.6)
+    paint(subject, axes, table, across=pair[0], value="predicted", what=subject.metric)
+    return Drawn(
+        "The two parameters that interact most",
+        f"What the surrogate predicts for {pair[0]} and {pair[1]}, averaged over all other parameters; lighter is "
+        f"better. {MARKS_IN_WORDS}; the triangle is the default, the star the best configuration. The mean over "
+        f"{subject.num_refits} refits to trials drawn with replacement; map.csv has the bands.",
+        [Panel("", figure)],
+    )
+
+
+def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, value: str, what: str) -> None:
+    """Paint a table of cells over two parameters, with the trials, the default and the best configuration.
+
+    Args:
+        subject: whose trials.
+        axes: an empty panel.
+        table: columns ``parameter_a``, ``parameter_b``, ``value_a``, ``value_b`` and ``value``, ordered by rows.
+        across: the parameter on the horizontal axis, one of the two.
+        value: the column to paint.
+        what: its name on the colour bar.
+    """
+    first, second = table["parameter_a"].iloc[0], table["parameter_b"].iloc[0]
+    cells = table[value].to_numpy(dtype=float).reshape(_length(table["value_a"]), -1)  # rows of the first parameter
+    upward = second if across == first else first
+    image = cells.T if across == first else cells
+    light_is_better = subject.study.direction == "maximize"
+    colours = "rocket_r" if value == "share" else _style.MAP if light_is_better else f"{_style.MAP}_r"
+    least, most = (0.0, 1.0) if value == "share" else _contrast(image, subject.study.direction)
+    painted = axes.imshow(
+        image,
+        origin="lower",
+        extent=(0, 1, 0, 1),
+        aspect="auto",
+        cmap=colours,
+        interpolation="nearest",
+        vmin=least,
+        vmax=most,
+    )
+    axes.grid(visible=False)
+    _axis.set_axis(axes, "x", subject.parameter(across))
+    _axis.set_axis(axes, "y", subject.parameter(upward))
+    points(subject, axes, across, upward, on_map=True)
+    for kind, mark, size in (("default", "^", 7), ("best", "*", 11)):
+        x, y = (places(subject, name).get(kind) for name in (across, upward))
+        if x is not None and y is not None:
+            axes.plot([x], [y], mark, markersize=size, color="white", markeredgecolor="black", zorder=5, clip_on=False)
+    bar = axes.figure.colorbar(painted, ax=axes, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label(what)
+
+
+def _length(values: pd.Series) -> int:
+    """How many cells the first parameter has; its values come in runs of equal length."""
+    written = values.map(repr)
+    return max(int((written != written.shift()).sum()), 1)
+
+
+def _contrast(image: Floats, direction: str) -> tuple[float, float]:
+    """Colours for the good nine tenths: a few very bad cells would leave one colour for all others."""
+    if direction == "maximize":
+        return float(np.quantile(image, 0.1)), float(image.max())
+    return float(image.min()), float(np.quantile(image, 0.9))

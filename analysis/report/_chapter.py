@@ -1,0 +1,115 @@
+"""One study's chapter: its findings and pictures, made in a process of its own."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures import FIGURES, Drawn, Subject
+from analysis.figures._style import png, style, svg
+from analysis.load import Study
+from analysis.sensitivity.findings import Findings, analyse
+from analysis.sensitivity.outcomes import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a report is computed.
+
+    Attributes:
+        seed: of everything random; the same seed gives the same report.
+        method: how pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
+        num_refits: bootstrap draws behind every interval.
+        workers: processes; ``None`` for as many as there are processors.
+    """
+
+    seed: int = 0
+    method: Method = "rank"
+    num_refits: int = 20
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, not {self.seed}")
+        if self.num_refits < 2:
+            raise ValueError(f"num_refits must be at least 2, not {self.num_refits}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as files: ``panels`` are (name, SVG, PNG)."""
+
+    key: str
+    title: str
+    caption: str
+    panels: tuple[tuple[str, str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A study, what is known of it, and the pictures of that."""
+
+    subject: Subject
+    pictures: tuple[Picture, ...]
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.subject.study
+
+    @property
+    def findings(self) -> Findings:
+        """What is known of it."""
+        return self.subject.findings
+
+
+def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: Options, threads: int) -> Chapter:
+    """Analyse and draw one study.
+
+    Args:
+        study: the study.
+        trials: its trials, and its curves, as :mod:`analysis.load` gives them.
+        curves: see ``trials``.
+        options: how.
+        threads: for the refits; the result does not depend on it.
+    """
+    findings = analyse(
+        list(study.parameters.values()),
+        trials,
+        curves,
+        direction=study.direction,
+        rng=generator(options.seed, study.name),
+        method=options.method,
+        num_refits=options.num_refits,
+        workers=threads,
+        study=study.name,
+    )
+    subject = Subject(study, trials, findings, options.num_refits)
+    with style():
+        drawn = ((key, draw(subject)) for key, draw in FIGURES.items())
+        return Chapter(subject, tuple(pictures(drawn)))
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """A generator of one study's own: what it finds depends on no other study."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def pictures(drawn: Iterable[tuple[str, Drawn | None]]) -> list[Picture]:
+    """Figures as files, those that there is nothing to show of left out; within `style`."""
+    return [
+        Picture(
+            key,
+            one.title,
+            one.caption,
+            tuple((panel.name, svg(panel.figure), png(panel.figure)) for panel in one.panels),
+        )
+        for key, one in drawn
+        if one is not None
+    ]

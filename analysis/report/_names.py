@@ -1,0 +1,46 @@
+"""What files and places in the page are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from analysis.load import Study
+from analysis.report._chapter import Picture
+
+WORKLOADS = "workloads"  # of the figures on all workloads together
+_LONGEST = 80
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name: letters, digits, dots and dashes.
+
+    >>> slug("../my study/$1")
+    'my-study-1'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:_LONGEST] or "study"
+
+
+def file_names(studies: Sequence[Study]) -> dict[str, str]:
+    """What each study's figures are called, by its name; no two the same."""
+    wanted = [slug(f"{study.workload}-{study.optimizer}" if study.own else study.name) for study in studies]
+    return dict(zip((study.name for study in studies), _distinct(wanted, taken={WORKLOADS}), strict=True))
+
+
+def panel_stems(name: str, picture: Picture) -> list[str]:
+    """The files of a picture's panels, without their ending; no two the same."""
+    wanted = [f"{name}-{picture.key}" + (f"-{slug(panel)}" if panel else "") for panel, *_ in picture.panels]
+    return _distinct(wanted)
+
+
+def _distinct(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Number those that come again. Case does not tell files apart everywhere."""
+    seen, found = {name.lower() for name in taken}, []
+    for name in wanted:
+        tried, count = name, 1
+        while tried.lower() in seen:
+            count += 1
+            tried = f"{name}-{count}"
+        seen.add(tried.lower())
+        found.append(tried)
+    return found

@@ -1,0 +1,274 @@
+"""The page: what is said, in which order, and how numbers are written."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import html
+import importlib.metadata
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from analysis.figures import _style
+from analysis.figures._base import best_trial
+from analysis.load import ParameterInfo, Study
+from analysis.report._chapter import Chapter, Options, Picture
+from analysis.report._names import WORKLOADS, panel_stems
+from analysis.sensitivity import sentences
+from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
+
+MAKER = '<meta name="generator" content="SOFIM Studies">'
+_ROWS_SHOWN = 40
+_CHAPTERS_OPEN = 4
+_OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "running")
+_PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
+_SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What is known of all workloads together."""
+
+    table: pd.DataFrame
+    sentences: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    num_workloads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table: what is read, and what it is sorted by."""
+
+    text: str
+    key: float | str
+    number: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the page; ``more`` rows are only in the file ``name``.csv."""
+
+    name: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    more: int = 0
+
+
+def page(
+    chapters: Sequence[Chapter],
+    across: Across,
+    names: Mapping[str, str],
+    *,
+    title: str,
+    source: str,
+    options: Options,
+    now: datetime.datetime,
+) -> str:
+    """The text of ``index.html``.
+
+    Args:
+        chapters: of the studies.
+        across: of all workloads together.
+        names: of the studies' files, by study.
+        title: of the page.
+        source: the storage, without a password.
+        options: how everything was computed.
+        now: the date on the page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    script = environment.loader.get_source(environment, "sort.js")[0]  # type: ignore[union-attr]  # it was just given
+    style = environment.loader.get_source(environment, "page.css")[0]  # type: ignore[union-attr]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("index.html.j2").render(
+        maker=Markup(MAKER),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        style=Markup(style),
+        title=title,
+        source=source,
+        options=options,
+        written=f"{now:%Y-%m-%d %H:%M %Z}".strip(),
+        version=importlib.metadata.version("sofim-studies"),
+        level=round(100 * LEVEL),
+        minimum_r2=MINIMUM_R2,
+        overview=_overview(chapters, names),
+        across=across,
+        across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],
+        chapters=[_chapter(one, names[one.study.name]) for one in chapters],
+        is_open=len(chapters) <= _CHAPTERS_OPEN,
+        campaign=chapters[0].study.campaign if chapters[0].study.own else {},
+        protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
+    )
+
+
+def heading(study: Study) -> str:
+    """A study as a reader knows it: optimizer and workload, or the name that another program gave it."""
+    return f"{study.optimizer} on {study.workload}" if study.own else study.name
+
+
+def _chapter(one: Chapter, name: str) -> dict[str, object]:
+    study, findings = one.study, one.findings
+    tables = []
+    for key in _SHOWN:
+        table = findings.tables[key].drop(columns="study")
+        if len(table):
+            tables.append(_table(key, table))
+    return {
+        "id": name,
+        "heading": heading(study),
+        "name": study.name,
+        "colour": one.subject.colour,
+        "own": study.own,
+        "headline": sentences.headline(findings),
+        "sentences": findings.sentences,
+        "pictures": [_picture(picture, name) for picture in one.pictures],
+        "tables": tables,
+        "space": _space(study),
+        "failures": _failures(one.subject.trials),
+        "best": _best(one),
+    }
+
+
+def _picture(picture: Picture, name: str) -> dict[str, object]:
+    panels = []
+    for stem, (panel, drawing, _) in zip(panel_stems(name, picture), picture.panels, strict=True):
+        described = html.escape(f"{picture.title}{f': {panel}' if panel else ''}", quote=True)
+        inline = _style.inline(drawing, stem.replace(".", "-"), described)
+        panels.append({"stem": stem, "svg": Markup(inline)})
+    return {"title": picture.title, "caption": picture.caption, "panels": panels}
+
+
+def _overview(chapters: Sequence[Chapter], names: Mapping[str, str]) -> list[dict[str, object]]:
+    rows = []
+    for one in chapters:
+        counts = Counter(one.subject.trials["outcome"])
+        best = _best(one)
+        quality = one.findings.tables["quality"]
+        r2 = float(quality["r2"].iloc[0]) if len(quality) else math.nan
+        rows.append(
+            {
+                "id": names[one.study.name],
+                "heading": heading(one.study),
+                "colour": one.subject.colour,
+                "best": Cell(digits(best.value), best.value, number=True),
+                "metric": f"{one.study.metric} ({one.subject.better})",
+                "outcomes": ", ".join(f"{counts[kind]} {kind}" for kind in _OUTCOMES if counts[kind]) or "no trial yet",
+                "trials": sum(counts.values()),
+                "r2": Cell("–" if math.isnan(r2) else f"{r2:.2f}", r2, number=True),
+                "conclusive": one.findings.conclusive,
+            }
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best complete trial; no number before the first."""
+
+    value: float = math.nan
+    number: int | None = None
+    params: str = ""
+
+
+def _best(one: Chapter) -> Best:
+    row = best_trial(one.subject)
+    if row is None:
+        return Best()
+    params = ", ".join(f"{name} = {digits(value)}" for name, value in row["params"].items())
+    return Best(float(row["value"]), int(row["number"]), params)
+
+
+def _space(study: Study) -> Table:
+    rows = [
+        [
+            Cell(info.name, info.name, number=False),
+            Cell(*_range(info), number=False),
+            Cell(_scale(info), _scale(info), number=False),
+            Cell("–" if info.default is None else digits(info.default), str(info.default), number=False),
+        ]
+        for info in study.parameters.values()
+    ]
+    return Table("search space", ["parameter", "range", "scale", "default"], rows)
+
+
+def _range(info: ParameterInfo) -> tuple[str, str]:
+    if info.kind == "categorical":
+        text = ", ".join(str(choice) for choice in info.choices)
+    else:
+        text = f"{digits(info.low)} to {digits(info.high)}"
+    return text, text
+
+
+def _scale(info: ParameterInfo) -> str:
+    if info.kind == "categorical":
+        return "choice"
+    scale = "log" if info.log else "log of 1 − value" if info.one_minus else "linear"
+    return f"{scale}, whole numbers" if info.kind == "int" else scale
+
+
+def _failures(trials: pd.DataFrame) -> list[dict[str, object]]:
+    """Failures by their last line, with one whole traceback each."""
+    failed = trials[(trials["outcome"] == "failed")]
+    found: dict[str, dict[str, object]] = {}
+    for row in failed.to_dict("records"):
+        text = str(row["failure"]) if isinstance(row["failure"], str) else "no reason is stored"
+        lines = [line for line in text.strip().splitlines() if line.strip()]
+        last = lines[-1].strip() if lines else "no reason is stored"
+        entry = found.setdefault(last, {"last": last, "count": 0, "text": text, "number": row["number"]})
+        entry["count"] = int(str(entry["count"])) + 1
+    return list(found.values())
+
+
+def _table(name: str, table: pd.DataFrame) -> Table:
+    """A frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``."""
+    columns = [str(column) for column in table.columns]
+    ends = {f"{column}{end}" for column in columns for end in ("_low", "_high") if f"{column}_low" in columns}
+    shown = [column for column in columns if column not in ends or column in ("low", "high")]
+    rows = []
+    for record in table.head(_ROWS_SHOWN).to_dict("records"):
+        cells = []
+        for column in shown:
+            value = record[column]
+            if column in _PERCENT:
+                text, unit = _percent(value), _percent
+            else:
+                text, unit = digits(value), digits
+            if f"{column}_low" in columns and text != "–":
+                text = f"{text} [{unit(record[f'{column}_low'])}, {unit(record[f'{column}_high'])}]"
+            numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            cells.append(Cell(text, float(value) if numeric else str(value), number=numeric))
+        rows.append(cells)
+    titles = [f"{column.replace('_', ' ')}{', %' if column in _PERCENT else ''}" for column in shown]
+    return Table(name, titles, rows, more=max(0, len(table) - _ROWS_SHOWN))
+
+
+def _percent(value: object) -> str:
+    return f"{100 * float(str(value)):.0f}" if value is not None and not pd.isna(float(str(value))) else "–"
+
+
+def digits(value: object) -> str:
+    """A value with as many digits as a reader needs.
+
+    >>> [digits(v) for v in (0.123456, 12345.678, 64, None, float("nan"), "relu", True)]
+    ['0.123', '12346', '64', '–', '–', 'relu', 'yes']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return str(value)

@@ -1,0 +1,209 @@
+"""Write a report directory: ``index.html``, ``tables/*.csv``, ``figures/*.png`` and ``.svg``."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import pandas as pd
+from optuna.storages import BaseStorage
+
+from analysis.errors import AnalysisError
+from analysis.figures import near_optimal as near_optimal_figure
+from analysis.figures._style import style
+from analysis.load import Frames, Study, read
+from analysis.report._chapter import Chapter, Options, Picture, chapter, pictures
+from analysis.report._names import WORKLOADS, file_names, panel_stems, slug
+from analysis.report._page import MAKER, Across, page
+from analysis.sensitivity.across import moves, near_optimal
+
+TABLES = (
+    "importance",
+    "interactions",
+    "robustness",
+    "tunability",
+    "partial_dependence",
+    "ablation",
+    "local",
+    "map",
+    "divergence",
+    "quality",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        index: the page.
+        chapters: of the studies, in their order.
+        across: sentences on all workloads together; empty with one.
+    """
+
+    index: Path
+    chapters: tuple[Chapter, ...]
+    across: tuple[str, ...]
+
+
+def write(
+    storage: BaseStorage,
+    studies: Sequence[Study],
+    out: Path,
+    *,
+    title: str,
+    source: str,
+    options: Options | None = None,
+    now: datetime.datetime | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Report:
+    """Analyse studies and write their report.
+
+    Args:
+        storage: Optuna's; a driver may be writing it.
+        studies: of one campaign, or a single one; one at least.
+        out: the directory, made where it is missing. A report that is in it is replaced; other files stay.
+        title: of the page.
+        source: the storage as a reader may see it, without a password.
+        options: how it is computed.
+        now: the date on the page; by default now.
+        tell: called with the name of each study that is done.
+
+    Raises:
+        AnalysisError: there is no study, they are of two protocols, or the directory cannot be written.
+    """
+    options = options or Options()
+    _check(studies)
+    _prepare(out)
+    frames = read(storage, studies)
+    chapters = _chapters(studies, frames, options, tell)
+    across = _across(chapters)
+    tables = {name: _joined([one.findings.tables[name] for one in chapters]) for name in TABLES}
+    tables["near_optimal"] = across.table
+    names = file_names([one.study for one in chapters])
+    moment = now or datetime.datetime.now().astimezone()
+    text = page(chapters, across, names, title=title, source=source, options=options, now=moment)
+    try:
+        _remove_old(out)
+        for name, table in tables.items():
+            _put(out / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+        for one in chapters:
+            _put_pictures(out / "figures", names[one.study.name], one.pictures)
+        _put_pictures(out / "figures", WORKLOADS, across.pictures)
+        _put(out / "index.html", text.encode())
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    return Report(out / "index.html", tuple(chapters), across.sentences)
+
+
+def _check(studies: Sequence[Study]) -> None:
+    if not studies:
+        raise AnalysisError("there is no study to report on")
+    protocols = {study.attributes.get("protocol") for study in studies if study.own}
+    if len(protocols) > 1:
+        listed = " and ".join(sorted(map(str, protocols)))
+        raise AnalysisError(
+            f"the studies were made by different rules (protocol {listed}), so that their values cannot be compared; "
+            "report on each with --study"
+        )
+
+
+def _chapters(
+    studies: Sequence[Study], frames: Frames, options: Options, tell: Callable[[str], None] | None
+) -> list[Chapter]:
+    available = options.workers or joblib.cpu_count()
+    processes = min(available, len(studies))
+    trials = dict(tuple(frames.trials.groupby("study")))
+    curves = dict(tuple(frames.curves.groupby("study")))
+    jobs = (
+        joblib.delayed(chapter)(
+            study,
+            trials.get(study.name, frames.trials.iloc[:0]),
+            curves.get(study.name, frames.curves.iloc[:0]),
+            options,
+            available // processes,
+        )
+        for study in studies
+    )
+    done = []
+    for one in joblib.Parallel(n_jobs=processes, return_as="generator")(jobs):
+        done.append(one)
+        if tell is not None:
+            tell(one.study.name)
+    return done
+
+
+def _across(chapters: Sequence[Chapter]) -> Across:
+    table = near_optimal([one.study for one in chapters], [one.findings for one in chapters])
+    workloads = {one.study.workload for one in chapters if one.study.own}
+    by_optimizer: dict[str, list[Chapter]] = {}
+    for one in chapters:
+        if one.study.own:
+            by_optimizer.setdefault(one.study.optimizer, []).append(one)
+    with style():
+        drawn = [
+            (f"near-optimal-{slug(optimizer)}", near_optimal_figure.draw([one.subject for one in own], table))
+            for optimizer, own in by_optimizer.items()
+        ]
+        return Across(
+            table, tuple(moves(table, list(by_optimizer), len(workloads))), tuple(pictures(drawn)), len(workloads)
+        )
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def _prepare(out: Path) -> None:
+    """Find out before the work, not after it, that the directory cannot be written."""
+    try:
+        for folder in (out / "tables", out / "figures"):
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        index = out / "index.html"
+        foreign = index.exists() and not _is_report(index)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    if foreign:
+        raise AnalysisError(f"'{index}' is there and is no report; choose another --out")
+
+
+def _is_report(index: Path) -> bool:
+    with index.open(encoding="utf-8", errors="replace") as file:
+        return MAKER in file.read(2000)
+
+
+def _unwritable(out: Path, error: OSError) -> AnalysisError:
+    return AnalysisError(f"cannot write the report to '{out}': {error.strerror or error}; choose another --out")
+
+
+def _remove_old(out: Path) -> None:
+    """What an earlier report left, which this one may not overwrite; nothing of anybody else's."""
+    index = out / "index.html"
+    if not index.exists():
+        return
+    for pattern in ("tables/*.csv", "figures/*.png", "figures/*.svg"):
+        for old in out.glob(pattern):
+            old.unlink()
+
+
+def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:
+    for picture in made:
+        stems = panel_stems(name, picture)
+        for stem, (_, drawing, image) in zip(stems, picture.panels, strict=True):
+            _put(folder / f"{stem}.svg", drawing.encode())
+            _put(folder / f"{stem}.png", image)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)  # noqa: PTH105 (Path.replace is the same, this says what it does)

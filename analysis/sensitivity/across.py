@@ -1,0 +1,112 @@
+"""Does the best value of a parameter move from workload to workload?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.load import Study
+from analysis.sensitivity.findings import Findings
+from analysis.sensitivity.robustness import RIDGE
+from analysis.sensitivity.sentences import number, widths
+
+COLUMNS = (
+    "optimizer",
+    "parameter",
+    "workload",
+    "study",
+    "loss_percent",
+    "best",
+    "low",
+    "low_low",
+    "low_high",
+    "high",
+    "high_low",
+    "high_high",
+)
+
+
+def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.DataFrame:
+    """Near-optimal intervals of every parameter, one row a study whose surrogate resolves them.
+
+    Args:
+        studies: of one campaign.
+        findings: theirs, in the same order.
+
+    Returns:
+        Columns: ``optimizer``, ``parameter``, ``workload``, ``study``, ``loss_percent`` (5, or 10 where 5 is not
+        resolved), and ``best``, ``low``, ``high`` with their ends as
+        :func:`analysis.sensitivity.robustness.robustness` has them.
+    """
+    rows = []
+    for study, found in zip(studies, findings, strict=True):
+        table = found.robustness
+        if not len(table) or not table["resolved"].astype(bool).any():
+            continue
+        loss, near = widths(table)
+        for row in near.to_dict("records"):
+            if row["parameter"] != RIDGE:
+                ends = (row[name] for name in COLUMNS[5:])
+                rows.append((study.optimizer, row["parameter"], study.workload, study.name, loss, *ends))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in COLUMNS[5:]:
+        table[name] = table[name].astype(object)
+    order = {key: place for place, key in enumerate(dict.fromkeys(study.optimizer for study in studies))}
+    return table.sort_values("optimizer", key=lambda keys: keys.map(order), kind="stable").reset_index(drop=True)
+
+
+def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) -> list[str]:
+    """Sentences on each optimizer's numeric parameters: where the intervals meet, and where the best value must move.
+
+    That it moves is said only where even the outermost ends over the refits do not meet.
+
+    Args:
+        table: of `near_optimal`.
+        optimizers: of the campaign.
+        num_workloads: of the campaign; with one there is nothing to say.
+    """
+    if num_workloads < 2:
+        return []
+    said, untold = [], []
+    numbers = table[table["low"].notna()]
+    for optimizer in optimizers:
+        own = numbers[numbers["optimizer"] == optimizer]
+        shared, moved, unsure = [], [], []
+        count = own["workload"].nunique()
+        if count < 2:
+            untold.append(optimizer)
+            continue
+        for name, rows in own.groupby("parameter", sort=False):
+            low, high = max(rows["low"]), min(rows["high"])
+            if low <= high:
+                shared.append(f"{name} {number(low)} to {number(high)}")
+            elif max(rows["low_low"]) > min(rows["high_high"]):
+                moved.append(f"{name} ({_ends(rows)})")
+            else:
+                unsure.append(str(name))
+        parts = []
+        if shared:
+            parts.append(f"one value is near-optimal on all {count}: {', '.join(shared)}")
+        if moved:
+            parts.append(f"the best value moves: {', '.join(moved)}")
+        if unsure:
+            parts.append(f"it cannot be told whether it moves: {', '.join(unsure)}")
+        of = f"{count} workloads" if count == num_workloads else f"{count} of {num_workloads} workloads"
+        said.append(f"{optimizer}, on {of}: {'; '.join(parts)}.")
+    if untold:
+        said.append(
+            f"Whether the best values move from workload to workload cannot be told of {', '.join(untold)}: on fewer "
+            "than two workloads the surrogate resolves what is near the best."
+        )
+    return said
+
+
+def _ends(rows: pd.DataFrame) -> str:
+    """The two workloads that are farthest apart."""
+    listed = rows.to_dict("records")
+    least = min(listed, key=lambda row: row["high"])
+    most = max(listed, key=lambda row: row["low"])
+    return (
+        f"at most {number(least['high'])} on {least['workload']}, at least {number(most['low'])} on {most['workload']}"
+    )
