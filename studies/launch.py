@@ -23,7 +23,7 @@ from studies.worker import Setting
 
 if TYPE_CHECKING:
     from studies.engine import Resources
-    from studies.ledger import StudyPlan
+    from studies.ledger import Ledger, StudyPlan
     from studies.workloads import Data, Split, Workload
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
@@ -67,8 +67,13 @@ class Blueprint:
         ]
 
 
-def draw_up(campaign: Campaign, data_directory: Path | None = None) -> Blueprint:
+def draw_up(campaign: Campaign, data_directory: Path | None = None, *, test: bool = False) -> Blueprint:
     """Looks up all that ``campaign`` names and checks that its data are there.
+
+    Args:
+        campaign: to be run.
+        data_directory: where its data are; ``None``: the usual places.
+        test: whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
 
     Raises:
         UserError: a workload, an optimizer or a range is wrong, or data are missing or damaged.
@@ -78,7 +83,7 @@ def draw_up(campaign: Campaign, data_directory: Path | None = None) -> Blueprint
     workloads = {name: resolve(name) for name in campaign.workloads}
     spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
     for workload in workloads.values():
-        check(workload, data_directory)
+        check(workload, data_directory, test=test)
     return Blueprint(campaign, workloads, spaces, data_directory)
 
 
@@ -98,23 +103,29 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
         UserError: the storage or the cluster cannot be used, or the storage holds another campaign of this name.
         KeyboardInterrupt: Ctrl-C; running trials are closed and will be asked again.
     """
-    from studies.engine import execute
     from studies.ledger import Ledger
 
     campaign = blueprint.campaign
-    setting = Setting(
-        schedule=campaign.schedule,
-        amp=campaign.amp,
-        data_directory=blueprint.data_directory,
-        use_gpu=resources.gpus_per_trial > 0,
-    )
     with Ledger(storage, campaign.stored(), blueprint.study_plans(), versions()) as ledger:
         if ledger.finished:
             _say_finished(campaign.name, ledger.tallies(), console)
         else:
-            with Progress(ledger.tallies, console):
-                execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
+            work_off(ledger, blueprint, resources, console)
         return ledger.tallies()
+
+
+def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console: Console) -> None:
+    """Runs all that ``ledger`` has to ask for, on view."""
+    from studies.engine import execute
+
+    setting = Setting(
+        schedule=blueprint.campaign.schedule,
+        amp=blueprint.campaign.amp,
+        data_directory=blueprint.data_directory,
+        use_gpu=resources.gpus_per_trial > 0,
+    )
+    with Progress(ledger.tallies, console):
+        execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

@@ -57,15 +57,24 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
         table.add_column("done", justify="right", min_width=done, no_wrap=True)
         for name in COUNTS:
             table.add_column(name, justify="right", min_width=len(name), no_wrap=True)
-        table.add_column("best", justify="right", min_width=9, no_wrap=True)
+        table.add_column(_summary(rows[0]), justify="right", min_width=9, no_wrap=True)
         for tally in rows:
             counts = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in COUNTS]
             bar = ProgressBar(total=tally.asked_for, completed=tally.done)
             table.add_row(Text(f"  {tally.optimizer}"), bar, _done(tally), *counts, format_value(tally.best))
-        parts += [Text.assemble((workload, "bold"), f", best {rows[0].metric}"), table]
+        parts += [Text.assemble((workload, "bold"), f", {_summary(rows[0])} {rows[0].metric}"), table]
     if seconds_left is not None:
         parts.append(Text(f"about {format_duration(seconds_left)} left", style="italic"))
     return Group(*parts)
+
+
+def _summary(tally: Tally) -> str:
+    """What of the trials' values is shown."""
+    return "mean" if tally.confirmation else "best"
+
+
+def _noun(tally: Tally) -> str:
+    return "confirmation runs" if tally.confirmation else "trials"
 
 
 def _done(tally: Tally) -> str:
@@ -136,9 +145,9 @@ class Progress:
             if _is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
                 self._plain(
-                    f"{tally.study}: {tally.done}/{tally.asked_for} trials ({tally.complete} complete, "
+                    f"{tally.study}: {_done(tally)} {_noun(tally)} ({tally.complete} complete, "
                     f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed), "
-                    f"best {tally.metric} {format_value(tally.best)}"
+                    f"{_summary(tally)} {tally.metric} {format_value(tally.best)}"
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
                 )
         if time.monotonic() - self._last_line >= LINE_SECONDS:
@@ -148,7 +157,7 @@ class Progress:
             )
             failed = sum(tally.failed for tally in tallies)
             time_left = "" if left is None else f", about {format_duration(left)} left"
-            self._plain(f"{done}/{asked_for} trials, {running} running, {failed} failed{time_left}")
+            self._plain(f"{done}/{asked_for} {_noun(tallies[0])}, {running} running, {failed} failed{time_left}")
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)

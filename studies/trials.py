@@ -19,6 +19,7 @@ class Assignment:
         arguments: the optimizer's keyword arguments, and ``batch_size``.
         seed: of initial weights and data order.
         epochs: the whole budget.
+        confirmation: whether it is a confirmation run, which alone may look at test data.
     """
 
     study: str
@@ -28,13 +29,15 @@ class Assignment:
     arguments: dict[str, Any]
     seed: int
     epochs: int
+    confirmation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
-    ``seconds`` is the training time of the trials that ended, and ``best_arguments`` what the best of them ran with.
+    ``seconds`` is the training time of the trials that ended, and ``best_params`` what the best of them ran with.
+    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete.
     """
 
     study: str
@@ -52,6 +55,7 @@ class Tally:
     best_params: Mapping[str, Any]
     seconds: float
     stopped: str | None
+    confirmation: bool = False
 
     @property
     def done(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from studies.errors import UserError
 from studies.trials import Assignment
@@ -33,6 +33,7 @@ class Message(TypedDict):
         end: how the trial ended, or ``None`` while it goes on.
         failure: why, when it failed.
         busy_seconds: wall time since the trial began that went into training, evaluation and loading.
+        exclusive: whether a confirmation run is alone on its device; the engine adds it.
     """
 
     records: list[dict[str, float]]
@@ -40,6 +41,7 @@ class Message(TypedDict):
     end: End | None
     failure: str | None
     busy_seconds: float
+    exclusive: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def _train(assignment: Assignment, setting: Setting, device: str) -> Generator[A
         schedule=setting.schedule,
         device=device,
         amp=setting.amp,
+        test=assignment.confirmation,
     )
 
 

@@ -178,7 +178,9 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         if message["end"] is None and not message["records"]:
             return self._hold(trial)
-        facts = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
+        facts: dict[str, Any] = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
+        if "exclusive" in message:
+            facts["exclusive"] = message["exclusive"]
         for record in message["records"]:
             if self._ledger.report(assignment, record):
                 del self._assignments[trial.trial_id]

@@ -11,7 +11,8 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -33,13 +34,14 @@ class Resources:
 
     Attributes:
         address: of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
-        cpus_per_trial: logical CPUs a trial holds, above 0.
+        cpus_per_trial: logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
+            a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
         gpus_per_trial: share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
         code: directories or files that the nodes need besides this project, for a user's own workload.
     """
 
     address: str | None = None
-    cpus_per_trial: float = 1.0
+    cpus_per_trial: float | None = 1.0
     gpus_per_trial: float = 0.0
     code: tuple[Path, ...] = ()
 
@@ -133,6 +135,7 @@ def _imported_beside(source: Path) -> Iterator[Path]:
 
 def check_fits(resources: Resources) -> None:
     """Refuses a shape that no node can hold: Ray would wait for ever."""
+    assert resources.cpus_per_trial is not None
     nodes = living_nodes()
     for name, option, wanted in (
         ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
@@ -148,6 +151,34 @@ def check_fits(resources: Resources) -> None:
         )
 
 
+def settled(resources: Resources) -> Resources:
+    """``resources`` with a number of CPUs per trial.
+
+    Where nodes without GPUs are unequal, the smaller ones stay idle: one shape fits all, and of a shape that fits the
+    smaller ones a larger one would hold several.
+    """
+    if resources.cpus_per_trial is not None:
+        return resources
+    nodes = living_nodes()
+    if not resources.gpus_per_trial:
+        return replace(resources, cpus_per_trial=max((node.get("CPU", 0.0) for node in nodes), default=0.0) or 1.0)
+    places = [(node.get("CPU", 0.0), math.floor(node.get("GPU", 0.0) / resources.gpus_per_trial)) for node in nodes]
+    parts = [cpus / trials for cpus, trials in places if cpus and trials]
+    return replace(resources, cpus_per_trial=math.floor(100 * min([1.0, *parts])) / 100 or 1.0)
+
+
+@cache
+def alone_here(resources: Resources) -> bool:
+    """Whether a trial of this shape is alone on its device, on the node of the worker that asks.
+
+    Alone among the trials of this campaign, that is: of what else runs there nothing is known.
+    """
+    if resources.gpus_per_trial > 0.5:  # a second one does not fit on its GPU
+        return True
+    own = ray.get_runtime_context().get_node_id()
+    return all(slots_of(node["Resources"], resources) <= 1 for node in ray.nodes() if node["NodeID"] == own)  # type: ignore[no-untyped-call]
+
+
 def living_nodes() -> list[dict[str, float]]:
     """The resources of every node that lives."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -155,6 +186,7 @@ def living_nodes() -> list[dict[str, float]]:
 
 def slots_of(node: dict[str, float], resources: Resources) -> int:
     """How many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
+    assert resources.cpus_per_trial is not None
     slots = math.floor(node.get("CPU", 0.0) / resources.cpus_per_trial + 1e-9)
     if resources.gpus_per_trial:
         gpus = node.get("GPU", 0.0)

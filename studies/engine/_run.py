@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
-from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, check_fits, connected
+from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
 from studies.engine._watch import Watch
 from studies.trials import Assignment
 from studies.worker import Setting, run
@@ -42,13 +42,15 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
     with connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
+        resources = settled(resources)
         check_fits(resources)
+        assert resources.cpus_per_trial is not None
         watch = Watch()
         searcher = LedgerSearcher(ledger, resources, watch)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable, setting=setting),
+                tune.with_parameters(_trainable, setting=setting, resources=resources),
                 {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
             ),
             tune_config=tune.TuneConfig(
@@ -69,8 +71,11 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
             tuner.fit()
 
 
-def _trainable(config: dict[str, Any], setting: Setting) -> None:
-    run(Assignment(**config["assignment"]), setting, lambda message: tune.report(dict(message)))
+def _trainable(config: dict[str, Any], setting: Setting, resources: Resources) -> None:
+    assignment = Assignment(**config["assignment"])
+    # of trials of the search nobody asks; their times are not compared
+    more = {"exclusive": alone_here(resources)} if assignment.confirmation else {}
+    run(assignment, setting, lambda message: tune.report({**message, **more}))
 
 
 def _trial_name(trial: Trial) -> str:

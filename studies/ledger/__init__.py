@@ -1,18 +1,23 @@
 """The only Optuna of the launching side: ask, report, tell, lease, resume."""
 
 from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan, too_many_failures
+from studies.ledger._confirmation import ConfirmationLedger
+from studies.ledger._confirming import CONFIRM, fresh_seeds
 from studies.ledger._database import close_storage, hide_password, open_storage
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
 
 __all__ = [
+    "CONFIRM",
     "INTERRUPTED",
     "LOST",
     "MAX_FAILURES_IN_A_ROW",
     "PROTOCOL",
+    "ConfirmationLedger",
     "Ledger",
     "StudyPlan",
     "close_storage",
     "driver_in_words",
+    "fresh_seeds",
     "hide_password",
     "open_storage",
     "too_many_failures",

@@ -272,12 +272,15 @@ class Book(ABC):
             metric=self.plan.metric,
             direction=self.plan.direction,
             asked_for=self.plan.trials,
+            complete=self._counts["complete"],
+            pruned=self._counts["pruned"],
+            diverged=self._counts["diverged"],
+            failed=self._counts["failed"],
             running=len(self._running),
             best=None if self._best is None else self._best[0],
             best_params={} if self._best is None else self._best[1],
             seconds=self._seconds,
             stopped=self.stopped,
-            **self._counts,
         )
 
 

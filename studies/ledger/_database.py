@@ -97,7 +97,7 @@ def close_storage(storage: BaseStorage) -> None:
 def refused(shown: str, error: BaseException) -> UserError:
     """The error for a storage, shown as ``shown``, that was opened and then answered with ``error``."""
     return UserError(
-        f"storage '{shown}' refuses: {_first_line(error)}; mend that and launch again: "
+        f"storage '{shown}' refuses: {_first_line(error)}; mend that and run the same command again: "
         "every trial that it has counts, the others are asked again"
     )
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from optuna.exceptions import DuplicatedStudyError
@@ -52,14 +52,17 @@ class Ledger:
             with another configuration.
     """
 
+    _creates = True  # a database that is not there
+
     def __init__(
         self, url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], versions: Mapping[str, str]
     ) -> None:
         self._lock = threading.RLock()
         self._campaign = dict(campaign)
+        self._books: Mapping[str, Book] = {}
         shown = hide_password(url)
         with ExitStack() as undo:
-            self._storage = open_storage(url)
+            self._storage = open_storage(url, create=self._creates)
             undo.callback(close_storage, self._storage)
             try:
                 self._open(shown, plans, versions, undo)
@@ -71,14 +74,18 @@ class Ledger:
         """Finds or makes the studies, takes the lease, opens the books; ``undo`` hears of what is to be given back."""
         self._check({plan.name for plan in plans})
         study_ids = [self._open_study(plan, versions) for plan in plans]
-        lease = _Lease(self._storage, study_ids[0], str(self._campaign["name"]), shown)
-        undo.callback(lease.release)
-        self._writer = TrialWriter(self._storage, shown)
-        undo.callback(self._writer.close)
-        self._books: dict[str, Book] = {
+        self._take(study_ids[0], shown, undo, "wait for it, stop it, or give this one another name with --name")
+        self._books = {
             plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
             for plan, study_id in zip(plans, study_ids, strict=True)
         }
+
+    def _take(self, study_id: int, shown: str, undo: ExitStack, remedy: str) -> None:
+        """Takes the lease, which lies on the campaign's first study, and begins to write."""
+        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, remedy)
+        undo.callback(lease.release)
+        self._writer = TrialWriter(self._storage, shown)
+        undo.callback(self._writer.close)
 
     def _check(self, names: set[str]) -> None:
         """Refuses a storage that holds something else under these names, before anything is written."""
@@ -149,7 +156,7 @@ class Ledger:
             self._storage.set_study_user_attr(study_id, name, value)
         return study_id
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -244,14 +251,14 @@ def driver_in_words(attributes: Mapping[str, Any]) -> str:
 class _Lease:
     """One driver a campaign: who writes, and since when it was last heard of, as an attribute of the first study."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str) -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str, remedy: str) -> None:
         self._storage = storage
         self._study_id = study_id
         holder = storage.get_study_user_attrs(study_id).get(_LEASE)
         if holder and _alive(holder):
             raise UserError(
                 f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
-                "wait for it, stop it, or give this one another name with --name"
+                f"{remedy}"
             )
         self._released = threading.Event()
         self._beat()

@@ -1,0 +1,86 @@
+"""From a tuned campaign to its confirmation runs: each study's winners on fresh seeds, one alone on a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from studies.launch import Blueprint, versions, work_off
+from studies.progress import stopped_lines
+from studies.trials import Tally
+
+if TYPE_CHECKING:
+    from studies.engine import Resources
+
+SEEDS = 10
+"""Fresh seeds of a winner where nobody asks for another number."""
+
+
+def confirm(
+    blueprint: Blueprint,
+    storage: str,
+    resources: Resources,
+    console: Console,
+    *,
+    seeds: int = SEEDS,
+    top: int = 1,
+    anyway: bool = False,
+    like_tuning: bool = False,
+) -> list[Tally]:
+    """Runs what is left of a campaign's confirmation runs and shows it on ``console``.
+
+    Args:
+        blueprint: of the campaign, its test data looked at.
+        storage: database URL.
+        resources: where runs are placed; times are comparable only if ``cpus_per_trial`` is ``None`` or leaves each
+            alone on its device. Runs say of themselves whether they were (``exclusive``).
+        console: for the live view.
+        seeds: number of fresh seeds.
+        top: number of winners of each study.
+        anyway: whether to confirm what is there of a campaign that is not finished.
+        like_tuning: whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
+
+    Returns:
+        How far each study's confirmation is at the end.
+
+    Raises:
+        UserError: the storage or the cluster cannot be used, or the campaign is not there, not finished, or has
+            nothing to confirm.
+        KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
+    """
+    from studies.ledger import ConfirmationLedger
+
+    campaign = blueprint.campaign
+    made = ConfirmationLedger(
+        storage, campaign.stored(), blueprint.study_plans(), versions(), seeds=seeds, top=top, anyway=anyway
+    )
+    with made as ledger:
+        for note in ledger.notes:
+            console.print(Text(note), soft_wrap=True)
+        tallies = ledger.tallies()
+        if ledger.finished:
+            for line in stopped_lines(tallies):
+                console.print(line, soft_wrap=True)
+            console.print(Text(f"Nothing left to run: {_amount(tallies)} of {campaign.name} are in the storage."))
+            return tallies
+        if like_tuning:
+            on_gpus = any(not device.startswith("CPU") for device in ledger.devices)
+            resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
+        console.print(Text(_announcement(tallies, seeds, resources)), soft_wrap=True)
+        work_off(ledger, blueprint, resources, console)
+        return ledger.tallies()
+
+
+def _amount(tallies: list[Tally]) -> str:
+    return f"the {sum(tally.done for tally in tallies)} confirmation runs"
+
+
+def _announcement(tallies: list[Tally], seeds: int, resources: Resources) -> str:
+    asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
+    place = "a GPU" if resources.gpus_per_trial else "a node"
+    how = f"one at a time on {place}" if resources.cpus_per_trial is None else "placed as you say"
+    there = f", {done} are there" if done else ""
+    return f"Confirming winners on {seeds} fresh seeds: {asked_for} runs{there}; {how}, whole budgets, no pruner."

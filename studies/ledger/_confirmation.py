@@ -1,0 +1,168 @@
+"""The ledger of a campaign's confirmation runs: which winners, on which seeds, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from studies.errors import UserError
+from studies.ledger._book import StudyPlan
+from studies.ledger._confirming import CONFIRM, ConfirmationBook, fresh_seeds, overtaken, ranked
+from studies.ledger._database import find_study
+from studies.ledger._ledger import PROTOCOL, Ledger
+from studies.ledger._tuning import StudyBook
+from studies.trials import Tally
+
+
+class ConfirmationLedger(Ledger):
+    """Asks, reports and tells for the confirmation runs of a campaign that has been tuned.
+
+    It holds the campaign's own lease: nobody tunes while winners are confirmed, which would change who won and take
+    the devices that runs are to have alone. Otherwise it is used as a :class:`Ledger` is, whose methods it has.
+
+    A campaign that is not finished is refused unless ``anyway`` is true. Its winners are not its winners yet, some
+    optimizers have had more trials than others, and confirming is dear: whole budgets, one run alone on a device, to
+    be done again for each winner that changes.
+
+    Args:
+        url: of the storage.
+        campaign: the whole configuration, as the storage has it.
+        plans: those of the search.
+        versions: of the software that computes the values.
+        seeds: number of fresh seeds, from 1.
+        top: number of winners of each study, from 1; fewer where fewer trials are complete.
+        anyway: whether to confirm what is there of a campaign that is not finished.
+
+    Attributes:
+        notes: what the person should know before the runs begin, a line each.
+        devices: those that the winners were tuned on, in words.
+
+    Raises:
+        UserError: the storage cannot be opened or has no such campaign, another driver is alive, the campaign is not
+            finished, or has nothing to confirm.
+    """
+
+    _creates = False
+
+    def __init__(
+        self,
+        url: str,
+        campaign: Mapping[str, Any],
+        plans: Sequence[StudyPlan],
+        versions: Mapping[str, str],
+        *,
+        seeds: int,
+        top: int = 1,
+        anyway: bool = False,
+    ) -> None:
+        self._seeds, self._top, self._anyway = seeds, top, anyway
+        self.notes: list[str] = []
+        self.devices: list[str] = []
+        super().__init__(url, campaign, plans, versions)
+
+    def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
+        study_ids = [self._tuned_study(plan, shown) for plan in plans]
+        self._refuse_foreign(plans)
+        self._take(study_ids[0], shown, undo, "wait for it, or stop it")
+        trials = {
+            plan.name: self._storage.get_all_trials(study_id) for plan, study_id in zip(plans, study_ids, strict=True)
+        }
+        # a book of the search judges how far it is as the search itself does, and closes what a dead driver left
+        tallies = {
+            plan.name: StudyBook(plan, study_id, self._writer, trials[plan.name]).tally()
+            for plan, study_id in zip(plans, study_ids, strict=True)
+        }
+        self._judge(list(tallies.values()))
+        every = {plan.name: ranked(trials[plan.name], plan.direction) for plan in plans}
+        for plan in plans:
+            if not every[plan.name]:
+                self.notes.append(f"{plan.name} is left out: {_ended(tallies[plan.name])}, none ran its whole budget")
+        confirmed = [plan for plan in plans if every[plan.name]]
+        if not confirmed:
+            raise UserError(
+                f"campaign '{self._campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
+                "tune it again under another name with more trials, or narrower search spaces"
+            )
+        winners = {plan.name: every[plan.name][: self._top] for plan in confirmed}
+        devices = (trial.user_attrs.get("device") for listed in winners.values() for trial in listed)
+        self.devices = [str(device) for device in dict.fromkeys(devices) if device is not None]
+        self._books = {
+            book.plan.name: book
+            for book in (self._book(plan, versions, winners[plan.name], every[plan.name]) for plan in confirmed)
+        }
+
+    def _tuned_study(self, plan: StudyPlan, shown: str) -> int:
+        study_id = find_study(self._storage, plan.name)
+        attributes = {} if study_id is None else self._storage.get_study_user_attrs(study_id)
+        name = self._campaign["name"]
+        if study_id is None or "protocol" not in attributes:
+            raise UserError(f"storage '{shown}' has no study '{plan.name}' to confirm; launch campaign '{name}' first")
+        if attributes["protocol"] != PROTOCOL:
+            raise UserError(
+                f"campaign '{name}' was tuned under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
+                "runs of now do not compare with its trials; tune it again under another name"
+            )
+        return study_id
+
+    def _refuse_foreign(self, plans: Sequence[StudyPlan]) -> None:
+        for plan in plans:
+            name = plan.name + CONFIRM
+            study_id = find_study(self._storage, name)
+            if study_id is None or "protocol" in self._storage.get_study_user_attrs(study_id):
+                continue
+            if self._storage.get_n_trials(study_id):
+                raise UserError(f"the storage has a study '{name}' that is not this program's; rename or delete it")
+
+    def _judge(self, tallies: Sequence[Tally]) -> None:
+        """Refuses a search that is not finished, or notes what of it is missing."""
+        name = self._campaign["name"]
+        missing = {t.study.removeprefix(f"{name}/"): t.asked_for - t.done for t in tallies if t.stopped is None}
+        missing = {study: trials for study, trials in missing.items() if trials > 0}
+        if missing:
+            listed = ", ".join(f"{study} {trials}" for study, trials in missing.items())
+            sentence = f"{sum(missing.values())} of {sum(t.asked_for for t in tallies)} trials are missing ({listed})"
+            if not self._anyway:
+                raise UserError(
+                    f"campaign '{name}' is not finished: {sentence}; go on with: sofim launch {name}, "
+                    "or confirm what is there with --anyway"
+                )
+            self.notes.append(f"{sentence}; what is there is confirmed, and winners may change")
+        for tally in tallies:
+            if tally.stopped is not None and tally.done < tally.asked_for:
+                self.notes.append(
+                    f"{tally.study} was stopped after {tally.done} of {tally.asked_for} trials: {tally.stopped}"
+                )
+
+    def _book(
+        self,
+        plan: StudyPlan,
+        versions: Mapping[str, str],
+        winners: Sequence[FrozenTrial],
+        every: Sequence[FrozenTrial],
+    ) -> ConfirmationBook:
+        made = replace(plan, name=plan.name + CONFIRM, trials=self._seeds * len(winners))
+        study_id = self._open_study(made, versions)
+        if self._storage.get_study_user_attrs(study_id)["campaign"] != self._campaign:  # it was extended since
+            self._storage.set_study_user_attr(study_id, "campaign", self._campaign)
+        runs = self._storage.get_all_trials(study_id)
+        former = overtaken(winners, every, runs)
+        if former:
+            now = ", ".join(str(winner.number) for winner in winners)
+            was = ", ".join(f"trial {number} ({count} runs)" for number, count in former.items())
+            self.notes.append(
+                f"{plan.name}: the search went on and the winner changed, to trial {now}; "
+                f"the runs of {was} stay in the storage"
+            )
+        if len(winners) < self._top:
+            self.notes.append(f"{plan.name}: only {len(winners)} of {self._top} winners, no more trials are complete")
+        seeds = fresh_seeds(plan.seed, plan.workload, self._seeds)
+        return ConfirmationBook(made, study_id, self._writer, runs, winners, seeds)
+
+
+def _ended(tally: Tally) -> str:
+    counts = {name: getattr(tally, name) for name in ("pruned", "diverged", "failed")}
+    return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "no trial has ended"
