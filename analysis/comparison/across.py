@@ -140,7 +140,7 @@ def profiles(contests: Sequence[Contest], rng: np.random.Generator) -> tuple[pd.
         drawn = np.array(
             [_ratios(np.array([lower_medians(resample(times_, child)) for times_ in runs])) for runs in own]
         )  # (workloads, optimizers, draws)
-        low, high = percentiles(profile_score(drawn)) if _repeated(own) else _nothing(optimizers)
+        low, high = percentiles(profile_score(drawn).T) if _repeated(own) else _nothing(optimizers)
         fair = axis != "seconds" or all(_alone(contest) for contest in inside)
         score = profile_score(ratios)
         scores.extend(

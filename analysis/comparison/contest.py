@@ -105,9 +105,9 @@ def contests(
     Args:
         studies: of one campaign.
         trials: see :func:`analysis.load.trials`.
-        confirmations: see :func:`analysis.load.confirmations`. With a column ``confirms`` only the runs of today's
-            winner count, with a column ``rank`` only those of the first; ``exclusive`` and ``test_metric`` may be
-            missing.
+        confirmations: see :func:`analysis.load.confirmations`; ``confirms``, ``rank``, ``exclusive``, ``seed``,
+            ``device`` and ``test_metric`` may be missing. Only the runs of today's winner count, as ``confirms`` tells
+            (without it those of ``rank`` 1).
         curves: the epochs of the confirmation runs, see :func:`analysis.load.curves`.
 
     Raises:
@@ -150,12 +150,12 @@ def _check(studies: Sequence[Study]) -> None:
 def _counted(studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame) -> pd.DataFrame:
     """The runs of today's winners that count, with all columns that a run may have."""
     runs = confirmations[confirmations["outcome"].isin(COUNTED)]
-    if "rank" in runs:
-        runs = runs[runs["rank"].isna() | (runs["rank"] == 1)]
     if "confirms" in runs:
         best = {study.name: found for study in studies if (found := winner(study, trials)) is not None}
         expected = runs["study"].map({name: int(trial["number"]) for name, trial in best.items()})
         runs = runs[runs["confirms"].isna() | expected.isna() | (runs["confirms"] == expected)]
+    elif "rank" in runs:
+        runs = runs[runs["rank"].isna() | (runs["rank"] == 1)]
     runs = runs.sort_values(["study", "number"], kind="stable", ignore_index=True)
     frame = runs.rename(columns={"value": "validation", "test_metric": "test"})
     for missing in {"test", "seed", "device"} - set(frame.columns):

@@ -98,6 +98,17 @@ def difference(a: Floats, b: Floats) -> Difference:
     return Difference(estimate, error, float(freedom))
 
 
+def ratio_of_means(a: Floats, b: Floats) -> Difference:
+    """Logarithm of (mean of ``a``) / (mean of ``b``), both positive, with the error of the delta method.
+
+    The error of a mean's logarithm is the mean's relative error; degrees of freedom as of Welch.
+    """
+    if min(len(a), len(b)) == 0 or not (a.mean() > 0 and b.mean() > 0):
+        return Difference(math.nan, math.nan, math.nan)
+    found = difference(a / a.mean(), b / b.mean())
+    return Difference(math.log(float(a.mean() / b.mean())), found.error, found.freedom)
+
+
 def probability_of_improvement(a: Floats, b: Floats) -> float:
     """Probability that a run of ``a`` is greater than one of ``b``, a tie counting half: U / (n m).
 
@@ -126,8 +137,9 @@ def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> 
         variance = p * (1 - p) * (1 + middle * (1 - p) / (2 - p) + middle * p / (1 + p)) / (n * m)
         return abs(theta - p) - z * math.sqrt(max(0.0, variance))
 
-    low = 0.0 if theta == 0 else float(optimize.brentq(excess, 0.0, theta))
-    high = 1.0 if theta == 1 else float(optimize.brentq(excess, theta, 1.0))
+    edge = 1e-9  # at 0 and 1 the variance vanishes: the root wanted there is the other one
+    low = 0.0 if theta <= edge else float(optimize.brentq(excess, 0.0, theta - edge))
+    high = 1.0 if theta >= 1 - edge else float(optimize.brentq(excess, theta + edge, 1.0))
     return low, high
 
 

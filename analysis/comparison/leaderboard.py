@@ -104,14 +104,11 @@ def confirmed(contests: Sequence[Contest], targets: pd.DataFrame) -> pd.DataFram
     rows: list[dict[str, Any]] = []
     for contest in contests:
         own = [_confirmed_row(contest, study, targets) for study in contest.studies]
-        own.sort(key=lambda row: _merit(row[contest.data if contest.data == "test" else "validation"], contest.sign))
-        seen: list[float] = []
-        for row in own:
-            value = row["test" if contest.data == "test" else "validation"]
-            if row["runs"]:
-                seen.append(value)
-                row["rank"] = seen.index(value) + 1 if value in seen else len(seen)
-        rows.extend(own)
+        column = "test" if contest.data == "test" else "validation"
+        merits = [(row["runs"] == 0, *_merit(row[column], contest.sign)) for row in own]
+        for row, merit in zip(own, merits, strict=True):
+            row["rank"] = 1 + sum(other < merit for other in merits) if row["runs"] else -1
+        rows.extend(row for _, row in sorted(zip(merits, own, strict=True), key=lambda pair: pair[0]))
     return pd.DataFrame(rows, columns=list(CONFIRMED))
 
 

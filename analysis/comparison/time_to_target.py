@@ -3,30 +3,41 @@
 The target is set the way AlgoPerf sets its own (Dahl et al. 2023, arXiv 2306.07179): the best tuned optimizer is rerun,
 and the median of what its runs reach on validation data is the target; a campaign may fix another. A run that never
 reached it, or broke, has the time ``inf``: all runs had the same budget, so the median over runs is the Kaplan-Meier
-median. A ratio of two medians has a bootstrap interval: the runs of both optimizers are drawn with replacement, the
-target held. Where both medians of a draw are infinite anything is possible, so that draw counts as 0 for the lower and
-``inf`` for the upper end.
+median.
+
+Two ratios tell how optimizers compare. That of medians has a bootstrap interval: the runs of both are drawn with
+replacement, the target held. Where both medians of a draw are infinite anything is possible, so that draw counts as 0
+for the lower and ``inf`` for the upper end. Half of the best optimizer's runs do not reach a target that is their
+median, so this interval is often without an end. That of restricted means (Royston and Parmar 2013) always has one: a
+run counts with the time it took, but with no more than the horizon, the smaller of the two optimizers' budgets on that
+axis. It can only be nearer to 1 than the ratio of the true means is. Its interval is that of the delta method, with
+Welch's degrees of freedom, Holm-corrected over the pairs of a workload and axis; who is slower is judged by it.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import DRAWS, UNKNOWN, Floats, median, percentiles
+from analysis.comparison.intervals import DRAWS, UNKNOWN, Floats, median, percentiles, ratio_of_means
+from analysis.comparison.pairwise import holm
 from analysis.load import Study
 
 AXES = {"epochs": "epoch", "gradient_evaluations": "gradient_evaluations", "seconds": "seconds"}
 COLUMNS = (
     "study", "workload", "optimizer", "axis", "target", "target_source", "runs", "reached", "median", "low", "high",
-    "coverage", "budget", "reference", "ratio", "ratio_low", "ratio_high", "comparable",
+    "coverage", "budget", "reference", "ratio", "ratio_low", "ratio_high", "restricted_ratio", "restricted_low",
+    "restricted_high", "comparable",
 )  # fmt: skip
-RATIOS = ("workload", "axis", "a", "b", "ratio", "low", "high", "comparable")
+RATIOS = (
+    "workload", "axis", "a", "b", "ratio", "low", "high", "restricted_ratio", "restricted_low", "restricted_high",
+    "horizon", "level", "comparable",
+)  # fmt: skip
 REFERENCE = "sgd"
 
 
@@ -78,18 +89,21 @@ def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tup
 
     Args:
         contests: of a campaign.
-        rng: draws the runs for the ratios.
+        rng: draws the runs for the ratios of medians.
 
     Returns:
         Two frames. Times, a row a study and axis: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs,
         gradient_evaluations, seconds), ``target``, ``target_source`` (campaign, or whose median it is), ``runs``,
         ``reached`` (how many runs reached it; the others are censored at their budget), ``median`` (``inf``: fewer than
         half did), ``low``, ``high``, ``coverage`` (interval between order statistics, and what it covers), ``budget``
-        (the most that a complete run spent), ``reference`` (sgd, or the first optimizer where it is missing),
-        ``ratio``, ``ratio_low``, ``ratio_high`` (median over that of the reference; NaN where both are infinite),
-        ``comparable`` (False for seconds of runs that shared a device, or whose devices differ or are not known).
-        Ratios, a row a pair and axis: ``workload``, ``axis``, ``a``, ``b``, ``ratio`` (of a to b), ``low``, ``high``,
-        ``comparable``.
+        (the least that a complete run spent in all; NaN without one), ``reference`` (sgd, or the first optimizer where
+        it is missing), ``ratio`` (median over that of the reference; NaN where both are infinite), ``restricted_ratio``
+        (the same of restricted means), both with ``…_low``, ``…_high`` (see above; 1 and no interval for the reference
+        itself), ``comparable`` (False for seconds of runs that shared a device, or whose devices differ or are not
+        known).
+        Ratios, a row a pair and axis: ``workload``, ``axis``, ``a``, ``b``, ``ratio`` (of the medians, a to b),
+        ``low``, ``high``, ``restricted_ratio``, ``restricted_low``, ``restricted_high``, ``horizon`` (of the restricted
+        means), ``level`` (of their interval), ``comparable``.
     """
     rows: list[tuple[object, ...]] = []
     ratios: list[tuple[object, ...]] = []
@@ -100,22 +114,52 @@ def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tup
         goal, source = target(contest)
         reference = next((s for s in studies if s.optimizer == REFERENCE), studies[0])
         for axis, by_optimizer in times(contest, goal).items():
-            medians = {name: _median_draws(values, child) for name, values in by_optimizer.items()}
+            pairs = _pairs(contest, axis, by_optimizer, child)
+            ratios.extend(pairs)
             for study in studies:
                 values = by_optimizer[study.optimizer]
-                found = median(values)
                 fair = axis != "seconds" or comparable(contest, [study, reference])
-                ratio = (1.0, 1.0, 1.0) if study is reference else _ratio(by_optimizer, medians, study, reference)
-                finite = int(np.isfinite(values).sum())
                 rows.append(
-                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(values), finite, *found,
-                     _budget(contest, study, AXES[axis]), reference.optimizer, *ratio, fair)
+                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(values),
+                     int(np.isfinite(values).sum()), *median(values), _budget(contest, study, AXES[axis]),
+                     reference.optimizer, *_to_reference(pairs, study.optimizer, reference.optimizer), fair)
                 )  # fmt: skip
-            for a, b in itertools.combinations(studies, 2):
-                fair = axis != "seconds" or comparable(contest, [a, b])
-                ratio = _ratio(by_optimizer, medians, a, b)
-                ratios.append((contest.workload, axis, a.optimizer, b.optimizer, *ratio, fair))
     return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(ratios, columns=list(RATIOS))
+
+
+def _pairs(
+    contest: Contest, axis: str, by_optimizer: Mapping[str, Floats], rng: np.random.Generator
+) -> list[tuple[object, ...]]:
+    """Rows of the ratios of all pairs on one axis."""
+    pairs = list(itertools.combinations(contest.confirmed(), 2))
+    draws = {name: lower_medians(resample(values, rng)) for name, values in by_optimizer.items()}
+    budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
+    horizons = [float(np.fmin(budgets[a.optimizer], budgets[b.optimizer])) for a, b in pairs]
+    restricted = [
+        ratio_of_means(np.minimum(by_optimizer[a.optimizer], end), np.minimum(by_optimizer[b.optimizer], end))
+        for (a, b), end in zip(pairs, horizons, strict=True)
+    ]
+    levels, _ = holm([found.p for found in restricted])
+    rows: list[tuple[object, ...]] = []
+    for (a, b), end, found, level in zip(pairs, horizons, restricted, levels, strict=True):
+        fair = axis != "seconds" or comparable(contest, [a, b])
+        means = (math.exp(found.estimate), *(math.exp(side) for side in found.interval(level)))
+        medians = _ratio(by_optimizer, draws, a, b)
+        rows.append((contest.workload, axis, a.optimizer, b.optimizer, *medians, *means, end, level, fair))
+    return rows
+
+
+def _to_reference(pairs: Sequence[tuple[object, ...]], optimizer: str, reference: str) -> tuple[float, ...]:
+    """Ratio and restricted ratio of an optimizer to the reference, each with its interval: six numbers."""
+    if optimizer == reference:
+        return (1.0, *UNKNOWN, 1.0, *UNKNOWN)
+    for _, _, a, b, *numbers in pairs:
+        ratio = np.array(numbers[:6], np.float64)
+        if (a, b) == (optimizer, reference):
+            return tuple(ratio.tolist())
+        if (b, a) == (optimizer, reference):
+            return tuple(quotient(np.ones(6), ratio)[[0, 2, 1, 3, 5, 4]].tolist())
+    raise ValueError(f"no pair of {optimizer} and {reference}")
 
 
 def lower_medians(draws: Floats) -> Floats:
@@ -135,11 +179,9 @@ def quotient(a: Floats, b: Floats) -> Floats:
         return np.asarray(np.divide(a, b))
 
 
-def _median_draws(values: Floats, rng: np.random.Generator) -> Floats:
-    return lower_medians(resample(values, rng))
-
-
-def _ratio(by_optimizer: dict[str, Floats], draws: dict[str, Floats], a: Study, b: Study) -> tuple[float, float, float]:
+def _ratio(
+    by_optimizer: Mapping[str, Floats], draws: Mapping[str, Floats], a: Study, b: Study
+) -> tuple[float, float, float]:
     one, two = by_optimizer[a.optimizer], by_optimizer[b.optimizer]
     estimate = float(quotient(lower_medians(one), lower_medians(two)))
     if min(len(one), len(two)) < 2:
@@ -151,5 +193,7 @@ def _ratio(by_optimizer: dict[str, Floats], draws: dict[str, Floats], a: Study, 
 
 
 def _budget(contest: Contest, study: Study, column: str) -> float:
-    own = contest.curves[contest.curves["study"] == study.name]
-    return float(own[column].max()) if len(own) else math.nan
+    """The least that a complete run of a study spent in all; NaN without one."""
+    complete = contest.of(study).query("outcome == 'complete'")["number"]
+    own = contest.curves[(contest.curves["study"] == study.name) & contest.curves["number"].isin(complete)]
+    return float(own.groupby("number")[column].max().min()) if len(own) else math.nan

@@ -1,0 +1,87 @@
+"""The whole comparison of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison import across, verdict
+from analysis.comparison.budget import budget_curves
+from analysis.comparison.contest import Contest, contests
+from analysis.comparison.convergence import convergence
+from analysis.comparison.cost import cost
+from analysis.comparison.fairness import fairness, search_spaces
+from analysis.comparison.inclusion import inclusion
+from analysis.comparison.leaderboard import confirmed
+from analysis.comparison.methods import methods
+from analysis.comparison.pairwise import comparisons
+from analysis.comparison.time_to_target import time_to_target
+from analysis.load import Frames, Study
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known about a campaign.
+
+    Attributes:
+        tables: by the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
+            ``convergence``, ``time_to_target``, ``time_ratios`` (all pairs), ``budget_curve``, ``comparisons``,
+            ``aggregate``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``, ``cost``, ``fairness``
+            and ``search_spaces``, each in the module of that name or subject. All are there, some without rows where
+            there is nothing to tell.
+        sentences: the verdict, the most important first.
+        methods: a paragraph for a paper, in Markdown.
+        contests: what all of it was computed from, one a workload.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    sentences: list[str]
+    methods: str
+    contests: list[Contest] = field(default_factory=list)
+
+
+def compare(
+    studies: Sequence[Study],
+    frames: Frames,
+    confirmed_curves: pd.DataFrame,
+    rng: np.random.Generator,
+    replicates: Mapping[str, Sequence[pd.DataFrame]] | None = None,
+) -> Comparison:
+    """Compare the optimizers of a campaign.
+
+    Args:
+        studies: of one campaign.
+        frames: of these studies; see :func:`analysis.load.read`. The order of rows does not matter.
+        confirmed_curves: ``analysis.load.curves(storage, studies, confirmed=True)``.
+        rng: of all bootstraps. One that is made anew from the same seed gives the same tables.
+        replicates: by study, the trials of it and of its replicates, see
+            :func:`analysis.comparison.budget.budget_curves`.
+
+    Raises:
+        AnalysisError: the studies are of several protocols, or two are of the same workload and optimizer.
+    """
+    found = contests(studies, frames.trials, frames.confirmations, confirmed_curves)
+    for_times, for_budgets, for_scores, for_profiles, for_ranks = rng.spawn(5)
+    times, ratios = time_to_target(found, for_times)
+    profile, score = across.profiles(found, for_profiles)
+    pairs = comparisons(found)
+    tables = {
+        "leaderboard": confirmed(found, times),
+        "convergence": convergence(found),
+        "time_to_target": times,
+        "time_ratios": ratios,
+        "budget_curve": budget_curves(found, for_budgets, replicates),
+        "comparisons": pairs,
+        "aggregate": across.aggregate(found, for_scores),
+        "performance_profile": profile,
+        "profile_score": score,
+        "ranks": across.ranks(found, for_ranks),
+        "inclusion": inclusion(found, pairs),
+        "cost": cost(found),
+        "fairness": fairness(found),
+        "search_spaces": search_spaces(studies),
+    }
+    return Comparison(tables, verdict.sentences(found, tables), methods(found, tables), found)

@@ -1,0 +1,134 @@
+"""How the comparison was made, as a paragraph for a paper, with this campaign's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.comparison.budget import EXPECTED
+from analysis.comparison.contest import COUNTED, Contest
+from analysis.comparison.fairness import volume
+from analysis.comparison.intervals import DRAWS
+from analysis.comparison.words import count, listing, number
+
+_SAMPLERS = {
+    "tpe": "the tree-structured Parzen estimator",
+    "random": "random search",
+    "qmc": "quasi-random search (scrambled Sobol points)",
+    "gp": "Bayesian optimization with a Gaussian process",
+    "cmaes": "CMA-ES",
+}
+_PRUNERS = {
+    "hyperband": "with Hyperband stopping unpromising trials early",
+    "asha": "with successive halving stopping unpromising trials early",
+    "median": "with the median rule stopping unpromising trials early",
+    "none": "without early stopping",
+}
+
+
+def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+    """The paragraph, as Markdown.
+
+    Args:
+        contests: of a campaign.
+        tables: of the comparison, by name.
+    """
+    if not contests:
+        return "## Methods\n\nThere are no studies.\n"
+    paragraphs = [_tuning(contests), _confirming(contests), _statistics(contests, tables), _departures(tables)]
+    return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
+
+
+def _tuning(contests: Sequence[Contest]) -> str:
+    studies = [study for contest in contests for study in contest.studies]
+    campaign = studies[0].campaign
+    optimizers = list(dict.fromkeys(study.optimizer for study in studies))
+    first = {study.optimizer: study for study in reversed(studies)}
+    trials = sum(int(contest.trials["outcome"].isin(COUNTED).sum()) for contest in contests)
+    spaces = "; ".join(f"{name}: {volume(first[name].parameters)}" for name in optimizers)
+    epochs = ", ".join(f"{c.workload} ({c.studies[0].attributes.get('epochs', '?')} epochs)" for c in contests)
+    sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
+    pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
+    chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
+    return (
+        f"We compared {listing(optimizers)} on {count(len(contests), 'workload')}: {epochs}. Each optimizer was tuned "
+        f"on each workload with a budget of {count(int(campaign.get('trials', 0)), 'trial')} by {sampler}, {pruner} "
+        f"({trials} trials ended in all). Data splits, initial weights, data order, the learning-rate schedule "
+        f"({campaign.get('schedule', 'constant')}) and the epoch budget were the same for all optimizers (seed "
+        f"{campaign.get('seed', 'unknown')}); only the search spaces differed ({spaces}). "
+        f"Configurations were selected by {chosen}."
+    )
+
+
+def _selected_on(contest: Contest) -> str:
+    return "training" if contest.data == "train" else "validation"
+
+
+def _confirming(contests: Sequence[Contest]) -> str:
+    runs = pd.concat([contest.runs for contest in contests])
+    if not len(runs):
+        return "The winners were not confirmed: nothing below tuning can be said about their differences."
+    per_study = runs["study"].value_counts()
+    least, most = int(per_study.min()), int(per_study.max())
+    seeds = count(most, "fresh seed") if least == most else f"{least} to {most} fresh seeds"
+    alone = runs["exclusive"]
+    where = (
+        "each run alone on its device"
+        if alone.fillna(False).all()
+        else "some runs sharing a device, so that seconds do not compare"
+        if (~alone.fillna(True)).any()
+        else "though it is not known whether each ran alone on its device"
+    )
+    devices = sorted({str(device) for device in runs["device"].dropna()})
+    on = f" ({listing(devices)})" if devices else ""
+    broken = int((runs["outcome"] != "complete").sum())
+    tested = [contest.workload for contest in contests if contest.data == "test"]
+    measured = (
+        "Test data were used in these runs alone, at the epoch that validation data chose."
+        if len(tested) == len(contests)
+        else f"Test data were used on {listing(tested) if tested else 'no workload'}, in these runs alone."
+    )
+    return (
+        f"The best configuration of each study was retrained on {seeds} with the whole epoch budget, {where}{on}. "
+        f"{measured} Of {count(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than any "
+        "other, and in means as the worst value that any complete run had after its first epoch or in the end."
+    )
+
+
+def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+    if not any(len(contest.runs) for contest in contests):
+        return ""
+    pairs = int(tables["comparisons"].groupby("workload").size().max()) if len(tables["comparisons"]) else 0
+    targets = tables["time_to_target"].drop_duplicates("workload")
+    told = ", ".join(
+        f"{row['workload']} {number(row['target'])} ({row['target_source']})" for row in targets.to_dict("records")
+    )
+    independent = (tables["budget_curve"]["method"] == EXPECTED).any()
+    budget = (
+        " Performance after k trials is the exact expectation of the best of k of N trials drawn without replacement "
+        "(Dodge et al. 2019)."
+        if independent
+        else ""
+    )
+    return (
+        "Means over seeds have 95 % Student t intervals. Two optimizers are called different only if Welch's t "
+        "interval of the difference of their means excludes zero after Holm's correction over the "
+        f"{count(pairs, 'comparison')} of a workload; the probability of improvement is the Mann-Whitney statistic "
+        "with Newcombe's interval. "
+        f"Times are counted to a target value of the validation metric ({told}), the median over runs, with runs that "
+        "did not arrive as infinite; whether one optimizer is slower is judged by the ratio of restricted mean times "
+        "(Royston and Parmar 2013; delta method, Holm-corrected). Ratios of medians, normalized scores (interquartile mean; Agarwal et al. 2021), "
+        "performance profiles (Dolan and Moré 2002; integrated from 1 to 4 as in AlgoPerf) and ranks have 95 % "
+        f"percentile intervals of {DRAWS} bootstrap draws of the runs within each workload; targets are held fixed. "
+        f"Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006).{budget}"
+    )
+
+
+def _departures(tables: Mapping[str, pd.DataFrame]) -> str:
+    broken = tables["fairness"][tables["fairness"]["kept"] == "no"]
+    if not len(broken):
+        return ""
+    rows = broken.to_dict("records")
+    listed = " ".join(f"Rule {row['rule']} on {row['workload']}: {row['evidence']}." for row in rows)
+    return f"Rules of a fair comparison that were not kept: {listed}"

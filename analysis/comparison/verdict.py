@@ -1,0 +1,217 @@
+"""What may be concluded, in plain sentences: every one is read off an interval of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.comparison.across import studies_missing, takes_part
+from analysis.comparison.contest import Contest
+from analysis.comparison.inclusion import TOO_SMALL
+from analysis.comparison.intervals import FEW
+from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
+from analysis.comparison.words import count, estimate, listing, number
+from analysis.load import Study
+
+SUBJECT = "sofim"  # the optimizer that this project asks about
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+def sentences(contests: Sequence[Contest], tables: Tables) -> list[str]:
+    """The verdict, the most important first.
+
+    Args:
+        contests: of a campaign.
+        tables: of the comparison, by name.
+    """
+    if not contests:
+        return ["There are no studies to compare."]
+    said = [*_subject(contests, tables), *_across(contests, tables)]
+    for contest in contests:
+        said.extend(_workload(contest, tables))
+    return [*said, *_inclusions(tables), *_reservations(contests, tables)]
+
+
+def _subject(contests: Sequence[Contest], tables: Tables) -> list[str]:
+    """The question of the project, answered over all workloads at once."""
+    pairs = tables["comparisons"]
+    rivals = list(dict.fromkeys(s.optimizer for c in contests for s in c.studies if s.optimizer != SUBJECT))
+    said = []
+    for rival in rivals:
+        rows = {c.workload: between(pairs, c.workload, SUBJECT, rival) for c in contests}
+        known = {workload: row for workload, row in rows.items() if row is not None}
+        if not known:
+            continue
+        by_verdict = {
+            word: [workload for workload, row in known.items() if row["verdict"] == word]
+            for word in (BETTER, WORSE, NOT_SHOWN)
+        }
+        if len(by_verdict[NOT_SHOWN]) == len(known):
+            said.append(f"No difference between {SUBJECT} and {rival} could be shown on {listing(list(known))}.")
+            continue
+        parts = [f"{word} on {listing(where)}" for word, where in by_verdict.items() if where]
+        said.append(f"{SUBJECT} against {rival}: {', '.join(parts)}.")
+    return said
+
+
+def _workload(contest: Contest, tables: Tables) -> list[str]:
+    confirmed = contest.confirmed()
+    if not confirmed:
+        return [_unconfirmed(contest)]
+    if not len(contest.runs[contest.runs["outcome"] == "complete"]):
+        return [f"{contest.workload}: every confirmation run diverged or failed, so nothing can be compared."]
+    board = tables["leaderboard"]
+    own = board[(board["workload"] == contest.workload) & (board["runs"] > 0)]
+    data = "test" if contest.data == "test" else "validation"
+    top = own.iloc[0]
+    mean = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
+    runs = sorted({len(contest.of(study)) for study in confirmed})
+    seeds = count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
+    said = [f"{contest.workload}: {top['optimizer']} has the best mean {contest.label}, {mean}, over {seeds}."]
+    said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
+    said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))
+    return said
+
+
+def _unconfirmed(contest: Contest) -> str:
+    campaign = contest.studies[0].campaign.get("name", "the campaign")
+    if all(contest.hopeless(study) for study in contest.studies):
+        return f"{contest.workload}: no trial of any optimizer was complete, so there is no winner to confirm."
+    return (
+        f"{contest.workload}: no winner was confirmed, and tuning alone cannot tell optimizers apart; "
+        f"run sofim confirm {campaign}."
+    )
+
+
+def _against_the_best(contest: Contest, best: str, pairs: pd.DataFrame) -> list[str]:
+    found: dict[str, list[str]] = {BETTER: [], WORSE: [], NOT_SHOWN: []}
+    for study in contest.confirmed():
+        row = between(pairs, contest.workload, best, study.optimizer) if study.optimizer != best else None
+        if row is not None:
+            shown = estimate(row["difference"], row["difference_low"], row["difference_high"])
+            interval = "no interval" if math.isnan(row["difference_low"]) else shown
+            found[str(row["verdict"])].append(f"{study.optimizer} ({interval})")
+    said = []
+    if found[BETTER]:
+        said.append(f"{best} is better than {listing(found[BETTER])} on {contest.workload}.")
+    if found[NOT_SHOWN]:
+        said.append(f"No difference is shown between {best} and {listing(found[NOT_SHOWN])} on {contest.workload}.")
+    return said
+
+
+def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[str]:
+    own = times[(times["workload"] == contest.workload) & (times["axis"] == "seconds")]
+    if not len(own) or own["target"].isna().all():
+        return []
+    goal = f"the target {contest.metric} {number(own['target'].iloc[0])} on {contest.workload}"
+    never = own.loc[own["median"] == math.inf, "optimizer"].tolist()
+    arrived = own[own["median"] < math.inf].sort_values("median", kind="stable")
+    said = []
+    if len(arrived) and bool(own["comparable"].all()):
+        first = str(arrived["optimizer"].iloc[0])
+        said.append(f"{first} reaches {goal} first, in a median of {number(arrived['median'].iloc[0])} s.")
+        said.extend(_slower(contest.workload, first, ratios))
+    elif len(arrived):
+        said.append(
+            f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
+            "or it is not known where they ran."
+        )
+    if never:
+        said.append(f"Fewer than half of the runs of {listing(never)} reach {goal}.")
+    return said
+
+
+def _slower(workload: str, first: str, ratios: pd.DataFrame) -> list[str]:
+    """Who is slower than ``first`` in seconds, and of whom that is not shown."""
+    own = ratios[(ratios["workload"] == workload) & (ratios["axis"] == "seconds")]
+    slower: list[str] = []
+    unclear: list[str] = []
+    for row in own.to_dict("records"):
+        numbers = [row[name] for name in ("restricted_ratio", "restricted_low", "restricted_high")]
+        if row["a"] == first:
+            other, middle, high, low = row["b"], *(1 / value for value in numbers)
+        elif row["b"] == first:
+            other, middle, low, high = row["a"], *numbers
+        else:
+            continue
+        (slower if low > 1 else unclear).append(f"{other} ({estimate(middle, low, high)})")
+    what = f"to the target on {workload} (ratio of mean times, counted to the end of the smaller budget)"
+    said = [f"{listing(slower)} took longer than {first} {what}."] if slower else []
+    return [*said, f"Not shown to take longer than {first} {what}: {listing(unclear)}."] if unclear else said
+
+
+def _across(contests: Sequence[Contest], tables: Tables) -> list[str]:
+    inside, outside = takes_part(contests)
+    if len(contests) < 2:
+        return []
+    said = []
+    if outside:
+        said.append(f"Not every optimizer was confirmed on {listing(outside)}: left out across workloads.")
+    if len(inside) < 2:
+        return said
+    scores = tables["aggregate"].to_dict("records")
+    told = listing([f"{row['optimizer']} {estimate(row['iqm'], row['low'], row['high'])}" for row in scores])
+    said.append(f"Interquartile mean of normalized scores over {count(len(inside), 'workload')}: {told}.")
+    ranks = tables["ranks"]
+    if len(ranks):
+        first = ranks.iloc[0]
+        behind = ranks.loc[ranks["behind_best"], "optimizer"].tolist()
+        result = (
+            f"behind it beyond the critical difference: {listing(behind)}" if behind else "nobody is shown behind it"
+        )
+        caution = f" ({first['warning']})" if first["warning"] else ""
+        said.append(f"Best mean rank: {first['optimizer']}, {first['mean_rank']:.2f}; {result}{caution}.")
+    return said
+
+
+def _inclusions(tables: Tables) -> list[str]:
+    said = []
+    for row in tables["inclusion"].to_dict("records"):
+        if row["verdict"] == TOO_SMALL:
+            lost = estimate(row["difference"], row["low"], row["high"])
+            said.append(
+                f"{row['larger']} contains {row['smaller']} ({row['limit']}) and yet loses to it on {row['workload']} "
+                f"({lost}): its search was too small."
+            )
+    return said
+
+
+def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
+    """What a reader must know before believing the rest."""
+    said = []
+    few = [
+        f"{study.optimizer} on {contest.workload} ({len(contest.of(study))})"
+        for contest in contests
+        for study in contest.confirmed()
+        if len(contest.of(study)) < FEW
+    ]
+    if few:
+        said.append(f"Fewer than {FEW} seeds, so that intervals rest on little: {listing(few)}.")
+    broken = [_broken(contest, study) for contest in contests for study in contest.confirmed()]
+    if any(broken):
+        said.append(f"Confirmation runs that broke count as the worst: {listing([text for text in broken if text])}.")
+    hopeless = [f"{s.optimizer} on {c.workload}" for c in contests for s in c.studies if c.hopeless(s)]
+    if hopeless:
+        said.append(f"Without a complete trial, and so last: {listing(hopeless)}.")
+    missing = [
+        f"{optimizer} on {workload}"
+        for workload, optimizer in studies_missing(contests)
+        if any(c.workload == workload and c.confirmed() for c in contests)
+    ]
+    if missing:
+        said.append(f"Not confirmed, and so not compared: {listing(missing)}.")
+    rules = tables["fairness"]
+    said.extend(
+        f"Rule {row['rule']} was not kept on {row['workload']}: {row['evidence'].partition(';')[0]}."
+        for row in rules[rules["kept"] == "no"].to_dict("records")
+    )
+    return said
+
+
+def _broken(contest: Contest, study: Study) -> str:
+    runs = contest.of(study)
+    lost = int((runs["outcome"] != "complete").sum())
+    return f"{lost} of {len(runs)} of {study.optimizer} on {contest.workload}" if lost else ""
