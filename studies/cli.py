@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    if arguments[:1] != ["launch"]:
+    if arguments[:1] not in (["launch"], ["confirm"]):
         return ""
     again = shlex.join(["sofim", *(_shown(part) if "://" in part else part for part in arguments)])
     return f"; nothing that had finished is lost, to go on: {again}"
@@ -93,6 +93,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
 @click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
+@click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(
     campaign: str,
     storage: str,
@@ -107,15 +108,101 @@ def launch(
     cpus_per_trial: float,
     gpus_per_trial: float,
     dry_run: bool,
+    then_confirm: bool,
 ) -> None:
     """Tune: run CAMPAIGN, or what is left of it.
 
     CAMPAIGN is a preset (quickstart, fashion, paper), a TOML file, or the name of a campaign in the storage.
     """
+    from studies.confirm import SEEDS
+    from studies.confirm import confirm as run_again
     from studies.launch import draw_up
     from studies.launch import launch as run
-    from studies.views import print_dry_run, print_leaderboard, print_next_commands
+    from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands
 
+    _check_shares(cpus_per_trial, gpus_per_trial)
+    if own and workloads is not None:
+        raise UserError("--workload and --workloads exclude each other; give one of them")
+    sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
+    found = _find_campaign(campaign, storage).with_overrides(
+        trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
+    )
+    # that test data are there is known before the search, not after
+    blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
+    console = _console()
+    if dry_run:
+        print_dry_run(blueprint, console, cpus_per_trial)
+        if then_confirm:
+            console.print(f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
+        return
+    from studies.engine import Resources
+
+    run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    console.print()
+    print_leaderboard(found.name, storage, console)
+    if then_confirm:
+        gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
+        run_again(blueprint, storage, Resources(address, None, gpus), console)
+        console.print()
+        print_confirmed(found.name, storage, console)
+    print_next_commands(found.name, storage, console, confirmed=then_confirm)
+
+
+@sofim.command()
+@click.argument("campaign")
+@_storage_option
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds a winner.")
+@click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
+@click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@click.option(
+    "--cpus-per-trial", type=float, metavar="X", help="Default: what leaves each run alone on its device, for its time."
+)
+@click.option("--gpus-per-trial", type=float, metavar="X", help="Default: 1 if the winners were tuned on GPUs, else 0.")
+def confirm(
+    campaign: str,
+    storage: str,
+    seeds: int,
+    top: int,
+    anyway: bool,
+    data: Path | None,
+    address: str | None,
+    cpus_per_trial: float | None,
+    gpus_per_trial: float | None,
+) -> None:
+    """Confirm: train the winners of CAMPAIGN on fresh seeds and test them, or what is left of that.
+
+    CAMPAIGN has been tuned; it is confirmed as it is in the storage. Run it again with more --seeds to add to them.
+    """
+    from studies.confirm import confirm as run
+    from studies.launch import draw_up
+    from studies.views import print_confirmed, print_next_commands
+
+    _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
+    sys.path.insert(0, str(Path.cwd()))
+    found = _find_tuned(campaign, storage)
+    blueprint = draw_up(found, data.resolve() if data else None, test=True)
+    console = _console()
+    from studies.engine import Resources
+
+    run(
+        blueprint,
+        storage,
+        Resources(address, cpus_per_trial, gpus_per_trial or 0.0),
+        console,
+        seeds=seeds,
+        top=top,
+        anyway=anyway,
+        like_tuning=gpus_per_trial is None,
+    )
+    console.print()
+    print_confirmed(found.name, storage, console, top)
+    print_next_commands(found.name, storage, console, confirmed=True)
+
+
+def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
+    """Refuses shares of a machine that no trial can have."""
     if not SMALLEST_SHARE <= cpus_per_trial < math.inf:
         raise UserError(f"--cpus-per-trial {cpus_per_trial:g}: must be a number from {SMALLEST_SHARE:g}")
     if not (gpus_per_trial == 0 or SMALLEST_SHARE <= gpus_per_trial <= 1 or gpus_per_trial in range(2, 1025)):
@@ -123,23 +210,6 @@ def launch(
             f"--gpus-per-trial {gpus_per_trial:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
             "or a whole number of GPUs"
         )
-    if own and workloads is not None:
-        raise UserError("--workload and --workloads exclude each other; give one of them")
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
-    found = _find_campaign(campaign, storage).with_overrides(
-        trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
-    )
-    blueprint = draw_up(found, data.resolve() if data else None)
-    console = _console()
-    if dry_run:
-        print_dry_run(blueprint, console, cpus_per_trial)
-        return
-    from studies.engine import Resources
-
-    run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
-    console.print()
-    print_leaderboard(found.name, storage, console)
-    print_next_commands(found.name, storage, console)
 
 
 @sofim.command()
@@ -258,12 +328,7 @@ def _find_campaign(name: str, storage: str) -> Campaign:
     # a directory of that name, such as one with a campaign's data, is no campaign
     if name in presets() or name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (no error for a long name)
         return load(name)
-    stored: dict[str, Mapping[str, object]] = {}
-    if not storage.startswith("sqlite:///") or Path(storage.removeprefix("sqlite:///")).exists():
-        from analysis.load import studies
-
-        with _opened(storage) as opened:
-            stored = {str(study.campaign["name"]): study.campaign for study in studies(opened)}
+    stored = _stored_campaigns(storage)
     if name in stored:
         return Campaign.from_stored(stored[name])
     there = f" ({', '.join(stored)})" if stored else ""
@@ -278,6 +343,29 @@ def _campaign_name(name: str) -> str:
     from studies.campaign import load
 
     return load(name).name if name.endswith(".toml") or os.path.isfile(name) else name  # noqa: PTH113 (long names)
+
+
+def _find_tuned(name: str, storage: str) -> Campaign:
+    """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
+    from studies.campaign import Campaign
+
+    stored = _stored_campaigns(storage)
+    if name not in stored:
+        name = _find_campaign(name, storage).name
+    if name not in stored:
+        there = f"there are: {', '.join(stored)}" if stored else "there is none"
+        raise UserError(f"no campaign '{name}' in {_shown(storage)} to confirm; {there}; launch it first")
+    return Campaign.from_stored(stored[name])
+
+
+def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
+    """The campaigns in the storage by name; of a SQLite file that is not there, none."""
+    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).exists():
+        return {}
+    from analysis.load import studies
+
+    with _opened(storage) as opened:
+        return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
 
 
 @contextmanager

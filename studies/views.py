@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.storages import BaseStorage
 
+    from analysis.load import Study
     from analysis.report import Report
     from studies.data import DatasetStatus
     from studies.launch import Blueprint
@@ -126,6 +128,92 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
         console.print()
 
 
+def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1) -> None:
+    """What the present winners of each study gave on fresh seeds, best test mean first within each workload.
+
+    The means are plain and nothing is said of who is better, which takes intervals: ``sofim report`` gives them.
+
+    Args:
+        campaign: its name.
+        storage: database URL.
+        console: where to print.
+        top: number of winners of each study.
+    """
+    from analysis.load import confirmations, studies, trials
+    from studies.ledger import close_storage, open_storage
+
+    opened = open_storage(storage, create=False)
+    found = studies(opened, campaign)
+    searched, runs = trials(opened, found), confirmations(opened, found)
+    close_storage(opened)
+    for workload in dict.fromkeys(study.workload for study in found):
+        own = [study for study in found if study.workload == workload]
+        rows = [row for study in own for row in _confirmed_rows(study, searched, runs, top)]
+        if not rows:
+            continue
+        metric, maximize = own[0].metric, own[0].direction == "maximize"
+        on_training = own[0].attributes.get("metric_split") == "train"
+        # a metric of the training objective has no counterpart on test data; its test loss stands there
+        better_high = maximize and not on_training
+        # runs that did not come through are no small matter: whoever has some stands below whoever has none
+        rows.sort(key=lambda row: (row.lost, (-row.test[0] if better_high else row.test[0]) if row.test else math.inf))
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        table.add_column("optimizer", no_wrap=True)
+        table.add_column(f"{'training' if on_training else 'validation'}\n{metric}", justify="right", no_wrap=True)
+        table.add_column(f"test\n{'loss' if on_training else metric}", justify="right", no_wrap=True)
+        table.add_column("seeds", justify="right", no_wrap=True)
+        table.add_column("hyperparameters")
+        for row in rows:
+            table.add_row(row.name, _spread(row.value), _spread(row.test), row.seeds, Text(format_params(row.params)))
+        title = ": the winners on fresh seeds, mean ± standard deviation"
+        console.print(Text.assemble((workload, "bold"), title), soft_wrap=True)
+        console.print(table)
+        console.print()
+
+
+class _Confirmed(NamedTuple):
+    """A winner on fresh seeds; of ``value`` and ``test``, mean and standard deviation, or nothing."""
+
+    name: str
+    value: tuple[float, ...]
+    test: tuple[float, ...]
+    seeds: str
+    lost: bool
+    params: Mapping[str, object]
+
+
+def _confirmed_rows(study: Study, searched: pd.DataFrame, runs: pd.DataFrame, top: int) -> Iterator[_Confirmed]:
+    """A row for each of the best ``top`` trials of a study that has been confirmed."""
+    complete = searched[(searched["study"] == study.name) & (searched["outcome"] == "complete")]
+    best = complete.sort_values(["value", "number"], ascending=[study.direction == "minimize", True]).head(top)
+    for rank, winner in enumerate(best.to_dict("records"), start=1):
+        own = runs[(runs["study"] == study.name) & (runs["confirms"] == winner["number"])]
+        ended = own[~own["outcome"].isin(["running", "lost"])]
+        if ended.empty:
+            continue
+        through = ended[ended["outcome"] == "complete"]
+        counts = ended["outcome"].value_counts()
+        bad = [f"{counts[name]} {name}" for name in ("diverged", "failed") if name in counts]
+        yield _Confirmed(
+            name=study.optimizer if top == 1 else f"{study.optimizer} ({rank})",
+            value=_mean_and_deviation(through["value"]),
+            test=_mean_and_deviation(through["test_metric"]) if "test_metric" in through else (),
+            seeds=f"{len(through)} of {len(ended)}, {', '.join(bad)}" if bad else str(len(ended)),
+            lost=bool(bad),
+            params=winner["params"],
+        )
+
+
+def _mean_and_deviation(values: pd.Series[float]) -> tuple[float, ...]:
+    """Mean, and standard deviation of a sample where there are two values at least."""
+    listed = [float(value) for value in values.dropna()]
+    return (fmean(listed), *([stdev(listed)] if len(listed) > 1 else [])) if listed else ()
+
+
+def _spread(numbers: tuple[float, ...]) -> str:
+    return " ± ".join([format_value(numbers[0]), *(f"{number:.2g}" for number in numbers[1:])]) if numbers else "–"
+
+
 def format_params(params: Mapping[str, object]) -> str:
     """A configuration on one line, numbers with four significant digits."""
     return ", ".join(f"{k}={format(v, '.4g') if isinstance(v, float) else v}" for k, v in params.items())
@@ -136,17 +224,24 @@ def _outcomes(row: Mapping[Any, Any]) -> str:
     return ", ".join(f"{row[name]} {name}" for name in names if row[name])
 
 
-def print_next_commands(campaign: str, storage: str, console: Console) -> None:
-    """What one types after a campaign."""
+def print_next_commands(campaign: str, storage: str, console: Console, *, confirmed: bool = False) -> None:
+    """What one types after a campaign, or after its winners are confirmed."""
     from studies.ledger import hide_password
 
     option = [] if storage == "sqlite:///sofim.db" else ["--storage", hide_password(storage)]
-    commands = {
+    confirm = {shlex.join(["sofim", "confirm", campaign, *option]): "the winners on fresh seeds and test data"}
+    commands = ({} if confirmed else confirm) | {
         shlex.join(["sofim", "report", campaign, *option]): "how sensitive each optimizer is",
         shlex.join(["sofim", "status", campaign, *option]): "how the trials ended",
         shlex.join(["sofim", "dashboard", *option]): "every trial in Optuna's dashboard",
     }
-    console.print("These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:")
+    if confirmed:
+        console.print("Nothing was chosen on these seeds or on test data. Next:")
+    else:
+        console.print(
+            "These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:",
+            soft_wrap=True,
+        )
     for command, purpose in commands.items():
         console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
 

@@ -29,7 +29,7 @@ from studies.views import print_next_commands
 from studies.workloads import WORKLOADS
 from tests.studies.fake_campaign import campaign, make, open_ledger, play
 
-COMMANDS = ["launch", "status", "list", "data", "dashboard"]
+COMMANDS = ["launch", "confirm", "status", "list", "data", "dashboard"]
 
 MINE = '''
 import torch
@@ -116,7 +116,7 @@ def test_help_loads_nothing_heavy_and_names_every_command_and_option():
     # the options that programs use
     for word in (
         *COMMANDS, "--storage", "--trials", "--optimizers", "--workloads", "--workload", "--name", "--seed", "--data",
-        "--address", "--cpus-per-trial", "--gpus-per-trial", "--dry-run",
+        "--address", "--cpus-per-trial", "--gpus-per-trial", "--dry-run", "--confirm", "--seeds", "--top", "--anyway",
     ):  # fmt: skip
         assert re.search(rf"(^|\s){word}\b", text), word
 
@@ -262,7 +262,7 @@ def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     assert [words[:3] for words in rows(done.out) if words[0] == "1"] == [
         ["1", "sofim", "0.5"], ["1", "sgd", "0.5"], ["1", "sofim", "0.25"], ["1", "sgd", "0.25"]
     ]  # fmt: skip
-    assert "  sofim status fake   how the trials ended" in done.out
+    assert "  sofim status fake    how the trials ended" in done.out
 
 
 def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
@@ -311,8 +311,8 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path):
 def test_what_to_type_next_can_be_typed(capsys):
     print_next_commands("my campaign", "sqlite:///my trials.db", Console(width=40, markup=False))
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'   how the trials ended",
-        "  sofim dashboard --storage 'sqlite:///my trials.db'              every trial in Optuna's dashboard",
+        "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'    how the trials ended",
+        "  sofim dashboard --storage 'sqlite:///my trials.db'               every trial in Optuna's dashboard",
     ]
 
 
@@ -580,7 +580,7 @@ def test_a_missing_driver_is_named_without_the_password(sofim):
 
 
 def test_ctrl_c_says_how_to_go_on_and_shows_no_password(sofim, monkeypatch, capsys):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(studies.launch, "draw_up", interrupted)
