@@ -1,0 +1,141 @@
+"""The fairness ledger: kept where it was, and the thing that broke it named where it was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+
+from analysis.comparison.fairness import fairness, search_spaces, volume
+from analysis.load import ParameterInfo
+from tests.analysis.made_campaign import Made, made
+
+RUNS = {"w": {"sofim": [0.5 + n / 100 for n in range(10)], "sgd": [0.5] * 10}}
+
+
+def ledger(campaign: Made) -> pd.DataFrame:
+    return fairness(campaign.contests()).set_index("rule")
+
+
+def test_a_campaign_that_kept_all_rules() -> None:
+    found = ledger(made(RUNS))
+    assert found.index.tolist() == [1, 2, 3, 4, 5, 6]
+    assert set(found["kept"]) == {"yes"}
+    assert "3 trials each of 4 epochs" in found.loc[1, "evidence"]
+    assert "sofim 1 parameter (4.0 decades)" in found.loc[1, "evidence"]
+    assert "all alone on a device; device cpu" in found.loc[3, "evidence"]
+    assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[6, "evidence"]
+
+
+def test_unequal_numbers_of_trials_are_named() -> None:
+    found = ledger(made(RUNS, trials={"w": {"sgd": [0.5, 0.6]}}))
+    assert found.loc[1, "kept"] == "no"
+    assert found.loc[1, "evidence"].startswith("trials that ended, of 3 asked for: sofim 3, sgd 2")
+
+
+def test_trials_that_still_run_are_no_trials_that_ended() -> None:
+    running = {"w": {"sofim": [0.5, 0.6, "running"], "sgd": [0.5, 0.6, "running"]}}
+    assert ledger(made(RUNS, trials=running)).loc[1, "kept"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"attributes": {"epochs": 9}}, "epochs of a trial differ: sofim 4, sgd 9"),
+        ({"attributes": {"versions": {"torch": "y"}}}, "versions differ"),
+        ({"campaign": {"schedule": "cosine"}}, "schedule differ: sofim constant, sgd cosine"),
+        ({"campaign": {"seed": 7}}, "seed differ"),
+    ],
+)
+def test_anything_else_that_differs_is_named(changes: dict[str, dict[str, object]], named: str) -> None:
+    campaign = made(RUNS)
+    sgd = campaign.studies[1]
+    merged = {field: {**getattr(sgd, field), **own} for field, own in changes.items()}
+    campaign.studies[1] = dataclasses.replace(sgd, **merged)
+    found = ledger(campaign)
+    assert found.loc[1, "kept"] == "no"
+    assert found.loc[1, "evidence"].startswith(named)
+
+
+def test_an_optimizer_without_a_study_is_missing() -> None:
+    found = ledger(made(RUNS, optimizers=["sofim", "sgd", "adam"]))
+    assert found.loc[1, "evidence"].startswith("no study of adam")
+
+
+def test_a_tuning_trial_with_a_test_value_breaks_the_second_rule() -> None:
+    campaign = made(RUNS)
+    campaign.trials["test_metric"] = math.nan
+    assert ledger(campaign).loc[2, "kept"] == "yes"
+    campaign.trials.loc[0, "test_metric"] = 0.5
+    found = ledger(campaign)
+    assert (found.loc[2, "kept"], found.loc[2, "evidence"].split(";")[0]) == ("no", "tuning trials carry test_metric")
+
+
+def changed(column: str, row: int, value: object) -> Made:
+    campaign = made(RUNS)
+    campaign.confirmations.loc[row, column] = value
+    return campaign
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("seed", 5, "the seeds differ between optimizers"),
+        ("seed", 1001, "a seed was run twice"),
+        ("seed", 0, "the campaign's seed 0 is among them"),
+        ("exclusive", False, "1 run shared a device"),
+        ("device", "gpu", "the devices differ: cpu and gpu"),
+    ],
+)
+def test_what_broke_the_third_rule_is_named(column: str, value: object, named: str) -> None:
+    found = ledger(changed(column, 0, value))
+    assert found.loc[3, "kept"] == "no"
+    assert named in found.loc[3, "evidence"]
+
+
+def test_what_is_not_known_is_not_claimed() -> None:
+    campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.drop(columns=["exclusive"])
+    found = ledger(campaign)
+    assert found.loc[3, "kept"] == "unknown"
+    assert found.loc[3, "evidence"].startswith("whether all ran alone on a device is not known")
+
+
+def test_few_seeds_are_said_and_one_is_no_interval() -> None:
+    assert "fewer than the usual 10 seeds" in ledger(made({"w": {"sofim": [0.5, 0.6]}})).loc[3, "evidence"]
+    found = ledger(made({"w": {"sofim": [0.5], "sgd": [0.5]}}))
+    assert found.loc[5, "kept"] == "no"
+
+
+def test_no_confirmation_breaks_the_rules_that_need_one() -> None:
+    found = ledger(made({"w": {"sofim": [], "sgd": []}}))
+    assert found["kept"].to_dict() == {1: "yes", 2: "yes", 3: "no", 4: "yes", 5: "no", 6: "yes"}
+
+
+def test_trials_that_are_missing_from_the_database_are_counted() -> None:
+    campaign = made(RUNS)
+    campaign.trials = campaign.trials.drop(index=0)
+    found = ledger(campaign)
+    assert found.loc[6, "evidence"].startswith("1 trial of sofim missing from the database")
+
+
+def test_costs_that_were_not_measured_break_the_fourth_rule() -> None:
+    assert ledger(changed("gradient_evaluations", 0, math.nan)).loc[4, "kept"] == "no"
+
+
+def test_search_spaces_are_listed_with_what_they_span() -> None:
+    campaign = made(RUNS)
+    parameters = {
+        "lr": ParameterInfo("lr", "float", 1e-3, 10.0, log=True, default=0.1),
+        "beta": ParameterInfo("beta", "float", 0.9, 0.999, one_minus=True, default=0.9),
+        "batch_size": ParameterInfo("batch_size", "categorical", math.nan, math.nan, choices=(32, 64), default=64),
+        "x": ParameterInfo("x", "float", -1.0, 1.0, default=0.0),
+    }
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], parameters=parameters)
+    table = search_spaces(campaign.studies).set_index(["optimizer", "parameter"])
+    assert table.loc[("sofim", "beta"), ["scale", "decades"]].tolist() == ["log(1 - value)", pytest.approx(2)]
+    assert table.loc[("sofim", "batch_size"), ["choices", "default"]].tolist() == ["32, 64", 64]
+    assert table.loc[("sofim", "x"), "scale"] == "linear"
+    assert volume(parameters) == "4 parameters (6.0 decades × 2 batch_size choices × x -1 to 1)"
