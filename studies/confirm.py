@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 from rich.console import Console
 from rich.text import Text
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SEEDS = 10
 """Fresh seeds of a winner where nobody asks for another number."""
+
+_LOOK_SECONDS = 0.5  # at what else runs
+_NOTABLE_CORES = 0.5
 
 
 def confirm(
@@ -64,18 +68,29 @@ def confirm(
         if ledger.finished:
             for line in stopped_lines(tallies):
                 console.print(line, soft_wrap=True)
-            console.print(Text(f"Nothing left to run: {_amount(tallies)} of {campaign.name} are in the storage."))
+            runs = sum(tally.done for tally in tallies)
+            sentence = f"Nothing left to run: the {runs} confirmation runs of {campaign.name} are in the storage."
+            console.print(Text(sentence), soft_wrap=True)
             return tallies
         if like_tuning:
             on_gpus = any(not device.startswith("CPU") for device in ledger.devices)
             resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
         console.print(Text(_announcement(tallies, seeds, resources)), soft_wrap=True)
+        if resources.address is None:
+            _say_who_else_works(console)
         work_off(ledger, blueprint, resources, console)
         return ledger.tallies()
 
 
-def _amount(tallies: list[Tally]) -> str:
-    return f"the {sum(tally.done for tally in tallies)} confirmation runs"
+def _say_who_else_works(console: Console) -> None:
+    """Says when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
+    cores = psutil.cpu_count() or 1
+    busy = psutil.cpu_percent(_LOOK_SECONDS) / 100 * cores
+    if busy >= _NOTABLE_CORES:
+        console.print(
+            Text(f"Other programs keep {busy:.1f} of this machine's {cores} cores busy: times will show that."),
+            soft_wrap=True,
+        )
 
 
 def _announcement(tallies: list[Tally], seeds: int, resources: Resources) -> str:
