@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a grey; each optimizer's own everywhere.
+# Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a brown; each optimizer's own everywhere.
 COLOURS: Mapping[str, str] = {
     "sofim": "#d55e00",
     "sgd": "#0072b2",
@@ -21,7 +21,7 @@ COLOURS: Mapping[str, str] = {
     "adamw": "#56b4e9",
     "adahessian": "#cc79a7",
     "lbfgs": "#e69f00",
-    "nystrom-sgd": "#808080",
+    "nystrom-sgd": "#8b5e3c",
 }
 NEUTRAL = "#0072b2"  # of a study of another program
 INK = "#1b1f23"

@@ -62,6 +62,6 @@ def _lines(axes: Axes, rate: ParameterInfo, rho: ParameterInfo) -> None:
             va="top",
             fontsize=7,
             color="white",
-            path_effects=[halo],
+            bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.0},
             zorder=6,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis.figures import FIGURES, Drawn, Subject
 from analysis.figures._style import png, style, svg
@@ -79,17 +80,18 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
         options: how.
         threads: for the refits; the result does not depend on it.
     """
-    findings = analyse(
-        list(study.parameters.values()),
-        trials,
-        curves,
-        direction=study.direction,
-        rng=generator(options.seed, study.name),
-        method=options.method,
-        num_refits=options.num_refits,
-        workers=threads,
-        study=study.name,
-    )
+    with threadpool_limits(1):  # sums of several threads depend on how many there are
+        findings = analyse(
+            list(study.parameters.values()),
+            trials,
+            curves,
+            direction=study.direction,
+            rng=generator(options.seed, study.name),
+            method=options.method,
+            num_refits=options.num_refits,
+            workers=threads,
+            study=study.name,
+        )
     subject = Subject(study, trials, findings, options.num_refits)
     with style():
         drawn = ((key, draw(subject)) for key, draw in FIGURES.items())

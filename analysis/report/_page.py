@@ -87,6 +87,7 @@ def page(
         loader=jinja2.PackageLoader("analysis.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
     )
     script = environment.loader.get_source(environment, "sort.js")[0]  # type: ignore[union-attr]  # it was just given
@@ -112,6 +113,13 @@ def page(
         campaign=chapters[0].study.campaign if chapters[0].study.own else {},
         protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
     )
+
+
+def _printable(value: object) -> object:
+    """What is filled in, without characters that a page may not hold; line breaks stay."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)
 
 
 def heading(study: Study) -> str:
@@ -145,7 +153,7 @@ def _chapter(one: Chapter, name: str) -> dict[str, object]:
 def _picture(picture: Picture, name: str) -> dict[str, object]:
     panels = []
     for stem, (panel, drawing, _) in zip(panel_stems(name, picture), picture.panels, strict=True):
-        described = html.escape(f"{picture.title}{f': {panel}' if panel else ''}", quote=True)
+        described = html.escape(str(_printable(f"{picture.title}{f': {panel}' if panel else ''}")), quote=True)
         inline = _style.inline(drawing, stem.replace(".", "-"), described)
         panels.append({"stem": stem, "svg": Markup(inline)})
     return {"title": picture.title, "caption": picture.caption, "panels": panels}

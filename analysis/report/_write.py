@@ -91,7 +91,7 @@ def write(
     try:
         _remove_old(out)
         for name, table in tables.items():
-            _put(out / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+            _put(out / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
         for one in chapters:
             _put_pictures(out / "figures", names[one.study.name], one.pictures)
         _put_pictures(out / "figures", WORKLOADS, across.pictures)

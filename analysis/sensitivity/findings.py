@@ -181,6 +181,8 @@ def _obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str 
         return f"all {len(trials)} trials diverged"
     if not len(used.goodness):
         return "no trial has a value"
+    if len(kinds) < MINIMUM_TRIALS:
+        return f"{len(kinds)} trials are too few, at least {needed} are needed"
     if num_parameters == 0:
         return "no parameter varies"
     if len(kinds) < needed:
@@ -203,7 +205,7 @@ def _usable(
         if not scales.varies(parameter) or (len(seen) and np.ptp(seen) == 0):
             findings.sentences.append(f"{parameter.name} has only one value and is left out.")
         elif len(seen) < MINIMUM_ACTIVE:
-            if len(used.goodness):
+            if len(used.goodness) >= MINIMUM_TRIALS:
                 findings.sentences.append(f"{parameter.name} is left out: only {len(seen)} trials have it.")
         else:
             keep.append(column)

@@ -146,7 +146,7 @@ def test_list_names_all_there_is(sofim):
     assert (done.code, done.err) == (0, "")
     first = [words[0] for words in rows(done.out)]
     assert {*presets(), *WORKLOADS, *OPTIMIZERS} <= set(first)
-    assert ["quickstart", "2", "workloads", "×", "7", "optimizers", "×", "20", "trials"] in rows(done.out)
+    assert ["quickstart", "2", "workloads", "×", "7", "optimizers", "×", "30", "trials"] in rows(done.out)
     assert "Campaigns" not in done.out
     assert not Path("sofim.db").exists(), "looking makes no database"
 
@@ -310,7 +310,8 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path):
 
 def test_what_to_type_next_can_be_typed(capsys):
     print_next_commands("my campaign", "sqlite:///my trials.db", Console(width=40, markup=False))
-    assert capsys.readouterr().out.splitlines()[-2:] == [
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "  sofim report 'my campaign' --storage 'sqlite:///my trials.db'   how sensitive each optimizer is",
         "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'    how the trials ended",
         "  sofim dashboard --storage 'sqlite:///my trials.db'               every trial in Optuna's dashboard",
     ]

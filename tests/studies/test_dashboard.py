@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,25 +15,14 @@ from urllib.parse import urlsplit
 import optuna
 import psutil
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from studies.ledger import close_storage
+from tests.browser import PATIENCE, no_complaints, opened_browser
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIETLY = [
-    "--no-sandbox",  # which containers have none of
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
-PATIENCE = 60_000  # ms: a busy machine draws slowly
-
 # A driver that ends ten trials a second, every seventh of them diverged, until it is stopped.
 DRIVER = f"""
 import sys, time
@@ -96,53 +83,16 @@ def url(home) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(url) -> Iterator[Page]:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"no browser: none of {', '.join(BROWSERS)} is installed")
-        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser, args=QUIETLY)
-        page = started.new_page(viewport={"width": 1400, "height": 1000})
+    with opened_browser() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(PATIENCE)
         yield page
-        started.close()
 
 
 @pytest.fixture
-def complaints(page, url) -> Iterator[list[str]]:
-    """What the browser has to complain of, addresses that are not the dashboard's included; there must be nothing."""
-    found: list[str] = []
-
-    def hear_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            found.append(message.text)
-
-    def hear_request(request: Request) -> None:
-        if not request.url.startswith((url, "data:", "blob:")):
-            found.append(f"elsewhere: {request.url}")
-
-    def hear_failure(request: Request) -> None:
-        if request.failure != "net::ERR_ABORTED":  # the page was left
-            found.append(f"{request.failure}: {request.url}")
-
-    def hear_response(response: Response) -> None:
-        if response.status >= 400:
-            found.append(f"{response.status}: {response.url}")
-
-    listeners = {
-        "console": hear_console,
-        "pageerror": lambda error: found.append(str(error)),
-        "request": hear_request,
-        "requestfailed": hear_failure,
-        "response": hear_response,
-    }
-    for event, listener in listeners.items():
-        page.on(event, listener)
-    yield found
-    for event, listener in listeners.items():
-        page.remove_listener(event, listener)
-    assert not found
+def complaints(page, url) -> Iterator[None]:
+    with no_complaints(page, url):
+        yield
 
 
 def test_the_studies_are_listed_with_their_directions(page, url, complaints):
