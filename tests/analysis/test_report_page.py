@@ -78,7 +78,8 @@ def test_the_page_fits_and_is_read_on_every_screen(browser, home, screen: str, s
         sizes = page.evaluate(
             """[...document.querySelectorAll('.panel svg')].flatMap(svg => {
                  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-                 return [...svg.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize) * scale);
+                 const sizeOf = text => parseFloat(getComputedStyle(text).fontSize) * scale;
+                 return [...svg.querySelectorAll('text')].map(sizeOf);
                })"""
         )
         assert min(sizes) > 7.5, "labels that nobody can read"
