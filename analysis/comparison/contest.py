@@ -20,6 +20,7 @@ from analysis.errors import AnalysisError
 from analysis.load import Study
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
+_GIVEN_UP = 10
 _RUNS = ("study", "number", "seed", "outcome", "validation", "test", "seconds", "gradient_evaluations", "device")
 
 
@@ -83,9 +84,14 @@ class Contest:
         return [study for study in self.studies if study.name in have]
 
     def hopeless(self, study: Study) -> bool:
-        """Whether all trials of a study ended and none was complete, so that there is no winner to confirm."""
+        """Whether the trials of a study ended and none was complete, so that there is no winner to confirm.
+
+        A study stops early after ten trials that failed in a row.
+        """
         outcomes = self.trials.loc[self.trials["study"] == study.name, "outcome"]
-        return len(outcomes) > 0 and outcomes.isin(["pruned", "diverged", "failed", "lost"]).all().item()
+        ended = int(outcomes.isin(COUNTED).sum())
+        enough = max(1, min(int(study.campaign.get("trials", 1)), _GIVEN_UP))
+        return ended >= enough and not outcomes.isin(["complete", "running"]).any()
 
 
 def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:

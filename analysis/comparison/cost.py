@@ -1,15 +1,16 @@
 """What an epoch, a gradient evaluation and a step of each optimizer cost, relative to SGD, from the confirmation runs.
 
 An optimizer's winner has a batch size of its own, so its epochs have a number of steps of their own: costs of epochs,
-of evaluations and of steps are three different questions. The number of examples is not in the database; a step of SGD
-is one gradient evaluation, which tells it: evaluations per epoch times batch size. Without SGD in the campaign steps
-cannot be counted, and nothing is relative to anything.
+of evaluations and of steps are three different questions. The number of examples is not in the database, but a step of
+SGD is one gradient evaluation, and its last batch may be smaller: that leaves as many candidates as its batch has
+examples. Of these the middle one is taken among those at which most optimizers spend a whole number of evaluations a
+step. Without SGD in the campaign steps cannot be counted, and nothing is relative to anything.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from analysis.comparison.intervals import UNKNOWN, Floats, difference, mean
 from analysis.comparison.time_to_target import REFERENCE, comparable
 from analysis.load import Study
 
+_WHOLE = 1e-6
 COLUMNS = (
     "study", "workload", "optimizer", "runs", "batch_size", "seconds_per_epoch", "seconds_per_epoch_low",
     "seconds_per_epoch_high", "gradient_evaluations_per_epoch", "seconds_per_gradient_evaluation", "steps_per_epoch",
@@ -37,7 +39,7 @@ def cost(contests: Sequence[Contest]) -> pd.DataFrame:
         Columns: ``study``, ``workload``, ``optimizer``, ``runs`` (that trained an epoch), ``batch_size`` (of the
         winner; NaN where not known), ``seconds_per_epoch`` with ``…_low``, ``…_high`` (mean over runs, t interval),
         ``gradient_evaluations_per_epoch`` (mean over runs), ``seconds_per_gradient_evaluation``, ``steps_per_epoch``
-        (estimated, see above), ``gradient_evaluations_per_step``, ``seconds_per_step``, ``reference``, and the ratios
+        (inferred, see above), ``gradient_evaluations_per_step``, ``seconds_per_step``, ``reference``, and the ratios
         to the reference with ``…_low``, ``…_high`` (Welch's t interval of the difference of mean logarithms over runs;
         so they are ratios of geometric means): ``epoch_ratio``, ``evaluation_ratio``, ``step_ratio`` (in seconds);
         ``comparable`` (False where runs shared a device, or devices differ or are not known).
@@ -50,18 +52,18 @@ def _rows(contest: Contest) -> list[tuple[object, ...]]:
     seconds, evaluations = per_epoch(contest, "seconds"), per_epoch(contest, "gradient_evaluations")
     batches = {study.name: _batch_size(study, contest) for study in contest.studies}
     reference = next((study for study in contest.confirmed() if study.optimizer == REFERENCE), None)
-    examples = math.nan
+    steps_of = dict.fromkeys(batches, math.nan)
     if reference is not None:
-        examples = _mean(evaluations[reference.name]) * batches[reference.name]
+        steps_of = _steps({name: _mean(own) for name, own in evaluations.items()}, batches, reference.name)
     rows: list[tuple[object, ...]] = []
     for study in contest.confirmed():
         own, count = seconds[study.name], evaluations[study.name]
-        steps = examples / batches[study.name]
+        steps = steps_of[study.name]
         per_evaluation, per_step = own / count, own / steps
         ratios: list[float] = [math.nan] * 9
         if reference is not None:
             other, other_count = seconds[reference.name], evaluations[reference.name]
-            other_steps = examples / batches[reference.name]
+            other_steps = steps_of[reference.name]
             pairs = ((own, other), (per_evaluation, other / other_count), (per_step, other / other_steps))
             ratios = [number for one, two in pairs for number in ratio(one, two, same=study is reference)]
         rows.append(
@@ -73,6 +75,20 @@ def _rows(contest: Contest) -> list[tuple[object, ...]]:
             )
         )  # fmt: skip
     return rows
+
+
+def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], reference: str) -> dict[str, float]:
+    """Steps of an epoch by study, from gradient evaluations of an epoch and batch sizes; NaN where not known."""
+    own, batch = evaluations[reference], batches[reference]
+    if not (math.isfinite(own) and math.isfinite(batch)):
+        return dict.fromkeys(batches, math.nan)
+    examples = np.arange(round((own - 1) * batch) + 1, round(own * batch) + 1)
+    steps = {name: np.ceil(examples / size) for name, size in batches.items()}  # NaN where the batch is not known
+    per_step = np.array([evaluations[name] / steps[name] for name in batches])
+    whole = (np.abs(per_step - np.round(per_step)) < _WHOLE).sum(axis=0)
+    best = np.flatnonzero(whole == whole.max())
+    chosen = best[len(best) // 2]
+    return {name: float(found[chosen]) for name, found in steps.items()}
 
 
 def per_epoch(contest: Contest, column: str) -> dict[str, Floats]:

@@ -84,11 +84,10 @@ def _confirming(contests: Sequence[Contest]) -> str:
     on = f" ({listing(devices)})" if devices else ""
     broken = int((runs["outcome"] != "complete").sum())
     tested = [contest.workload for contest in contests if contest.data == "test"]
-    measured = (
-        "Test data were used in these runs alone, at the epoch that validation data chose."
-        if len(tested) == len(contests)
-        else f"Test data were used on {listing(tested) if tested else 'no workload'}, in these runs alone."
-    )
+    others = [f"{contest.label} on {contest.workload}" for contest in contests if contest.data != "test"]
+    by = [f"the test metric at the epoch that validation chose on {listing(tested)}"] if tested else []
+    by += [f"the best {other}" for other in others]
+    measured = f"Optimizers are compared by {listing(by)}; test data were used in these runs alone."
     return (
         f"The best configuration of each study was retrained on {seeds} with the whole epoch budget, {where}{on}. "
         f"{measured} Of {count(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than any "

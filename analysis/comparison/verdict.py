@@ -137,8 +137,8 @@ def _slower(workload: str, first: str, ratios: pd.DataFrame) -> list[str]:
             other, middle, low, high = row["a"], *numbers
         else:
             continue
-        told = f"{other} (not known)" if math.isnan(middle) else f"{other} ({estimate(middle, low, high)})"
-        (slower if low > 1 else unclear).append(told)
+        if not math.isnan(middle):  # else neither arrived within the smaller budget
+            (slower if low > 1 else unclear).append(f"{other} ({estimate(middle, low, high)})")
     what = f"to the target on {workload} (ratio of mean times, counted to the end of the smaller budget)"
     said = [f"{listing(slower)} took longer than {first} {what}."] if slower else []
     return [*said, f"Not shown to take longer than {first} {what}: {listing(unclear)}."] if unclear else said

@@ -133,6 +133,15 @@ def test_trials_that_all_diverged_leave_no_winner() -> None:
     assert "w: no trial of any optimizer was complete, so there is no winner to confirm." in found.sentences
 
 
+def test_a_study_that_has_only_begun_is_not_without_hope() -> None:
+    begun = {"w": {"sgd": ["diverged"]}}
+    found = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials=begun)
+    assert "Not confirmed, and so not compared: sgd on w." in found.compare().sentences
+    ended = {"w": {"sgd": ["diverged"] * 3}}
+    found = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials=ended)
+    assert "Without a complete trial, and so last: sgd on w." in found.compare().sentences
+
+
 def test_a_single_seed_is_said_to_be_few_and_shows_nothing() -> None:
     found = made({"w": {"sofim": [0.9], "sgd": [0.1]}}).compare()
     assert "Fewer than 5 seeds, so that intervals rest on little: sofim on w (1) and sgd on w (1)." in found.sentences

@@ -179,6 +179,19 @@ def test_costs_relative_to_sgd_by_hand() -> None:
     assert sgd["epoch_ratio"] == 1
 
 
+def test_smaller_last_batches_are_counted_as_steps() -> None:
+    campaign = made({"w": {"sofim": [0.8, 0.7], "sgd": [0.8, 0.8]}})
+    # 1,227 examples: 19 steps of 65 by SGD, 17 of 74 by SOFIM, which 19 * 65 = 1,235 examples would give too
+    for optimizer, batch, steps in (("sgd", 65, 19), ("sofim", 74, 17)):
+        own = campaign.trials["study"].str.endswith(f"/{optimizer}")
+        campaign.trials.loc[own, "params"] = pd.Series([{"batch_size": batch}] * 3, index=campaign.trials.index[own])
+        of = campaign.curves["study"].str.endswith(f"/{optimizer}")
+        campaign.curves.loc[of, "gradient_evaluations"] = steps * campaign.curves.loc[of, "epoch"].astype(float)
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert table["steps_per_epoch"].to_dict() == {"sofim": 17, "sgd": 19}
+    assert table["gradient_evaluations_per_step"].tolist() == [1, 1]
+
+
 def test_extra_evaluations_show_in_the_cost_of_a_step_not_of_an_evaluation() -> None:
     campaign = made({"w": {"lbfgs": [0.8, 0.7], "sgd": [0.8, 0.8]}}, speed={"lbfgs": 20.0})
     table = cost(slowed(campaign, "lbfgs", 20.0)).set_index("optimizer")
