@@ -87,11 +87,11 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
                 unsure.append(str(name))
         parts = []
         if shared:
-            parts.append(f"one value is near-optimal on all {count}: {', '.join(shared)}")
+            parts.append(f"moved alone, these are near-optimal on all {count}: {', '.join(shared)}")
         if moved:
             parts.append(f"the best value moves: {', '.join(moved)}")
         if unsure:
-            parts.append(f"it cannot be told whether it moves: {', '.join(unsure)}")
+            parts.append(f"it cannot be told whether the best value moves: {', '.join(unsure)}")
         of = f"{count} workloads" if count == num_workloads else f"{count} of {num_workloads} workloads"
         said.append(f"{optimizer}, on {of}: {'; '.join(parts)}.")
     if untold:

@@ -33,8 +33,8 @@ def table(*rows: tuple[str, str, tuple[float, float, float, float]]) -> pd.DataF
 @pytest.mark.parametrize(
     ("second", "says"),
     [
-        ((0.05, 0.1, 3, 5), "sofim, on 2 workloads: one value is near-optimal on all 2: rho 0.1 to 1."),
-        ((0.8, 2, 3, 5), "sofim, on 2 workloads: it cannot be told whether it moves: rho."),
+        ((0.05, 0.1, 3, 5), "sofim, on 2 workloads: moved alone, these are near-optimal on all 2: rho 0.1 to 1."),
+        ((0.8, 2, 3, 5), "sofim, on 2 workloads: it cannot be told whether the best value moves: rho."),
         ((1.8, 2, 3, 5), "sofim, on 2 workloads: the best value moves: rho (at most 1 on a, at least 2 on b)."),
     ],
 )
@@ -45,7 +45,7 @@ def test_the_sentence_follows_from_the_intervals_and_their_ends(second, says: st
 def test_where_too_little_is_resolved_that_is_said() -> None:
     rows = table(("sofim", "a", (0.1, 0.2, 1, 2)), ("sofim", "b", (0.1, 0.2, 1, 2)), ("sgd", "a", (0.1, 0.2, 1, 2)))
     said = moves(rows, ["sofim", "sgd"], 3)
-    assert said[0] == "sofim, on 2 of 3 workloads: one value is near-optimal on all 2: rho 0.2 to 1."
+    assert said[0] == "sofim, on 2 of 3 workloads: moved alone, these are near-optimal on all 2: rho 0.2 to 1."
     assert said[1].startswith("Whether the best values move from workload to workload cannot be told of sgd:")
     assert moves(rows, ["sofim"], 1) == []
     assert len(moves(table(), ["sofim"], 2)) == 1

@@ -29,7 +29,7 @@ from studies.views import print_next_commands
 from studies.workloads import WORKLOADS
 from tests.studies.fake_campaign import campaign, make, open_ledger, play
 
-COMMANDS = ["launch", "confirm", "status", "list", "data", "dashboard"]
+COMMANDS = ["launch", "confirm", "report", "status", "list", "data", "dashboard"]
 
 MINE = '''
 import torch
@@ -311,7 +311,7 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path):
 def test_what_to_type_next_can_be_typed(capsys):
     print_next_commands("my campaign", "sqlite:///my trials.db", Console(width=40, markup=False))
     assert capsys.readouterr().out.splitlines()[-3:] == [
-        "  sofim report 'my campaign' --storage 'sqlite:///my trials.db'   how sensitive each optimizer is",
+        "  sofim report 'my campaign' --storage 'sqlite:///my trials.db'    how sensitive each optimizer is",
         "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'    how the trials ended",
         "  sofim dashboard --storage 'sqlite:///my trials.db'               every trial in Optuna's dashboard",
     ]
@@ -375,7 +375,7 @@ MISTAKES = [
     (
         f"{RAN} --name fake",
         "campaign 'fake' is in the storage with another configuration (optimizers was sofim, sgd, is sgd; pruner was "
-        "none, is hyperband; sampler was random, is tpe; spaces of sofim changed; trials was 2, is 20; workloads was "
+        "none, is hyperband; sampler was random, is tpe; spaces of sofim changed; trials was 2, is 30; workloads was "
         "digits-mlp, breast-cancer-logreg, is digits-mlp); give this one another name with --name",
     ),
     ("status nope", "no campaign 'nope' in sqlite:///sofim.db; there are: fake"),
