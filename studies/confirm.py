@@ -73,7 +73,7 @@ def confirm(
             console.print(Text(sentence), soft_wrap=True)
             return tallies
         if like_tuning:
-            on_gpus = any(not device.startswith("CPU") for device in ledger.devices)
+            on_gpus = any(not device.upper().startswith("CPU") for device in ledger.devices)
             resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
         console.print(Text(_announcement(tallies, seeds, resources)), soft_wrap=True)
         if resources.address is None:
