@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ MAP = "viridis"  # light is better, in every map of a metric
 WIDTH = 4.0  # inches: still readable on a telephone, where a page shows one figure a line
 RASTER_FROM = 400  # points: more of them are one image in an SVG, not a path each
 _DPI = 200
-_LONGEST = 28
+_LONGEST = 24
 
 _RC: Mapping[str, object] = {
     "text.parse_math": False,  # names come from outside: $ is no mathematics
@@ -82,10 +84,18 @@ def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def label(name: object) -> str:
-    """A name from outside as a label: short, and free of characters that an SVG may not hold."""
+def label(name: object, longest: int = _LONGEST) -> str:
+    """A name from outside as a label: short, and free of characters that an SVG may not hold.
+
+    Args:
+        name: of anything.
+        longest: letters that there is room for; Chinese ones and the like count twice.
+    """
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(name))
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    taken = np.cumsum([2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text])
+    if not len(text) or taken[-1] <= longest:
+        return text
+    return text[: int((taken < longest).sum())] + "…"
 
 
 def svg(figure: Figure) -> str:

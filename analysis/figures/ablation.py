@@ -24,7 +24,7 @@ def draw(subject: Subject) -> Drawn | None:
     names = [
         "default"
         if row["step"] == 0
-        else f"{_style.label(row['parameter'])} {number(row['before'])} → {number(row['after'])}"
+        else f"{_style.label(row['parameter'], 14)} {_value(row['before'])} → {_value(row['after'])}"
         for row in rows
     ]
     axes.set_yticks(range(len(rows)), names)
@@ -37,3 +37,7 @@ def draw(subject: Subject) -> Drawn | None:
         f"one account among several. {subject.resampled}",
         [Panel("", figure)],
     )
+
+
+def _value(value: object) -> str:
+    return _style.label(number(value), 8)

@@ -26,7 +26,7 @@ def draw(subject: Subject) -> Drawn | None:
         color=subject.colour,
     )
     names = zip(rows["parameter_a"], rows["parameter_b"], strict=True)
-    axes.set_yticks(range(len(rows)), [f"{_style.label(a)} × {_style.label(b)}" for a, b in names])
+    axes.set_yticks(range(len(rows)), [f"{_style.label(a, 13)} × {_style.label(b, 13)}" for a, b in names])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")

@@ -96,7 +96,13 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
     if counts["diverged"]:
         parts.append("a diverged trial counts as the worst of the others")
     if len(trials) > len(used):
-        parts.append(f"{len(trials) - len(used)} others (failed, lost, running or without a value) are left out")
+        left = len(trials) - len(used)
+        others = (
+            "1 other (failed, lost, running or without a value) is"
+            if left == 1
+            else (f"{left} others (failed, lost, running or without a value) are")
+        )
+        parts.append(f"{others} left out")
     if moved:
         parts.append(f"{moved} extremely bad value(s) moved to the fence")
     return Outcomes(used, goodness, sign, moved, "; ".join(parts) + ".")

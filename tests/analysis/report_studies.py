@@ -52,11 +52,12 @@ def plain_study(storage: str, name: str, num_trials: int = 40, **names: str) -> 
         number = trial.suggest_int(units, 1, 8)
         activation = trial.suggest_categorical(kind, ["relu", "tanh", None])
         leak = trial.suggest_float("leak", 0.0, 1.0) if activation == "relu" else 0.0
-        trial.report(2.0, 0)
-        trial.report(1.0 + at, 1)
+        value = 1.0 + math.log10(at) ** 2 + 0.1 * number + leak
+        trial.report(10.0, 0)
+        trial.report(1.5 * value, 1)
         if trial.number % 6 == 5:
             raise optuna.TrialPruned
-        return 1.0 + math.log10(at) ** 2 + 0.1 * number + leak
+        return value
 
     study.optimize(objective, n_trials=num_trials)
     return study

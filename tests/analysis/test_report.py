@@ -247,14 +247,14 @@ def test_trials_that_failed_or_were_lost_are_counted(tmp_path: Path) -> None:
 
 HOSTILE = {
     "x": '--></text><script>window.hit = 1</script><img src=x onerror="window.hit = 1">',
-    "units": "a$b_{c}\x1b[31m\x00" + "é" * 60,
+    "units": "a$b_{c}\x1b[31m\x00" + "学" * 60,
     "kind": "../../etc/passwd",
 }
 
 
 def hostile_study(directory: Path) -> str:
-    url = f"sqlite:///{directory}/hostile.db"
-    made = plain_study(url, "<script>window.hit = 1</script>/../x", **HOSTILE)
+    url = f"sqlite:///{directory}/sofim.db"
+    made = plain_study(url, "<script>window.hit = 1</script>/../x", 80, **HOSTILE)
     broken_trial(made, "Traceback\n</pre><script>window.hit = 1</script>")
     return url
 

@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
@@ -21,6 +21,7 @@ from sklearn.model_selection import train_test_split
 from tests.analysis.report_studies import make, ridge
 from tests.analysis.test_report import hostile_study
 from tests.browser import PATIENCE, no_complaints, opened_browser
+from tests.studies.test_dashboard import dashboard
 
 pytestmark = pytest.mark.slow
 
@@ -135,10 +136,8 @@ def test_on_paper_everything_is_open_and_black_on_white(browser, home) -> None:
 
 
 def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path) -> None:
-    url = hostile_study(tmp_path)
-    done = sofim(
-        tmp_path, "report", "--study", "<script>window.hit = 1</script>/../x", "--storage", url, "--out", "out"
-    )
+    hostile_study(tmp_path)
+    done = sofim(tmp_path, "report", "--study", "<script>window.hit = 1</script>/../x", "--publish", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")
     page = opened(browser, tmp_path / "out" / "index.html", "wide", "light")
     with no_complaints(page, "file:"):
@@ -147,6 +146,11 @@ def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path) -> None:
             assert page.evaluate("window.hit") is None
             page.goto(figure.as_uri())
     assert page.evaluate("window.hit") is None
+    with dashboard(tmp_path) as (_, url), no_complaints(page, url):
+        page.goto(f"{url}dashboard/studies/1/note")
+        expect(page.get_by_text("Sensitivity (sofim report)")).to_be_visible()
+        expect(page.locator("li", has_text="<script>window.hit = 1</script>").first).to_be_visible()
+        assert page.evaluate("window.hit") is None
     page.close()
 
 
