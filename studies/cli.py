@@ -351,7 +351,10 @@ def _find_tuned(name: str, storage: str) -> Campaign:
 
     stored = _stored_campaigns(storage)
     if name not in stored:
-        name = _find_campaign(name, storage).name
+        named = _find_campaign(name, storage)
+        if named.name in stored and named.stored() != stored[named.name]:
+            click.echo(f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.")
+        name = named.name
     if name not in stored:
         there = f"there are: {', '.join(stored)}" if stored else "there is none"
         raise UserError(f"no campaign '{name}' in {_shown(storage)} to confirm; {there}; launch it first")

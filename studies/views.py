@@ -84,7 +84,23 @@ def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
     console.print(status_view(found, None))
     for line in stopped_lines(found):
         console.print(line, soft_wrap=True)
+    for sentence in _confirmed_so_far(storage, campaign):
+        console.print(Text(sentence), soft_wrap=True)
     console.print()
+
+
+def _confirmed_so_far(storage: BaseStorage, campaign: str) -> Iterator[str]:
+    """A line for each workload of which winners have been run again."""
+    from analysis.load import confirmations, studies
+
+    runs = confirmations(storage, studies(storage, campaign))
+    runs = runs[runs["outcome"] != "lost"]
+    for workload, own in runs.groupby("workload", sort=False):
+        counts = [
+            f"{optimizer} " + ", ".join(f"{number} {outcome}" for outcome, number in found.value_counts().items())
+            for optimizer, found in own.groupby("optimizer", sort=False)["outcome"]
+        ]
+        yield f"{workload}, confirmation runs of winners: {'; '.join(counts)}"
 
 
 def print_leaderboard(campaign: str, storage: str, console: Console) -> None:

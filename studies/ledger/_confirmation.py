@@ -47,6 +47,7 @@ class ConfirmationLedger(Ledger):
     """
 
     _creates = False
+    _command = "confirm"
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class ConfirmationLedger(Ledger):
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [self._tuned_study(plan, shown) for plan in plans]
         self._refuse_foreign(plans)
-        self._take(study_ids[0], shown, undo, "wait for it, or stop it")
+        self._take(study_ids[0], shown, undo)
         trials = {
             plan.name: self._storage.get_all_trials(study_id) for plan, study_id in zip(plans, study_ids, strict=True)
         }

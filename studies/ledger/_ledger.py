@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import psutil
 from optuna.exceptions import DuplicatedStudyError
@@ -53,6 +53,7 @@ class Ledger:
     """
 
     _creates = True  # a database that is not there
+    _command: Literal["launch", "confirm"] = "launch"  # by which the person goes on
 
     def __init__(
         self, url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], versions: Mapping[str, str]
@@ -74,15 +75,15 @@ class Ledger:
         """Finds or makes the studies, takes the lease, opens the books; ``undo`` hears of what is to be given back."""
         self._check({plan.name for plan in plans})
         study_ids = [self._open_study(plan, versions) for plan in plans]
-        self._take(study_ids[0], shown, undo, "wait for it, stop it, or give this one another name with --name")
+        self._take(study_ids[0], shown, undo)
         self._books = {
             plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
             for plan, study_id in zip(plans, study_ids, strict=True)
         }
 
-    def _take(self, study_id: int, shown: str, undo: ExitStack, remedy: str) -> None:
+    def _take(self, study_id: int, shown: str, undo: ExitStack) -> None:
         """Takes the lease, which lies on the campaign's first study, and begins to write."""
-        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, remedy)
+        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command)
         undo.callback(lease.release)
         self._writer = TrialWriter(self._storage, shown)
         undo.callback(self._writer.close)
@@ -245,20 +246,22 @@ def driver_in_words(attributes: Mapping[str, Any]) -> str:
     holder = attributes.get(_LEASE)
     if holder and _alive(holder):
         return f"running, process {holder['pid']} on {holder['host']}"
-    return "its driver was lost; launch it again to go on" if holder else "not running"
+    return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
 
 
 class _Lease:
     """One driver a campaign: who writes, and since when it was last heard of, as an attribute of the first study."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str, remedy: str) -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str, command: str) -> None:
         self._storage = storage
         self._study_id = study_id
+        self._command = command
         holder = storage.get_study_user_attrs(study_id).get(_LEASE)
         if holder and _alive(holder):
+            other = "wait for it, stop it, or give this one another name with --name"
             raise UserError(
                 f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
-                f"{remedy}"
+                f"{other if command == 'launch' else 'wait for it, or stop it'}"
             )
         self._released = threading.Event()
         self._beat()
@@ -271,6 +274,7 @@ class _Lease:
             "pid": os.getpid(),
             "started": _started(os.getpid()),
             "seen": time.time(),
+            "command": self._command,
         }
         self._storage.set_study_user_attr(self._study_id, _LEASE, lease)
 

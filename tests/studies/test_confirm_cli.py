@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from studies.cli import main
 from studies.engine import Resources, _cluster
 from studies.engine._cluster import settled, slots_of
 from tests.studies.fake_campaign import make
-from tests.studies.test_confirm_ledger import confirming, end, finish
+from tests.studies.test_confirm_ledger import confirming, end, finish, work_off
 
 FINISHED = {"digits-mlp/sofim": [0.5, 0.7], "digits-mlp/sgd": [0.9, 0.8]}
 TWO = {"workloads": ["digits-mlp"], "optimizers": ["sofim", "sgd"]}
@@ -103,6 +104,39 @@ def test_after_a_search_the_next_thing_is_to_confirm(sofim, tuned):
     code, out, _ = sofim("launch", "fake")
     assert code == 0
     assert "  sofim confirm fake   the winners on fresh seeds and test data\n" in out
+
+
+@pytest.mark.parametrize(("trials", "note"), [(2, ""), (3, "fake.toml is not as it was tuned; what is confirmed is ")])
+def test_a_campaign_is_confirmed_as_it_was_tuned_whatever_its_file_says_by_now(sofim, tuned, monkeypatch, trials, note):
+    monkeypatch.setattr(studies.confirm, "work_off", lambda *_: None)
+    Path("fake.toml").write_text(
+        'name = "fake"\nworkloads = ["digits-mlp"]\noptimizers = ["sofim", "sgd"]\n'
+        f'trials = {trials}\nsampler = "random"\npruner = "none"\n'
+    )
+    code, out, err = sofim("confirm", "fake.toml", "--seeds", "2")
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        note + ("campaign 'fake' in the storage.\n" if note else "Confirming winners on 2 fresh seeds")
+    )
+    assert "Confirming winners on 2 fresh seeds: 4 runs; one at a time on a node" in out
+
+
+def test_status_tells_of_confirmation_runs_and_how_to_go_on_with_them(sofim, tuned):
+    assert "confirmation" not in sofim("status")[1]
+    script = (
+        "import os\nfrom tests.studies.fake_campaign import campaign\n"
+        "from tests.studies.test_confirm_ledger import confirming, work_off\n"
+        f"ledger = confirming('sqlite:///{Path.cwd()}/sofim.db', campaign(workloads=['digits-mlp']))\n"
+        "work_off(ledger, most=3)\nledger.ask()\nledger.flush()\nos._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], timeout=120, check=False)
+    _, out, _ = sofim("status")
+    assert "fake: its driver was lost; confirm it again to go on\n" in out
+    line = "digits-mlp, confirmation runs of winners: sofim 2 complete; sgd 1 complete, 1 running\n"
+    assert line in out
+    with confirming("sqlite:///sofim.db", tuned) as ledger:
+        work_off(ledger)
+    assert "sofim 3 complete; sgd 3 complete\n" in sofim("status")[1]
 
 
 # ------------------------------------------------------------------------------------------------------- mistakes
