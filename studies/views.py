@@ -307,7 +307,8 @@ def make_report(
                 storage,
                 found,
                 out or Path("reports") / report.slug(name),
-                title=f"How sensitive is {name}?",
+                title=f"{name}: how sensitive?" if study is not None else f"{name}: which optimizer, how sensitive?",
+                together=study is None,
                 source=shown,
                 options=report.Options(seed=seed, method=stopped),  # type: ignore[arg-type]  # click has checked it
                 tell=tell,
@@ -328,7 +329,7 @@ def print_findings(written: Report, console: Console) -> None:
     """The summary of a report."""
     from analysis.sensitivity.sentences import headline
 
-    for sentence in written.across:
+    for sentence in (*written.verdict, *written.across):
         console.print(Text(sentence))
     for chapter in written.chapters:
         console.print(Text(chapter.study.name, style="bold"), soft_wrap=True)

@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from analysis.figures import FIGURES, Drawn, Subject
 from analysis.figures._style import png, style, svg
+from analysis.figures.comparison import FIGURES as COMPARED
+from analysis.figures.comparison import View
 from analysis.load import Study
 from analysis.sensitivity.findings import Findings, analyse
 from analysis.sensitivity.outcomes import Method
@@ -96,6 +98,12 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
     with style():
         drawn = ((key, draw(subject)) for key, draw in FIGURES.items())
         return Chapter(subject, tuple(pictures(drawn)))
+
+
+def versus(view: View) -> tuple[Picture, ...]:
+    """The pictures of one workload of a comparison."""
+    with style():
+        return tuple(pictures((key, draw(view)) for key, draw in COMPARED.items()))
 
 
 def generator(seed: int, name: str) -> np.random.Generator:

@@ -27,6 +27,11 @@ def file_names(studies: Sequence[Study]) -> dict[str, str]:
     return dict(zip((study.name for study in studies), _distinct(wanted, taken={WORKLOADS}), strict=True))
 
 
+def workload_names(workloads: Sequence[str]) -> list[str]:
+    """What the figures that compare optimizers on each workload are called."""
+    return _distinct([f"{slug(workload)}-compared" for workload in workloads])
+
+
 def panel_stems(name: str, picture: Picture) -> list[str]:
     """The files of a picture's panels, without their ending; no two the same."""
     wanted = [f"{name}-{picture.key}" + (f"-{slug(panel)}" if panel else "") for panel, *_ in picture.panels]

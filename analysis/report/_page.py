@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures._base import best_trial
+from analysis.figures.comparison import View
 from analysis.load import ParameterInfo, Study
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
@@ -26,10 +28,11 @@ from analysis.sensitivity import sentences
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
-_ROWS_SHOWN = 40
+_ROWS_SHOWN = 60
 _CHAPTERS_OPEN = 4
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "running")
 _PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
+_ALERTS = ("no", "search too small")
 _SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
 
 
@@ -40,7 +43,17 @@ class Across:
     table: pd.DataFrame
     sentences: tuple[str, ...]
     pictures: tuple[Picture, ...]
-    num_workloads: int
+    compared: Comparison | None
+    scores: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """One workload on which optimizers are compared; ``id`` names its files and its place in the page."""
+
+    id: str
+    view: View
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +67,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the page; ``more`` rows are only in the file ``name``.csv."""
+    """A table of the page; ``more`` rows are only in the file ``name``.csv; ``alerts`` are rows to be seen."""
 
     name: str
     columns: list[str]
     rows: list[list[Cell]]
     more: int = 0
+    alerts: frozenset[int] = frozenset()
 
 
 def page(
     chapters: Sequence[Chapter],
     across: Across,
     names: Mapping[str, str],
+    compared_on: Sequence[Versus] = (),
     *,
     title: str,
     source: str,
@@ -78,6 +93,7 @@ def page(
         chapters: of the studies.
         across: of all workloads together.
         names: of the studies' files, by study.
+        compared_on: the workloads on which optimizers are compared.
         title: of the page.
         source: the storage, without a password.
         options: how everything was computed.
@@ -108,6 +124,12 @@ def page(
         overview=_overview(chapters, names),
         across=across,
         across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],
+        verdict=across.compared.sentences if across.compared else [],
+        score_pictures=[_picture(picture, WORKLOADS) for picture in across.scores],
+        score_tables=_chosen(across.compared.tables, _SCORES) if across.compared and across.scores else [],
+        compared_on=[_versus(one) for one in compared_on],
+        fairness=_chosen(across.compared.tables, _FAIRNESS) if across.compared else [],
+        methods=across.compared.methods if across.compared else "",
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
         campaign=chapters[0].study.campaign if chapters[0].study.own else {},
@@ -148,6 +170,66 @@ def _chapter(one: Chapter, name: str) -> dict[str, object]:
         "failures": _failures(one.subject.trials),
         "best": _best(one),
     }
+
+
+_VERSUS = {
+    "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
+    "seconds_to_target trials complete pruned diverged failed params",
+    "comparisons": "a b difference probability_of_improvement verdict",
+    "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
+    "cost": "optimizer batch_size seconds_per_step step_ratio gradient_evaluations_per_step "
+    "evaluation_ratio comparable",
+    "inclusion": "larger smaller difference verdict limit",
+}
+_SCORES = {
+    "aggregate": "optimizer iqm workloads runs",
+    "profile_score": "axis optimizer score workloads comparable",
+    "ranks": "optimizer mean_rank workloads critical_difference friedman_p behind_best",
+}
+_FAIRNESS = {
+    "fairness": "rule requirement workload kept evidence",
+    "search_spaces": "optimizer parameter kind scale low high choices default",
+}
+_ENDS = {
+    "iqm": ("low", "high"),
+    "score": ("low", "high"),
+    "mean_rank": ("low", "high"),
+    "median": ("low", "high"),
+    "probability_of_improvement": ("probability_low", "probability_high"),
+}
+
+
+def _versus(one: Versus) -> dict[str, object]:
+    contest = one.view.contest
+    tables = {name: one.view.rows(name) for name in _VERSUS if "workload" in one.view.comparison.tables[name].columns}
+    if not len(contest.runs):
+        tables = {"leaderboard": tables["leaderboard"]}
+    return {
+        "id": one.id,
+        "workload": contest.workload,
+        "label": contest.label,
+        "better": one.view.better,
+        "runs": len(contest.runs),
+        "pictures": [_picture(picture, one.id) for picture in one.pictures],
+        "tables": _chosen(tables, _VERSUS),
+    }
+
+
+def _chosen(tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str]) -> list[Table]:
+    """Those columns that a page has room for; the files have all."""
+    found = []
+    for name, columns in wanted.items():
+        if name not in tables or not len(tables[name]):
+            continue
+        table = tables[name].copy()
+        for column in columns.split():
+            for end, own in zip(("_low", "_high"), _ENDS.get(column, ()), strict=False):
+                if own in table:
+                    table[column + end] = table[own]
+        kept = [c for c in columns.split() if c in table and not table[c].isna().all()]
+        ends = [f"{c}{end}" for c in kept for end in ("_low", "_high") if f"{c}{end}" in table]
+        found.append(_table(name, table[[*kept, *ends]]))
+    return found
 
 
 def _picture(picture: Picture, name: str) -> dict[str, object]:
@@ -195,8 +277,7 @@ def _best(one: Chapter) -> Best:
     row = best_trial(one.subject)
     if row is None:
         return Best()
-    params = ", ".join(f"{name} = {digits(value)}" for name, value in row["params"].items())
-    return Best(float(row["value"]), int(row["number"]), params)
+    return Best(float(row["value"]), int(row["number"]), digits(row["params"]))
 
 
 def _space(study: Study) -> Table:
@@ -260,7 +341,12 @@ def _table(name: str, table: pd.DataFrame) -> Table:
             cells.append(Cell(text, float(value) if numeric else str(value), number=numeric))
         rows.append(cells)
     titles = [f"{column.replace('_', ' ')}{', %' if column in _PERCENT else ''}" for column in shown]
-    return Table(name, titles, rows, more=max(0, len(table) - _ROWS_SHOWN))
+    bad = [
+        str(record.get("kept", record.get("verdict", ""))) in _ALERTS
+        for record in table.head(_ROWS_SHOWN).to_dict("records")
+    ]
+    alerts = frozenset(place for place, alert in enumerate(bad) if alert)
+    return Table(name, titles, rows, max(0, len(table) - _ROWS_SHOWN), alerts)
 
 
 def _percent(value: object) -> str:
@@ -277,6 +363,10 @@ def digits(value: object) -> str:
         return "–"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {digits(entry)}" for name, entry in value.items())
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     if isinstance(value, float):
         return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
     return str(value)

@@ -12,14 +12,18 @@ from pathlib import Path
 import joblib
 import pandas as pd
 from optuna.storages import BaseStorage
+from threadpoolctl import threadpool_limits
 
+from analysis.comparison import Comparison, compare
 from analysis.errors import AnalysisError
 from analysis.figures import near_optimal as near_optimal_figure
 from analysis.figures._style import style
+from analysis.figures.comparison import ACROSS, View
 from analysis.load import Frames, Study, read
-from analysis.report._chapter import Chapter, Options, Picture, chapter, pictures
-from analysis.report._names import WORKLOADS, file_names, panel_stems, slug
-from analysis.report._page import MAKER, Across, page
+from analysis.load import curves as confirmed_curves
+from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
+from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
+from analysis.report._page import MAKER, Across, Versus, page
 from analysis.sensitivity.across import moves, near_optimal
 
 TABLES = (
@@ -44,11 +48,13 @@ class Report:
         index: the page.
         chapters: of the studies, in their order.
         across: sentences on all workloads together; empty with one.
+        verdict: sentences on which optimizer is better; empty for a study looked at by itself.
     """
 
     index: Path
     chapters: tuple[Chapter, ...]
     across: tuple[str, ...]
+    verdict: tuple[str, ...]
 
 
 def write(
@@ -58,6 +64,7 @@ def write(
     *,
     title: str,
     source: str,
+    together: bool = True,
     options: Options | None = None,
     now: datetime.datetime | None = None,
     tell: Callable[[str], None] | None = None,
@@ -70,6 +77,7 @@ def write(
         out: the directory, made where it is missing. A report that is in it is replaced; other files stay.
         title: of the page.
         source: the storage as a reader may see it, without a password.
+        together: whether the studies are a campaign whose optimizers are compared, not one looked at by itself.
         options: how it is computed.
         now: the date on the page; by default now.
         tell: called with the name of each study that is done.
@@ -81,24 +89,34 @@ def write(
     _check(studies)
     _prepare(out)
     frames = read(storage, studies)
-    chapters = _chapters(studies, frames, options, tell)
-    across = _across(chapters)
+    compared = _compared(storage, studies, frames, options) if studies[0].own and together else None
+    with joblib.Parallel(n_jobs=min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
+        chapters = _chapters(studies, frames, options, tell, parallel)
+        compared_on = _versus(compared, parallel)
+    across = _across(chapters, compared)
     tables = {name: _joined([one.findings.tables[name] for one in chapters]) for name in TABLES}
     tables["near_optimal"] = across.table
+    if compared is not None:
+        tables |= compared.tables
     names = file_names([one.study for one in chapters])
     moment = now or datetime.datetime.now().astimezone()
-    text = page(chapters, across, names, title=title, source=source, options=options, now=moment)
+    text = page(chapters, across, names, compared_on, title=title, source=source, options=options, now=moment)
     try:
         _remove_old(out)
         for name, table in tables.items():
             _put(out / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
         for one in chapters:
             _put_pictures(out / "figures", names[one.study.name], one.pictures)
-        _put_pictures(out / "figures", WORKLOADS, across.pictures)
+        _put_pictures(out / "figures", WORKLOADS, [*across.scores, *across.pictures])
+        for workload in compared_on:
+            _put_pictures(out / "figures", workload.id, workload.pictures)
+        if compared is not None:
+            _put(out / "methods.md", f"{compared.methods}\n".encode())
         _put(out / "index.html", text.encode())
     except OSError as error:
         raise _unwritable(out, error) from None
-    return Report(out / "index.html", tuple(chapters), across.sentences)
+    verdict = tuple(compared.sentences) if compared is not None else ()
+    return Report(out / "index.html", tuple(chapters), across.sentences, verdict)
 
 
 def _check(studies: Sequence[Study]) -> None:
@@ -113,11 +131,19 @@ def _check(studies: Sequence[Study]) -> None:
         )
 
 
+def available(options: Options) -> int:
+    """Processes to use."""
+    return options.workers or int(joblib.cpu_count())
+
+
 def _chapters(
-    studies: Sequence[Study], frames: Frames, options: Options, tell: Callable[[str], None] | None
+    studies: Sequence[Study],
+    frames: Frames,
+    options: Options,
+    tell: Callable[[str], None] | None,
+    parallel: joblib.Parallel,
 ) -> list[Chapter]:
-    available = options.workers or joblib.cpu_count()
-    processes = min(available, len(studies))
+    threads = max(1, available(options) // len(studies))
     trials = dict(tuple(frames.trials.groupby("study")))
     curves = dict(tuple(frames.curves.groupby("study")))
     jobs = (
@@ -126,19 +152,34 @@ def _chapters(
             trials.get(study.name, frames.trials.iloc[:0]),
             curves.get(study.name, frames.curves.iloc[:0]),
             options,
-            available // processes,
+            threads,
         )
         for study in studies
     )
     done = []
-    for one in joblib.Parallel(n_jobs=processes, return_as="generator")(jobs):
+    for one in parallel(jobs):
         done.append(one)
         if tell is not None:
             tell(one.study.name)
     return done
 
 
-def _across(chapters: Sequence[Chapter]) -> Across:
+def _compared(storage: BaseStorage, studies: Sequence[Study], frames: Frames, options: Options) -> Comparison:
+    epochs = confirmed_curves(storage, studies, confirmed=True)
+    with threadpool_limits(1):
+        return compare(studies, frames, epochs, generator(options.seed, "comparison"))
+
+
+def _versus(compared: Comparison | None, parallel: joblib.Parallel) -> list[Versus]:
+    if compared is None:
+        return []
+    views = [View(contest, compared) for contest in compared.contests]
+    names = workload_names([view.contest.workload for view in views])
+    made = parallel(joblib.delayed(versus)(view) for view in views)
+    return [Versus(name, view, pictures) for name, view, pictures in zip(names, views, made, strict=True)]
+
+
+def _across(chapters: Sequence[Chapter], compared: Comparison | None) -> Across:
     table = near_optimal([one.study for one in chapters], [one.findings for one in chapters])
     workloads = {one.study.workload for one in chapters if one.study.own}
     by_optimizer: dict[str, list[Chapter]] = {}
@@ -150,8 +191,15 @@ def _across(chapters: Sequence[Chapter]) -> Across:
             (f"near-optimal-{slug(optimizer)}", near_optimal_figure.draw([one.subject for one in own], table))
             for optimizer, own in by_optimizer.items()
         ]
+        scored = (
+            pictures((key, draw(compared)) for key, draw in ACROSS.items()) if compared and len(workloads) > 1 else []
+        )
         return Across(
-            table, tuple(moves(table, list(by_optimizer), len(workloads))), tuple(pictures(drawn)), len(workloads)
+            table,
+            tuple(moves(table, list(by_optimizer), len(workloads))),
+            tuple(pictures(drawn)),
+            compared,
+            tuple(scored),
         )
 
 

@@ -1,0 +1,34 @@
+"""Mean ranks and the critical difference."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.comparison import Comparison
+from analysis.figures import _style
+from analysis.figures._base import Drawn, Panel
+from analysis.figures.comparison._base import forest
+
+
+def draw(comparison: Comparison) -> Drawn | None:
+    """Mean ranks, and how far one must be behind the best to be told apart."""
+    table = comparison.tables["ranks"]
+    if not len(table):
+        return None
+    rows = table.to_dict("records")
+    figure, axes = _style.canvas(0.8 + 0.34 * len(rows))
+    names = [row["optimizer"] for row in rows]
+    forest(axes, rows, "mean_rank", ("low", "high"), names=names, optimizers=names)
+    best, critical = float(rows[0]["mean_rank"]), float(rows[0]["critical_difference"])
+    if math.isfinite(critical):
+        axes.axvspan(best, best + critical, color=_style.GRID, alpha=0.5, linewidth=0, zorder=0)
+    axes.set_xlim(0.5, max(len(rows), best + (critical if math.isfinite(critical) else 0)) + 0.5)
+    axes.set_xlabel("mean rank over workloads (1 is best)")
+    warning = f" {rows[0]['warning']}" if rows[0]["warning"] else ""
+    return Drawn(
+        "Ranks",
+        "Mean rank over workloads by the mean of the confirmation runs; intervals (95 %, stratified bootstrap) tell "
+        "the noise of the seeds. An optimizer inside the grey stripe is not told apart from the best by Nemenyi's "
+        f"critical difference (Demšar 2006).{warning}",
+        [Panel("", figure)],
+    )
