@@ -152,12 +152,10 @@ class ConfirmationLedger(Ledger):
         runs = self._storage.get_all_trials(study_id)
         former = overtaken(winners, every, runs)
         if former:
-            now = ", ".join(str(winner.number) for winner in winners)
-            was = ", ".join(f"trial {number} ({count} runs)" for number, count in former.items())
-            self.notes.append(
-                f"{plan.name}: the search went on and the winner changed, to trial {now}; "
-                f"the runs of {was} stay in the storage"
-            )
+            numbers = " and ".join(str(winner.number) for winner in winners)
+            now = f"the winners now are trials {numbers}" if len(winners) > 1 else f"the winner now is trial {numbers}"
+            was = ", ".join(f"{count} run{'' if count == 1 else 's'} of trial {n}" for n, count in former.items())
+            self.notes.append(f"{plan.name}: the search went on, and {now}; kept in the storage: {was}")
         if len(winners) < self._top:
             self.notes.append(f"{plan.name}: only {len(winners)} of {self._top} winners, no more trials are complete")
         seeds = fresh_seeds(plan.seed, plan.workload, self._seeds)

@@ -371,8 +371,7 @@ def test_a_winner_that_was_overtaken_is_named_and_its_runs_can_be_told_from_the_
         play(tuning, {"digits-mlp/sofim": [0.9]})
     with confirming(url, made, seeds=2) as ledger:
         assert ledger.notes == [
-            f"{SOFIM}: the search went on and the winner changed, to trial 2; "
-            "the runs of trial 1 (2 runs) stay in the storage"
+            f"{SOFIM}: the search went on, and the winner now is trial 2; kept in the storage: 2 runs of trial 1"
         ]
         assert len(work_off(ledger)) == 2
         assert ledger.tallies()[0].done == 2
@@ -388,6 +387,33 @@ def test_a_winner_that_was_overtaken_is_named_and_its_runs_can_be_told_from_the_
     # and a second winner that nobody asks for any more was overtaken by nobody
     with confirming(url, made, seeds=2) as ledger:
         assert ledger.notes != []
+
+
+def test_what_was_running_for_an_overtaken_winner_is_not_run_again(url):
+    made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
+    with confirming(url, made, seeds=2, anyway=True) as ledger:
+        ledger.ask()  # runs when Ctrl-C comes
+    with open_ledger(url, made) as tuning:
+        play(tuning, {"digits-mlp/sofim": [0.9]})
+    with confirming(url, made, seeds=2) as ledger:
+        assert ledger.notes == [], "nothing of it had been confirmed"
+        work_off(ledger)
+    assert complete(runs(url)) == [(2, seed) for seed in fresh_seeds(0, "digits-mlp", 2)]
+
+
+def test_a_change_below_the_winners_that_are_asked_for_is_no_news(url):
+    made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
+    with confirming(url, made, seeds=1, top=2, anyway=True) as ledger:
+        work_off(ledger)
+    with open_ledger(url, made) as tuning:
+        play(tuning, {"digits-mlp/sofim": [0.55]})
+    with confirming(url, made, seeds=1) as ledger:
+        assert (ledger.notes, ledger.finished) == ([], True)
+    with confirming(url, made, seeds=1, top=2) as ledger:
+        assert ledger.notes == [
+            f"{SOFIM}: the search went on, and the winners now are trials 1 and 2; "
+            "kept in the storage: 1 run of trial 0"
+        ]
 
 
 def test_a_winner_that_is_not_asked_for_any_more_is_not_said_to_be_overtaken(url):
