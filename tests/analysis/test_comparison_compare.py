@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
@@ -235,3 +236,40 @@ def test_a_campaign_in_a_database(tmp_path) -> None:
     assert result.tables["leaderboard"]["diverged"].tolist() == [1, 0]
     assert "run sofim confirm fake" in said(result)
     assert set(result.tables["search_spaces"]["optimizer"]) == {"sofim", "sgd"}
+
+
+def test_confirmation_runs_in_a_database(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.4, 0.3]}, workloads=["digits-mlp"])
+    storage = open_storage(url)
+    try:
+        found = studies(storage, "fake")
+        for study, best, value in zip(found, (1, 0), (0.8, 0.6), strict=True):
+            confirm = optuna.create_study(storage=storage, study_name=f"{study.name}/confirm", direction="maximize")
+            for name, entry in study.attributes.items():
+                confirm.set_user_attr(name, entry)
+            for seed in range(1, 5):
+                confirm.add_trial(confirmation(best, seed, value + seed / 100))
+            confirm.add_trial(confirmation(1 - best, 9, 0.1))  # of a former winner
+        all_curves = curves(storage, found, confirmed=True)
+        result = compare(found, read(storage, found), all_curves, np.random.default_rng(0))
+    finally:
+        close_storage(storage)
+    [row] = result.tables["comparisons"].to_dict("records")
+    assert (row["runs_a"], row["runs_b"], row["data"], row["verdict"]) == (4, 4, "test", "better")
+    assert row["difference"] == pytest.approx(0.2)
+    assert result.tables["fairness"].set_index("rule").loc[3, "kept"] == "yes"
+    assert result.tables["time_to_target"]["target"].tolist() == pytest.approx([0.825] * 6)
+    assert result.tables["cost"]["seconds_per_epoch"].tolist() == [2.0, 2.0]
+
+
+def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenTrial:
+    history = {
+        "epoch": [1, 2], "seconds": [2.0, 4.0], "gradient_evaluations": [10, 20], "train_loss": [1.0, 0.5],
+        "validation_loss": [1.0, 0.6], "accuracy": [value / 2, value],
+    }  # fmt: skip
+    attributes = {
+        "confirms": confirms, "rank": 1, "exclusive": True, "seed": seed, "device": "cpu", "seconds": 4.0,
+        "gradient_evaluations": 20, "diverged": False, "test_metric": value, "test_loss": 0.5, "history": history,
+    }  # fmt: skip
+    return optuna.trial.create_trial(value=value, intermediate_values={1: value / 2, 2: value}, user_attrs=attributes)

@@ -46,6 +46,21 @@ def test_a_run_that_diverged_is_the_worst_and_is_not_dropped() -> None:
     assert (row["runs_a"], row["verdict"]) == (4, "no difference shown")
 
 
+def test_where_runs_are_ordered_it_loses_even_to_one_that_learnt_nothing() -> None:
+    campaign = made({"w": {"sofim": ["diverged", "diverged"], "sgd": [0.8, 0.8]}})
+    campaign.curves.loc[campaign.curves["study"] == "made/w/sgd", "value"] = 0.8  # so that 0.8 is the worst value too
+    [row] = comparisons(campaign.contests()).to_dict("records")
+    assert (row["difference"], row["probability_of_improvement"]) == (0, 0)
+
+
+def test_it_is_the_worst_on_validation_data_too() -> None:
+    [contest] = made({"w": {"sofim": [0.9, "diverged"], "sgd": [0.8, 0.7]}}, test=False).contests()
+    assert contest.data == "validation"
+    assert contest.values(contest.studies[0]).tolist() == [0.9, 0.35]
+    [contest] = made({"w": {"sofim": [0.9, "failed"], "sgd": [0.8, 0.7]}}, direction="minimize").contests()
+    assert contest.values(contest.studies[0], "validation").tolist() == [0.9, 1.8]
+
+
 def test_runs_that_are_asked_again_or_still_run_do_not_count_yet() -> None:
     found = made({"w": {"sofim": [0.9, 0.8, "lost", "running"], "sgd": [0.8, 0.7]}}).contests()
     assert comparisons(found)["runs_a"].tolist() == [2]

@@ -58,6 +58,17 @@ def test_times_are_those_of_the_first_epoch_that_reached_it() -> None:
     assert ratios.loc["seconds", "horizon"] == 4.0
 
 
+def test_ratios_to_a_reference_that_comes_first_are_turned_with_their_intervals() -> None:
+    runs = {"w": {"sgd": [0.6, 0.5, 0.6, 0.9, 0.8, 0.6], "adam": [0.9, 0.8, 0.6, 0.8, 0.6, 0.8]}}
+    found, ratios = both(made(runs, targets={"w": 0.5}))
+    adam, pair = found.loc[("adam", "epochs")], ratios.loc["epochs"]
+    assert (pair["a"], pair["b"]) == ("sgd", "adam")
+    for name, of_pair in (("ratio", ""), ("restricted", "restricted_")):
+        low, high = adam[f"{name}_low"], adam[f"{name}_high"]
+        assert (low, high) == pytest.approx((1 / pair[f"{of_pair}high"], 1 / pair[f"{of_pair}low"]))
+        assert low <= adam["ratio" if name == "ratio" else "restricted_ratio"] <= high
+
+
 def test_runs_that_do_not_arrive_are_censored_not_dropped() -> None:
     found, ratios = both(made(RUNS))
     sofim, sgd = found.loc[("sofim", "epochs")], found.loc[("sgd", "epochs")]
@@ -150,6 +161,17 @@ def test_a_run_that_broke_is_the_worst_of_the_band() -> None:
     assert (last.loc["train_loss", "median"], last.loc["train_loss", "high"]) == (0.5, math.inf)
     assert last["finite"].tolist() == [2] * 3
     assert last["runs"].tolist() == [3] * 3
+
+
+def test_a_run_that_broke_is_as_good_as_it_was_until_then() -> None:
+    campaign = made({"w": {"sofim": [0.8, "diverged"]}})
+    broken = campaign.curves["number"] == 1
+    campaign.curves.loc[broken, ["value", "train_loss", "validation_loss"]] = [0.7, 0.1, 0.1]
+    found = convergence(campaign.contests())
+    own = found[(found["axis"] == "epochs") & (found["quantity"] == "metric")]
+    assert own["high"].tolist()[0] == 0.7
+    assert own["finite"].tolist() == [2, 1, 1, 1]
+    assert own["low"].tolist()[1:] == [-math.inf] * 3
 
 
 def test_without_a_complete_run_there_is_no_curve() -> None:
