@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.comparison.intervals import Floats
 from analysis.errors import AnalysisError
@@ -67,16 +69,18 @@ class Contest:
 
     def values(self, study: Study, data: str | None = None) -> Floats:
         """The compared values of one study's runs (n,), or those on ``data``; NaN ones are left out."""
-        column = "test" if (data or self.data) == "test" else "validation"
-        values = self.of(study)[column].to_numpy(np.float64)
+        values = self._column("test" if (data or self.data) == "test" else "validation", study)
         return np.asarray(values[~np.isnan(values)])
 
     def goodness(self, study: Study) -> Floats:
         """The same for ordering runs: greater is better, and a run that broke is ``-inf``."""
-        own = self.of(study)
-        values = self.sign * own["test" if self.data == "test" else "validation"].to_numpy(np.float64)
-        values = np.where(own["outcome"] == "complete", values, -np.inf)
+        values = self.sign * self._column("test" if self.data == "test" else "validation", study)
+        values = np.where(self._column("outcome", study) == "complete", values, -np.inf)
         return np.asarray(values[~np.isnan(values)])
+
+    def _column(self, name: str, study: Study) -> NDArray[Any]:
+        # not by `of`: simulations ask thousands of times, and frames are slow to cut
+        return np.asarray(np.asarray(self.runs[name])[np.asarray(self.runs["study"]) == study.name])
 
     def confirmed(self) -> list[Study]:
         """The studies that have confirmation runs."""
