@@ -61,7 +61,7 @@ def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
     r2 = f"out-of-bag R² {quality['r2']:.2f}"
-    axes.set_xlabel(f"share of the explained variance ({r2})" if conclusive else f"no conclusion: {r2}")
+    axes.set_xlabel(f"share of the explained variance\n({r2})" if conclusive else f"no conclusion: {r2}")
     axes.set_title(_REGIONS[str(quality["region"])])
     axes.legend(loc="lower right")
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
@@ -49,6 +50,11 @@ def _panel(view: View, rows: pd.DataFrame, quantity: str, axis: str) -> Figure:
         axes.fill_between(band["at"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
     if quantity != "metric" and (finite[["median", "low"]].min().min() > 0):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+        axes.yaxis.set_minor_locator(NullLocator())
+        if len(axes.get_yticks()) < 4:  # one decade or less
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     name = _style.label(view.contest.metric) if quantity == "metric" else _QUANTITIES[quantity]
     axes.set_ylabel(f"{name} (validation)" if quantity == "metric" and view.contest.data != "train" else name)
     axes.set_xlabel(AXES[axis])

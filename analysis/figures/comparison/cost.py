@@ -10,8 +10,8 @@ from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import View, forest
 
 _PANELS = {
-    "step_ratio": "seconds of a step, times those of {}",
-    "evaluation_ratio": "gradient evaluations of an epoch, times those of {}",
+    "step_ratio": "seconds of a step,\ntimes those of {}",
+    "evaluation_ratio": "gradient evaluations of an epoch,\ntimes those of {}",
 }
 
 

@@ -21,7 +21,7 @@ def draw(view: View) -> Drawn | None:
     forest(axes, rows, "difference", ("difference_low", "difference_high"), names=names)
     axes.axvline(0.0, color=_style.INK, linewidth=0.8)
     side = "right" if view.contest.direction == "maximize" else "left"
-    axes.set_xlabel(f"difference in {_style.label(view.contest.label, 24)} ({side}: the first is better)")
+    axes.set_xlabel(f"difference in {_style.label(view.contest.label, 18)}\n({side}: the first is better)")
     more = f" The first {_MOST} of {len(table)} pairs." if len(table) > _MOST else ""
     return Drawn(
         "Differences",

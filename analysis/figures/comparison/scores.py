@@ -17,7 +17,7 @@ def draw(comparison: Comparison) -> Drawn | None:
     figure, axes = _style.canvas(0.8 + 0.34 * len(rows))
     names = [row["optimizer"] for row in rows]
     forest(axes, rows, "iqm", ("low", "high"), names=names, optimizers=names)
-    axes.set_xlabel("interquartile mean of normalized scores (higher is better)")
+    axes.set_xlabel("interquartile mean of normalized scores\n(higher is better)")
     return Drawn(
         "Scores",
         "Middle half of all runs on all workloads, averaged (interquartile mean, Agarwal et al. 2021). A score of 1 is "
