@@ -2,7 +2,8 @@
 
 A forest is a sum of constants on boxes, so its averages over all but one or two coordinates are sums of products of
 interval lengths: exact, and one matrix product for a pair. Only what goes beyond pairs needs sampled points. No library
-in use here computes this from the boxes; the forest itself is scikit-learn's.
+in use here computes this from the boxes. The trees are scikit-learn's; they are drawn here, as its random forest draws
+them, because that one spends as long on preparing a forest of ten trees as on growing it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.tree import DecisionTreeRegressor
 
 Floats = NDArray[np.float64]
 
@@ -76,14 +77,16 @@ def fit(
     trees: list[_Tree] = []
     residual = values.astype(float)
     single = np.ascontiguousarray(points, dtype=np.float32)
+    size = len(values)
+    drawn_weights = np.ones(size) if weights is None else weights
     for _ in range(rounds):
-        forest = RandomForestRegressor(n_estimators=num_trees, max_features=1.0, random_state=int(rng.integers(2**31)))
-        forest.fit(points, residual, sample_weight=weights)
-        total, count = np.zeros(len(values)), np.zeros(len(values))
-        for tree, seen in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        total, count = np.zeros(size), np.zeros(size)
+        for _ in range(num_trees):
+            times = np.bincount(rng.integers(size, size=size), minlength=size)
+            tree = DecisionTreeRegressor(random_state=int(rng.integers(2**31)))
+            tree.fit(single, residual, sample_weight=drawn_weights * times, check_input=False)
             trees.append(tree.tree_)
-            unseen = np.ones(len(values), dtype=bool)
-            unseen[seen] = False
+            unseen = times == 0
             if unseen.any():
                 total[unseen] += tree.tree_.predict(single[unseen])[:, 0]
                 count[unseen] += 1
@@ -131,12 +134,16 @@ def decompose(surrogate: Surrogate) -> Components:
     # covered[j][leaf, cell]: how much denser than uniform the leaf lies on the cell; averages 1 over the cells.
     covered = []
     for j in range(d):
-        reach = np.clip(edges[None, :], lower[:, j, None], upper[:, j, None])
-        covered.append(np.diff(reach, axis=1) * (BINS / lengths[:, j, None]))
+        reach = np.maximum(edges[None, :], lower[:, j, None])
+        np.minimum(reach, upper[:, j, None], out=reach)
+        within = reach[:, 1:] - reach[:, :-1]
+        within *= BINS / lengths[:, j, None]
+        covered.append(within)
     mains = np.stack([weights @ covered[j] for j in range(d)]) - mean
     pairs = {}
+    weighted = [table.T * weights for table in covered[:-1]]
     for j, k in combinations(range(d), 2):
-        joint = (covered[j] * weights[:, None]).T @ covered[k]
+        joint = weighted[j] @ covered[k]
         pairs[j, k] = joint - mains[j][:, None] - mains[k][None, :] - mean
     return Components(mean, mains, pairs)
 
