@@ -434,7 +434,7 @@ def test_a_journal_file_holds_the_same_as_a_database(tmp_path, url):
         work_off(ledger)
     journal = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_ledger, "open_storage", lambda _url: journal)
+        patch.setattr(_ledger, "open_storage", lambda _url, **_: journal)
         with Ledger("journal", CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
             work_off(ledger)
     ours = study_of(url).trials
