@@ -18,11 +18,11 @@ NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, o
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 _TRIAL = [
     "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
-    "params",
+    "params", "seed", "tested",
 ]  # fmt: skip
 _HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
-_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure")
-_CONFIRMATION = ("confirms", "rank", "exclusive", "seed", "device")  # what only confirmation runs are asked for
+_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
+_CONFIRMATION = ("confirms", "rank", "exclusive", "device")  # what only confirmation runs are asked for
 
 
 class Entry(NamedTuple):
@@ -46,7 +46,7 @@ def index(reader: Reader, by_id: Mapping[int, Study]) -> list[Entry]:
 
 def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """The frame that `analysis.load.trials` describes."""
-    return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(_FACTS))), _TRIAL)
+    return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(_FACTS, tests=True))), _TRIAL)
 
 
 def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame
             tests |= dict.fromkeys(measured)
             row |= measured
     frame = _frame(rows, [*_TRIAL, *_CONFIRMATION, *sorted(tests)])
-    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean", "seed": "Int64"})
+    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean"})
 
 
 def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:
@@ -76,7 +76,17 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Data
     frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in columns}, columns=list(columns))
     texts = dict.fromkeys(("study", "workload", "optimizer", "outcome"), "str")
     numbers = dict.fromkeys(("value", "seconds", "gradient_evaluations"), "float64")
-    return frame.astype({**texts, **numbers, "number": "int64", "failure": "object", "params": "object"})
+    return frame.astype(
+        {
+            **texts,
+            **numbers,
+            "number": "int64",
+            "failure": "object",
+            "params": "object",
+            "seed": "Int64",
+            "tested": "bool",
+        }
+    )
 
 
 def _trial_rows(
@@ -96,6 +106,8 @@ def _trial_rows(
             study.name, study.workload, study.optimizer, entry.row.number, _outcome(entry.row, facts),
             values.get(trial_id, math.nan) if entry.ended else math.nan,
             seconds, evaluations, facts.get("failure"), params.get(trial_id, {}),
+            attributes.get(trial_id, {}).get("seed") if study.own else None,
+            any(name.startswith(TEST_PREFIX) for name in facts),
         )  # fmt: skip
         rows.append(dict(zip(_TRIAL, row, strict=True)))
     return rows

@@ -31,6 +31,7 @@ __all__ = [
     "ParameterInfo",
     "Study",
     "campaigns",
+    "check_protocols",
     "confirmations",
     "curves",
     "read",
@@ -122,6 +123,20 @@ def study(storage: BaseStorage, name: str) -> Study:
     return _describe(storage, frozen)
 
 
+def check_protocols(of: Sequence[Study]) -> None:
+    """Refuses studies whose values were made by different rules.
+
+    Raises:
+        AnalysisError: they are of two protocols or more.
+    """
+    protocols = sorted({str(study.attributes.get("protocol")) for study in of if study.own})
+    if len(protocols) > 1:
+        raise AnalysisError(
+            f"the studies were made by different rules (protocols {' and '.join(protocols)}), so that their values do "
+            "not compare; report on each with --study"
+        )
+
+
 def campaigns(storage: BaseStorage) -> list[str]:
     """The names of the campaigns in ``storage``, oldest first."""
     return list(dict.fromkeys(str(study.campaign["name"]) for study in studies(storage)))
@@ -136,7 +151,8 @@ def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         the metric, NaN where there is none; a complete trial's is its best, a pruned one's its last), ``seconds`` (of
         training; of a study of another program from start to end, NaN before that), ``gradient_evaluations`` (a float;
         NaN in a study of another program), ``failure`` (what broke it, else missing), ``params`` (a dict of stored
-        values, without those that the trial has not).
+        values, without those that the trial has not), ``seed`` (of weights and data order; missing in a study of
+        another program), ``tested`` (whether anything of it was measured on test data).
     """
     reader = open_reader(storage, [study.study_id for study in of])
     return _frames.trial_frame(reader, _frames.index(reader, _by_id(of)))
@@ -168,7 +184,7 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
         runs), then ``confirms`` (number of the trial whose configuration was run: a winner may have been overtaken
         since, and its runs are still here), ``rank`` (its place among the winners when it was run, 1 is best),
-        ``exclusive`` (whether it ran alone on its device, missing until it has ended), ``seed``, ``device``, and every
+        ``exclusive`` (whether it ran alone on its device, missing until it has ended), ``device``, and every
         ``test_…`` attribute that a run has: test data's alone. A ``lost`` run was, or will be, run again.
     """
     by_id = _confirming(storage, of)

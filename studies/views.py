@@ -200,9 +200,9 @@ class _Confirmed(NamedTuple):
 
 def _confirmed_rows(study: Study, searched: pd.DataFrame, runs: pd.DataFrame, top: int) -> Iterator[_Confirmed]:
     """A row for each of the best ``top`` trials of a study that has been confirmed."""
-    complete = searched[(searched["study"] == study.name) & (searched["outcome"] == "complete")]
-    best = complete.sort_values(["value", "number"], ascending=[study.direction == "minimize", True]).head(top)
-    for rank, winner in enumerate(best.to_dict("records"), start=1):
+    from analysis.winners import ranked
+
+    for rank, winner in enumerate(ranked(study, searched).head(top).to_dict("records"), start=1):
         own = runs[(runs["study"] == study.name) & (runs["confirms"] == winner["number"])]
         ended = own[~own["outcome"].isin(["running", "lost"])]
         if ended.empty:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from analysis.comparison.intervals import Floats
 from analysis.errors import AnalysisError
-from analysis.load import Study
+from analysis.load import Study, check_protocols
+from analysis.winners import winner
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
 _GIVEN_UP = 10
@@ -98,15 +99,6 @@ class Contest:
         return ended >= enough and not outcomes.isin(["complete", "running"]).any()
 
 
-def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:
-    """The best complete trial of a study, the lowest number of equal ones; ``None`` before the first."""
-    complete = trials[(trials["study"] == study.name) & (trials["outcome"] == "complete")]
-    if not len(complete):
-        return None
-    order = ["value", "number"]
-    return complete.sort_values(order, ascending=[study.direction == "minimize", True]).iloc[0]
-
-
 def contests(
     studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame, curves: pd.DataFrame
 ) -> list[Contest]:
@@ -145,12 +137,7 @@ def contests(
 
 
 def _check(studies: Sequence[Study]) -> None:
-    protocols = sorted({str(study.attributes.get("protocol", 1)) for study in studies})
-    if len(protocols) > 1:
-        raise AnalysisError(
-            f"the studies were run under protocols {' and '.join(protocols)}, whose values do not compare; "
-            "compare those of one protocol"
-        )
+    check_protocols(studies)
     pairs = [(study.workload, study.optimizer) for study in studies]
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice:

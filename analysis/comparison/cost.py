@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import Contest, winner
+from analysis.comparison.contest import Contest
 from analysis.comparison.intervals import UNKNOWN, Floats, difference, mean
 from analysis.comparison.time_to_target import REFERENCE, comparable
 from analysis.load import Study
+from analysis.winners import winner
 
 _WHOLE = 1e-6
 COLUMNS = (

@@ -70,10 +70,9 @@ def _same_budgets(contest: Contest) -> Finding:
     if len(set(ended.values())) > 1 or (asked is not None and min(ended.values()) < asked):
         told = ", ".join(f"{name} {number}" for name, number in ended.items())
         problems.append(f"trials that ended, of {asked} asked for: {told}")
-    if "seed" in contest.trials:
-        seeds = sorted({str(seed) for seed in contest.trials["seed"].dropna()})
-        if len(seeds) > 1:
-            problems.append(f"trials have different seeds: {listing(seeds)}")
+    seeds = sorted({str(seed) for seed in contest.trials["seed"].dropna()})
+    if len(seeds) > 1:
+        problems.append(f"trials have different seeds: {listing(seeds)}")
     evidence = [
         f"{asked} trials each of {first.attributes.get('epochs', 'unknown')} epochs",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
@@ -103,12 +102,11 @@ def _ended(contest: Contest, study: Study) -> int:
 
 
 def _selection(contest: Contest) -> Finding:
-    tests = [name for name in contest.trials.columns if str(name).startswith("test_")]
-    used = [name for name in tests if contest.trials[name].notna().any()]
-    problems = [f"tuning trials carry {listing(used)}"] if used else []
+    tested = int(contest.trials["tested"].sum())
+    problems = [f"{count(tested, 'tuning trial')} measured on test data"] if tested else []
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
     chosen = f"winners chosen by {contest.metric} on {'training' if split == 'train' else split} data"
-    return _judge(problems, [], [chosen] if used else [chosen, "no tuning trial has a test value"])
+    return _judge(problems, [], [chosen] if tested else [chosen, "no tuning trial has a test value"])
 
 
 def _confirmation(contest: Contest) -> Finding:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.contest import COUNTED, Contest, winner
+from analysis.comparison.contest import COUNTED, Contest
 from analysis.comparison.intervals import FEW, mean
 from analysis.comparison.time_to_target import AXES
 from analysis.load import Study
+from analysis.winners import winner
 
 _COLUMNS = ("workload", "rank", "optimizer", "metric", "direction", "best", "number", "params", "seconds")
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
@@ -37,10 +38,7 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for study in studies:
         own = trials[trials["study"] == study.name]
-        complete = own[own["outcome"] == "complete"].sort_values(
-            ["value", "number"], ascending=[study.direction == "minimize", True]
-        )
-        best = complete.iloc[0] if len(complete) else None
+        best = winner(study, own)
         rows.append(
             {
                 "workload": study.workload,

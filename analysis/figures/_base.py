@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from analysis.load import ParameterInfo, Study
 from analysis.sensitivity import scales
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.surrogate import Floats
+from analysis.winners import winner
 
 RESAMPLED = (
     "Intervals and bands hold 90 %; the trials were drawn with replacement {refits} times and the surrogate refitted "
@@ -140,16 +141,5 @@ def places(subject: Subject, name: str) -> dict[str, float]:
 
 def best_params(subject: Subject) -> Mapping[str, object]:
     """The configuration of the best complete trial; empty before the first."""
-    row = best_trial(subject)
-    return {} if row is None else row["params"]
-
-
-def best_trial(subject: Subject) -> Mapping[Hashable, Any] | None:
-    """The best complete trial's row, the first of several that are equally good."""
-    complete = subject.trials[subject.trials["outcome"] == "complete"]
-    complete = complete[np.isfinite(complete["value"].astype(float))]
-    if not len(complete):
-        return None
-    ascending = [subject.study.direction == "minimize", True]
-    rows = complete.sort_values(["value", "number"], ascending=ascending).head(1).to_dict("records")
-    return rows[0]
+    best = winner(subject.study, subject.trials)
+    return {} if best is None else best["params"]

@@ -19,13 +19,13 @@ from markupsafe import Markup
 
 from analysis.comparison import Comparison
 from analysis.figures import _style
-from analysis.figures._base import best_trial
 from analysis.figures.comparison import View
 from analysis.load import ParameterInfo, Study
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
 from analysis.sensitivity import sentences
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
+from analysis.winners import winner
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _ROWS_SHOWN = 60
@@ -274,7 +274,7 @@ class Best:
 
 
 def _best(one: Chapter) -> Best:
-    row = best_trial(one.subject)
+    row = winner(one.study, one.subject.trials)
     if row is None:
         return Best()
     return Best(float(row["value"]), int(row["number"]), digits(row["params"]))
@@ -364,7 +364,7 @@ def digits(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {digits(entry)}" for name, entry in value.items())
+        return ", ".join(f"{name} = {sentences.number(entry)}" for name, entry in value.items())
     if isinstance(value, float) and math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if isinstance(value, float):

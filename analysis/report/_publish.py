@@ -7,8 +7,7 @@ import re
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna_dashboard import save_note
-from optuna_dashboard._note import get_note
+from optuna_dashboard import get_note, save_note
 
 from analysis.report._chapter import Chapter
 from analysis.sensitivity import sentences

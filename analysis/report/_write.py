@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from analysis.errors import AnalysisError
 from analysis.figures import near_optimal as near_optimal_figure
 from analysis.figures._style import style
 from analysis.figures.comparison import ACROSS, View
-from analysis.load import Frames, Study, read
+from analysis.load import Frames, Study, check_protocols, read
 from analysis.load import curves as confirmed_curves
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
@@ -122,13 +121,7 @@ def write(
 def _check(studies: Sequence[Study]) -> None:
     if not studies:
         raise AnalysisError("there is no study to report on")
-    protocols = {study.attributes.get("protocol") for study in studies if study.own}
-    if len(protocols) > 1:
-        listed = " and ".join(sorted(map(str, protocols)))
-        raise AnalysisError(
-            f"the studies were made by different rules (protocol {listed}), so that their values cannot be compared; "
-            "report on each with --study"
-        )
+    check_protocols(studies)
 
 
 def available(options: Options) -> int:
@@ -254,4 +247,4 @@ def _put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
-    os.replace(partial, path)  # noqa: PTH105 (Path.replace is the same, this says what it does)
+    partial.replace(path)

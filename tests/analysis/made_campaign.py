@@ -16,8 +16,8 @@ from analysis.load import Frames, ParameterInfo, Study
 
 EPOCHS = 4
 TRIAL = ["study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
-         "params"]  # fmt: skip
-CONFIRMED = [*TRIAL, "confirms", "rank", "exclusive", "seed", "device", "test_loss", "test_metric"]
+         "params", "seed", "tested"]  # fmt: skip
+CONFIRMED = [*TRIAL, "confirms", "rank", "exclusive", "device", "test_loss", "test_metric"]
 CURVE = ["study", "number", "epoch", "value", "seconds", "gradient_evaluations", "train_loss", "validation_loss"]
 BROKEN = ("diverged", "failed", "lost", "running", "pruned")
 
@@ -96,7 +96,7 @@ def made(
         for number, value in enumerate(runs[w][o]):
             row = _trial(found, number, value, (speed or {}).get(o, 1.0))
             tested = (1.0, row[5]) if test and row[4] == "complete" else (math.nan, math.nan)
-            confirmed.append((*row, best, 1, True, 1000 + number, "cpu", *tested))
+            confirmed.append((*row[:-2], 1000 + number, test, best, 1, True, "cpu", *tested))
             curves += _curve(found, number, value, (speed or {}).get(o, 1.0))
     confirmations = pd.DataFrame(confirmed, columns=CONFIRMED)
     kinds = {"confirms": "Int64", "rank": "Int64", "exclusive": "boolean", "seed": "Int64", "value": "float64"}
@@ -105,7 +105,7 @@ def made(
         confirmations = confirmations.drop(columns=["test_loss", "test_metric"])
     return Made(
         studies,
-        pd.DataFrame(rows, columns=TRIAL).astype({"value": "float64"}),
+        pd.DataFrame(rows, columns=TRIAL).astype({"value": "float64", "seed": "Int64", "tested": "bool"}),
         confirmations,
         pd.DataFrame(curves, columns=CURVE).astype({"value": "float64", "epoch": "int64", "number": "int64"}),
     )
@@ -124,7 +124,7 @@ def _trial(found: Study, number: int, value: Run, speed: float = 1.0) -> tuple[A
     number_value = math.nan if isinstance(value, str) else value
     params = {"lr": 0.1, "batch_size": 32}
     cost = (speed * EPOCHS, 10.0 * EPOCHS)
-    return (found.name, found.workload, found.optimizer, number, outcome, number_value, *cost, None, params)
+    return (found.name, found.workload, found.optimizer, number, outcome, number_value, *cost, None, params, 0, False)
 
 
 def _curve(found: Study, number: int, value: Run, speed: float) -> list[tuple[Any, ...]]:

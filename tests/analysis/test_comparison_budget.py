@@ -74,7 +74,7 @@ def test_any_other_campaign_gets_its_own_path_without_a_band(how: dict[str, str]
 
 def test_replicates_are_averaged_and_counted_and_said() -> None:
     campaign = made(RUNS, trials={"w": {"sofim": [0.1, 0.2, 0.3]}}, sampler="tpe")
-    rows = [("x", "w", "sofim", n, "complete", v, 1.0, 1.0, None, {}) for n, v in enumerate((0.3, 0.2, 0.5))]
+    rows = [("x", "w", "sofim", n, "complete", v, 1.0, 1.0, None, {}, 0, False) for n, v in enumerate((0.3, 0.2, 0.5))]
     second = pd.DataFrame(rows, columns=TRIAL)
     replicates = {"made/w/sofim": [campaign.trials, second]}
     found = budget_curves(campaign.contests(), np.random.default_rng(0), replicates)

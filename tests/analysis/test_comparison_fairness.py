@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
+from analysis.comparison.contest import contests
 from analysis.comparison.fairness import fairness, search_spaces, volume
-from analysis.load import ParameterInfo
+from analysis.load import ParameterInfo, confirmations, curves, studies, trials
+from studies.ledger import close_storage, open_storage
 from tests.analysis.made_campaign import Made, made
+from tests.studies.fake_campaign import make
 
 RUNS = {"w": {"sofim": [0.5 + n / 100 for n in range(10)], "sgd": [0.5] * 10}}
 
@@ -66,11 +71,40 @@ def test_an_optimizer_without_a_study_is_missing() -> None:
 
 def test_a_tuning_trial_with_a_test_value_breaks_the_second_rule() -> None:
     campaign = made(RUNS)
-    campaign.trials["test_metric"] = math.nan
     assert ledger(campaign).loc[2, "kept"] == "yes"
-    campaign.trials.loc[0, "test_metric"] = 0.5
+    campaign.trials.loc[0, "tested"] = True
     found = ledger(campaign)
-    assert (found.loc[2, "kept"], found.loc[2, "evidence"].split(";")[0]) == ("no", "tuning trials carry test_metric")
+    assert found.loc[2, "kept"] == "no"
+    assert found.loc[2, "evidence"].split(";")[0] == "1 tuning trial measured on test data"
+
+
+def test_trials_of_another_seed_break_the_first_rule() -> None:
+    campaign = made(RUNS)
+    campaign.trials.loc[0, "seed"] = 7
+    found = ledger(campaign)
+    assert (found.loc[1, "kept"], found.loc[1, "evidence"].split(";")[0]) == (
+        "no",
+        "trials have different seeds: 0 and 7",
+    )
+
+
+def test_the_rules_are_read_from_a_real_database(tmp_path: Path) -> None:
+    """A tuning trial with a test value, and one of another seed, in the storage itself."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.6]}, workloads=["digits-mlp"])
+    storage = open_storage(url, create=False)
+    found = studies(storage, "fake")
+    kept = fairness(contests(found, trials(storage, found), confirmations(storage, found), curves(storage, found)))
+    assert kept.set_index("rule").loc[[1, 2], "kept"].tolist() == ["yes", "yes"]
+    spoilt = optuna.load_study(study_name=found[0].name, storage=storage)
+    attributes = {**spoilt.trials[0].user_attrs, "seed": 7, "test_metric": 0.5}
+    spoilt.add_trial(optuna.create_trial(value=0.5, user_attrs=attributes))
+    kept = fairness(contests(found, trials(storage, found), confirmations(storage, found), curves(storage, found)))
+    kept = kept.set_index("rule")
+    assert kept.loc[[1, 2], "kept"].tolist() == ["no", "no"]
+    assert "different seeds: 0 and 7" in kept.loc[1, "evidence"]
+    assert "1 tuning trial measured on test data" in kept.loc[2, "evidence"]
+    close_storage(storage)
 
 
 def changed(column: str, row: int, value: object) -> Made:

@@ -101,7 +101,7 @@ def test_a_campaign_without_trials_is_a_frame_without_rows(url, opened):
     assert found.empty
     assert list(found.columns) == [
         "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations",
-        "failure", "params",
+        "failure", "params", "seed", "tested",
     ]  # fmt: skip
 
 

@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
-from optuna_dashboard import save_note
-from optuna_dashboard._note import get_note
+from optuna_dashboard import get_note, save_note
 
 from analysis import report
 from analysis.errors import AnalysisError
@@ -181,7 +180,7 @@ def test_two_protocols_are_not_mixed(tmp_path: Path) -> None:
     make(url, ridge, trials=2)
     storage = open_storage(url, create=False)
     storage.set_study_user_attr(studies(storage)[1].study_id, "protocol", 999)
-    with pytest.raises(AnalysisError, match=r"different rules \(protocol 1 and 999\).*--study"):
+    with pytest.raises(AnalysisError, match=r"different rules \(protocols 1 and 999\).*--study"):
         written(storage, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     close_storage(storage)

@@ -1,0 +1,30 @@
+"""The best trials of a study: one rule for whoever asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import Study
+
+
+def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
+    """The complete trials of a study, best value first; of equal ones the lowest number.
+
+    Args:
+        study: whose.
+        trials: of it, and perhaps of others; columns of :func:`analysis.load.trials`.
+
+    Returns:
+        The same columns; empty before the first complete trial with a finite value.
+    """
+    own = trials[(trials["study"] == study.name) & (trials["outcome"] == "complete")]
+    own = own[np.isfinite(own["value"].to_numpy(np.float64))]
+    found: pd.DataFrame = own.sort_values(["value", "number"], ascending=[study.direction == "minimize", True])
+    return found
+
+
+def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:
+    """The first of `ranked`; ``None`` where there is none."""
+    found = ranked(study, trials)
+    return found.iloc[0] if len(found) else None
