@@ -74,6 +74,11 @@ class Study:
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
     own: bool = True
 
+    @property
+    def better(self) -> str:
+        """Which way the metric is better, in words."""
+        return "higher is better" if self.direction == "maximize" else "lower is better"
+
 
 @dataclass(frozen=True, slots=True)
 class Frames:

@@ -253,7 +253,7 @@ def report(
 
     CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
     """
-    from studies.views import make_report
+    from studies.report import make_report
 
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")

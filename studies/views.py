@@ -6,7 +6,6 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from studies.errors import UserError
 from studies.progress import format_duration, format_value, status_view, stopped_lines
 from studies.trials import Tally
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from analysis.load import Study
-    from analysis.report import Report
     from studies.data import DatasetStatus
     from studies.launch import Blueprint
 
@@ -117,9 +114,9 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
         study.workload: "training" if study.attributes.get("metric_split") == "train" else "validation"
         for study in found
     }
+    better = {study.workload: study.better for study in found}
     for workload, rows in board.groupby("workload", sort=False):
         first = rows.iloc[0]
-        better = "higher" if first["direction"] == "maximize" else "lower"
         table = Table(
             box=None,
             padding=(0, 1),
@@ -138,7 +135,7 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
                 Text(format_params(row["params"]) or "no trial ran its whole budget"),
                 _outcomes(row),
             )
-        title = f": best {first['metric']} on {splits[str(workload)]} data ({better} is better)"
+        title = f": best {first['metric']} on {splits[str(workload)]} data ({better[str(workload)]})"
         console.print(Text.assemble((str(workload), "bold"), title), soft_wrap=True)
         console.print(table)
         console.print()
@@ -262,82 +259,6 @@ def print_next_commands(campaign: str, storage: str, console: Console, *, confir
         console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
 
 
-def make_report(
-    storage: BaseStorage,
-    shown: str,
-    *,
-    campaign: str | None,
-    study: str | None,
-    out: Path | None,
-    publish: bool,
-    stopped: str,
-    seed: int,
-    console: Console,
-) -> None:
-    """Write the report of a campaign or of one study, and say where it is.
-
-    Raises:
-        UserError: there is no such campaign or study, it cannot be analysed, or the directory cannot be written.
-    """
-    from analysis import report
-    from analysis.errors import AnalysisError
-    from analysis.load import campaigns, studies
-    from analysis.load import study as study_called
-    from search_spaces.errors import suggestion
-
-    name = campaign or study or ""
-    try:
-        found = [study_called(storage, name)] if study is not None else studies(storage, name)
-        if not found:
-            names = campaigns(storage)
-            there = f"there are: {', '.join(names)}" if names else "there is none"
-            raise UserError(
-                f"no campaign '{name}' in {shown}; {there}{suggestion(name, names)}; one study is named by --study"
-            )
-        with console.status(f"{_number(len(found), 'study', 'studies')} …") as status:
-            left = len(found)
-
-            def tell(done: str) -> None:
-                nonlocal left
-                left -= 1
-                status.update(f"{_number(left, 'study', 'studies')} left …")
-                console.print(Text(f"{done}: done"), soft_wrap=True)
-
-            written = report.write(
-                storage,
-                found,
-                out or Path("reports") / report.slug(name),
-                title=f"{name}: how sensitive?" if study is not None else f"{name}: which optimizer, how sensitive?",
-                together=study is None,
-                source=shown,
-                options=report.Options(seed=seed, method=stopped),  # type: ignore[arg-type]  # click has checked it
-                tell=tell,
-            )
-        if publish:
-            for chapter in written.chapters:
-                report.publish(storage, chapter)
-    except AnalysisError as error:
-        raise UserError(str(error)) from None
-    console.print()
-    print_findings(written, console)
-    console.print(Text(f"Report: {written.index}"), soft_wrap=True)
-    if publish:
-        console.print("The findings are on the studies as notes: sofim dashboard")
-
-
-def print_findings(written: Report, console: Console) -> None:
-    """The summary of a report."""
-    from analysis.sensitivity.sentences import headline
-
-    for sentence in (*written.verdict, *written.across):
-        console.print(Text(sentence))
-    for chapter in written.chapters:
-        console.print(Text(chapter.study.name, style="bold"), soft_wrap=True)
-        for sentence in headline(chapter.findings):
-            console.print(Text(f"  {sentence}"), soft_wrap=True)
-    console.print()
-
-
 def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
     """What a campaign would run, and what it would cost on this machine."""
     from studies.launch import estimate
@@ -364,8 +285,9 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
     console.print(Text(summary), soft_wrap=True)
     console.print(table)
     slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
+    most = format_duration(total / slots)
     console.print(
-        f"Training on this machine, {_number(slots, 'trial')} at once: at most about {format_duration(total / slots)} "
+        f"Training on this machine, {number_of(slots, 'trial')} at once: at most about {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more)."
     )
 
@@ -382,8 +304,8 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         (
             (
                 name,
-                f"{_number(len(p.workloads), 'workload')} × {_number(len(p.optimizers), 'optimizer')} × "
-                f"{_number(p.trials, 'trial')}",
+                f"{number_of(len(p.workloads), 'workload')} × {number_of(len(p.optimizers), 'optimizer')} × "
+                f"{number_of(p.trials, 'trial')}",
             )
             for name, p in presets().items()
         ),
@@ -407,7 +329,8 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         _section(console, f"Campaigns in {shown}", rows or [("none yet", "start one: sofim launch quickstart")])
 
 
-def _number(count: int, noun: str, several: str | None = None) -> str:
+def number_of(count: int, noun: str, several: str | None = None) -> str:
+    """A number of things, ``several`` of which are called so where an s does not do."""
     return f"{count} {noun if count == 1 else several or f'{noun}s'}"
 
 

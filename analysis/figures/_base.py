@@ -44,14 +44,9 @@ class Subject:
         return RESAMPLED.format(refits=self.num_refits)
 
     @property
-    def better(self) -> str:
-        """Which way the metric is better."""
-        return "higher is better" if self.study.direction == "maximize" else "lower is better"
-
-    @property
     def metric(self) -> str:
         """The metric as an axis names it."""
-        return f"{_style.label(self.study.metric)} ({self.better})"
+        return f"{_style.label(self.study.metric)} ({self.study.better})"
 
     def parameter(self, name: str) -> ParameterInfo:
         """How ``name`` was searched."""

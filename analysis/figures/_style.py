@@ -8,8 +8,10 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ RASTER_FROM = 400  # points: more of them are one image in an SVG, not a path ea
 _DPI = 200
 _LONGEST = 24
 
-_RC: Mapping[str, object] = {
+_RC: dict[str, Any] = {
     "text.parse_math": False,  # names come from outside: $ is no mathematics
     "svg.fonttype": "none",  # text stays text: searched, read aloud, in the reader's colours
     "svg.hashsalt": "sofim-studies",  # the same report again is the same file
@@ -71,7 +73,7 @@ def style() -> Iterator[None]:
         mpl.rc_context(),
         sns.axes_style("whitegrid"),
         sns.plotting_context("paper"),
-        mpl.rc_context(dict(_RC)),  # type: ignore[arg-type]  # the stub lists every key as a literal
+        mpl.style.context(_RC),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # the reader's font has it

@@ -40,7 +40,6 @@ def draw(subject: Subject) -> Drawn | None:
 def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]) -> Figure:
     figure, axes = _style.canvas(0.9 + 0.34 * len(rows))
     conclusive = bool(quality["conclusive"])
-    look = {"color": subject.colour, "alpha": 1.0 if conclusive else _style.FAINT}
     for order, shift, face in (("total_order", -0.14, subject.colour), ("first_order", 0.14, "none")):
         low = (rows[order] - rows[f"{order}_low"]).clip(lower=0)
         high = (rows[f"{order}_high"] - rows[order]).clip(lower=0)
@@ -53,7 +52,8 @@ def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]
             markerfacecolor=face,
             label={"total_order": "with interactions", "first_order": "alone"}[order],
             elinewidth=1.2,
-            **look,  # type: ignore[arg-type]
+            color=subject.colour,
+            alpha=1.0 if conclusive else _style.FAINT,
         )
     axes.axvline(float(quality["noise_total_order"]), color=_style.INK, linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [_style.label(name) for name in rows["parameter"]])

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import html
 import importlib.metadata
+import importlib.resources
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -82,6 +83,7 @@ def page(
     names: Mapping[str, str],
     compared_on: Sequence[Versus] = (),
     *,
+    files: Sequence[str],
     title: str,
     source: str,
     options: Options,
@@ -94,6 +96,7 @@ def page(
         across: of all workloads together.
         names: of the studies' files, by study.
         compared_on: the workloads on which optimizers are compared.
+        files: names of the tables that are written.
         title: of the page.
         source: the storage, without a password.
         options: how everything was computed.
@@ -106,14 +109,15 @@ def page(
         finalize=_printable,
         trim_blocks=True,
     )
-    script = environment.loader.get_source(environment, "sort.js")[0]  # type: ignore[union-attr]  # it was just given
-    style = environment.loader.get_source(environment, "page.css")[0]  # type: ignore[union-attr]
+    templates = importlib.resources.files("analysis.report") / "templates"
+    script, style = ((templates / name).read_text(encoding="utf-8") for name in ("sort.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("index.html.j2").render(
         maker=Markup(MAKER),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         style=Markup(style),
+        files=files,
         title=title,
         source=source,
         options=options,
@@ -254,7 +258,7 @@ def _overview(chapters: Sequence[Chapter], names: Mapping[str, str]) -> list[dic
                 "heading": heading(one.study),
                 "colour": one.subject.colour,
                 "best": Cell(digits(best.value), best.value, number=True),
-                "metric": f"{one.study.metric} ({one.subject.better})",
+                "metric": f"{one.study.metric} ({one.study.better})",
                 "outcomes": ", ".join(f"{counts[kind]} {kind}" for kind in _OUTCOMES if counts[kind]) or "no trial yet",
                 "trials": sum(counts.values()),
                 "r2": Cell("–" if math.isnan(r2) else f"{r2:.2f}", r2, number=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,17 @@ def write(
         tables |= compared.tables
     names = file_names([one.study for one in chapters])
     moment = now or datetime.datetime.now().astimezone()
-    text = page(chapters, across, names, compared_on, title=title, source=source, options=options, now=moment)
+    text = page(
+        chapters,
+        across,
+        names,
+        compared_on,
+        files=sorted(tables),
+        title=title,
+        source=source,
+        options=options,
+        now=moment,
+    )
     try:
         _remove_old(out)
         for name, table in tables.items():
@@ -226,13 +237,12 @@ def _unwritable(out: Path, error: OSError) -> AnalysisError:
 
 
 def _remove_old(out: Path) -> None:
-    """What an earlier report left, which this one may not overwrite; nothing of anybody else's."""
+    """The files of an earlier report, which its page links to; nothing of anybody else's."""
     index = out / "index.html"
     if not index.exists():
         return
-    for pattern in ("tables/*.csv", "figures/*.png", "figures/*.svg"):
-        for old in out.glob(pattern):
-            old.unlink()
+    for linked in re.findall(r'href="((?:tables|figures)/[\w.-]+)"', index.read_text(encoding="utf-8")):
+        (out / linked).unlink(missing_ok=True)
 
 
 def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:

@@ -8,23 +8,10 @@ import pandas as pd
 
 from analysis.load import Study
 from analysis.sensitivity.findings import Findings
-from analysis.sensitivity.robustness import RIDGE
+from analysis.sensitivity.robustness import ENDS, RIDGE
 from analysis.sensitivity.sentences import number, widths
 
-COLUMNS = (
-    "optimizer",
-    "parameter",
-    "workload",
-    "study",
-    "loss_percent",
-    "best",
-    "low",
-    "low_low",
-    "low_high",
-    "high",
-    "high_low",
-    "high_high",
-)
+COLUMNS = ("optimizer", "parameter", "workload", "study", "loss_percent", *ENDS)
 
 
 def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.DataFrame:
@@ -47,10 +34,10 @@ def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.D
         loss, near = widths(table)
         for row in near.to_dict("records"):
             if row["parameter"] != RIDGE:
-                ends = (row[name] for name in COLUMNS[5:])
+                ends = (row[name] for name in ENDS)
                 rows.append((study.optimizer, row["parameter"], study.workload, study.name, loss, *ends))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for name in COLUMNS[5:]:
+    for name in ENDS:
         table[name] = table[name].astype(object)
     order = {key: place for place, key in enumerate(dict.fromkeys(study.optimizer for study in studies))}
     return table.sort_values("optimizer", key=lambda keys: keys.map(order), kind="stable").reset_index(drop=True)

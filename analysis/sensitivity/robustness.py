@@ -16,16 +16,11 @@ from analysis.sensitivity.importance import Refit, predictions
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of, decompose, fit
 
 LOSSES = (1.0, 5.0, 10.0)  # percent
+ENDS = ("best", "low", "low_low", "low_high", "high", "high_low", "high_high")  # stored values
 COLUMNS = (
     "parameter",
     "loss_percent",
-    "best",
-    "low",
-    "low_low",
-    "low_high",
-    "high",
-    "high_low",
-    "high_high",
+    *ENDS,
     "width",
     "width_low",
     "width_high",
@@ -83,7 +78,7 @@ def robustness(
             at[here] = best[j]
         curves = predictions(fitted, _moved(best, j, at))
         rows.extend(_stretches(parameter, parameter.name, at, here, curves, unit, error))
-    return scales.frame(rows, COLUMNS, _STORED)
+    return scales.frame(rows, COLUMNS, ENDS)
 
 
 RIDGE = "rho (lr/rho fixed)"
@@ -123,10 +118,7 @@ def along_ridge(
     points = _moved(best, rho, at)
     points[:, rate] = np.clip(best[rate] + (at - best[rho]) * slope, 0.0, 1.0)
     rows = _stretches(parameters[rho], RIDGE, at, here, predictions(fitted, points), unit, error)
-    return scales.frame(rows, COLUMNS, _STORED)
-
-
-_STORED = ("best", "low", "low_low", "low_high", "high", "high_low", "high_high")
+    return scales.frame(rows, COLUMNS, ENDS)
 
 
 def _stretches(

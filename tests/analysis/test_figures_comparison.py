@@ -5,26 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
 
 from analysis.figures import Drawn
 from analysis.figures._style import COLOURS, style, svg
 from analysis.figures.comparison import ACROSS, FIGURES, View
 from analysis.figures.comparison._base import dashes, marker
-from tests.analysis.made_campaign import Made, Run, made
-
-
-def values(mean: float, n: int = 10, seed: int = 0) -> list[Run]:
-    return list(mean + 0.01 * np.random.default_rng(seed).standard_normal(n))
-
-
-def campaign(**changes: object) -> Made:
-    runs = {
-        "u": {"sofim": values(0.8, seed=1), "sgd": values(0.9, seed=2), "adam": [*values(0.7, 9, 3), "diverged"]},
-        "v": {"sofim": values(0.6, seed=4), "sgd": values(0.6, seed=5), "adam": values(0.5, seed=6)},
-    }
-    return made(runs, **changes)
+from tests.analysis.made_campaign import Made, made
+from tests.analysis.test_comparison_compare import campaign, values
 
 
 def drawn(found: Made) -> dict[str, Drawn]:

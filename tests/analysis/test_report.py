@@ -145,17 +145,19 @@ def test_the_same_seed_gives_the_same_report_whatever_the_processes(storage, dir
 
 
 def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(tmp_path: Path) -> None:
-    made = unit_study("s", [i * 7 % 101 / 101 for i in range(10)])
-    one = study(made._storage, "s")
-    report.write(made._storage, [one], tmp_path, title="", source="", options=FEW)
-    files = {path for path in tmp_path.rglob("*") if path.is_file()}
-    mine = tmp_path / "figures" / "mine.txt"
-    mine.write_text("keep")
-    (tmp_path / "figures" / "older-importance.svg").write_text("<svg/>")
-    (tmp_path / "tables" / "older.csv").write_text("a,b")
-    report.write(made._storage, [one], tmp_path, title="", source="", options=FEW)
-    assert mine.read_text() == "keep"
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == files | {mine}
+    made = unit_study("s", [i * 7 % 101 / 101 for i in range(60)], parameters=("x", "y"))
+    few = unit_study("t", [i * 7 % 101 / 101 for i in range(5)])
+    report.write(made._storage, [study(made._storage, "s")], tmp_path, title="", source="", options=FEW)
+    assert (tmp_path / "figures" / "s-importance-all.svg").is_file()
+    mine = [tmp_path / "figures" / "mine.png", tmp_path / "tables" / "mine.csv", tmp_path / "notes.txt"]
+    for path in mine:
+        path.write_text("keep")
+    report.write(few._storage, [study(few._storage, "t")], tmp_path, title="", source="", options=FEW)
+    assert [path.read_text() for path in mine] == ["keep"] * 3
+    assert not list((tmp_path / "figures").glob("s-*"))
+    linked = {address for address in Links((tmp_path / "index.html").read_text()).addresses if "/" in address}
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*/*") if path.is_file()}
+    assert left - {"figures/mine.png", "tables/mine.csv"} == linked
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,41 +10,25 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger import close_storage, fresh_seeds
+from studies.ledger import fresh_seeds
+from tests.studies import probe_home
 from tests.studies.fake_campaign import make
+from tests.studies.probe_home import environment, python, settle
 
 pytestmark = pytest.mark.slow
 
 WORKLOAD = "confirm_workload:xor"
 OPTIMIZERS = ("sofim", "sgd")
-CAMPAIGN = f"""
-name = "probe"
-workloads = ["{WORKLOAD}"]
-optimizers = ["sofim", "sgd"]
-trials = 2
-sampler = "random"
-pruner = "none"
-"""
-
-
-def settle(directory: Path) -> Path:
-    """Makes a directory as a user would have it: a workload of one's own, and a campaign."""
-    shutil.copy(Path(__file__).parent / "confirm_workload.py", directory)
-    (directory / "probe.toml").write_text(CAMPAIGN)
-    (directory / "notes").mkdir()
-    (directory / "notes" / "notes.tsv").touch()
-    return directory
 
 
 @pytest.fixture
 def tuned(tmp_path: Path, monkeypatch) -> Path:
     """The same after a search, whose values are made up: nothing was trained."""
-    home = settle(tmp_path)
+    home = settle(tmp_path, WORKLOAD, trials=2)
     monkeypatch.syspath_prepend(home)
     monkeypatch.delitem(sys.modules, "confirm_workload", raising=False)
     from studies.workloads import resolve
@@ -58,28 +40,8 @@ def tuned(tmp_path: Path, monkeypatch) -> Path:
     return home
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PROBE_NOTES": str(home / "notes"), **more}
-
-
-def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=home,
-        env=environment(home, **more),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
 def trials_of(home: Path, optimizer: str, suffix: str = "/confirm") -> list[FrozenTrial]:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{home}/sofim.db")
-    try:
-        return optuna.load_study(study_name=f"probe/{WORKLOAD}/{optimizer}{suffix}", storage=storage).get_trials()
-    finally:
-        close_storage(storage)
+    return probe_home.trials_of(home, f"{WORKLOAD}/{optimizer}{suffix}")
 
 
 def notes_of(home: Path) -> pd.DataFrame:
@@ -95,7 +57,7 @@ def complete(home: Path, optimizer: str) -> list[FrozenTrial]:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> tuple[Path, pd.DataFrame, subprocess.CompletedProcess[str]]:
     """A campaign killed amid its confirmation and begun again: where, what was noted before, and what came of it."""
-    home = settle(tmp_path_factory.mktemp("killed"))
+    home = settle(tmp_path_factory.mktemp("killed"), WORKLOAD, trials=2)
     command = ["-m", "studies.cli", "launch", "probe.toml", "--confirm"]
     driver = subprocess.Popen(
         [sys.executable, *command],

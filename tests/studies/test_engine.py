@@ -2,63 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger import close_storage
+from tests.studies import probe_home
+from tests.studies.probe_home import environment, settle, sofim
 
 pytestmark = pytest.mark.slow
 
-CAMPAIGN = """
-name = "probe"
-workloads = ["probe_workload:plain"]
-optimizers = ["sofim", "sgd"]
-trials = 4
-sampler = "random"
-pruner = "none"
-"""
-
-
-def settle(directory: Path) -> Path:
-    """Makes a directory as a user would have it: a campaign and a workload of one's own."""
-    shutil.copy(Path(__file__).parent / "probe_workload.py", directory)
-    (directory / "probe.toml").write_text(CAMPAIGN)
-    (directory / "notes").mkdir()
-    return directory
+PLAIN = "probe_workload:plain"
 
 
 @pytest.fixture
 def home(tmp_path):
-    return settle(tmp_path)
+    return settle(tmp_path, PLAIN, trials=4)
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PROBE_NOTES": str(home / "notes"), **more}
-
-
-def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "studies.cli", *arguments]
-    return subprocess.run(
-        command, cwd=home, env=environment(home, **more), capture_output=True, text=True, timeout=240, check=False
-    )
-
-
-def trials_of(home: Path, workload: str = "probe_workload:plain", optimizer: str = "sofim") -> list:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{home}/sofim.db")
-    try:
-        return optuna.load_study(study_name=f"probe/{workload}/{optimizer}", storage=storage).get_trials()
-    finally:
-        close_storage(storage)
+def trials_of(home: Path, workload: str = PLAIN, optimizer: str = "sofim") -> list[FrozenTrial]:
+    return probe_home.trials_of(home, f"{workload}/{optimizer}")
 
 
 def notes_of(home: Path) -> pd.DataFrame:
@@ -69,7 +37,7 @@ def notes_of(home: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory):
     """A campaign that ran on one machine, and what the command printed."""
-    home = settle(tmp_path_factory.mktemp("tuned"))
+    home = settle(tmp_path_factory.mktemp("tuned"), PLAIN, trials=4)
     return home, sofim(home, "launch", "probe.toml")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
@@ -22,8 +20,9 @@ from studies.engine import Resources, _callbacks, _cluster
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
 from studies.engine._watch import Watch
 from studies.errors import UserError
-from studies.ledger import close_storage
 from studies.trials import Assignment
+from tests.studies import probe_home
+from tests.studies.probe_home import environment, python, settle, sofim
 
 # -------- the callbacks, with neither Ray nor ledger
 
@@ -314,47 +313,16 @@ def test_workers_need_not_import_the_ledger():
 
 # -------- for real
 
-CAMPAIGN = """
-name = "probe"
-workloads = ["probe_workload:plain"]
-optimizers = ["sofim", "sgd"]
-trials = 4
-sampler = "random"
-pruner = "none"
-"""
+PLAIN = "probe_workload:plain"
 
 
 @pytest.fixture
 def home(tmp_path):
-    shutil.copy(Path(__file__).parent / "probe_workload.py", tmp_path)
-    (tmp_path / "probe.toml").write_text(CAMPAIGN)
-    (tmp_path / "notes").mkdir()
-    return tmp_path
+    return settle(tmp_path, PLAIN, trials=4)
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PROBE_NOTES": str(home / "notes"), **more}
-
-
-def run(home: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=home,
-        env=environment(home, **more),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def trials_of(home: Path, workload: str = "probe_workload:plain") -> list[FrozenTrial]:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{home}/sofim.db")
-    try:
-        names = [f"probe/{workload}/{optimizer}" for optimizer in ("sofim", "sgd")]
-        return [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).trials]
-    finally:
-        close_storage(storage)
+def trials_of(home: Path, workload: str = PLAIN) -> list[FrozenTrial]:
+    return [trial for o in ("sofim", "sgd") for trial in probe_home.trials_of(home, f"{workload}/{o}")]
 
 
 @pytest.mark.slow
@@ -363,7 +331,7 @@ def test_a_cluster_that_happens_to_run_here_is_not_joined(home):
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})  # notes its address in Ray's directory
     try:
-        done = run(home, "-m", "studies.cli", "launch", "probe.toml", RAY_ADDRESS=cluster.address)
+        done = sofim(home, "launch", "probe.toml", RAY_ADDRESS=cluster.address)
         theirs = cluster.head_node.node_id
     finally:
         cluster.shutdown()
@@ -389,13 +357,13 @@ main(["launch", "probe.toml", "--trials", "10"])
 
 @pytest.mark.slow
 def test_a_full_disk_ends_a_campaign_in_one_line_and_relaunching_goes_on(home):
-    done = run(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
+    done = python(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(
         "sofim: storage 'sqlite:///sofim.db' refuses: database or disk is full; mend that and"
     )
     assert done.stderr.count("\n") == 1
-    done = run(home, "-m", "studies.cli", "launch", "probe.toml", "--trials", "10")
+    done = sofim(home, "launch", "probe.toml", "--trials", "10")
     assert done.returncode == 0, done.stderr
     trials = trials_of(home)
     assert sum(t.state == TrialState.COMPLETE for t in trials) == 20
@@ -405,7 +373,7 @@ def test_a_full_disk_ends_a_campaign_in_one_line_and_relaunching_goes_on(home):
 @pytest.mark.slow
 def test_code_that_exits_is_a_failure_like_any_other(home):
     """It would end its worker, and be begun again and again on others."""
-    done = run(home, "-m", "studies.cli", "launch", "probe.toml", "--workload", "probe_workload:exiting")
+    done = sofim(home, "launch", "probe.toml", "--workload", "probe_workload:exiting")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     trials = trials_of(home, "probe_workload:exiting")
@@ -418,7 +386,7 @@ def test_code_that_exits_is_a_failure_like_any_other(home):
 @pytest.mark.slow
 def test_workers_that_cannot_be_used_again_cost_nothing(home):
     """With no time at all for a trial to leave its worker, Ray gives up whichever trial comes next."""
-    done = run(home, "-m", "studies.cli", "launch", "probe.toml", TUNE_FUNCTION_THREAD_TIMEOUT_S="0")
+    done = sofim(home, "launch", "probe.toml", TUNE_FUNCTION_THREAD_TIMEOUT_S="0")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert [t.state for t in trials_of(home)] == [TrialState.COMPLETE] * 8

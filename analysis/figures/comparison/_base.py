@@ -44,7 +44,7 @@ class View:
     @property
     def better(self) -> str:
         """Which way the metric is better."""
-        return "higher is better" if self.contest.direction == "maximize" else "lower is better"
+        return self.contest.studies[0].better
 
     @property
     def metric(self) -> str:
