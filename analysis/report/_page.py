@@ -33,6 +33,7 @@ _ROWS_SHOWN = 60
 _CHAPTERS_OPEN = 4
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "running")
 _PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
+_SPACES = "search_spaces"
 _ALERTS = ("no", "search too small")
 _SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
 
@@ -290,7 +291,7 @@ def _space(study: Study) -> Table:
             Cell(info.name, info.name, number=False),
             Cell(*_range(info), number=False),
             Cell(_scale(info), _scale(info), number=False),
-            Cell("–" if info.default is None else digits(info.default), str(info.default), number=False),
+            Cell("–" if info.default is None else _range_end(info.default), str(info.default), number=False),
         ]
         for info in study.parameters.values()
     ]
@@ -301,8 +302,13 @@ def _range(info: ParameterInfo) -> tuple[str, str]:
     if info.kind == "categorical":
         text = ", ".join(str(choice) for choice in info.choices)
     else:
-        text = f"{digits(info.low)} to {digits(info.high)}"
+        text = f"{_range_end(info.low)} to {_range_end(info.high)}"
     return text, text
+
+
+def _range_end(value: object) -> str:
+    """An end of a range, or a default: 0.9999 is not 1."""
+    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else digits(value)
 
 
 def _scale(info: ParameterInfo) -> str:
@@ -335,11 +341,9 @@ def _table(name: str, table: pd.DataFrame) -> Table:
         cells = []
         for column in shown:
             value = record[column]
-            if column in _PERCENT:
-                text, unit = _percent(value), _percent
-            else:
-                text, unit = digits(value), digits
-            if f"{column}_low" in columns and text != "–":
+            unit = _percent if column in _PERCENT else _range_end if name == _SPACES else digits
+            text = unit(value)
+            if f"{column}_low" in columns and text != "–" and not pd.isna(record[f"{column}_low"]):
                 text = f"{text} [{unit(record[f'{column}_low'])}, {unit(record[f'{column}_high'])}]"
             numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             cells.append(Cell(text, float(value) if numeric else str(value), number=numeric))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
@@ -23,21 +21,26 @@ def draw(view: View) -> Drawn | None:
     rows = board.to_dict("records")
     column = "test" if view.contest.data == "test" else "validation"
     figure, axes = _style.canvas(0.9 + 0.38 * len(rows))
+    limits = _limits(view, board, column)
     rng = np.random.default_rng(0)  # only spreads the dots
     for place, row in enumerate(rows[::-1]):
         runs = view.contest.runs[view.contest.runs["study"] == row["study"]]
         whole = (runs["outcome"] == "complete").to_numpy()
         spread = place + rng.uniform(-0.22, 0.22, len(runs))
         shade = _style.colour(row["optimizer"])
-        values = runs[column].to_numpy(dtype=float)
+        values = runs[column].to_numpy(dtype=float).clip(*limits)
         axes.scatter(values[whole], spread[whole], s=10, color=shade, alpha=0.45, linewidths=0)
-        axes.scatter(values[~whole], spread[~whole], s=22, color=shade, marker="x", linewidths=1.1)
+        axes.scatter(values[~whole], spread[~whole], s=22, color=shade, marker="x", linewidths=1.1, clip_on=False)
     names = [row["optimizer"] for row in rows]
     forest(axes, rows, column, (f"{column}_low", f"{column}_high"), names=names, optimizers=names)
     axes.set_xlabel(view.metric)
-    _limit(axes, board[column].to_numpy(dtype=float), view)
+    axes.set_xlim(*limits)
     few = " Few runs: the intervals rest on little." if board["few"].any() else ""
-    broken = " Crosses are runs that broke; they count with the worst value." if _any_broken(view) else ""
+    broken = (
+        " Crosses are runs that broke; they count with the worst value, which may lie beyond the panel."
+        if _any_broken(view)
+        else ""
+    )
     return Drawn(
         "Confirmed on fresh seeds",
         "Small dots are the confirmation runs of each optimizer's winner, on seeds that nothing was chosen on; the "
@@ -52,18 +55,19 @@ def _any_broken(view: View) -> bool:
     return bool((view.contest.runs["outcome"] != "complete").any())
 
 
-def _limit(axes: Axes, means: np.typing.NDArray[np.float64], view: View) -> None:
-    """Keep a run that broke from squeezing all others: beyond some ranges the panel ends."""
-    column = "test" if view.contest.data == "test" else "validation"
-    whole = view.contest.runs[view.contest.runs["outcome"] == "complete"][column].to_numpy(dtype=float)
-    whole = whole[np.isfinite(whole)]
-    if len(whole) < 4:
-        return
-    low, middle, high = np.quantile(whole, [0.25, 0.5, 0.75])
-    reach = _BROKEN * max(high - low, 1e-12)
-    left, right = axes.get_xlim()
-    finite = means[np.isfinite(means)]
-    least = min(middle - reach, float(finite.min()) if len(finite) else math.inf, float(whole.min()))
-    most = max(middle + reach, float(finite.max()) if len(finite) else -math.inf, float(whole.max()))
-    margin = 0.03 * (most - least)
-    axes.set_xlim(max(left, least - margin), min(right, most + margin))
+def _limits(view: View, board: pd.DataFrame, column: str) -> tuple[float, float]:
+    """Ends of the panel: all complete runs, means and, as far as that leaves the rest readable, their intervals."""
+    runs = view.contest.runs
+    whole = runs.loc[runs["outcome"] == "complete", column].to_numpy(dtype=float)
+    shown = np.concatenate([whole, board[column].to_numpy(dtype=float)])
+    shown = shown[np.isfinite(shown)]
+    if not len(shown):
+        return 0.0, 1.0
+    low, middle, high = np.quantile(shown, [0.25, 0.5, 0.75])
+    reach = _BROKEN * (high - low)
+    ends = board[[f"{column}_low", f"{column}_high"]].to_numpy(dtype=float)
+    ends = ends[np.isfinite(ends)].clip(middle - reach, middle + reach)
+    shown = np.concatenate([shown, ends])
+    least, most = shown.min(), shown.max()
+    margin = 0.04 * ((most - least) or abs(most) or 1.0)
+    return float(least - margin), float(most + margin)
