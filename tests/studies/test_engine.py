@@ -111,7 +111,7 @@ def test_four_trials_share_two_logical_gpus(home):
     done = subprocess.run(
         [sys.executable, "-c", PACKED],
         cwd=home,
-        env=environment(home, PROBE_SECONDS="1"),
+        env=environment(home, PROBE_SECONDS="3"),
         capture_output=True,
         text=True,
         timeout=240,
@@ -124,7 +124,7 @@ def test_four_trials_share_two_logical_gpus(home):
     by_worker = begun.groupby("gpus")["pid"].nunique()
     assert dict(by_worker) == {"0": 2, "1": 2}
     first = begun.sort_values("time")["time"].to_numpy()
-    assert first[3] - first[0] < 1.0, "four trials began together"
+    assert first[3] - first[0] < 3.0, "the fourth began before the first could end"
 
 
 def test_more_gpus_than_a_node_has_are_refused_in_one_line(home):

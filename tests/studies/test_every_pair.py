@@ -26,7 +26,7 @@ CAMPAIGN = f"""
 name = "pairs"
 workloads = {list(WORKLOADS)}
 optimizers = {list(OPTIMIZERS)}
-trials = 2
+trials = 1
 sampler = "qmc"
 pruner = "none"
 epochs = 1
@@ -73,14 +73,14 @@ def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path):
         close_storage(storage)
     assert set(found) == {f"pairs/{workload}/{optimizer}" for workload in WORKLOADS for optimizer in OPTIMIZERS}
     for name, trials in found.items():
-        assert len(trials) == 2, name
+        assert len(trials) == 1, name
         for trial in trials:
             # a configuration may diverge: it is drawn anywhere in the space; but none may break
             assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED), (name, trial.user_attrs.get("failure"))
             assert trial.state == TrialState.COMPLETE or trial.user_attrs["diverged"], name
             assert trial.user_attrs["gradient_evaluations"] > 0
     complete = sum(trial.state == TrialState.COMPLETE for trials in found.values() for trial in trials)
-    assert complete > 0.6 * 2 * len(found)
+    assert complete > 0.6 * len(found)
 
 
 def test_data_that_are_missing_stop_a_campaign_before_any_trial(tmp_path):
