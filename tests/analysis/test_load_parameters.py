@@ -32,7 +32,11 @@ def opened(url):
     close_storage(storage)
 
 
-@pytest.mark.parametrize("space", [s for o in SEARCH_SPACES.values() for s in (o, *o.alternatives.values())], ids=repr)
+@pytest.mark.parametrize(
+    "space",
+    [s for o in SEARCH_SPACES.values() for s in (o, *o.alternatives.values())],
+    ids=lambda space: f"{space.optimizer}-{space.parameterization}",
+)
 def test_every_space_of_ours_is_understood_from_what_the_database_stores(space):
     found = from_space(space.to_dict())
     assert list(found) == list(space.parameters)
