@@ -27,12 +27,14 @@ def publish(storage: BaseStorage, chapter: Chapter, *, now: datetime.datetime | 
     study = optuna.load_study(study_name=chapter.study.name, storage=storage)
     moment = now or datetime.datetime.now().astimezone()
     findings = chapter.findings
-    listed = list(dict.fromkeys([*sentences.headline(findings), *findings.sentences]))
+    summary = sentences.headline(findings)
+    details = [text for text in findings.sentences if text not in summary]
     lines = [
         _BEGIN,
         "",
-        *(f"- {markdown(text)}" for text in listed),
+        *(f"- {markdown(text)}" for text in summary),
         "",
+        *(["In detail:", "", *(f"- {markdown(text)}" for text in details), ""] if details else []),
         f"{moment:%Y-%m-%d %H:%M %Z}".strip(),
         "",
         _END,
