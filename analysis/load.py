@@ -35,6 +35,7 @@ __all__ = [
     "confirmations",
     "curves",
     "read",
+    "repeated",
     "studies",
     "study",
     "trials",
@@ -75,6 +76,11 @@ class Study:
     own: bool = True
 
     @property
+    def replicate(self) -> int:
+        """Which of the studies of one workload and optimizer it is; the first is the one whose winner counts."""
+        return int(self.attributes.get("replicate", 1)) if self.own else 1
+
+    @property
     def better(self) -> str:
         """Which way the metric is better, in words."""
         return "higher is better" if self.direction == "maximize" else "lower is better"
@@ -89,12 +95,13 @@ class Frames:
     confirmations: pd.DataFrame
 
 
-def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
+def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bool = False) -> list[Study]:
     """The studies that campaigns made, in the order in which they were created.
 
     Args:
         storage: Optuna's.
         campaign: the name of one; ``None`` for all.
+        replicates: also those that repeat another's search, see :attr:`Study.replicate`.
     """
     found = [
         _describe(storage, frozen)
@@ -102,7 +109,23 @@ def studies(storage: BaseStorage, campaign: str | None = None) -> list[Study]:
         if _is_own(frozen) and not frozen.study_name.endswith(_CONFIRM)
         if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
     ]
-    return sorted(found, key=lambda study: study.study_id)
+    return sorted((one for one in found if replicates or one.replicate == 1), key=lambda study: study.study_id)
+
+
+def repeated(storage: BaseStorage, of: Sequence[Study]) -> dict[str, list[pd.DataFrame]]:
+    """What replicates there are of studies: by the name of a study, its trials and those of each of its replicates.
+
+    Returns:
+        Frames as of `trials`, the study's own first; studies without a replicate are left out.
+    """
+    wanted = {(one.campaign["name"], one.workload, one.optimizer): one.name for one in of if one.replicate == 1}
+    groups: dict[str, list[Study]] = {}
+    for one in studies(storage, replicates=True):
+        name = wanted.get((one.campaign["name"], one.workload, one.optimizer))
+        if name is not None:
+            groups.setdefault(name, []).append(one)
+    every = {name: sorted(group, key=lambda one: one.replicate) for name, group in groups.items() if len(group) > 1}
+    return {name: [trials(storage, [one]) for one in group] for name, group in every.items()}
 
 
 def study(storage: BaseStorage, name: str) -> Study:

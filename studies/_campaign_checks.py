@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,6 +15,7 @@ MOST = 1_000_000
 """No number of trials or epochs is larger: more is a slip of the fingers."""
 
 WHOLE_NUMBER = f"a whole number from 1 to {MOST}"
+TARGETS = "a table [targets] with a number for each workload whose target is to be fixed"
 
 
 def check_name(name: str) -> str:
@@ -57,6 +59,16 @@ def check_epochs(epochs: object) -> object:
     return epochs
 
 
+def check_targets(targets: object) -> object:
+    """Refuse all but a table of finite numbers by workload."""
+    if not isinstance(targets, Mapping):
+        raise ValueError(f"must be {TARGETS}")
+    for name, target in targets.items():
+        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
+            raise ValueError(f"the target of {shown(name)} must be a finite number, not {shown(target)}")
+    return targets
+
+
 def check_workloads(names: Sequence[str]) -> None:
     """Refuse names that are neither in the table of workloads nor of the form ``package.module:factory``."""
     from studies.workloads import WORKLOADS  # late: it brings torch, which reading a stored campaign does not need
@@ -71,12 +83,12 @@ def check_workloads(names: Sequence[str]) -> None:
             )
 
 
-def check_epoch_table(epochs: int | dict[str, int] | None, workloads: Sequence[str]) -> None:
-    """Refuse an epoch budget for a workload that the campaign does not have."""
-    for name in epochs if isinstance(epochs, dict) else ():
+def check_table(key: str, table: object, workloads: Sequence[str]) -> None:
+    """Refuse an entry of the table called ``key`` for a workload that the campaign does not have."""
+    for name in table if isinstance(table, Mapping) else ():
         if name not in workloads:
             raise ValueError(
-                f"epochs.{key_shown(name)}: the campaign has no such workload, "
+                f"{key}.{key_shown(name)}: the campaign has no such workload, "
                 f"only {', '.join(workloads)}{suggestion(name, workloads)}"
             )
 

@@ -25,12 +25,14 @@ from search_spaces import SearchSpace, SpaceError, configured, from_dict
 from search_spaces.errors import shown, suggestion
 from studies._campaign_checks import (
     MOST,
+    TARGETS,
     WHOLE_NUMBER,
     check_different,
-    check_epoch_table,
     check_epochs,
     check_name,
     check_optimizers,
+    check_table,
+    check_targets,
     check_workloads,
     line_of,
     one_of,
@@ -66,6 +68,10 @@ class Campaign(BaseModel):
         seed: Of configurations, initial weights and data order.
         amp: Whether GPUs compute in bfloat16 where that is safe.
         epochs: Epoch budget of a trial, for all workloads or by workload, instead of the workload's own.
+        replicates: How often every study is made. The first is the study; the others repeat its search with other
+            random numbers, configurations and initial weights alike, and tell how much the search itself varies.
+        targets: By workload, the value of the metric that counts as reached in times to target, instead of what the
+            best optimizer reaches.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
         spaces: The search spaces that result, by optimizer, as data. Not for campaign files: it is filled in when a
             campaign is made and stored with it, so that a campaign keeps its ranges when the defaults change.
@@ -95,6 +101,10 @@ class Campaign(BaseModel):
     epochs: Annotated[int | dict[str, int] | None, BeforeValidator(check_epochs)] = Field(
         None, description=f"{WHOLE_NUMBER}, or a table of these by workload"
     )
+    replicates: StrictInt = Field(1, ge=1, le=100, description="a whole number from 1 to 100")
+    targets: Annotated[dict[str, float], BeforeValidator(check_targets)] = Field(
+        default_factory=dict, description=TARGETS
+    )
     search_space: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="a table [search_space.<optimizer>] for each optimizer to change"
     )
@@ -105,12 +115,13 @@ class Campaign(BaseModel):
     def _look_up(cls, spaces: dict[str, dict[str, object]], info: ValidationInfo) -> dict[str, dict[str, object]]:
         """Check all names and return the search space of every optimizer, made now where ``spaces`` has none yet."""
         found = info.data
-        if not {"workloads", "optimizers", "epochs", "search_space"} <= found.keys():
+        if not {"workloads", "optimizers", "epochs", "targets", "search_space"} <= found.keys():
             return spaces  # one of them is wrong, which is reported
         if not spaces:
             # A stored campaign brings its spaces: it was checked when it was made, and must stay readable later.
             check_workloads(found["workloads"])
-            check_epoch_table(found["epochs"], found["workloads"])
+            check_table("epochs", found["epochs"], found["workloads"])
+            check_table("targets", found["targets"], found["workloads"])
             check_optimizers("optimizers", found["optimizers"])
             check_optimizers("search_space", tuple(found["search_space"]))
         filled = dict(spaces)
@@ -142,8 +153,13 @@ class Campaign(BaseModel):
         return cls._made(f"stored campaign {shown(data.get('name'))}", data)
 
     def stored(self) -> dict[str, object]:
-        """Return the whole campaign, search spaces included, as JSON can hold it."""
-        return self.model_dump(mode="json")
+        """Return the whole campaign, search spaces included, as JSON can hold it.
+
+        Without ``replicates`` and ``targets`` where it asks for none: so were campaigns stored before these were there,
+        and they go on.
+        """
+        asked_for = {"replicates": self.replicates != 1, "targets": bool(self.targets)}
+        return self.model_dump(mode="json", exclude={key for key, needed in asked_for.items() if not needed})
 
     def with_overrides(
         self,
@@ -164,8 +180,9 @@ class Campaign(BaseModel):
         try:
             if workloads is not None:
                 check_workloads(workloads)
-                if isinstance(self.epochs, dict):
-                    data["epochs"] = {key: value for key, value in self.epochs.items() if key in workloads}
+                for table in ("epochs", "targets"):
+                    if isinstance(data[table], dict):
+                        data[table] = {key: value for key, value in data[table].items() if key in workloads}
             if optimizers is not None:
                 check_optimizers("optimizers", optimizers)
                 data["spaces"] = {key: space for key, space in self.spaces.items() if key in optimizers} or {}

@@ -58,9 +58,8 @@ def confirm(
     from studies.ledger import ConfirmationLedger
 
     campaign = blueprint.campaign
-    made = ConfirmationLedger(
-        storage, campaign.stored(), blueprint.study_plans(), versions(), seeds=seeds, top=top, anyway=anyway
-    )
+    plans = [plan for plan in blueprint.study_plans() if plan.replicate == 1]
+    made = ConfirmationLedger(storage, campaign.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway)
     with made as ledger:
         for note in ledger.notes:
             console.print(Text(note), soft_wrap=True)

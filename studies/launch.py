@@ -44,12 +44,16 @@ class Blueprint:
         return self.campaign.epochs_for(workload, self.workloads[workload].epochs)
 
     def study_plans(self) -> list[StudyPlan]:
-        """One plan a study, workload by workload."""
-        from studies.ledger import StudyPlan
+        """One plan a study, workload by workload, replicates beside each other.
 
+        Within a replicate every optimizer has the same initial weights and data order; another replicate has others.
+        """
+        from studies.ledger import StudyPlan, derive_seed
+
+        first = self.campaign.seed
         return [
             StudyPlan(
-                name=f"{self.campaign.name}/{key}/{optimizer}",
+                name=f"{self.campaign.name}/{key}/{optimizer}" + (f"/replicate-{number}" if number > 1 else ""),
                 workload=key,
                 optimizer=optimizer,
                 metric=workload.metric.name,
@@ -59,11 +63,13 @@ class Blueprint:
                 trials=self.campaign.trials,
                 sampler=self.campaign.sampler,
                 pruner=self.campaign.pruner,
-                seed=self.campaign.seed,
+                seed=first if number == 1 else derive_seed(first, "replicate", number),
                 space=self.spaces[optimizer],
+                replicate=number,
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
+            for number in range(1, self.campaign.replicates + 1)
         ]
 
 

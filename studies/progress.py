@@ -47,7 +47,7 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
     by_workload: dict[str, list[Tally]] = {}
     for tally in tallies:
         by_workload.setdefault(tally.workload, []).append(tally)
-    names = max((len(tally.optimizer) for tally in tallies), default=0)
+    names = max((len(tally.label) for tally in tallies), default=0)
     done = max((len("done"), *(len(_done(tally)) for tally in tallies)))
     parts: list[RenderableType] = []
     for workload, rows in by_workload.items():
@@ -61,7 +61,7 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
         for tally in rows:
             counts = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in COUNTS]
             bar = ProgressBar(total=tally.asked_for, completed=tally.done)
-            table.add_row(Text(f"  {tally.optimizer}"), bar, _done(tally), *counts, format_value(tally.best))
+            table.add_row(Text(f"  {tally.label}"), bar, _done(tally), *counts, format_value(tally.best))
         parts += [Text.assemble((workload, "bold"), f", {_summary(rows[0])} {rows[0].metric}"), table]
     if seconds_left is not None:
         parts.append(Text(f"about {format_duration(seconds_left)} left", style="italic"))

@@ -37,7 +37,8 @@ class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
     ``seconds`` is the training time of the trials that ended, and ``best_params`` what the best of them ran with.
-    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete.
+    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete. ``replicate`` counts the
+    studies of one workload and optimizer.
     """
 
     study: str
@@ -56,6 +57,12 @@ class Tally:
     seconds: float
     stopped: str | None
     confirmation: bool = False
+    replicate: int = 1
+
+    @property
+    def label(self) -> str:
+        """What tells the study from the others on its workload."""
+        return self.optimizer if self.replicate == 1 else f"{self.optimizer} #{self.replicate}"
 
     @property
     def done(self) -> int:

@@ -31,10 +31,13 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     from analysis.load import studies, trials
     from studies.ledger import driver_in_words
 
-    found = studies(storage, campaign)
+    found = studies(storage, campaign, replicates=True)
     every = trials(storage, found)
-    board = leaderboard(found, every).to_dict("records")
-    rows = {(row["workload"], row["optimizer"]): row for row in board}
+    rows = {
+        (row["workload"], row["optimizer"], number): row
+        for number in dict.fromkeys(study.replicate for study in found)
+        for row in leaderboard([study for study in found if study.replicate == number], every).to_dict("records")
+    }
     made = [
         Tally(
             study=study.name,
@@ -52,9 +55,10 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
             best_params=row["params"],
             seconds=row["seconds"],
             stopped=_why_stopped(every[every["study"] == study.name]),
+            replicate=study.replicate,
         )
         for study in found
-        for row in [rows[study.workload, study.optimizer]]
+        for row in [rows[study.workload, study.optimizer, study.replicate]]
     ]
     return driver_in_words(found[0].attributes), made
 
@@ -269,14 +273,16 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
     for name in ("trials", "epochs", "a trial,\nat most", "the study,\nat most"):
         table.add_column(name, justify="right", no_wrap=True)
     total = 0.0
+    times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(blueprint):
-        total += row.seconds_per_trial * campaign.trials
+        whole = row.seconds_per_trial * campaign.trials * campaign.replicates
+        total += whole
         table.add_row(
             Text(row.study.removeprefix(f"{campaign.name}/")),
-            str(campaign.trials),
+            f"{times}{campaign.trials}",
             str(blueprint.epochs(row.study.split("/")[1])),
             format_duration(row.seconds_per_trial),
-            format_duration(row.seconds_per_trial * campaign.trials),
+            format_duration(whole),
         )
     summary = (
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
@@ -322,7 +328,7 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
     if storage is not None:
         from analysis.load import studies
 
-        found = studies(storage)
+        found = studies(storage, replicates=True)
         names = dict.fromkeys(str(study.campaign["name"]) for study in found)
         counts = {name: sum(study.campaign["name"] == name for study in found) for name in names}
         rows = [(name, "1 study" if count == 1 else f"{count} studies") for name, count in counts.items()]

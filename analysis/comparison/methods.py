@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.comparison.budget import EXPECTED
+from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.contest import COUNTED, Contest
 from analysis.comparison.fairness import volume
 from analysis.comparison.intervals import DRAWS
@@ -36,7 +36,13 @@ def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     """
     if not contests:
         return "## Methods\n\nThere are no studies.\n"
-    paragraphs = [_tuning(contests), _confirming(contests), _statistics(contests, tables), _departures(tables)]
+    paragraphs = [
+        _tuning(contests),
+        _confirming(contests),
+        _statistics(contests, tables),
+        _budgets(tables),
+        _departures(tables),
+    ]
     return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
@@ -103,13 +109,6 @@ def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame])
     told = ", ".join(
         f"{row['workload']} {number(row['target'])} ({row['target_source']})" for row in targets.to_dict("records")
     )
-    independent = (tables["budget_curve"]["method"] == EXPECTED).any()
-    budget = (
-        " Performance after k trials is the exact expectation of the best of k of N trials drawn without replacement "
-        "(Dodge et al. 2019)."
-        if independent
-        else ""
-    )
     return (
         "Means over seeds have 95 % Student t intervals. Two optimizers are called different only if Welch's t "
         "interval of the difference of their means excludes zero after Holm's correction over the "
@@ -121,8 +120,25 @@ def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame])
         "mean; Agarwal et al. 2021), "
         "performance profiles (Dolan and Moré 2002; integrated from 1 to 4 as in AlgoPerf) and ranks have 95 % "
         f"percentile intervals of {DRAWS} bootstrap draws of the runs within each workload; targets are held fixed. "
-        f"Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006).{budget}"
+        f"Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
     )
+
+
+def _budgets(tables: Mapping[str, pd.DataFrame]) -> str:
+    ways = set(tables["budget_curve"]["method"])
+    said = []
+    if EXPECTED in ways:
+        said.append(
+            "Performance after k trials is the exact expectation of the best of k of N trials drawn without "
+            "replacement (Dodge et al. 2019)."
+        )
+    repeated = sorted(ways - {EXPECTED, ALONE})
+    if repeated:
+        said.append(
+            f"Performance after k trials is the {listing(repeated)} of the search, which differ in configurations, "
+            "initial weights and data order, with Student t intervals over them; only the first was used otherwise."
+        )
+    return " ".join(said)
 
 
 def _departures(tables: Mapping[str, pd.DataFrame]) -> str:

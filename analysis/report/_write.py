@@ -19,7 +19,7 @@ from analysis.errors import AnalysisError
 from analysis.figures import near_optimal as near_optimal_figure
 from analysis.figures._style import style
 from analysis.figures.comparison import ACROSS, View
-from analysis.load import Frames, Study, check_protocols, read
+from analysis.load import Frames, Study, check_protocols, read, repeated
 from analysis.load import curves as confirmed_curves
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
@@ -171,7 +171,8 @@ def _chapters(
 def _compared(storage: BaseStorage, studies: Sequence[Study], frames: Frames, options: Options) -> Comparison:
     epochs = confirmed_curves(storage, studies, confirmed=True)
     with threadpool_limits(1):
-        return compare(studies, frames, epochs, generator(options.seed, "comparison"))
+        rng = generator(options.seed, "comparison")
+        return compare(studies, frames, epochs, rng, repeated(storage, studies))
 
 
 def _versus(compared: Comparison | None, parallel: joblib.Parallel) -> list[Versus]:

@@ -5,6 +5,7 @@ from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM, fresh_seeds
 from studies.ledger._database import close_storage, hide_password, open_storage
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
+from studies.ledger._samplers import derive_seed
 
 __all__ = [
     "CONFIRM",
@@ -16,6 +17,7 @@ __all__ = [
     "Ledger",
     "StudyPlan",
     "close_storage",
+    "derive_seed",
     "driver_in_words",
     "fresh_seeds",
     "hide_password",

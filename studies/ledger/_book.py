@@ -48,7 +48,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """What a book needs to know of its study, all of it from the campaign and the workload."""
+    """What a book needs to know of its study, all of it from the campaign and the workload.
+
+    ``replicate`` counts the studies of one workload and optimizer; the first is the one whose winner counts.
+    """
 
     name: str
     workload: str
@@ -62,6 +65,7 @@ class StudyPlan:
     pruner: str
     seed: int
     space: SearchSpace
+    replicate: int = 1
 
 
 class Book(ABC):
@@ -281,6 +285,7 @@ class Book(ABC):
             best_params={} if self._best is None else self._best[1],
             seconds=self._seconds,
             stopped=self.stopped,
+            replicate=self.plan.replicate,
         )
 
 

@@ -150,6 +150,7 @@ class Ledger:
             "versions": dict(versions),
             "search_space": plan.space.to_dict(),
             "epochs": plan.epochs,
+            "replicate": plan.replicate,
             "campaign": self._campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
         }

@@ -91,6 +91,23 @@ def test_a_file_space_is_found_beside_the_campaign_from_anywhere(
     assert again.space("sgd").arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
 
 
+def test_what_was_stored_before_replicates_and_targets_is_the_same_campaign(tmp_path: Path) -> None:
+    """Else a campaign of an older version could not go on."""
+    plain = read(tmp_path, toml()).stored()
+    assert not {"replicates", "targets"} & set(plain)
+    asked = read(tmp_path, toml(replicates="2", tables="[targets]\ndigits-mlp = 1\n"))
+    assert asked.stored()["replicates"] == 2
+    assert asked.stored()["targets"] == {"digits-mlp": 1.0}
+    assert Campaign.from_stored(json.loads(json.dumps(asked.stored()))) == asked
+
+
+def test_targets_go_with_their_workloads(tmp_path: Path) -> None:
+    two = toml(workloads='["digits-mlp", "breast-cancer-logreg"]', tables="[targets]\ndigits-mlp = 0.9\n")
+    campaign = read(tmp_path, two)
+    assert campaign.with_overrides(workloads=["breast-cancer-logreg"]).targets == {}
+    assert campaign.with_overrides(workloads=["digits-mlp"]).targets == {"digits-mlp": 0.9}
+
+
 @pytest.mark.parametrize("name", ["quickstart", "fashion", "paper"])
 def test_presets_are_sound_and_named_as_their_files(name: str) -> None:
     campaign = presets()[name]
@@ -194,6 +211,12 @@ FILES: list[tuple[str | bytes, str]] = [
     (toml(schedule='"cosin"'), r"schedule = 'cosin': must be one of constant, cosine.*; did you mean cosine\?$"),
     (toml(amp='"yes"'), r"amp = 'yes': must be true or false$"),
     (toml(amp="1"), r"amp = 1: must be true or false$"),
+    (toml(replicates="0"), r"replicates = 0: must be a whole number from 1 to 100$"),
+    (toml(replicates="true"), r"replicates = true: must be a whole number from 1 to 100$"),
+    (toml(targets="3"), r"targets = 3: must be a table \[targets\] with a number for each workload"),
+    (toml(tables='[targets]\ndigits-mlp = "high"\n'), r"target of .digits-mlp. must be a finite number, not .high.$"),
+    (toml(tables="[targets]\ndigits-mlp = nan\n"), r"the target of 'digits-mlp' must be a finite number, not nan$"),
+    (toml(tables="[targets]\ndigit-mlp = 0.9\n"), r"targets.digit-mlp: the campaign has no such workload, only"),
     (toml(epochs="0"), r"epochs = 0: must be a whole number from 1 to 1000000, or a table of these by workload$"),
     (toml(epochs="[1]"), r"epochs = \[1\]: must be"),
     (toml(epochs="{digits-mlp = 1.5}"), r"epochs = .*: must be a whole number"),
