@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.tree import DecisionTreeRegressor
 
 Floats = NDArray[np.float64]
@@ -84,7 +85,8 @@ def fit(
         for _ in range(num_trees):
             times = np.bincount(rng.integers(size, size=size), minlength=size)
             tree = DecisionTreeRegressor(random_state=int(rng.integers(2**31)))
-            tree.fit(single, residual, sample_weight=drawn_weights * times, check_input=False)
+            with config_context(skip_parameter_validation=True):  # a tenth of the time, for one number
+                tree.fit(single, residual, sample_weight=drawn_weights * times, check_input=False)
             trees.append(tree.tree_)
             unseen = times == 0
             if unseen.any():
@@ -128,23 +130,25 @@ def decompose(surrogate: Surrogate) -> Components:
     lower, upper, value = _boxes(surrogate)
     d = surrogate.dimension
     lengths = upper - lower
-    weights = value * lengths.prod(axis=1) * (surrogate.rounds / len(surrogate.trees))
-    mean = float(weights.sum())
-    edges = np.linspace(0.0, 1.0, BINS + 1)
+    volumes = lengths.prod(axis=1) * (surrogate.rounds / len(surrogate.trees))
+    mean = float(volumes @ value)
+    # without the mean nothing cancels below, so that single precision, which is twice as fast, is enough
+    weights = ((value - mean / surrogate.rounds) * volumes).astype(np.float32)
+    edges = np.linspace(0.0, 1.0, BINS + 1, dtype=np.float32)
+    low, high, density = (table.astype(np.float32) for table in (lower, upper, BINS / lengths))
     # covered[j][leaf, cell]: how much denser than uniform the leaf lies on the cell; averages 1 over the cells.
     covered = []
     for j in range(d):
-        reach = np.maximum(edges[None, :], lower[:, j, None])
-        np.minimum(reach, upper[:, j, None], out=reach)
+        reach = np.maximum(edges[None, :], low[:, j, None])
+        np.minimum(reach, high[:, j, None], out=reach)
         within = reach[:, 1:] - reach[:, :-1]
-        within *= BINS / lengths[:, j, None]
+        within *= density[:, j, None]
         covered.append(within)
-    mains = np.stack([weights @ covered[j] for j in range(d)]) - mean
+    mains = np.stack([weights @ covered[j] for j in range(d)]).astype(np.float64)
     pairs = {}
     weighted = [table.T * weights for table in covered[:-1]]
     for j, k in combinations(range(d), 2):
-        joint = weighted[j] @ covered[k]
-        pairs[j, k] = joint - mains[j][:, None] - mains[k][None, :] - mean
+        pairs[j, k] = (weighted[j] @ covered[k]).astype(np.float64) - mains[j][:, None] - mains[k][None, :]
     return Components(mean, mains, pairs)
 
 
