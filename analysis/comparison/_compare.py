@@ -29,9 +29,9 @@ class Comparison:
     Attributes:
         tables: by the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
             ``convergence``, ``time_to_target``, ``time_ratios`` (all pairs), ``budget_curve``, ``comparisons``,
-            ``aggregate``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``, ``cost``, ``fairness``
-            and ``search_spaces``, each in the module of that name or subject. All are there, some without rows where
-            there is nothing to tell.
+            ``aggregate``, ``improvement``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``,
+            ``cost``, ``fairness`` and ``search_spaces``, each in the module of that name or subject. All are there,
+            some without rows where there is nothing to tell.
         sentences: the verdict, the most important first.
         methods: a paragraph for a paper, in Markdown.
         contests: what all of it was computed from, one a workload.
@@ -76,6 +76,7 @@ def compare(
         "budget_curve": budget_curves(found, for_budgets, replicates),
         "comparisons": pairs,
         "aggregate": across.aggregate(found, for_scores),
+        "improvement": across.improvement(found),
         "performance_profile": profile,
         "profile_score": score,
         "ranks": across.ranks(found, for_ranks),

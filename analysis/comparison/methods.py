@@ -120,6 +120,8 @@ def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame])
         "mean; Agarwal et al. 2021), "
         "performance profiles (Dolan and Moré 2002; integrated from 1 to 4 as in AlgoPerf) and ranks have 95 % "
         f"percentile intervals of {DRAWS} bootstrap draws of the runs within each workload; targets are held fixed. "
+        "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) put the workloads' intervals "
+        "together (Zou and Donner 2008). "
         f"Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
     )
 

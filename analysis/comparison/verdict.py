@@ -113,7 +113,7 @@ def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[
     if len(arrived) and bool(own["comparable"].all()):
         first = str(arrived["optimizer"].iloc[0])
         said.append(f"{first} reaches {goal} first, in a median of {number(arrived['median'].iloc[0])} s.")
-        said.extend(_slower(contest.workload, first, ratios))
+        said.extend(_slower(contest.workload, first, never, ratios))
     elif len(arrived):
         said.append(
             f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
@@ -124,8 +124,8 @@ def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[
     return said
 
 
-def _slower(workload: str, first: str, ratios: pd.DataFrame) -> list[str]:
-    """Who is slower than ``first`` in seconds, and of whom that is not shown."""
+def _slower(workload: str, first: str, never: Sequence[str], ratios: pd.DataFrame) -> list[str]:
+    """Who is slower than ``first`` in seconds, and of whom that is not shown, but for those who ``never`` arrive."""
     own = ratios[(ratios["workload"] == workload) & (ratios["axis"] == "seconds")]
     slower: list[str] = []
     unclear: list[str] = []
@@ -137,8 +137,10 @@ def _slower(workload: str, first: str, ratios: pd.DataFrame) -> list[str]:
             other, middle, low, high = row["a"], *numbers
         else:
             continue
-        if not math.isnan(middle):  # else neither arrived within the smaller budget
-            (slower if low > 1 else unclear).append(f"{other} ({estimate(middle, low, high)})")
+        if low > 1:
+            slower.append(f"{other} ({estimate(middle, low, high)})")
+        elif other not in never and not math.isnan(middle):  # who arrives seldom may have had less time to be slower in
+            unclear.append(f"{other} ({estimate(middle, low, high)})")
     what = f"to the target on {workload} (ratio of mean times, counted to the end of the smaller budget)"
     said = [f"{listing(slower)} took longer than {first} {what}."] if slower else []
     return [*said, f"Not shown to take longer than {first} {what}: {listing(unclear)}."] if unclear else said
@@ -156,6 +158,7 @@ def _across(contests: Sequence[Contest], tables: Tables) -> list[str]:
     scores = tables["aggregate"].to_dict("records")
     told = listing([f"{row['optimizer']} {estimate(row['iqm'], row['low'], row['high'])}" for row in scores])
     said.append(f"Interquartile mean of normalized scores over {count(len(inside), 'workload')}: {told}.")
+    said.extend(_improvement(tables["improvement"]))
     ranks = tables["ranks"]
     if len(ranks):
         first = ranks.iloc[0]
@@ -166,6 +169,20 @@ def _across(contests: Sequence[Contest], tables: Tables) -> list[str]:
         caution = f" ({first['warning']})" if first["warning"] else ""
         said.append(f"Best mean rank: {first['optimizer']}, {first['mean_rank']:.2f}; {result}{caution}.")
     return said
+
+
+def _improvement(table: pd.DataFrame) -> list[str]:
+    """How probable it is that a run of the subject beats one of a rival, over all workloads."""
+    told = []
+    for row in table.to_dict("records"):
+        ends = [row[f"probability_{end}"] for end in ("low", "high")]
+        if row["a"] == SUBJECT:
+            told.append(f"{row['b']} {estimate(row['probability_of_improvement'], *ends)}")
+        elif row["b"] == SUBJECT:
+            told.append(f"{row['a']} {estimate(1 - row['probability_of_improvement'], 1 - ends[1], 1 - ends[0])}")
+    if not told:
+        return []
+    return [f"Probability that a run of {SUBJECT} is better, averaged over workloads: than one of {listing(told)}."]
 
 
 def _inclusions(tables: Tables) -> list[str]:

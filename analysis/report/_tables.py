@@ -28,6 +28,7 @@ VERSUS = {
 }
 SCORES = {
     "aggregate": "optimizer iqm workloads runs",
+    "improvement": "a b probability_of_improvement workloads",
     "profile_score": "axis optimizer score workloads comparable",
     "ranks": "optimizer mean_rank workloads critical_difference friedman_p behind_best",
 }

@@ -19,7 +19,7 @@ from tests.studies.fake_campaign import make
 
 TABLES = {
     "leaderboard", "convergence", "time_to_target", "time_ratios", "budget_curve", "comparisons", "aggregate",
-    "performance_profile", "profile_score", "ranks", "inclusion", "cost", "fairness", "search_spaces",
+    "performance_profile", "profile_score", "ranks", "inclusion", "cost", "fairness", "search_spaces", "improvement",
 }  # fmt: skip
 
 
