@@ -50,20 +50,20 @@ def cost(contests: Sequence[Contest]) -> pd.DataFrame:
 
 
 def _rows(contest: Contest) -> list[tuple[object, ...]]:
-    seconds, evaluations = per_epoch(contest, "seconds"), per_epoch(contest, "gradient_evaluations")
+    costs = per_epoch(contest)
     batches = {study.name: _batch_size(study, contest) for study in contest.studies}
     reference = next((study for study in contest.confirmed() if study.optimizer == REFERENCE), None)
     steps_of = dict.fromkeys(batches, math.nan)
     if reference is not None:
-        steps_of = _steps({name: _mean(own) for name, own in evaluations.items()}, batches, reference.name)
+        steps_of = _steps({name: _mean(own) for name, (_, own) in costs.items()}, batches, reference.name)
     rows: list[tuple[object, ...]] = []
     for study in contest.confirmed():
-        own, count = seconds[study.name], evaluations[study.name]
+        own, count = costs[study.name]
         steps = steps_of[study.name]
         per_evaluation, per_step = own / count, own / steps
         ratios: list[float] = [math.nan] * 9
         if reference is not None:
-            other, other_count = seconds[reference.name], evaluations[reference.name]
+            other, other_count = costs[reference.name]
             other_steps = steps_of[reference.name]
             pairs = ((own, other), (per_evaluation, other / other_count), (per_step, other / other_steps))
             ratios = [number for one, two in pairs for number in ratio(one, two, same=study is reference)]
@@ -92,15 +92,20 @@ def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], refer
     return {name: float(found[chosen]) for name, found in steps.items()}
 
 
-def per_epoch(contest: Contest, column: str) -> dict[str, Floats]:
-    """By study: what an epoch of each run that trained at all cost, the median over its epochs; shape (runs,)."""
+def per_epoch(contest: Contest) -> dict[str, tuple[Floats, Floats]]:
+    """By study: seconds and evaluations of an epoch, each the median over a run's epochs, two arrays of shape (runs,).
+
+    Runs that trained no epoch, or of which one of the two is not known, are in neither.
+    """
     found = {}
     for study in contest.studies:
         own = contest.curves[contest.curves["study"] == study.name]
-        steps = own[column].diff().where(own["number"].eq(own["number"].shift()), own[column])
-        epochs = own["epoch"].diff().where(own["number"].eq(own["number"].shift()), own["epoch"])
-        each = (steps / epochs).groupby(own["number"].to_numpy()).median()
-        found[study.name] = each[each > 0].to_numpy(np.float64)
+        columns = own[["epoch", "seconds", "gradient_evaluations"]]
+        follows = own["number"].eq(own["number"].shift())
+        steps = columns.diff().where(follows, columns)
+        each = steps.div(steps["epoch"], axis=0).groupby(own["number"].to_numpy()).median()
+        each = each[(each > 0).all(axis=1)]
+        found[study.name] = (each["seconds"].to_numpy(np.float64), each["gradient_evaluations"].to_numpy(np.float64))
     return found
 
 

@@ -10,7 +10,10 @@ import optuna
 from optuna.trial import TrialState
 
 from studies.campaign import Campaign
-from tests.studies.fake_campaign import Outcome, campaign, end, open_ledger
+from studies.launch import Blueprint
+from studies.ledger import ConfirmationLedger
+from studies.workloads import WORKLOADS
+from tests.studies.fake_campaign import Outcome, campaign, end, open_ledger, record
 
 Judge = Callable[[str, str, int, Mapping[str, Any]], Outcome]
 """(workload, optimizer, number, arguments of the optimizer) to how its trial ends."""
@@ -24,6 +27,23 @@ def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> Campaign:
             outcome = judge(assignment.workload, assignment.optimizer, assignment.number, assignment.arguments)
             end(ledger, assignment, outcome)
     return made
+
+
+def confirm(url: str, made: Campaign, *, seeds: int = 5, shared: str = "") -> None:
+    """Confirmation runs of its winners, worse than while tuning by up to 0.02; those of ``shared`` shared a device."""
+    spaces = {optimizer: made.space(optimizer) for optimizer in made.optimizers}
+    blueprint = Blueprint(made, {name: WORKLOADS[name] for name in made.workloads}, spaces, None)
+    with ConfirmationLedger(url, made.stored(), blueprint.study_plans(), {"torch": "x"}, seeds=seeds) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            sign = 1 if WORKLOADS[assignment.workload].metric.direction == "maximize" else -1
+            best = (0.9 if sign > 0 else 1.1) - sign * (assignment.seed % 200) / 1e4
+            for epoch in (1, 2, 3):
+                value = best - sign * 0.1 * (3 - epoch)
+                tests = {"test_metric": value - sign * 0.01, "test_loss": 1.0}
+                ledger.report(
+                    assignment, record(epoch, value, 0.5 * epoch) | tests | {"gradient_evaluations": 10 * epoch}
+                )
+            ledger.complete(assignment, {"device": "cpu", "exclusive": assignment.optimizer != shared})
 
 
 def ridge(workload: str, optimizer: str, number: int, params: Mapping[str, Any]) -> Outcome:

@@ -222,6 +222,15 @@ def test_extra_evaluations_show_in_the_cost_of_a_step_not_of_an_evaluation() -> 
     assert table.loc["lbfgs", "step_ratio"] == pytest.approx(20)
 
 
+def test_a_run_of_which_one_cost_is_missing_counts_for_none() -> None:
+    campaign = made(RUNS, speed={"sgd": 2.0})
+    campaign.curves.loc[campaign.curves["number"] == 0, "gradient_evaluations"] = np.nan
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert (table["runs"] == table["runs"].max()).all()
+    assert table.loc["sgd", "runs"] == len(RUNS["w"]["sgd"]) - 1
+    assert table.loc["sgd", "seconds_per_epoch"] == pytest.approx(2.0)
+
+
 def test_without_sgd_costs_are_relative_to_nothing() -> None:
     table = cost(made({"w": {"adam": [0.8, 0.7]}}).contests())
     assert table["seconds_per_epoch"].tolist() == [1.0]

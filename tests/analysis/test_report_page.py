@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
 
-from tests.analysis.report_studies import make, ridge
+from tests.analysis.report_studies import confirm, make, ridge
 from tests.analysis.test_report import hostile_study
 from tests.browser import PATIENCE, no_complaints, opened_browser
 from tests.studies.test_dashboard import dashboard
@@ -43,7 +44,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("report")
-    make(f"sqlite:///{home}/sofim.db", ridge, trials=60, optimizers=["sofim"])
+    url = f"sqlite:///{home}/sofim.db"
+    confirm(url, make(url, ridge, trials=60, optimizers=["sofim", "sgd"]), shared="sgd")
     done = sofim(home, "report", "fake", "--publish")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-2:] == [
@@ -99,6 +101,34 @@ def test_the_page_fits_and_is_read_on_every_screen(browser, home, screen: str, s
                }).map(svg => svg.getAttribute('aria-label'))"""
         )
         assert outside == [], "labels cut off"
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_confirmed_campaign_says_who_is_better_and_which_rule_was_broken_in_red(browser, home, scheme: str) -> None:
+    page = opened(browser, home, "wide", scheme)
+    page.goto((home / "reports" / "fake" / "index.html").as_uri())
+    top = page.locator("#in-short").inner_text()
+    assert "No difference between sofim and sgd could be shown on digits-mlp and breast-cancer-logreg." in top
+    assert "averaged over workloads: than one of sgd 0.50 [0." in top
+    assert "Not every rule of a fair comparison was kept" in top
+    assert "Seconds on digits-mlp do not compare" in top
+    for workload in ("digits-mlp", "breast-cancer-logreg"):
+        chapter = page.locator(f"section:has(h2:text('Comparison on {workload}'))")
+        assert "10 confirmation runs" in chapter.inner_text()
+        assert chapter.locator("figure").count() >= 5
+    rules = page.locator("#fairness table", has_text="fairness").locator("tbody tr")
+    assert rules.count() == 12
+    for row in rules.all():
+        kept = row.locator("td").nth(3).inner_text()
+        red, green, blue = (
+            int(part)
+            for part in re.findall(r"\d+", row.locator("td").first.evaluate("td => getComputedStyle(td).color"))
+        )
+        assert (kept == "no") == (red > 1.5 * max(green, blue)), row.inner_text()
+    assert [row.locator("td").first.inner_text() for row in rules.all() if "shared a device" in row.inner_text()] == [
+        "3", "3",
+    ]  # fmt: skip
     page.close()
 
 
