@@ -364,7 +364,7 @@ MISTAKES = [
     (
         "launch broken.toml",
         "broken.toml: seeds is not a key of a campaign: allowed are name, workloads, optimizers, trials, sampler, "
-        "pruner, schedule, seed, amp, epochs, search_space; did you mean seed?",
+        "pruner, schedule, seed, amp, epochs, replicates, targets, search_space; did you mean seed?",
     ),
     ("launch text", "text: is not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 6)"),
     (

@@ -141,7 +141,7 @@ def test_the_numbers_are_those_of_plain_training_on_each_seed(killed, monkeypatc
 
 ON_GPUS = """
 import sys, ray
-ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 from studies.cli import main
 for arguments in (["--seeds", "2", "--gpus-per-trial", "1"], ["--seeds", "4", "--cpus-per-trial", "1"]):
     try:

@@ -101,7 +101,7 @@ def test_a_worker_that_dies_costs_nothing(home):
 
 PACKED = """
 import sys, ray
-ray.init(num_cpus=8, num_gpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+ray.init("local", num_cpus=8, num_gpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 from studies.cli import main
 main(["launch", "probe.toml", "--trials", "6", "--gpus-per-trial", "0.5"])
 """
