@@ -128,7 +128,7 @@ def main() -> None:
             "--out",
             f"{folder}/report",
         ]
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
         page = (Path(folder) / "report" / "index.html").stat().st_size
     print(
