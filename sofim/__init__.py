@@ -2,6 +2,7 @@
 
 from sofim._nystrom_sgd import NystromSGD
 from sofim._sofim import SOFIM, sofim_update
+from sofim.recommended import Recommended, recommended
 from sofim.registry import OPTIMIZERS, OptimizerSpec
 
-__all__ = ["OPTIMIZERS", "SOFIM", "NystromSGD", "OptimizerSpec", "sofim_update"]
+__all__ = ["OPTIMIZERS", "SOFIM", "NystromSGD", "OptimizerSpec", "Recommended", "recommended", "sofim_update"]

@@ -39,12 +39,15 @@ from studies._campaign_checks import (
 )
 from studies.errors import UserError
 from studies.schedules import SCHEDULES
+from studies.starts import Starts
 
 SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes")
 """Who may propose configurations."""
 
 PRUNERS = ("hyperband", "asha", "median", "none")
 """Who may stop bad trials early."""
+
+_DATA = {"spaces": "did you mean search_space?", "starts": "give the launch --from FILE"}  # fields that are no keys
 
 _PRESETS = Path(__file__).parent / "campaigns"
 _PRESET_NAMES = ("quickstart", "fashion", "paper")
@@ -73,6 +76,7 @@ class Campaign(BaseModel):
         targets: By workload, the value of the metric that counts as reached in times to target, instead of what the
             best optimizer reaches.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
+        starts: Configurations to begin with, by optimizer and workload, see `studies.starts`. Not for campaign files.
         spaces: The search spaces that result, by optimizer, as data. Not for campaign files: it is filled in when a
             campaign is made and stored with it, so that a campaign keeps its ranges when the defaults change.
 
@@ -108,6 +112,7 @@ class Campaign(BaseModel):
     search_space: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="a table [search_space.<optimizer>] for each optimizer to change"
     )
+    starts: dict[str, dict[str, dict[str, object]]] = Field(default_factory=dict, description="data")
     spaces: dict[str, dict[str, object]] = Field(default_factory=dict, validate_default=True, description="data")
 
     @field_validator("spaces")
@@ -139,8 +144,9 @@ class Campaign(BaseModel):
                 is allowed.
         """
         table = _read_toml(path)
-        if "spaces" in table:  # the field is ours; in a file it is a slip for search_space
-            raise UserError(f"{path}: spaces is not a key of a campaign; did you mean search_space?")
+        for key, meant in _DATA.items():
+            if key in table:
+                raise UserError(f"{path}: {key} is not a key of a campaign; {meant}")
         return cls._made(str(path), {**table, "search_space": _anchored(table.get("search_space", {}), path.parent)})
 
     @classmethod
@@ -155,10 +161,10 @@ class Campaign(BaseModel):
     def stored(self) -> dict[str, object]:
         """Return the whole campaign, search spaces included, as JSON can hold it.
 
-        Without ``replicates`` and ``targets`` where it asks for none: so were campaigns stored before these were there,
-        and they go on.
+        Without ``replicates``, ``targets`` and ``starts`` where it asks for none: so were campaigns stored before these
+        were there, and they go on.
         """
-        asked_for = {"replicates": self.replicates != 1, "targets": bool(self.targets)}
+        asked_for = {"replicates": self.replicates != 1, "targets": bool(self.targets), "starts": bool(self.starts)}
         return self.model_dump(mode="json", exclude={key for key, needed in asked_for.items() if not needed})
 
     def with_overrides(
@@ -185,10 +191,15 @@ class Campaign(BaseModel):
                         data[table] = {key: value for key, value in data[table].items() if key in workloads}
             if optimizers is not None:
                 check_optimizers("optimizers", optimizers)
+                data["starts"] = {key: start for key, start in self.starts.items() if key in optimizers}
                 data["spaces"] = {key: space for key, space in self.spaces.items() if key in optimizers} or {}
         except ValueError as error:
             raise UserError(str(error)) from None
         return self._made(None, data)
+
+    def starting_from(self, starts: Starts) -> Self:
+        """Return this campaign with configurations to begin with."""
+        return self._made(None, self.model_dump() | {"starts": starts})
 
     def space(self, optimizer: str) -> SearchSpace:
         """Return the search space of one of the campaign's optimizers.
@@ -214,7 +225,7 @@ class Campaign(BaseModel):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            line = line_of(error, cls, [key for key in cls.model_fields if key != "spaces"])
+            line = line_of(error, cls, [key for key in cls.model_fields if key not in _DATA])
             raise UserError(line if source is None else f"{source}: {line}") from None
 
 

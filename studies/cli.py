@@ -88,6 +88,13 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str | No
 )
 @click.option("--name", help="Another name for this campaign in the storage.")
 @click.option("--seed", type=int, help="Seed of configurations, weights and data order.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Begin with what sofim export wrote there, in TOML.",
+)
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
 @click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
 @click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
@@ -103,6 +110,7 @@ def launch(
     own: tuple[str, ...],
     name: str | None,
     seed: int | None,
+    start: Path | None,
     data: Path | None,
     address: str | None,
     cpus_per_trial: float,
@@ -118,6 +126,7 @@ def launch(
     from studies.confirm import confirm as run_again
     from studies.launch import draw_up
     from studies.launch import launch as run
+    from studies.starts import read_starts
     from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands
 
     _check_shares(cpus_per_trial, gpus_per_trial)
@@ -127,6 +136,8 @@ def launch(
     found = _find_campaign(campaign, storage).with_overrides(
         trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
     )
+    if start is not None:
+        found = found.starting_from(read_starts(start, found))
     # that test data are there is known before the search, not after
     blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     console = _console()
@@ -269,6 +280,56 @@ def report(
             seed=seed,
             console=_console(),
         )
+
+
+@sofim.command()
+@click.argument("campaigns", nargs=-1, required=True, metavar="CAMPAIGN...")
+@_storage_option
+@click.option("--optimizer", "optimizers", multiple=True, metavar="KEY", help="Of this one alone; may be repeated.")
+@click.option("--workload", "workloads", multiple=True, metavar="KEY", help="On this one alone; may be repeated.")
+@click.option(
+    "--robust/--winner",
+    default=True,
+    show_default=True,
+    help="The configuration whose neighbourhood is best, rounded; or the best trial as it was.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["toml", "json", "python", "yaml"]),
+    default="toml",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Into a file instead.")
+def export(
+    campaigns: tuple[str, ...],
+    storage: str,
+    optimizers: tuple[str, ...],
+    workloads: tuple[str, ...],
+    robust: bool,
+    form: str,
+    out: Path | None,
+) -> None:
+    """Print recommended hyperparameters: per workload, across workloads, and which to try in turn.
+
+    CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
+    """
+    from studies.export import export as recommend
+    from studies.export import printed
+
+    names = [_campaign_name(name) for name in campaigns]
+    with _opened(storage) as opened:
+        found = recommend(opened, _shown(storage), names, optimizers=optimizers, workloads=workloads, exact=not robust)
+    text = printed(found, form)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
+    click.echo(f"Recommended hyperparameters: {out}")
 
 
 @sofim.command("list")

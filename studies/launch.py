@@ -66,6 +66,7 @@ class Blueprint:
                 seed=first if number == 1 else derive_seed(first, "replicate", number),
                 space=self.spaces[optimizer],
                 replicate=number,
+                start=self.campaign.starts.get(optimizer, {}).get(key),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers

@@ -21,15 +21,12 @@ from analysis.sensitivity.importance import (
     score,
 )
 from analysis.sensitivity.outcomes import Floats, Method, Outcomes, outcomes
+from analysis.sensitivity.usable import MINIMUM_TRIALS, obstacle, usable
 
 _ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
 IMPORTANCE = ("parameter", *_ORDERS, "region")
 INTERACTIONS = ("parameter_a", "parameter_b", "share", "share_low", "share_high")
 QUALITY = ("region", "method", "trials", "r2", "conclusive", "noise_first_order", "noise_total_order")
-MINIMUM_TRIALS = 20
-TRIALS_PER_PARAMETER = 5
-MINIMUM_COMPLETE = 5
-MINIMUM_ACTIVE = 10
 GOOD_QUANTILE = 0.25
 NEAR = 5.0  # percent of loss that counts as near the best
 
@@ -156,8 +153,9 @@ def analyse(
     findings.used = used
     findings.sentences.append(used.sentence)
     kinds = used.trials["outcome"].to_numpy()
-    chosen, points = _usable(parameters, used, findings)
-    if (reason := _obstacle(trials, used, len(chosen))) is not None:
+    chosen, points, left_out = usable(parameters, used)
+    findings.sentences.extend(left_out)
+    if (reason := obstacle(trials, used, len(chosen))) is not None:
         findings.sentences.insert(0, f"No conclusion can be drawn: {reason}.")
         return findings
     fitted = refits(points, used.goodness, rng, num_refits=num_refits, workers=workers)
@@ -171,50 +169,6 @@ def analyse(
         _maps(findings, fitted, chosen, over_all, used.sign)
     _around_best(findings, fitted, points, used, kinds, chosen, rng)
     return findings
-
-
-def _obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str | None:
-    kinds = used.trials["outcome"].to_numpy()
-    needed = max(MINIMUM_TRIALS, TRIALS_PER_PARAMETER * num_parameters)
-    complete = int((kinds == "complete").sum())
-    if len(trials) and (trials["outcome"] == "diverged").all():
-        return f"all {len(trials)} trials diverged"
-    if not len(used.goodness):
-        return "no trial has a value"
-    if len(kinds) < MINIMUM_TRIALS:
-        return f"{len(kinds)} trials are too few, at least {needed} are needed"
-    if num_parameters == 0:
-        return "no parameter varies"
-    if len(kinds) < needed:
-        return f"{len(kinds)} trials are too few, at least {needed} are needed for {num_parameters} parameters"
-    if complete < MINIMUM_COMPLETE:
-        return f"only {complete} trials are complete, at least {MINIMUM_COMPLETE} are needed"
-    if np.ptp(used.goodness) <= 1e-12 * np.abs(used.goodness).max():
-        return "the metric is the same for all trials"
-    return None
-
-
-def _usable(
-    parameters: Sequence[ParameterInfo], used: Outcomes, findings: Findings
-) -> tuple[list[ParameterInfo], Floats]:
-    """The parameters that vary and that enough trials have, and the trials' positions (n, d)."""
-    points = scales.encode(parameters, list(used.trials["params"]))
-    keep = []
-    for column, parameter in enumerate(parameters):
-        seen = points[~np.isnan(points[:, column]), column]
-        if not scales.varies(parameter) or (len(seen) and np.ptp(seen) == 0):
-            findings.sentences.append(f"{parameter.name} has only one value and is left out.")
-        elif len(seen) < MINIMUM_ACTIVE:
-            if len(used.goodness) >= MINIMUM_TRIALS:
-                findings.sentences.append(f"{parameter.name} is left out: only {len(seen)} trials have it.")
-        else:
-            keep.append(column)
-            if len(seen) < len(points):
-                findings.sentences.append(
-                    f"{parameter.name} is active in {len(seen)} of {len(points)} trials; where it is not, it counts as "
-                    "having no effect."
-                )
-    return [parameters[column] for column in keep], points[:, keep]
 
 
 def _importance(

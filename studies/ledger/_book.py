@@ -51,6 +51,7 @@ class StudyPlan:
     """What a book needs to know of its study, all of it from the campaign and the workload.
 
     ``replicate`` counts the studies of one workload and optimizer; the first is the one whose winner counts.
+    ``start`` is a configuration (stored values) that a sampler which learns tries before the default.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StudyPlan:
     seed: int
     space: SearchSpace
     replicate: int = 1
+    start: Mapping[str, Any] | None = None
 
 
 class Book(ABC):

@@ -42,6 +42,8 @@ class StudyBook(Book):
         self._worst: float | None = None  # of the complete trials
         seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
+        # what everybody would try first, after what the person says
+        self._first = [dict(plan.space.default)] if plan.start is None else [dict(plan.start), dict(plan.space.default)]
         self._stored_distributions = plan.space.stored_distributions()
         self._search_distributions = plan.space.search_distributions()
         self._study = optuna.create_study(
@@ -91,8 +93,8 @@ class StudyBook(Book):
             self._study.enqueue_trial(self.plan.space.encode(retried.params))
             attributes["retry_of"] = origin_of(retried)
         else:
-            if self._plan is None and self._next_index == 0:  # what everybody would try first
-                self._study.enqueue_trial(self.plan.space.encode(self.plan.space.default))
+            if self._plan is None and self._next_index < len(self._first):
+                self._study.enqueue_trial(self.plan.space.encode(self._first[self._next_index]))
             elif self._plan is not None:
                 self._study.enqueue_trial(self._plan.configuration(self._next_index, self._search_distributions))
             self._next_index += 1

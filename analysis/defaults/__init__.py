@@ -1,0 +1,24 @@
+"""From tuned studies to configurations that people take home: per workload, across workloads, and in which order."""
+
+from analysis.defaults.landscape import Landscape, landscape
+from analysis.defaults.portfolio import greedy
+from analysis.defaults.recommend import (
+    Choice,
+    Estimate,
+    OptimizerDefaults,
+    Recommendation,
+    portfolio_of_all,
+    recommend,
+)
+
+__all__ = [
+    "Choice",
+    "Estimate",
+    "Landscape",
+    "OptimizerDefaults",
+    "Recommendation",
+    "greedy",
+    "landscape",
+    "portfolio_of_all",
+    "recommend",
+]

@@ -1,0 +1,75 @@
+"""One configuration of a study: the one in the middle of good ones, with no more digits than the data support."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.defaults.landscape import Configuration, Landscape
+from analysis.load import ParameterInfo
+
+_MOST_DIGITS = 4
+_ALLOWED = 0.1  # part of the surrogate's error that rounding may cost
+
+
+def robust(land: Landscape) -> dict[str, object]:
+    """The complete trial whose neighbourhood has the best predicted metric, rounded.
+
+    Only configurations that were run are looked at: a surrogate's own favourites are where it errs most.
+
+    Args:
+        land: of a study whose surrogate is trusted.
+    """
+    found = land.candidates()
+    middle = land.around(land.at(found)).mean(axis=0)
+    return rounded(land, found[int(middle.argmax())])
+
+
+def rounded(land: Landscape, configuration: Configuration) -> dict[str, object]:
+    """The configuration with the fewest digits that cost no more than a tenth of the surrogate's error."""
+    exact = float(land.around(land.at([configuration])).mean())
+    allowed = _ALLOWED * land.error
+    infos = list(land.study.parameters.values())
+    for digits in range(1, _MOST_DIGITS + 1):
+        found = with_digits(configuration, infos, digits)
+        if float(land.around(land.at([found])).mean()) >= exact - allowed:
+            return found
+    return with_digits(configuration, infos, _MOST_DIGITS)
+
+
+def with_digits(configuration: Configuration, parameters: Sequence[ParameterInfo], digits: int) -> dict[str, object]:
+    """Numbers with so many significant digits, of 1 − value for those searched so, and never outside their range.
+
+    >>> beta = ParameterInfo("beta", "float", 0.5, 0.995, one_minus=True)
+    >>> with_digits({"beta": 0.98765, "kind": "a"}, [beta], 1)
+    {'beta': 0.99, 'kind': 'a'}
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    return {name: _shorter(value, known.get(name), digits) for name, value in configuration.items()}
+
+
+def _shorter(value: object, parameter: ParameterInfo | None, digits: int) -> object:
+    if parameter is None or parameter.kind == "categorical" or isinstance(value, bool):
+        return value
+    if not isinstance(value, int | float | np.number):
+        return value
+    number = float(value)
+    if parameter.one_minus:
+        short = 1 - significant(1 - number, digits)
+        short = float(f"{short:.12g}")  # 1 - 0.1 is not 0.9 but for this
+    else:
+        short = significant(number, digits)
+    if not parameter.low <= short <= parameter.high:
+        return value if parameter.kind == "int" else float(f"{number:.12g}")
+    return int(short) if parameter.kind == "int" else short
+
+
+def significant(value: float, digits: int) -> float:
+    """A number with so many significant digits.
+
+    >>> significant(0.012345, 2), significant(64.0, 1), significant(0.0, 3)
+    (0.012, 60.0, 0.0)
+    """
+    return float(f"{value:.{digits - 1}e}") if math.isfinite(value) else value

@@ -1,0 +1,161 @@
+"""What a study knows of any configuration: its surrogate, and regrets on a scale that workloads share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.comparison.intervals import Floats
+from analysis.load import ParameterInfo, Study
+from analysis.sensitivity import scales
+from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_among_good, predictions, refits, score
+from analysis.sensitivity.outcomes import Outcomes, outcomes
+from analysis.sensitivity.robustness import STEP, cube
+from analysis.sensitivity.usable import obstacle, usable
+from analysis.winners import ranked
+
+Configuration = Mapping[str, object]
+"""Stored values by parameter, as trials have them."""
+
+_NEIGHBOURS = 32
+_CANDIDATES = 64  # of the complete trials, those that are predicted to be the best
+
+
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """A study and the surrogate of its metric.
+
+    Attributes:
+        study: the study.
+        parameters: d, those that vary.
+        used: the trials that have a value.
+        points: their positions (n, d), NaN where inactive.
+        fitted: refits of the surrogate; empty where none could be fitted.
+        reason: why the surrogate must not be trusted, or ``None``.
+        start: goodness that training starts from: the median of complete trials after their first epoch.
+        winner: the configuration of the best complete trial, or ``None`` without one.
+        offsets: (m, d) by which neighbours lie around a configuration, at most a tenth of the range to either side.
+    """
+
+    study: Study
+    parameters: Sequence[ParameterInfo]
+    used: Outcomes
+    points: Floats
+    fitted: Sequence[Refit]
+    reason: str | None
+    start: float
+    winner: Configuration | None
+    offsets: Floats
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the surrogate may be asked."""
+        return self.reason is None
+
+    @property
+    def complete(self) -> NDArray[np.intp]:
+        """Indices of the used trials that are complete, in their order."""
+        return np.flatnonzero(self.used.trials["outcome"].to_numpy() == "complete")
+
+    @property
+    def error(self) -> float:
+        """Of the surrogate near the best, in units of the metric."""
+        return error_among_good(self.fitted, self.used.goodness)
+
+    def around(self, points: Floats) -> Floats:
+        """Predicted goodness averaged over the neighbourhood of ``points`` (n, d): shape (refits, n).
+
+        Numbers move, categories stay; inactive parameters stay inactive.
+        """
+        moved = np.clip(points[:, None, :] + self.offsets[None, :, :], 0.0, 1.0)
+        n, m, d = moved.shape
+        predicted = predictions(self.fitted, moved.reshape(n * m, d)).reshape(len(self.fitted), n, m)
+        return np.asarray(predicted.mean(axis=2))
+
+    def at(self, configurations: Sequence[Configuration]) -> Floats:
+        """Positions of configurations (n, d); a value outside its range is moved to the range's end."""
+        return scales.encode(self.parameters, list(configurations))
+
+    def candidates(self) -> list[Configuration]:
+        """The complete trials that are predicted to be the best, best prediction first."""
+        complete = self.complete
+        order = np.argsort(-predictions(self.fitted, self.points[complete]).mean(axis=0), kind="stable")
+        chosen = complete[order[:_CANDIDATES]]
+        return [dict(self.used.trials["params"].iloc[place]) for place in chosen]
+
+    def regrets(self, configurations: Sequence[Configuration], best: float | None = None) -> Floats:
+        """How much worse than the best each configuration is predicted to be, 0 to 1: shape (n,).
+
+        1 is what training starts from, or worse. The best is the best neighbourhood among the complete trials, or
+        ``best`` (goodness) where a better one is known.
+        """
+        reached = self.best if best is None else best
+        scale = self.reach(reached)
+        found = self.around(self.at(configurations)).mean(axis=0)
+        return np.clip((reached - found) / scale, 0.0, 1.0) if scale > 0 else np.zeros(len(configurations))
+
+    @property
+    def best(self) -> float:
+        """Predicted goodness of the best neighbourhood among the complete trials."""
+        return float(self.around(self.at(self.candidates())).mean(axis=0).max())
+
+    def reach(self, best: float) -> float:
+        """Goodness that training gains in all, by which regrets are divided; 0 where it gains nothing."""
+        worst = self.start if self.start < best else float(self.used.goodness.min())
+        return max(0.0, best - worst)
+
+
+def landscape(
+    study: Study, trials: pd.DataFrame, curves: pd.DataFrame, rng: np.random.Generator, *, num_refits: int = 20
+) -> Landscape:
+    """Fit the surrogate of one study.
+
+    Args:
+        study: the study.
+        trials: as :func:`analysis.load.trials` gives them; others' rows are ignored.
+        curves: as :func:`analysis.load.curves`; likewise.
+        rng: everything random comes from it.
+        num_refits: bootstrap draws.
+    """
+    own = trials[trials["study"] == study.name]
+    history = curves[curves["study"] == study.name]
+    used = outcomes(own, history, direction=study.direction)
+    parameters, points, _ = usable(list(study.parameters.values()), used)
+    reason = obstacle(own, used, len(parameters))
+    fitted: Sequence[Refit] = []
+    if reason is None:
+        fitted = refits(points, used.goodness, rng, num_refits=num_refits)
+        r2 = score(fitted, used.goodness)
+        if not r2 >= MINIMUM_R2:
+            reason = f"the surrogate explains too little (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
+    offsets = (2 * cube(_NEIGHBOURS, max(1, len(parameters)), rng) - 1) * STEP
+    offsets = offsets[:, : len(parameters)]
+    for column, parameter in enumerate(parameters):
+        if parameter.kind == "categorical":
+            offsets[:, column] = 0.0
+    best = ranked(study, own)
+    return Landscape(
+        study=study,
+        parameters=parameters,
+        used=used,
+        points=points,
+        fitted=fitted,
+        reason=reason,
+        start=_start(own, history, used.sign),
+        winner=dict(best.iloc[0]["params"]) if len(best) else None,
+        offsets=offsets,
+    )
+
+
+def _start(trials: pd.DataFrame, history: pd.DataFrame, sign: float) -> float:
+    """Goodness after the first epoch, the median of complete trials; ``inf`` where there are no curves."""
+    complete = trials.loc[trials["outcome"] == "complete", "number"]
+    own = history[history["number"].isin(complete)].sort_values(["number", "epoch"])
+    early = own.drop_duplicates("number")["value"].to_numpy(np.float64)
+    early = early[np.isfinite(early)]
+    return sign * float(np.median(early)) if len(early) else math.inf

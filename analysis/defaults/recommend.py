@@ -1,0 +1,243 @@
+"""Recommended configurations: per workload, across workloads, and in which order to try them.
+
+Regret on a workload is (best − predicted) / (best − start), from 0, as good as the best tuned neighbourhood there, to
+1, what training starts from or worse. Across workloads the configurations that the workloads recommend are the
+candidates; where one was not run, the surrogate of that workload's study says what it would have reached. How good such
+a choice is on a workload that nobody has seen is told by leaving each workload out in turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.intervals import Floats, mean
+from analysis.defaults.choose import robust, with_digits
+from analysis.defaults.landscape import Configuration, Landscape
+from analysis.defaults.portfolio import filled, greedy
+from analysis.load import Study
+from analysis.sensitivity.dependence import band
+from analysis.winners import winner
+
+Estimate = tuple[float, float, float]
+"""A number with its interval: estimate, low, high; NaN where not known."""
+
+FEW_WORKLOADS = 5
+PORTFOLIO = 4
+NOWHERE: Estimate = (math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A configuration and what speaks for it.
+
+    Attributes:
+        optimizer: its key.
+        workload: where it comes from.
+        params: stored values, fixed ones included.
+        kind: ``"robust"`` (best neighbourhood, rounded) or ``"winner"`` (the best trial, as it was).
+        metric: name of the metric; ``direction`` says which way is better.
+        direction: ``"maximize"`` or ``"minimize"``.
+        predicted: of the metric on validation data, averaged over its neighbourhood, with the 90 % interval over
+            refits of the surrogate.
+        confirmed: of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over seeds.
+        seeds: how many.
+        trials: of the study that ended.
+        notes: why the evidence is thin, where it is.
+    """
+
+    optimizer: str
+    workload: str
+    params: Mapping[str, object]
+    kind: str
+    metric: str
+    direction: str
+    predicted: Estimate
+    confirmed: Estimate
+    seeds: int
+    trials: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A configuration to try on a workload that nobody has seen.
+
+    Attributes:
+        source: the recommendation that it is.
+        regret: mean over the workloads it was chosen on, as predicted; too good to expect elsewhere.
+    """
+
+    source: Recommendation
+    regret: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerDefaults:
+    """What is recommended of one optimizer.
+
+    Attributes:
+        optimizer: its key.
+        workloads: by workload.
+        default: the single configuration with the least mean regret.
+        portfolio: the configurations to try in turn; ``default`` is the first.
+        left_out: by workload: the regret there of the default that the other workloads recommend.
+        expected: mean of these with a 95 % interval over workloads (Student's t).
+        notes: why the evidence is thin, where it is.
+    """
+
+    optimizer: str
+    workloads: Mapping[str, Recommendation]
+    default: Choice
+    portfolio: tuple[Choice, ...]
+    left_out: Mapping[str, float] = field(default_factory=dict)
+    expected: Estimate = NOWHERE
+    notes: tuple[str, ...] = ()
+
+
+def recommend(
+    lands: Sequence[Landscape], trials: pd.DataFrame, runs: pd.DataFrame, *, exact: bool = False
+) -> list[OptimizerDefaults]:
+    """What the studies recommend, optimizer by optimizer, in their order; those without a complete trial are left out.
+
+    Args:
+        lands: of the studies, see :func:`analysis.defaults.landscape.landscape`.
+        trials: as :func:`analysis.load.trials` gives them.
+        runs: their confirmation runs, as :func:`analysis.load.confirmations` gives them.
+        exact: the best trial as it was, instead of the best neighbourhood.
+    """
+    found = []
+    for optimizer in dict.fromkeys(land.study.optimizer for land in lands):
+        own = [land for land in lands if land.study.optimizer == optimizer and land.winner is not None]
+        if own:
+            chosen = {land.study.workload: _of_study(land, trials, runs, exact) for land in own}
+            found.append(_of_optimizer(optimizer, own, chosen))
+    return found
+
+
+def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: bool) -> Recommendation:
+    study = land.study
+    assert land.winner is not None
+    own = trials[trials["study"] == study.name]
+    best = winner(study, own)
+    notes = []
+    if land.reason is not None and not exact:
+        notes.append(f"the best trial, not a robust configuration: {land.reason}")
+    searched = land.winner if exact else robust(land) if land.trusted else _short(study, land.winner)
+    confirmed = runs[(runs["study"] == study.name) & (runs["outcome"] == "complete")]
+    if best is not None and "confirms" in confirmed:
+        confirmed = confirmed[confirmed["confirms"] == best["number"]]
+    if len(confirmed) < 2:
+        notes.append("the winner was not confirmed on fresh seeds")
+    predicted = NOWHERE
+    if land.trusted:
+        values = land.used.sign * land.around(land.at([searched]))[:, 0]
+        predicted = tuple(float(part) for part in band(values))  # type: ignore[assignment]
+    return Recommendation(
+        optimizer=study.optimizer,
+        workload=study.workload,
+        params=_whole(study, searched),
+        kind="robust" if land.trusted and not exact else "winner",
+        metric=study.metric,
+        direction=study.direction,
+        predicted=predicted,
+        confirmed=mean(confirmed["value"].to_numpy(np.float64)),
+        seeds=len(confirmed),
+        trials=int(own["outcome"].isin(["complete", "pruned", "diverged", "failed"]).sum()),
+        notes=tuple(notes),
+    )
+
+
+def _short(study: Study, configuration: Configuration) -> dict[str, object]:
+    """With the digits that one has where nothing says how many count."""
+    return with_digits(configuration, list(study.parameters.values()), 3)
+
+
+def _whole(study: Study, searched: Configuration) -> dict[str, object]:
+    """With the parameters that were not searched, in the order of the search space."""
+    space = study.attributes.get("search_space") or {}
+    fixed = dict(space.get("fixed") or {})
+    order = list(space.get("parameters") or {}) or list(searched)
+    values = {**fixed, **searched}
+    return {name: values[name] for name in [*order, *(n for n in values if n not in order)] if name in values}
+
+
+def _of_optimizer(
+    optimizer: str, lands: Sequence[Landscape], chosen: Mapping[str, Recommendation]
+) -> OptimizerDefaults:
+    candidates = list(chosen.values())
+    table = regrets(lands, candidates)
+    order = greedy(table, PORTFOLIO)
+    notes = []
+    names = [land.study.workload for land in lands]
+    unknown = [land.study.workload for land in lands if not land.trusted]
+    if len(lands) == 1:
+        notes.append("one workload: this says nothing beyond it")
+    elif len(lands) < FEW_WORKLOADS:
+        notes.append(f"only {len(lands)} workloads")
+    if unknown:
+        notes.append(f"what others reach on {', '.join(unknown)} is not known: counted as 1, no help")
+    own = filled(table).mean(axis=1)
+    left_out = _left_out(names, table)
+    return OptimizerDefaults(
+        optimizer=optimizer,
+        workloads=chosen,
+        default=Choice(candidates[order[0]], float(own[order[0]])),
+        portfolio=tuple(Choice(candidates[place], float(own[place])) for place in order),
+        left_out=left_out,
+        expected=_expected(list(left_out.values())),
+        notes=tuple(notes),
+    )
+
+
+def _expected(left_out: Sequence[float]) -> Estimate:
+    """Mean regret with an interval over workloads, both within 0 and 1."""
+    middle, *ends = mean(np.array(left_out))
+    low, high = np.clip(ends, 0.0, 1.0)
+    return middle, float(low), float(high)
+
+
+def regrets(lands: Sequence[Landscape], candidates: Sequence[Recommendation]) -> Floats:
+    """Regrets (candidates, workloads): NaN where a surrogate is not to be trusted, but 0 for the study's own winner."""
+    table = np.full((len(candidates), len(lands)), math.nan)
+    for column, land in enumerate(lands):
+        if land.trusted:
+            table[:, column] = land.regrets([candidate.params for candidate in candidates])
+        else:
+            own = [c.workload == land.study.workload and c.optimizer == land.study.optimizer for c in candidates]
+            table[own, column] = 0.0
+    return table
+
+
+def _left_out(names: Sequence[str], table: Floats) -> dict[str, float]:
+    """By workload whose regrets are known: that of the default which the others recommend."""
+    found = {}
+    for column, name in enumerate(names):
+        others = [place for place in range(len(names)) if place != column]
+        if not others or np.isnan(table[:, column]).any():
+            continue
+        pick = others[greedy(table[np.ix_(others, others)], 1)[0]]  # candidate i comes from workload i
+        found[name] = float(table[pick, column])
+    return found
+
+
+def portfolio_of_all(lands: Sequence[Landscape], every: Sequence[OptimizerDefaults], size: int) -> tuple[Choice, ...]:
+    """What to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
+    workloads = list(dict.fromkeys(land.study.workload for land in lands))
+    candidates = [one for defaults in every for one in defaults.workloads.values()]
+    table = np.full((len(candidates), len(workloads)), math.nan)
+    for column, workload in enumerate(workloads):
+        own = [land for land in lands if land.study.workload == workload and land.trusted]
+        if not own:
+            continue
+        best = max(land.best for land in own)
+        for land in own:
+            rows = [i for i, one in enumerate(candidates) if one.optimizer == land.study.optimizer]
+            table[rows, column] = land.regrets([candidates[row].params for row in rows], best)
+    order = greedy(table, size)
+    means = filled(table).mean(axis=1)
+    return tuple(Choice(candidates[place], float(means[place])) for place in order)

@@ -1,0 +1,58 @@
+"""Recommended hyperparameters that ship with the package, as ``sofim export`` wrote them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """A recommended configuration.
+
+    Attributes:
+        arguments: keyword arguments of the optimizer.
+        batch_size: in examples.
+        evidence: what it rests on: ``campaign``, ``metric``, ``trials``, ``seeds``, ``predicted``, …
+        notes: why the evidence is thin, where it is.
+    """
+
+    arguments: dict[str, Any]
+    batch_size: int
+    evidence: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def recommended(optimizer: str, workload: str | None = None) -> Recommended:
+    """What this package's own campaigns recommend.
+
+    Args:
+        optimizer: its key in ``sofim.OPTIMIZERS``.
+        workload: on this workload; without one, for a workload that nobody has tuned yet.
+
+    Raises:
+        KeyError: nothing is recommended of that optimizer, or on that workload; the message names what is.
+
+    >>> from sofim import SOFIM
+    >>> import torch
+    >>> optimizer = SOFIM(torch.nn.Linear(2, 1).parameters(), **recommended("sofim").arguments)
+    """
+    every = shipped()["optimizers"]
+    if optimizer not in every:
+        raise KeyError(f"nothing is recommended of {optimizer!r}, only of {', '.join(every)}")
+    own = every[optimizer]
+    if workload is not None and workload not in own["workloads"]:
+        raise KeyError(f"nothing is recommended on {workload!r}, only on {', '.join(own['workloads'])}")
+    entry = own["default"] if workload is None else own["workloads"][workload]
+    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in entry["arguments"].items()}
+    return Recommended(arguments, int(entry["batch_size"]), entry["evidence"], tuple(entry["notes"]))
+
+
+@cache
+def shipped() -> Mapping[str, Any]:
+    """The whole file: ``made``, ``campaigns``, ``portfolio`` and ``optimizers``, see ``sofim export``."""
+    return tomllib.loads((resources.files("sofim") / "recommended.toml").read_text(encoding="utf-8"))
