@@ -143,7 +143,11 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
             "mean_regret": _short(defaults.default.regret),
             "left_out": {
                 **expected,
-                "workloads": {name: _short(regret) for name, regret in defaults.left_out.items()},
+                "workloads": {
+                    name: {"from": one.source.workload}
+                    | ({"regret": _short(one.regret)} if math.isfinite(one.regret) else {})
+                    for name, one in defaults.left_out.items()
+                },
             },
             "notes": [*defaults.notes, *chosen.notes],
         },

@@ -5,6 +5,7 @@ from analysis.defaults.portfolio import greedy
 from analysis.defaults.recommend import (
     Choice,
     Estimate,
+    LeftOut,
     OptimizerDefaults,
     Recommendation,
     portfolio_of_all,
@@ -15,6 +16,7 @@ __all__ = [
     "Choice",
     "Estimate",
     "Landscape",
+    "LeftOut",
     "OptimizerDefaults",
     "Recommendation",
     "greedy",

@@ -77,6 +77,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the other workloads recommend for one that is left out.
+
+    Attributes:
+        source: the default that they recommend.
+        regret: of it on the workload left out, by that one's surrogate; NaN where that is not to be trusted.
+    """
+
+    source: Recommendation
+    regret: float
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerDefaults:
     """What is recommended of one optimizer.
 
@@ -85,8 +98,8 @@ class OptimizerDefaults:
         workloads: by workload.
         default: the single configuration with the least mean regret.
         portfolio: the configurations to try in turn; ``default`` is the first.
-        left_out: by workload: the regret there of the default that the other workloads recommend.
-        expected: mean of these with a 95 % interval over workloads (Student's t).
+        left_out: by workload, where there are two or more.
+        expected: mean of the regrets that are known, with a 95 % interval over workloads (Student's t).
         notes: why the evidence is thin, where it is.
     """
 
@@ -94,7 +107,7 @@ class OptimizerDefaults:
     workloads: Mapping[str, Recommendation]
     default: Choice
     portfolio: tuple[Choice, ...]
-    left_out: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     expected: Estimate = NOWHERE
     notes: tuple[str, ...] = ()
 
@@ -182,21 +195,22 @@ def _of_optimizer(
     if unknown:
         notes.append(f"what others reach on {', '.join(unknown)} is not known: counted as 1, no help")
     own = filled(table).mean(axis=1)
-    left_out = _left_out(names, table)
+    left_out = _left_out(names, candidates, table)
     return OptimizerDefaults(
         optimizer=optimizer,
         workloads=chosen,
         default=Choice(candidates[order[0]], float(own[order[0]])),
         portfolio=tuple(Choice(candidates[place], float(own[place])) for place in order),
         left_out=left_out,
-        expected=_expected(list(left_out.values())),
+        expected=_expected([one.regret for one in left_out.values()]),
         notes=tuple(notes),
     )
 
 
 def _expected(left_out: Sequence[float]) -> Estimate:
     """Mean regret with an interval over workloads, both within 0 and 1."""
-    middle, *ends = mean(np.array(left_out))
+    known = np.array([regret for regret in left_out if not math.isnan(regret)])
+    middle, *ends = mean(known)
     low, high = np.clip(ends, 0.0, 1.0)
     return middle, float(low), float(high)
 
@@ -213,15 +227,14 @@ def regrets(lands: Sequence[Landscape], candidates: Sequence[Recommendation]) ->
     return table
 
 
-def _left_out(names: Sequence[str], table: Floats) -> dict[str, float]:
-    """By workload whose regrets are known: that of the default which the others recommend."""
+def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table: Floats) -> dict[str, LeftOut]:
+    """By workload: the default that the others recommend; candidate i comes from workload i."""
     found = {}
     for column, name in enumerate(names):
         others = [place for place in range(len(names)) if place != column]
-        if not others or np.isnan(table[:, column]).any():
-            continue
-        pick = others[greedy(table[np.ix_(others, others)], 1)[0]]  # candidate i comes from workload i
-        found[name] = float(table[pick, column])
+        if others:
+            pick = others[greedy(table[np.ix_(others, others)], 1)[0]]
+            found[name] = LeftOut(candidates[pick], float(table[pick, column]))
     return found
 
 

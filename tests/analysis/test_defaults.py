@@ -111,10 +111,10 @@ def test_the_default_is_what_most_workloads_want_and_the_portfolio_adds_the_rest
     assert [choice.source.workload for choice in found.portfolio[:2]][1] == "w"
     assert found.portfolio[0] == found.default
     assert set(found.left_out) == {"u", "v", "w"}
-    assert found.left_out["w"] > 0.5, "nobody told the others what w wants"
-    assert found.left_out["u"] < 0.1
+    assert found.left_out["w"].regret > 0.5, "nobody told the others what w wants"
+    assert found.left_out["u"].regret < 0.1
     middle, low, high = found.expected
-    assert middle == pytest.approx(np.mean(list(found.left_out.values())))
+    assert middle == pytest.approx(np.mean([one.regret for one in found.left_out.values()]))
     assert 0 <= low <= middle <= high <= 1
     assert "only 3 workloads" in found.notes
 
@@ -152,7 +152,9 @@ def test_a_surrogate_that_knows_nothing_is_not_asked() -> None:
     assert one.kind == "winner"
     assert "explains too little" in one.notes[0]
     assert math.isnan(one.predicted[0])
-    assert set(found.left_out) == {"v"}
+    assert found.left_out["u"].source.workload == "v"
+    assert math.isnan(found.left_out["u"].regret)
+    assert found.expected[0] == found.left_out["v"].regret
     assert any("u is not known" in note for note in found.notes)
 
 
