@@ -22,7 +22,14 @@ _TRIAL = [
 ]  # fmt: skip
 _HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
 _FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
-_CONFIRMATION = ("confirms", "rank", "exclusive", "device")  # what only confirmation runs are asked for
+_CONFIRMATION = (
+    "confirms",
+    "rank",
+    "exclusive",
+    "device",
+    "other_cores",
+    "cores",
+)  # what only confirmation runs are asked for
 
 
 class Entry(NamedTuple):
@@ -62,7 +69,8 @@ def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame
             tests |= dict.fromkeys(measured)
             row |= measured
     frame = _frame(rows, [*_TRIAL, *_CONFIRMATION, *sorted(tests)])
-    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean"})
+    numbers = {"other_cores": "float64", "cores": "Int64"}
+    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean"} | numbers)
 
 
 def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -62,6 +62,7 @@ class Study:
             are not in it). Of any other study, and where the stored space is of a version that cannot be read, it is
             taken from the distributions of the trials, some of which may lack some of the parameters.
         own: whether a campaign made it; otherwise it is a study of another program.
+        confirmation: all user attributes of the study that holds its winner's confirmation runs; empty without one.
     """
 
     study_id: int
@@ -74,6 +75,14 @@ class Study:
     attributes: Mapping[str, Any]
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
     own: bool = True
+    confirmation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """The values of the parameters that were not searched, by name, as far as the study tells."""
+        space = self.attributes.get("search_space")
+        fixed = space.get("fixed") if isinstance(space, Mapping) else None
+        return fixed if isinstance(fixed, Mapping) else {}
 
     @property
     def replicate(self) -> int:
@@ -103,9 +112,11 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
         campaign: the name of one; ``None`` for all.
         replicates: also those that repeat another's search, see :attr:`Study.replicate`.
     """
+    every = storage.get_all_studies()
+    confirming = {frozen.study_name: frozen.user_attrs for frozen in every if frozen.study_name.endswith(_CONFIRM)}
     found = [
-        _describe(storage, frozen)
-        for frozen in storage.get_all_studies()
+        replace(_describe(storage, frozen), confirmation=confirming.get(frozen.study_name + _CONFIRM, {}))
+        for frozen in every
         if _is_own(frozen) and not frozen.study_name.endswith(_CONFIRM)
         if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
     ]
@@ -212,7 +223,8 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
         runs), then ``confirms`` (number of the trial whose configuration was run: a winner may have been overtaken
         since, and its runs are still here), ``rank`` (its place among the winners when it was run, 1 is best),
-        ``exclusive`` (whether it ran alone on its device, missing until it has ended), ``device``, and every
+        ``exclusive`` (whether it ran alone on its device as far as its campaign goes, missing until it has ended),
+        ``device``, ``other_cores`` (that other programs kept busy meanwhile, on average) of ``cores``, and every
         ``test_…`` attribute that a run has: test data's alone. A ``lost`` run was, or will be, run again.
     """
     by_id = _confirming(storage, of)

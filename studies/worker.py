@@ -14,7 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+import psutil
+
 from studies.errors import UserError
+from studies.neighbours import Neighbours
 from studies.trials import Assignment
 
 SEND_SECONDS = 0.25  # epochs that take less share a message: each costs a round trip through one loop
@@ -34,6 +37,8 @@ class Message(TypedDict):
         failure: why, when it failed.
         busy_seconds: wall time since the trial began that went into training, evaluation and loading.
         exclusive: whether a confirmation run is alone on its device; the engine adds it.
+        other_cores: how many cores other programs kept busy while a confirmation run ran.
+        cores: how many the machine has.
     """
 
     records: list[dict[str, float]]
@@ -42,6 +47,8 @@ class Message(TypedDict):
     failure: str | None
     busy_seconds: float
     exclusive: NotRequired[bool]
+    other_cores: NotRequired[float]
+    cores: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
     end: End = "complete"
     failure = None
     records = _train(assignment, setting, device)
+    neighbours = Neighbours() if assignment.confirmation else None  # of trials of the search nobody asks
     busy = 0.0
     while True:
         began = time.monotonic()
@@ -103,7 +111,10 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
     records.close()
     if device == "cuda":
         _leave_the_gpu()
-    send(Message(records=outbox, device=shown, end=end, failure=failure, busy_seconds=busy))
+    last = Message(records=outbox, device=shown, end=end, failure=failure, busy_seconds=busy)
+    if neighbours is not None:
+        last |= {"other_cores": round(neighbours.cores(), 3), "cores": psutil.cpu_count() or 1}
+    send(last)
 
 
 def _leave_the_gpu() -> None:

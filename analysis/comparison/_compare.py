@@ -13,11 +13,12 @@ from analysis.comparison.budget import budget_curves
 from analysis.comparison.contest import Contest, contests
 from analysis.comparison.convergence import convergence
 from analysis.comparison.cost import cost
-from analysis.comparison.fairness import fairness, search_spaces
+from analysis.comparison.fairness import fairness
 from analysis.comparison.inclusion import inclusion
 from analysis.comparison.leaderboard import confirmed
 from analysis.comparison.methods import methods
 from analysis.comparison.pairwise import comparisons
+from analysis.comparison.spaces import search_spaces
 from analysis.comparison.time_to_target import time_to_target
 from analysis.load import Frames, Study
 
@@ -68,12 +69,13 @@ def compare(
     times, ratios = time_to_target(found, for_times)
     profile, score = across.profiles(found, for_profiles)
     pairs = comparisons(found)
+    budgets = budget_curves(found, for_budgets, replicates)
     tables = {
         "leaderboard": confirmed(found, times),
         "convergence": convergence(found),
         "time_to_target": times,
         "time_ratios": ratios,
-        "budget_curve": budget_curves(found, for_budgets, replicates),
+        "budget_curve": budgets,
         "comparisons": pairs,
         "aggregate": across.aggregate(found, for_scores),
         "improvement": across.improvement(found),
@@ -82,7 +84,7 @@ def compare(
         "ranks": across.ranks(found, for_ranks),
         "inclusion": inclusion(found, pairs),
         "cost": cost(found),
-        "fairness": fairness(found),
+        "fairness": fairness(found, budgets),
         "search_spaces": search_spaces(studies),
     }
     return Comparison(tables, verdict.sentences(found, tables), methods(found, tables), found)

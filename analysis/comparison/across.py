@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.comparison.contest import Contest
+from analysis.comparison.contest import Contest, first_epochs
 from analysis.comparison.intervals import (
     LEVEL,
     UNKNOWN,
@@ -68,10 +68,8 @@ def normalized(contest: Contest) -> dict[str, Floats]:
     if not have:
         return {name: np.zeros(1) for name in by_optimizer}
     top = max(float(values.mean()) for values in have)
-    complete = contest.runs.loc[contest.runs["outcome"] == "complete", ["study", "number"]]
-    first = contest.curves.drop_duplicates(["study", "number"]).merge(complete, on=["study", "number"])
-    early = first["value"].to_numpy(np.float64)
-    early = early[np.isfinite(early)]
+    complete = contest.runs[contest.runs["outcome"] == "complete"]
+    early = first_epochs(contest.curves, complete)["value"].to_numpy(np.float64)
     zero = contest.sign * float(np.median(early)) if len(early) else math.inf
     if zero >= top:
         zero = min(float(values.min()) for values in have)
@@ -82,17 +80,30 @@ def normalized(contest: Contest) -> dict[str, Floats]:
     }
 
 
-def interquartile_mean(values: Floats) -> Floats:
-    """Mean of the middle half of the last axis: (…, n) to (…); a quarter, rounded down, is cut at either end.
+def interquartile_mean(values: Floats, weights: Floats | None = None) -> Floats:
+    """Mean of the middle half of the last axis, by weight: (…, n) and (n,) to (…).
+
+    A quarter of the weight is cut at either end, and of a value that the cut goes through a part.
 
     >>> float(interquartile_mean(np.array([0.0, 1.0, 2.0, 100.0])))
     1.5
+    >>> float(interquartile_mean(np.array([0.0, 1.0, 1.0]), np.array([2.0, 1.0, 1.0])))
+    0.5
     """
-    return np.asarray(stats.trim_mean(values, 0.25, axis=-1))
+    n = values.shape[-1]
+    share = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
+    order = np.argsort(values, axis=-1)
+    ordered, sizes = np.take_along_axis(values, order, axis=-1), share[order]
+    ends = np.cumsum(sizes, axis=-1)
+    inside = np.clip(np.minimum(ends, 0.75) - np.maximum(ends - sizes, 0.25), 0.0, None)
+    return np.asarray((ordered * inside).sum(axis=-1) / inside.sum(axis=-1))
 
 
 def aggregate(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame:
     """Interquartile mean of normalized scores over runs and workloads (Agarwal et al. 2021, arXiv 2108.13264).
+
+    Every workload weighs the same, however many runs it has: an optimizer that was hopeless on one has a score of 0
+    there that weighs as much as ten runs elsewhere.
 
     Args:
         contests: of a campaign; all of them, those that do not take part are left out.
@@ -108,12 +119,14 @@ def aggregate(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataF
     for optimizer, child in _with_generators(inside, rng):
         own = [score[optimizer] for score in scores]
         everything = np.concatenate(own)
+        weights = np.concatenate([np.full(len(values), 1.0 / len(values)) for values in own])
         low, high = UNKNOWN
         if any(len(values) > 1 for values in own):
             drawn = np.concatenate([resample(values, child) for values in own], axis=1)
-            ends = percentiles(interquartile_mean(drawn))
+            ends = percentiles(interquartile_mean(drawn, weights))
             low, high = float(ends[0]), float(ends[1])
-        rows.append((optimizer, float(interquartile_mean(everything)), low, high, len(own), len(everything)))
+        middle = float(interquartile_mean(everything, weights))
+        rows.append((optimizer, middle, low, high, len(own), len(everything)))
     frame = pd.DataFrame(rows, columns=list(AGGREGATE))
     return frame.sort_values("iqm", ascending=False, kind="stable", ignore_index=True)
 
@@ -296,7 +309,7 @@ def friedman(table: Floats) -> float:
 
     Friedman's statistic, corrected for ties, in the form of Iman and Davenport (1980), which follows an F distribution.
     Where all workloads agree on all ranks, which leaves that form without a value, it is the exact probability of such
-    agreement: k! to the power 1 - N.
+    agreement: the number of arrangements of these ranks (k! without ties) to the power 1 - N.
     """
     n, k = table.shape
     if n < 2 or k < 2:
@@ -314,7 +327,9 @@ def _friedman_statistic(table: Floats) -> tuple[float, float]:
     chi_square = n * (k - 1) * between / spread
     rest = n * (k - 1) - chi_square
     if rest <= _TOLERANCE * n * k:
-        return chi_square, math.exp((1 - n) * math.lgamma(k + 1))
+        _, tied = np.unique(table[0], return_counts=True)
+        arrangements = math.lgamma(k + 1) - sum(math.lgamma(size + 1) for size in tied)
+        return chi_square, math.exp((1 - n) * arrangements)
     ratio = (n - 1) * chi_square / rest
     return chi_square, float(stats.f.sf(ratio, k - 1, (k - 1) * (n - 1)))
 

@@ -1,16 +1,19 @@
 """The studies of one workload, and the confirmation runs of their winners that a comparison rests on.
 
-A run that diverged or failed counts: where runs are ordered it is worse than all others, and where means are taken it
-has the worst value that any complete run of the workload had after its first epoch or in the end. That is near what no
-training gives, and finite also for a loss, which has no worst value of its own. Runs that still run, or that are asked
-again because a driver was lost, do not count yet.
+A run that broke (it diverged or failed, or gave no test value where others gave one) counts: where runs are ordered it
+is worse than all others, and where means are taken it has the worst value that any complete run of the workload had
+after its first epoch or in the end. That is finite also for a loss, which has no worst value of its own, and may be
+close to good values where one epoch trains well; so a mean alone never makes an optimizer with broken runs better, see
+:mod:`analysis.comparison.pairwise`. Runs that still run, or that are asked again because a driver was lost, do not
+count yet.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,11 @@ from analysis.winners import winner
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
 _GIVEN_UP = 10
-_RUNS = ("study", "number", "seed", "outcome", "validation", "test", "seconds", "gradient_evaluations", "device")
+_SLACK = 0.1  # cores; what the driver and the system take beside a run
+_RUNS = (
+    "study", "number", "seed", "outcome", "validation", "test", "seconds", "gradient_evaluations", "device", "confirms",
+    "other_cores", "cores",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,13 @@ class Contest:
         trials: of the studies, in the order of their numbers; columns of :func:`analysis.load.trials`.
         runs: the confirmation runs that count. Columns: ``study``, ``number``, ``seed``, ``outcome``, ``validation``
             and ``test`` (the metric; runs that broke have the worst value, see above; NaN where it was not measured),
-            ``seconds``, ``gradient_evaluations``, ``device``, ``exclusive`` (True, False, or missing: not known).
+            ``seconds``, ``gradient_evaluations``, ``device``, ``exclusive`` (True, False, or missing: not known),
+            ``confirms`` (missing: not known), ``other_cores`` (that other programs kept busy meanwhile) of ``cores``
+            (NaN: not known), ``broken``.
         curves: their epochs; columns of :func:`analysis.load.curves`.
+        former: by study: the numbers of trials that were its winner once and were confirmed then, each with the number
+            of those runs. They count for nothing.
+        lost: by study: the number of runs that were asked again.
     """
 
     workload: str
@@ -53,6 +65,8 @@ class Contest:
     trials: pd.DataFrame
     runs: pd.DataFrame
     curves: pd.DataFrame
+    former: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sign(self) -> float:
@@ -63,6 +77,11 @@ class Contest:
     def label(self) -> str:
         """What is compared, in words: ``test accuracy``."""
         return f"{'training' if self.data == 'train' else self.data} {self.metric}"
+
+    def crowded(self) -> pd.Series:
+        """Which runs had to share their core: others kept all but less than one busy; False where it is not known."""
+        found: pd.Series = self.runs["other_cores"] > self.runs["cores"] - 1 + _SLACK
+        return found
 
     def of(self, study: Study) -> pd.DataFrame:
         """The rows of `runs` of one study."""
@@ -76,7 +95,7 @@ class Contest:
     def goodness(self, study: Study) -> Floats:
         """The same for ordering runs: greater is better, and a run that broke is ``-inf``."""
         values = self.sign * self._column("test" if self.data == "test" else "validation", study)
-        values = np.where(self._column("outcome", study) == "complete", values, -np.inf)
+        values = np.where(self._column("broken", study).astype(bool), -np.inf, values)
         return np.asarray(values[~np.isnan(values)])
 
     def _column(self, name: str, study: Study) -> NDArray[Any]:
@@ -91,12 +110,15 @@ class Contest:
     def hopeless(self, study: Study) -> bool:
         """Whether the trials of a study ended and none was complete, so that there is no winner to confirm.
 
-        A study stops early after ten trials that failed in a row.
+        A study ends with its last trial, or before that after ten that failed in a row.
         """
         outcomes = self.trials.loc[self.trials["study"] == study.name, "outcome"]
-        ended = int(outcomes.isin(COUNTED).sum())
-        enough = max(1, min(int(study.campaign.get("trials", 1)), _GIVEN_UP))
-        return ended >= enough and not outcomes.isin(["complete", "running"]).any()
+        ended = outcomes[outcomes.isin(COUNTED)]
+        if not len(ended) or outcomes.isin(["complete", "running"]).any():
+            return False
+        last = ended.tail(_GIVEN_UP)
+        given_up = len(last) == _GIVEN_UP and bool((last == "failed").all())
+        return given_up or len(ended) >= int(study.campaign.get("trials", 1))
 
 
 def contests(
@@ -117,7 +139,8 @@ def contests(
     """
     _check(studies)
     trials = trials.sort_values(["study", "number"], kind="stable", ignore_index=True)
-    runs = _counted(studies, trials, confirmations)
+    runs, former = _counted(studies, trials, confirmations)
+    lost = confirmations[confirmations["outcome"] == "lost"]["study"].value_counts()
     keys = pd.MultiIndex.from_frame(curves[["study", "number"]])
     curves = curves[keys.isin(pd.MultiIndex.from_frame(runs[["study", "number"]]))]
     curves = curves.sort_values(["study", "number", "epoch"], kind="stable", ignore_index=True)
@@ -131,6 +154,8 @@ def contests(
                 trials[trials["study"].isin(names)],
                 runs[runs["study"].isin(names)],
                 curves[curves["study"].isin(names)],
+                {name: former[name] for name in names if name in former},
+                {name: int(lost[name]) for name in names if name in lost},
             )
         )
     return found
@@ -144,37 +169,55 @@ def _check(studies: Sequence[Study]) -> None:
         raise AnalysisError(f"there are two studies of {twice[1]} on {twice[0]}; compare the studies of one campaign")
 
 
-def _counted(studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame) -> pd.DataFrame:
-    """The runs of today's winners that count, with all columns that a run may have."""
+def _counted(
+    studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, dict[int, int]]]:
+    """The runs of today's winners that count, with all columns that a run may have, and those of former winners."""
     runs = confirmations[confirmations["outcome"].isin(COUNTED)]
+    former: dict[str, dict[int, int]] = {}
     if "confirms" in runs:
         best = {study.name: found for study in studies if (found := winner(study, trials)) is not None}
         expected = runs["study"].map({name: int(trial["number"]) for name, trial in best.items()})
-        runs = runs[runs["confirms"].isna() | expected.isna() | (runs["confirms"] == expected)]
+        todays = runs["confirms"].isna() | expected.isna() | (runs["confirms"] == expected)
+        first = runs["rank"].isna() | (runs["rank"] == 1) if "rank" in runs else pd.Series(True, index=runs.index)
+        for name, numbers in runs[~todays & first].groupby("study")["confirms"]:
+            former[str(name)] = dict(Counter(int(number) for number in numbers))
+        runs = runs[todays]
     elif "rank" in runs:
         runs = runs[runs["rank"].isna() | (runs["rank"] == 1)]
     runs = runs.sort_values(["study", "number"], kind="stable", ignore_index=True)
     frame = runs.rename(columns={"value": "validation", "test_metric": "test"})
-    for missing in {"test", "seed", "device"} - set(frame.columns):
+    for missing in {"test", "seed", "device", "confirms", "other_cores", "cores"} - set(frame.columns):
         frame[missing] = np.nan
-    frame["test"] = frame["test"].astype("float64")
+    floats = ["test", "other_cores", "cores"]
+    frame[floats] = frame[floats].astype("float64")
     exclusive = runs["exclusive"] if "exclusive" in runs else [None] * len(runs)
     frame = frame[list(_RUNS)].copy()
     frame["exclusive"] = pd.Series(list(exclusive), dtype="boolean")
-    return frame
+    return frame, former
 
 
-def _contest(studies: list[Study], trials: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFrame) -> Contest:
+def _contest(
+    studies: list[Study],
+    trials: pd.DataFrame,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    former: Mapping[str, Mapping[int, int]],
+    lost: Mapping[str, int],
+) -> Contest:
     first = studies[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
     complete = runs["outcome"] == "complete"
     split = str(first.attributes.get("metric_split", "validation"))
-    tested = bool(complete.any()) and bool(np.isfinite(runs.loc[complete, "test"]).all())
+    has_test = complete & np.isfinite(runs["test"])
+    tested = split != "train" and bool(has_test.any())
     runs = runs.copy()
-    worst = _worst(sign, _early(runs[complete], curves), runs.loc[complete, "validation"].to_numpy(np.float64))
+    runs["broken"] = ~(has_test if tested else complete)
+    early = first_epochs(curves, runs[complete])["value"].to_numpy(np.float64)
+    worst = _worst(sign, early, runs.loc[complete, "validation"].to_numpy(np.float64))
     runs.loc[~complete, "validation"] = worst
     if tested:
-        runs.loc[~complete, "test"] = _worst(sign, np.array([worst]), runs.loc[complete, "test"].to_numpy(np.float64))
+        runs.loc[~has_test, "test"] = _worst(sign, np.array([worst]), runs.loc[has_test, "test"].to_numpy(np.float64))
     return Contest(
         first.workload,
         first.metric,
@@ -184,14 +227,22 @@ def _contest(studies: list[Study], trials: pd.DataFrame, runs: pd.DataFrame, cur
         trials,
         runs,
         curves,
+        former,
+        lost,
     )
 
 
-def _early(complete: pd.DataFrame, curves: pd.DataFrame) -> Floats:
-    """The metric of the complete runs after their first epoch."""
-    first = curves.drop_duplicates(["study", "number"])
-    own = first.merge(complete[["study", "number"]], on=["study", "number"])
-    return own["value"].to_numpy(np.float64)
+def first_epochs(curves: pd.DataFrame, of: pd.DataFrame) -> pd.DataFrame:
+    """The first epoch of each trial or run: the rows of ``curves``, with a finite value, of the rows of ``of``.
+
+    Args:
+        curves: columns ``study``, ``number``, ``epoch``, ``value``, in any order.
+        of: columns ``study``, ``number``.
+    """
+    finite = curves[np.isfinite(curves["value"].to_numpy(np.float64))]
+    first = finite.sort_values("epoch", kind="stable").drop_duplicates(["study", "number"])
+    found: pd.DataFrame = first.merge(of[["study", "number"]], on=["study", "number"])
+    return found
 
 
 def _worst(sign: float, *values: Floats) -> float:

@@ -95,11 +95,15 @@ def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], refer
 def per_epoch(contest: Contest) -> dict[str, tuple[Floats, Floats]]:
     """By study: seconds and evaluations of an epoch, each the median over a run's epochs, two arrays of shape (runs,).
 
-    Runs that trained no epoch, or of which one of the two is not known, are in neither.
+    Runs that trained no epoch, or of which one of the two is not known, are in neither. The last epoch of a run that is
+    not complete may be a part of one, and does not count.
     """
     found = {}
+    whole = set(contest.runs.loc[contest.runs["outcome"] == "complete", ["study", "number"]].itertuples(index=False))
     for study in contest.studies:
         own = contest.curves[contest.curves["study"] == study.name]
+        complete = own["number"].isin([number for name, number in whole if name == study.name])
+        own = own[complete | own["number"].eq(own["number"].shift(-1))]
         columns = own[["epoch", "seconds", "gradient_evaluations"]]
         follows = own["number"].eq(own["number"].shift())
         steps = columns.diff().where(follows, columns)

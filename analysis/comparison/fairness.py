@@ -5,19 +5,20 @@ A rule is kept ("yes"), broken ("no", and the evidence says by what), or the dat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.contest import COUNTED, Contest
+from analysis.comparison.spaces import searched
 from analysis.comparison.words import count, listing
-from analysis.load import ParameterInfo, Study
-from analysis.sensitivity.scales import decades
+from analysis.load import Study
 
-COLUMNS = ("rule", "requirement", "workload", "kept", "evidence")
-SPACES = ("optimizer", "parameter", "kind", "scale", "low", "high", "choices", "default", "decades")
+COLUMNS = ("rule", "requirement", "workload", "kept", "evidence", "problems", "doubts")
 REQUIREMENTS = {
     1: "same splits, seeds, schedule, epochs and number of trials; only the search spaces differ",
     2: "selection on validation data; test data in confirmation runs alone",
@@ -29,57 +30,90 @@ REQUIREMENTS = {
 DEFAULT_SEEDS = 10
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 _SHARED = ("sampler", "pruner", "schedule", "seed", "amp", "epochs", "trials", "optimizers")
+_DESCRIBED = ("epochs", "versions", "metric_split")
 _TOLD = ("sampler", "pruner", "schedule", "seed")
 _OUTCOMES = (*COUNTED, "lost", "running")
 
-Finding = tuple[str, str]
-"""Kept, and the evidence."""
+
+@dataclass
+class Finding:
+    """What is known of one rule on one workload: what broke it, what is not known, and what speaks for it."""
+
+    problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> str:
+        """Whether it was kept, as far as the database can tell."""
+        return NO if self.problems else UNKNOWN if self.doubts else YES
 
 
-def fairness(contests: Sequence[Contest]) -> pd.DataFrame:
+def fairness(contests: Sequence[Contest], curves: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rules 1 to 6 on every workload, a row each.
 
+    Args:
+        contests: of a campaign.
+        curves: see :func:`analysis.comparison.budget.budget_curves`; tells how its intervals were made.
+
     Returns:
-        Columns: ``rule`` (1 to 6), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence``.
+        Columns: ``rule`` (1 to 6), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence`` (all that
+        follows, and what speaks for it), ``problems`` (what broke it), ``doubts`` (what is not known).
     """
     checks = (_same_budgets, _selection, _confirmation, _costs, _intervals, _counts)
-    rows = [
-        (rule, REQUIREMENTS[rule], contest.workload, *check(contest))
-        for contest in contests
-        for rule, check in enumerate(checks, start=1)
-    ]
+    rows = []
+    for contest in contests:
+        for rule, check in enumerate(checks, start=1):
+            found = check(contest)
+            if rule == 5 and curves is not None and found.kept != NO:
+                found.evidence.extend(_of_budgets(contest, curves))
+            told = ("; ".join(part) for part in (found.problems, found.doubts))
+            every = "; ".join([*found.problems, *found.doubts, *found.evidence])
+            rows.append((rule, REQUIREMENTS[rule], contest.workload, found.kept, every, *told))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _judge(problems: Sequence[str], doubts: Sequence[str], evidence: Sequence[str]) -> Finding:
-    kept = NO if problems else UNKNOWN if doubts else YES
-    return kept, "; ".join([*problems, *doubts, *evidence])
 
 
 def _same_budgets(contest: Contest) -> Finding:
     first = contest.studies[0]
-    problems = [_difference(name, contest, lambda s, n=name: s.campaign.get(n)) for name in _SHARED]
-    problems.append(_difference("epochs of a trial", contest, lambda s: s.attributes.get("epochs")))
-    problems.append(_difference("versions", contest, lambda s: s.attributes.get("versions")))
+    found = Finding()
+    found.problems += [_difference(name, contest, lambda s, n=name: s.campaign.get(n)) for name in _SHARED]
+    found.problems += [_difference(name, contest, lambda s, n=name: s.attributes.get(n)) for name in _DESCRIBED]
+    found.problems += [_difference(name, contest, lambda s, n=name: getattr(s, n)) for name in ("metric", "direction")]
     present = {study.optimizer for study in contest.studies}
     missing = [name for name in first.campaign.get("optimizers", ()) if name not in present]
     if missing:
-        problems.append(f"no study of {listing(missing)}")
+        found.problems.append(f"no study of {listing(missing)}")
     ended = {study.optimizer: _ended(contest, study) for study in contest.studies}
     asked = first.campaign.get("trials")
     if len(set(ended.values())) > 1 or (asked is not None and min(ended.values()) < asked):
         told = ", ".join(f"{name} {number}" for name, number in ended.items())
-        problems.append(f"trials that ended, of {asked} asked for: {told}")
+        found.problems.append(f"trials that ended, of {asked} asked for: {told}")
     seeds = sorted({str(seed) for seed in contest.trials["seed"].dropna()})
     if len(seeds) > 1:
-        problems.append(f"trials have different seeds: {listing(seeds)}")
-    evidence = [
+        found.problems.append(f"trials have different seeds: {listing(seeds)}")
+    began = given_starts(contest)
+    if began and len(began) < len(contest.studies):
+        found.problems.append(f"only {listing(began)} began with a configuration that was given")
+    elif began:
+        found.evidence.append("every optimizer began with a configuration that was given")
+    found.problems = [problem for problem in found.problems if problem]
+    unknown = [name for name in ("epochs", "versions") if not first.attributes.get(name)]
+    if len(contest.trials) and contest.trials["seed"].isna().all():
+        unknown.append("seeds of the trials")
+    found.doubts += [f"{name} not stored" for name in unknown]
+    found.evidence += [
         f"{asked} trials each of {first.attributes.get('epochs', 'unknown')} epochs",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
-        f"splits and initial weights follow from seed and versions ({_versions(first)})",
-        "searched: " + ", ".join(f"{study.optimizer} {volume(study.parameters)}" for study in contest.studies),
+        f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
+        "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]
-    return _judge([problem for problem in problems if problem], [], evidence)
+    return found
+
+
+def given_starts(contest: Contest) -> list[str]:
+    """The optimizers whose search began with a configuration that somebody gave (``launch --from``)."""
+    starts = contest.studies[0].campaign.get("starts") or {}
+    return [study.optimizer for study in contest.studies if contest.workload in starts.get(study.optimizer, {})]
 
 
 def _difference(name: str, contest: Contest, value: object) -> str:
@@ -91,8 +125,8 @@ def _difference(name: str, contest: Contest, value: object) -> str:
     return f"{name} differ: " + ", ".join(f"{optimizer} {entry}" for optimizer, entry in told.items())
 
 
-def _versions(study: Study) -> str:
-    versions = study.attributes.get("versions") or {}
+def _versions(attributes: Mapping[str, Any]) -> str:
+    versions = attributes.get("versions") or {}
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or "not stored"
 
 
@@ -102,53 +136,102 @@ def _ended(contest: Contest, study: Study) -> int:
 
 
 def _selection(contest: Contest) -> Finding:
+    found = Finding()
     tested = int(contest.trials["tested"].sum())
-    problems = [f"{count(tested, 'tuning trial')} measured on test data"] if tested else []
+    if tested:
+        found.problems.append(f"{count(tested, 'tuning trial')} measured on test data")
+    for study in contest.studies:
+        for number, runs in contest.former.get(study.name, {}).items():
+            found.problems.append(
+                f"trial {number} of {study.optimizer} was confirmed ({count(runs, 'run')}) and then overtaken: test "
+                "data were seen before the search ended"
+            )
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
-    chosen = f"winners chosen by {contest.metric} on {'training' if split == 'train' else split} data"
-    return _judge(problems, [], [chosen] if tested else [chosen, "no tuning trial has a test value"])
+    if split == "train":
+        found.evidence.append(
+            f"winners chosen by {contest.metric} on training data, which is the aim of this workload: it is of the "
+            "optimization itself and claims nothing of generalization"
+        )
+    else:
+        found.evidence.append(f"winners chosen by {contest.metric} on {split} data")
+    if not tested:
+        found.evidence.append("no tuning trial has a test value")
+    return found
 
 
 def _confirmation(contest: Contest) -> Finding:
-    problems: list[str] = []
-    doubts: list[str] = []
-    evidence: list[str] = []
+    found = Finding()
     used = contest.studies[0].campaign.get("seed")
     seeds: dict[str, list[int]] = {}
     for study in contest.studies:
         runs = contest.of(study)
         if not len(runs):
-            reason = "has no complete trial to confirm" if contest.hopeless(study) else "was not confirmed"
-            (evidence if contest.hopeless(study) else problems).append(f"{study.optimizer} {reason}")
+            hopeless = contest.hopeless(study)
+            told = f"{study.optimizer} {'has no complete trial to confirm' if hopeless else 'was not confirmed'}"
+            (found.evidence if hopeless else found.problems).append(told)
             continue
         seeds[study.optimizer] = [int(seed) for seed in runs["seed"].dropna()]
-        evidence.append(f"{study.optimizer} {count(len(runs), 'seed')}")
+        found.evidence.append(f"{study.optimizer} {count(len(runs), 'seed')}")
     everyone = {frozenset(own) for own in seeds.values()}
     if len(everyone) > 1:
-        problems.append("the seeds differ between optimizers")
+        found.problems.append("the seeds differ between optimizers")
     if any(len(set(own)) < len(own) for own in seeds.values()):
-        problems.append("a seed was run twice")
+        found.problems.append("a seed was run twice")
     if any(used in own for own in seeds.values()):
-        problems.append(f"the campaign's seed {used} is among them")
+        found.problems.append(f"the campaign's seed {used} is among them")
     if len(contest.runs):
-        if contest.runs["seed"].isna().any():
-            doubts.append("the seeds of some runs are not known")
-        shared = contest.runs["exclusive"]
-        if (~shared.fillna(True)).any():
-            problems.append(f"{count(int((~shared.fillna(True)).sum()), 'run')} shared a device")
-        elif shared.isna().any():
-            doubts.append("whether all ran alone on a device is not known")
-        else:
-            evidence.append("all alone on a device")
-        devices = sorted({str(device) for device in contest.runs["device"].dropna()})
-        if len(devices) > 1:
-            problems.append(f"the devices differ: {listing(devices)}")
-        elif devices:
-            evidence.append(f"device {devices[0]}")
+        _same_rules(contest, found)
+        _alone(contest, found)
         fewest = int(contest.runs["study"].value_counts().min())
         if fewest < DEFAULT_SEEDS:
-            evidence.append(f"fewer than the usual {DEFAULT_SEEDS} seeds")
-    return _judge(problems, doubts, evidence)
+            found.evidence.append(f"fewer than the usual {DEFAULT_SEEDS} seeds")
+    return found
+
+
+def _same_rules(contest: Contest, found: Finding) -> None:
+    """Whether the runs were made as the trials were, and of what is known to be the winners."""
+    for study in contest.confirmed():
+        tuned, confirmed = (_versions(attributes) for attributes in (study.attributes, study.confirmation))
+        if study.confirmation.get("versions") and tuned != confirmed:
+            found.problems.append(f"{study.optimizer} was tuned with {tuned} and confirmed with {confirmed}")
+        budget = study.attributes.get("epochs")
+        runs = contest.of(study)
+        complete = runs.loc[runs["outcome"] == "complete", "number"]
+        own = contest.curves[(contest.curves["study"] == study.name) & contest.curves["number"].isin(complete)]
+        lengths = sorted({int(last) for last in own.groupby("number")["epoch"].max()})
+        if budget is not None and lengths and lengths != [budget]:
+            told = listing([str(length) for length in lengths])
+            found.problems.append(f"complete runs of {study.optimizer} have {told} epochs, its trials {budget}")
+    if contest.runs["confirms"].isna().any():
+        found.doubts.append("whose configurations were run is not stored")
+    if contest.runs["seed"].isna().any():
+        found.doubts.append("the seeds of some runs are not known")
+
+
+def _alone(contest: Contest, found: Finding) -> None:
+    shared = contest.runs["exclusive"]
+    if (~shared.fillna(True)).any():
+        found.problems.append(f"{count(int((~shared.fillna(True)).sum()), 'run')} shared a device")
+    elif shared.isna().any():
+        found.doubts.append("whether all ran alone on a device is not known")
+    else:
+        found.evidence.append("each alone on a device among this campaign's runs")
+    crowded = int(contest.crowded().sum())
+    if crowded:
+        most = contest.runs.loc[contest.crowded(), "other_cores"].max()
+        cores = int(contest.runs["cores"].max())
+        found.problems.append(
+            f"{count(crowded, 'run')} beside other programs, which kept {most:.1f} of {cores} cores busy"
+        )
+    elif contest.runs["other_cores"].isna().any():
+        found.evidence.append("what other programs ran meanwhile is not stored")
+    else:
+        found.evidence.append(f"other programs kept at most {contest.runs['other_cores'].max():.1f} cores busy")
+    devices = sorted({str(device) for device in contest.runs["device"].dropna()})
+    if len(devices) > 1:
+        found.problems.append(f"the devices differ: {listing(devices)}")
+    elif devices:
+        found.evidence.append(f"device {devices[0]}")
 
 
 def _costs(contest: Contest) -> Finding:
@@ -157,37 +240,48 @@ def _costs(contest: Contest) -> Finding:
     if not len(trained):
         trained, which = contest.trials[contest.trials["outcome"] == "complete"], "trial"
     if not len(trained):
-        return UNKNOWN, "nothing ran to its end"
+        return Finding(doubts=["nothing ran to its end"])
     costs = trained[["seconds", "gradient_evaluations"]].to_numpy(np.float64)
     without = int((~np.isfinite(costs) | (costs <= 0)).any(axis=1).sum())
     problems = [f"{count(without, which)} without a cost"] if without else []
-    return _judge(problems, [], [f"{count(len(trained), which)} that ended, with epochs, evaluations and seconds"])
+    evidence = f"{count(len(trained), which)} that ended, with epochs, evaluations and seconds"
+    return Finding(problems=problems, evidence=[evidence])
 
 
 def _intervals(contest: Contest) -> Finding:
     confirmed = contest.confirmed()
     if not confirmed:
-        return NO, "no confirmation runs, so there are no intervals"
+        return Finding(problems=["no confirmation runs, so there are no intervals"])
     single = [study.optimizer for study in confirmed if len(contest.of(study)) < 2]
-    problems = [f"a single run and so no interval: {listing(single)}"] if single else []
-    evidence = [
-        "means and their differences: Student's and Welch's t over runs",
-        "differences Holm-corrected over pairs",
-        "ratios of times, scores and ranks: bootstrap of runs within the workload",
-        "expected best of k: bootstrap of trials",
+    return Finding(
+        problems=[f"a single run and so no interval: {listing(single)}"] if single else [],
+        evidence=[
+            "means and their differences: Student's and Welch's t over runs",
+            "differences Holm-corrected over the pairs of all workloads",
+            "who took longer: delta method on restricted means over runs, Holm-corrected likewise",
+            "ratios of medians, scores and ranks: bootstrap of runs within the workload",
+        ],
+    )
+
+
+def _of_budgets(contest: Contest, curves: pd.DataFrame) -> list[str]:
+    own = curves[curves["study"].isin([study.name for study in contest.studies])]
+    means = {EXPECTED: "bootstrap of trials", ALONE: "none, the search was made once"}
+    return [
+        f"performance after k trials ({method}): {means.get(str(method), 'Student t over the replicates')}"
+        for method in dict.fromkeys(own["method"])
     ]
-    return _judge(problems, [], evidence)
 
 
 def _counts(contest: Contest) -> Finding:
-    problems, evidence = [], []
+    found = Finding()
     for study in contest.studies:
         own = contest.trials[contest.trials["study"] == study.name]
         gaps = int(own["number"].max()) + 1 - len(own) if len(own) else 0
         if gaps > 0:
-            problems.append(f"{count(gaps, 'trial')} of {study.optimizer} missing from the database")
-        evidence.append(f"{study.optimizer}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
-    return _judge(problems, [], evidence)
+            found.problems.append(f"{count(gaps, 'trial')} of {study.optimizer} missing from the database")
+        found.evidence.append(f"{study.optimizer}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
+    return found
 
 
 def _tally(outcomes: pd.Series) -> str:
@@ -197,42 +291,10 @@ def _tally(outcomes: pd.Series) -> str:
 
 def _run_tally(contest: Contest, study: Study) -> str:
     runs = contest.of(study)
-    return f" (confirmation: {_tally(runs['outcome'])})" if len(runs) else ""
-
-
-def volume(parameters: Mapping[str, ParameterInfo]) -> str:
-    """The size of a search space: how many decades its logarithmic ranges span together, and its other choices.
-
-    Volumes of different spaces have different units, so each factor is told on its own.
-    """
-    total = sum(width for p in parameters.values() if not math.isnan(width := decades(p)))
-    others = [p for p in parameters.values() if math.isnan(decades(p))]
-    factors = [f"{total:.1f} decades"] if len(others) < len(parameters) else []
-    factors += [count(len(p.choices), f"{p.name} choice") for p in others if p.kind == "categorical"]
-    factors += [f"{p.name} {p.low:g} to {p.high:g}" for p in others if p.kind != "categorical"]
-    return f"{count(len(parameters), 'parameter')} ({' × '.join(factors)})" if factors else "nothing"
-
-
-def _scale(parameter: ParameterInfo) -> str:
-    if parameter.kind == "categorical":
-        return "choice"
-    return "log" if parameter.log else "log(1 - value)" if parameter.one_minus else "linear"
-
-
-def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
-    """What was searched, of each optimizer: the only thing that may differ.
-
-    Returns:
-        One row a parameter (of the optimizer's first study). Columns: ``optimizer``, ``parameter``, ``kind`` (float,
-        int, categorical), ``scale`` (log, log(1 - value), linear, choice), ``low``, ``high`` (NaN for a choice),
-        ``choices`` (as text), ``default``, ``decades`` (width of a logarithmic range; NaN otherwise).
-    """
-    first = {study.optimizer: study for study in reversed(studies)}
-    rows = []
-    for optimizer in dict.fromkeys(study.optimizer for study in studies):
-        for p in first[optimizer].parameters.values():
-            choices = ", ".join(map(str, p.choices))
-            rows.append((optimizer, p.name, p.kind, _scale(p), p.low, p.high, choices, p.default, decades(p)))
-    frame = pd.DataFrame(rows, columns=list(SPACES))
-    frame["default"] = pd.Series([row[7] for row in rows], dtype=object)
-    return frame
+    told = [_tally(runs["outcome"])] if len(runs) else []
+    if contest.lost.get(study.name):
+        told.append(f"{contest.lost[study.name]} lost and asked again")
+    former = sum(contest.former.get(study.name, {}).values())
+    if former:
+        told.append(f"{former} of former winners, not counted")
+    return f" (confirmation: {'; '.join(told)})" if told else ""

@@ -15,10 +15,10 @@ import pandas as pd
 from analysis.comparison.contest import Contest
 from analysis.comparison.pairwise import BETTER, WORSE, between
 
-# larger, smaller, and in which limit the one becomes the other
+# larger, smaller, in which limit the one becomes the other, and what of the larger must be searched for that
 INCLUSIONS = (
-    ("sofim", "sgd", "as ρ grows with η/ρ held, SOFIM becomes SGD with momentum"),
-    ("adamw", "adam", "without weight decay both are Adam"),
+    ("sofim", "sgd", "as ρ grows with η/ρ held, SOFIM becomes SGD with momentum", ("lr", "rho")),
+    ("adamw", "adam", "without weight decay both are Adam", ("weight_decay",)),
 )
 COLUMNS = ("workload", "larger", "smaller", "difference", "low", "high", "verdict", "limit")
 TOO_SMALL = "search too small"
@@ -38,22 +38,28 @@ def inclusion(contests: Sequence[Contest], comparisons: pd.DataFrame) -> pd.Data
     Returns:
         Columns: ``workload``, ``larger``, ``smaller``, ``difference`` (mean of the larger minus mean of the smaller, in
         units of the metric), ``low``, ``high``, ``verdict`` (search too small: the larger is worse; larger is better;
-        no loss shown; not tested: one of them has no interval), ``limit`` (in which it contains the other).
+        no loss shown; not tested: one of them has no interval, or the larger one's space is fixed away from the limit),
+        ``limit`` (in which it contains the other).
     """
     rows = []
     for contest in contests:
         optimizers = {study.optimizer for study in contest.studies}
-        for larger, smaller, limit in INCLUSIONS:
+        for larger, smaller, limit, needed in INCLUSIONS:
             if {larger, smaller} <= optimizers:
-                rows.append((contest.workload, larger, smaller, *_judge(contest, comparisons, larger, smaller), limit))
+                numbers, said = _judge(contest, comparisons, larger, smaller)
+                fixed = next(study for study in contest.studies if study.optimizer == larger).fixed
+                said = UNTESTED if set(needed) & set(fixed) else said
+                rows.append((contest.workload, larger, smaller, *numbers, said, limit))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _judge(contest: Contest, comparisons: pd.DataFrame, larger: str, smaller: str) -> tuple[float, float, float, str]:
+def _judge(
+    contest: Contest, comparisons: pd.DataFrame, larger: str, smaller: str
+) -> tuple[tuple[float, float, float], str]:
     row = between(comparisons, contest.workload, larger, smaller)
     if row is None:
-        return math.nan, math.nan, math.nan, UNTESTED
+        return (math.nan, math.nan, math.nan), UNTESTED
     numbers = float(row["difference"]), float(row["difference_low"]), float(row["difference_high"])
     if math.isnan(numbers[1]):
-        return *numbers, UNTESTED
-    return *numbers, {WORSE: TOO_SMALL, BETTER: KEPT}.get(str(row["verdict"]), CONSISTENT)
+        return numbers, UNTESTED
+    return numbers, {WORSE: TOO_SMALL, BETTER: KEPT}.get(str(row["verdict"]), CONSISTENT)

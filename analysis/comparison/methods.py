@@ -8,8 +8,9 @@ import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.contest import COUNTED, Contest
-from analysis.comparison.fairness import volume
+from analysis.comparison.fairness import given_starts
 from analysis.comparison.intervals import DRAWS
+from analysis.comparison.spaces import searched
 from analysis.comparison.words import count, listing, number
 
 _SAMPLERS = {
@@ -37,8 +38,8 @@ def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     if not contests:
         return "## Methods\n\nThere are no studies.\n"
     paragraphs = [
-        _tuning(contests),
-        _confirming(contests),
+        _tuning(contests, tables),
+        _confirming(contests, tables),
         _statistics(contests, tables),
         _budgets(tables),
         _departures(tables),
@@ -46,13 +47,18 @@ def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
-def _tuning(contests: Sequence[Contest]) -> str:
+def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
     studies = [study for contest in contests for study in contest.studies]
     campaign = studies[0].campaign
     optimizers = list(dict.fromkeys(study.optimizer for study in studies))
     first = {study.optimizer: study for study in reversed(studies)}
     trials = sum(int(contest.trials["outcome"].isin(COUNTED).sum()) for contest in contests)
-    spaces = "; ".join(f"{name}: {volume(first[name].parameters)}" for name in optimizers)
+    spaces = "; ".join(f"{name}: {searched(first[name])}" for name in optimizers)
+    same = "were the same for all optimizers" if _kept(tables, 1) else "were to be the same for all optimizers"
+    only = "only the search spaces differed" if _kept(tables, 1) else "the search spaces were"
+    starts = [name for contest in contests for name in given_starts(contest)]
+    given = listing(list(dict.fromkeys(starts)))
+    begun = f" The searches of {given} began with given configurations." if starts else ""
     epochs = ", ".join(f"{c.workload} ({c.studies[0].attributes.get('epochs', '?')} epochs)" for c in contests)
     sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
@@ -61,8 +67,8 @@ def _tuning(contests: Sequence[Contest]) -> str:
         f"We compared {listing(optimizers)} on {count(len(contests), 'workload')}: {epochs}. Each optimizer was tuned "
         f"on each workload with a budget of {count(int(campaign.get('trials', 0)), 'trial')} by {sampler}, {pruner} "
         f"({trials} trials ended in all). Data splits, initial weights, data order, the learning-rate schedule "
-        f"({campaign.get('schedule', 'constant')}) and the epoch budget were the same for all optimizers (seed "
-        f"{campaign.get('seed', 'unknown')}); only the search spaces differed ({spaces}). "
+        f"({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
+        f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}."
     )
 
@@ -71,7 +77,7 @@ def _selected_on(contest: Contest) -> str:
     return "training" if contest.data == "train" else "validation"
 
 
-def _confirming(contests: Sequence[Contest]) -> str:
+def _confirming(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
     runs = pd.concat([contest.runs for contest in contests])
     if not len(runs):
         return "The winners were not confirmed: nothing below tuning can be said about their differences."
@@ -80,7 +86,7 @@ def _confirming(contests: Sequence[Contest]) -> str:
     seeds = count(most, "fresh seed") if least == most else f"{least} to {most} fresh seeds"
     alone = runs["exclusive"]
     where = (
-        "each run alone on its device"
+        "each run alone on its device as far as the campaign goes"
         if alone.fillna(False).all()
         else "some runs sharing a device, so that seconds do not compare"
         if (~alone.fillna(True)).any()
@@ -88,14 +94,22 @@ def _confirming(contests: Sequence[Contest]) -> str:
     )
     devices = sorted({str(device) for device in runs["device"].dropna()})
     on = f" ({listing(devices)})" if devices else ""
-    broken = int((runs["outcome"] != "complete").sum())
+    crowded = sum(int(contest.crowded().sum()) for contest in contests)
+    if crowded:
+        where += f", {crowded} of them beside other programs that kept the other cores busy"
+    elif runs["other_cores"].isna().any():
+        where += " (what other programs ran is not known)"
+    broken = int(runs["broken"].sum())
     tested = [contest.workload for contest in contests if contest.data == "test"]
     others = [f"{contest.label} on {contest.workload}" for contest in contests if contest.data != "test"]
     by = [f"the test metric at the epoch that validation chose on {listing(tested)}"] if tested else []
     by += [f"the best {other}" for other in others]
-    measured = f"Optimizers are compared by {listing(by)}; test data were used in these runs alone."
+    alone_there = "; test data were used in these runs alone" if _kept(tables, 2) else ""
+    measured = f"Optimizers are compared by {listing(by)}{alone_there}."
+    hopeless = any(contest.hopeless(study) for contest in contests for study in contest.studies)
+    of_each = "each study that has one" if hopeless else "each study"
     return (
-        f"The best configuration of each study was retrained on {seeds} with the whole epoch budget, {where}{on}. "
+        f"The best configuration of {of_each} was retrained on {seeds} with the whole epoch budget, {where}{on}. "
         f"{measured} Of {count(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than any "
         "other, and in means as the worst value that any complete run had after its first epoch or in the end."
     )
@@ -104,20 +118,20 @@ def _confirming(contests: Sequence[Contest]) -> str:
 def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
     if not any(len(contest.runs) for contest in contests):
         return ""
-    pairs = int(tables["comparisons"].groupby("workload").size().max()) if len(tables["comparisons"]) else 0
+    pairs = len(tables["comparisons"])
     targets = tables["time_to_target"].drop_duplicates("workload")
     told = ", ".join(
         f"{row['workload']} {number(row['target'])} ({row['target_source']})" for row in targets.to_dict("records")
     )
     return (
         "Means over seeds have 95 % Student t intervals. Two optimizers are called different only if Welch's t "
-        "interval of the difference of their means excludes zero after Holm's correction over the "
-        f"{count(pairs, 'comparison')} of a workload; the probability of improvement is the Mann-Whitney statistic "
-        "with Newcombe's interval. "
+        "interval of the difference of their means excludes zero after Holm's correction over "
+        f"{count(pairs, 'comparison')}, and with broken runs only if the interval of the probability of improvement "
+        "leaves out one half too; that probability is the Mann-Whitney statistic with Newcombe's interval. "
         f"Times are counted to a target value of the validation metric ({told}), the median over runs, with runs that "
         "did not arrive as infinite; whether one optimizer is slower is judged by the ratio of restricted mean times "
         "(Royston and Parmar 2013; delta method, Holm-corrected). Ratios of medians, normalized scores (interquartile "
-        "mean; Agarwal et al. 2021), "
+        "mean, every workload weighing the same, the normalization held fixed; Agarwal et al. 2021), "
         "performance profiles (Dolan and Moré 2002; integrated from 1 to 4 as in AlgoPerf) and ranks have 95 % "
         f"percentile intervals of {DRAWS} bootstrap draws of the runs within each workload; targets are held fixed. "
         "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) put the workloads' intervals "
@@ -144,9 +158,14 @@ def _budgets(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _departures(tables: Mapping[str, pd.DataFrame]) -> str:
-    broken = tables["fairness"][tables["fairness"]["kept"] == "no"]
-    if not len(broken):
-        return ""
-    rows = broken.to_dict("records")
-    listed = " ".join(f"Rule {row['rule']} on {row['workload']}: {row['evidence']}." for row in rows)
-    return f"Rules of a fair comparison that were not kept: {listed}"
+    rules = tables["fairness"].to_dict("records")
+    broken = [f"Rule {row['rule']} on {row['workload']}: {row['problems']}." for row in rules if row["problems"]]
+    unknown = [f"Rule {row['rule']} on {row['workload']}: {row['doubts']}." for row in rules if row["doubts"]]
+    said = [f"Rules of a fair comparison that were not kept: {' '.join(broken)}"] if broken else []
+    said += [f"Not known: {' '.join(unknown)}"] if unknown else []
+    return "\n\n".join(said)
+
+
+def _kept(tables: Mapping[str, pd.DataFrame], rule: int) -> bool:
+    rules = tables["fairness"]
+    return not (rules.loc[rules["rule"] == rule, "kept"] == "no").any()

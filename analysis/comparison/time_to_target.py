@@ -11,7 +11,7 @@ for the lower and ``inf`` for the upper end. Half of the best optimizer's runs d
 median, so this interval is often without an end. That of restricted means (Royston and Parmar 2013) always has one: a
 run counts with the time it took, but with no more than the horizon, the smaller of the two optimizers' budgets on that
 axis. Where no run of either arrived before the horizon it is not known. Its interval is that of the delta method, with
-Welch's degrees of freedom, Holm-corrected over the pairs of a workload and axis; who is slower is judged by it.
+Welch's degrees of freedom, Holm-corrected over the pairs of all workloads on an axis; who is slower is judged by it.
 
 Measured on ten runs each, exponential times of means 2 and 1, all cut off at 2: the interval of the ratio of medians
 covers 97 %, that of the ratio of restricted means 96 %.
@@ -82,9 +82,11 @@ def times(contest: Contest, goal: float) -> dict[str, dict[str, Floats]]:
 
 
 def comparable(contest: Contest, studies: Sequence[Study]) -> bool:
-    """Whether seconds of these studies' runs compare: all alone on a device, and all devices of one kind."""
-    runs = contest.runs[contest.runs["study"].isin([study.name for study in studies])]
-    return bool(runs["exclusive"].fillna(False).all()) and len(set(runs["device"].dropna())) == 1
+    """Whether seconds of these studies' runs compare: all alone on a device, all devices of one kind, none crowded."""
+    own = contest.runs["study"].isin([study.name for study in studies])
+    runs = contest.runs[own]
+    alone = bool(runs["exclusive"].fillna(False).all()) and not bool(contest.crowded()[own].any())
+    return alone and len(set(runs["device"].dropna())) == 1
 
 
 def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -110,14 +112,15 @@ def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tup
     """
     rows: list[tuple[object, ...]] = []
     ratios: list[tuple[object, ...]] = []
-    for contest, child in zip(contests, rng.spawn(len(contests)), strict=True):
+    measured = [(contest, *target(contest)) for contest in contests if contest.confirmed()]
+    spent = [times(contest, goal) for contest, goal, _ in measured]
+    levels = {axis: _levels([(m[0], own[axis]) for m, own in zip(measured, spent, strict=True)], axis) for axis in AXES}
+    children = rng.spawn(len(measured))
+    for place, ((contest, goal, source), child) in enumerate(zip(measured, children, strict=True)):
         studies = contest.confirmed()
-        if not studies:
-            continue
-        goal, source = target(contest)
         reference = next((s for s in studies if s.optimizer == REFERENCE), studies[0])
-        for axis, by_optimizer in times(contest, goal).items():
-            pairs = _pairs(contest, axis, by_optimizer, child)
+        for axis, by_optimizer in spent[place].items():
+            pairs = _pairs(contest, axis, by_optimizer, levels[axis][place], child)
             ratios.extend(pairs)
             for study in studies:
                 values = by_optimizer[study.optimizer]
@@ -130,21 +133,37 @@ def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tup
     return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(ratios, columns=list(RATIOS))
 
 
+def _levels(found: Sequence[tuple[Contest, Mapping[str, Floats]]], axis: str) -> list[list[float]]:
+    """Levels of the intervals of the restricted ratios on one axis, a list a contest, corrected over all of them."""
+    p_values = [[ratio.p for *_, ratio in _restricted(contest, axis, by_optimizer)] for contest, by_optimizer in found]
+    levels, _ = holm([p for own in p_values for p in own])
+    left = iter(levels)
+    return [[next(left) for _ in own] for own in p_values]
+
+
+def _restricted(
+    contest: Contest, axis: str, by_optimizer: Mapping[str, Floats]
+) -> list[tuple[Study, Study, float, Difference]]:
+    """Every pair with its horizon and the ratio of its restricted means."""
+    budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
+    found = []
+    for a, b in itertools.combinations(contest.confirmed(), 2):
+        end = float(np.fmin(budgets[a.optimizer], budgets[b.optimizer]))
+        found.append((a, b, end, ratio_of_restricted_means(by_optimizer[a.optimizer], by_optimizer[b.optimizer], end)))
+    return found
+
+
 def _pairs(
-    contest: Contest, axis: str, by_optimizer: Mapping[str, Floats], rng: np.random.Generator
+    contest: Contest,
+    axis: str,
+    by_optimizer: Mapping[str, Floats],
+    levels: Sequence[float],
+    rng: np.random.Generator,
 ) -> list[tuple[object, ...]]:
     """Rows of the ratios of all pairs on one axis."""
-    pairs = list(itertools.combinations(contest.confirmed(), 2))
     draws = {name: lower_medians(resample(values, rng)) for name, values in by_optimizer.items()}
-    budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
-    horizons = [float(np.fmin(budgets[a.optimizer], budgets[b.optimizer])) for a, b in pairs]
-    restricted = [
-        ratio_of_restricted_means(by_optimizer[a.optimizer], by_optimizer[b.optimizer], end)
-        for (a, b), end in zip(pairs, horizons, strict=True)
-    ]
-    levels, _ = holm([found.p for found in restricted])
     rows: list[tuple[object, ...]] = []
-    for (a, b), end, found, level in zip(pairs, horizons, restricted, levels, strict=True):
+    for (a, b, end, found), level in zip(_restricted(contest, axis, by_optimizer), levels, strict=True):
         fair = axis != "seconds" or comparable(contest, [a, b])
         means = (math.exp(found.estimate), *(math.exp(side) for side in found.interval(level)))
         one, two = a.optimizer, b.optimizer

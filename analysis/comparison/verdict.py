@@ -67,10 +67,12 @@ def _workload(contest: Contest, tables: Tables) -> list[str]:
     own = board[(board["workload"] == contest.workload) & (board["runs"] > 0)]
     data = "test" if contest.data == "test" else "validation"
     top = own.iloc[0]
+    leaders = own.loc[own["rank"] == top["rank"], "optimizer"].tolist()
     mean = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
     runs = sorted({len(contest.of(study)) for study in confirmed})
     seeds = count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
-    said = [f"{contest.workload}: {top['optimizer']} has the best mean {contest.label}, {mean}, over {seeds}."]
+    have = f"{leaders[0]} has" if len(leaders) == 1 else f"{listing(leaders)} have"
+    said = [f"{contest.workload}: {have} the best mean {contest.label}, {mean}, over {seeds}."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
     said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))
     return said
@@ -111,9 +113,11 @@ def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[
     arrived = own[own["median"] < math.inf].sort_values("median", kind="stable")
     said = []
     if len(arrived) and bool(own["comparable"].all()):
-        first = str(arrived["optimizer"].iloc[0])
-        said.append(f"{first} reaches {goal} first, in a median of {number(arrived['median'].iloc[0])} s.")
-        said.extend(_slower(contest.workload, first, never, ratios))
+        median = float(arrived["median"].iloc[0])
+        first = arrived.loc[arrived["median"] == median, "optimizer"].tolist()
+        verb = "has" if len(first) == 1 else "have"
+        said.append(f"{listing(first)} {verb} the least median time to {goal}, {number(median)} s.")
+        said.extend(_slower(contest.workload, str(first[0]), never, ratios))
     elif len(arrived):
         said.append(
             f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
@@ -125,7 +129,11 @@ def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[
 
 
 def _slower(workload: str, first: str, never: Sequence[str], ratios: pd.DataFrame) -> list[str]:
-    """Who is slower than ``first`` in seconds, and of whom that is not shown, but for those who ``never`` arrive."""
+    """Who is slower than ``first`` in seconds, who is faster on average, and of whom neither is shown.
+
+    Of those who ``never`` arrive the last is not told.
+    """
+    faster: list[str] = []
     own = ratios[(ratios["workload"] == workload) & (ratios["axis"] == "seconds")]
     slower: list[str] = []
     unclear: list[str] = []
@@ -139,10 +147,13 @@ def _slower(workload: str, first: str, never: Sequence[str], ratios: pd.DataFram
             continue
         if low > 1:
             slower.append(f"{other} ({estimate(middle, low, high)})")
+        elif high < 1:
+            faster.append(f"{other} ({estimate(middle, low, high)})")
         elif other not in never and not math.isnan(middle):  # who arrives seldom may have had less time to be slower in
             unclear.append(f"{other} ({estimate(middle, low, high)})")
     what = f"to the target on {workload} (ratio of mean times, counted to the end of the smaller budget)"
     said = [f"{listing(slower)} took longer than {first} {what}."] if slower else []
+    said += [f"On average {listing(faster)} took less time than {first} {what}."] if faster else []
     return [*said, f"Not shown to take longer than {first} {what}: {listing(unclear)}."] if unclear else said
 
 
@@ -200,6 +211,14 @@ def _inclusions(tables: Tables) -> list[str]:
 def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
     """What a reader must know before believing the rest."""
     said = []
+    wordless = [
+        f"{contest.workload}: {without} of {len(contest.runs)} runs gave no {contest.label}"
+        for contest in contests
+        if contest.data == "test"
+        and (without := int((contest.runs["broken"] & (contest.runs["outcome"] == "complete")).sum()))
+    ]
+    if wordless:
+        said.append(f"Runs that ended without a test value count as broken: {listing(wordless)}.")
     few = [
         f"{study.optimizer} on {contest.workload} ({len(contest.of(study))})"
         for contest in contests
@@ -223,7 +242,7 @@ def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
         said.append(f"Not confirmed, and so not compared: {listing(missing)}.")
     rules = tables["fairness"]
     said.extend(
-        f"Rule {row['rule']} was not kept on {row['workload']}: {row['evidence'].partition(';')[0]}."
+        f"Rule {row['rule']} was not kept on {row['workload']}: {row['problems']}."
         for row in rules[rules["kept"] == "no"].to_dict("records")
     )
     return said
@@ -231,5 +250,5 @@ def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
 
 def _broken(contest: Contest, study: Study) -> str:
     runs = contest.of(study)
-    lost = int((runs["outcome"] != "complete").sum())
+    lost = int(runs["broken"].sum())
     return f"{lost} of {len(runs)} of {study.optimizer} on {contest.workload}" if lost else ""

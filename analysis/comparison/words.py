@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 
 def estimate(value: float, low: float, high: float) -> str:
-    """An estimate with its interval, to two digits of the interval's width.
+    """An estimate with its interval, to two digits of the interval's width, and more where an end would read as 0.
 
     >>> estimate(0.91234, 0.9101, 0.9146), estimate(0.5, math.nan, math.nan), estimate(2.0, 1.5, math.inf)
     ('0.9123 [0.9101, 0.9146]', '0.5', '2 [1.5, ∞]')
+    >>> estimate(0.1, 0.0004, 0.2)
+    '0.1000 [0.0004, 0.2000]'
     """
     if math.isnan(low) or math.isnan(high):
         return number(value)
@@ -21,6 +23,9 @@ def estimate(value: float, low: float, high: float) -> str:
     if size >= 1e6 or size < 1e-4:
         return f"{value:.3g} [{low:.3g}, {high:.3g}]"
     digits = max(0, 1 - math.floor(math.log10(width)))
+    nearest = min((abs(end) for end in (low, high) if end), default=1.0)
+    if 0 < nearest < 0.5 * 10**-digits:
+        digits = min(6, -math.floor(math.log10(nearest)))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.fairness import search_spaces
+from analysis.comparison.spaces import search_spaces
 from analysis.load import Study
 from analysis.sensitivity import sentences
 

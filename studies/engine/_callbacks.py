@@ -179,8 +179,9 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         if message["end"] is None and not message["records"]:
             return self._hold(trial)
         facts: dict[str, Any] = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
-        if "exclusive" in message:
-            facts["exclusive"] = message["exclusive"]
+        for name in ("exclusive", "other_cores", "cores"):
+            if name in message:
+                facts[name] = message[name]
         for record in message["records"]:
             if self._ledger.report(assignment, record):
                 del self._assignments[trial.trial_id]

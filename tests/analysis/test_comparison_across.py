@@ -58,6 +58,22 @@ def test_the_interquartile_mean_drops_a_quarter_at_either_end() -> None:
     assert interquartile_mean(np.array([[0.0, 1.0, 2.0, 100.0], [1.0, 1.0, 1.0, 1.0]])).tolist() == [1.5, 1.0]
 
 
+def test_who_cannot_train_on_half_of_the_workloads_is_not_first() -> None:
+    runs = {
+        "u": {"a": [0.90, 0.901] * 5, "b": [0.89, 0.891] * 5},
+        "v": {"a": [], "b": [0.89, 0.891] * 5},
+    }
+    found = aggregate(made(runs, trials={"v": {"a": ["diverged"] * 3}}).contests(), rng()).set_index("optimizer")
+    assert found.loc["a", "iqm"] == pytest.approx(0.5, abs=0.05), "ten runs of 1 and one of 0, each half of the weight"
+    assert found.index[0] == "b"
+
+
+def test_the_exact_probability_of_agreement_counts_ties() -> None:
+    """Two of three tied for first: three arrangements, so that three workloads agree by chance in 1 of 9 cases."""
+    assert friedman(np.array([[1.5, 1.5, 3.0]] * 3)) == pytest.approx(1 / 9)
+    assert friedman(np.array([[1.0, 2.0, 3.0]] * 3)) == pytest.approx(1 / 36)
+
+
 def test_the_probability_of_improvement_is_the_mean_over_workloads() -> None:
     """By hand: 3 of 4 pairs and a tie, then none, of four."""
     found = improvement(made({"u": {"sofim": [3, 2], "sgd": [1, 2]}, "v": {"sofim": [1, 2], "sgd": [3, 4]}}).contests())

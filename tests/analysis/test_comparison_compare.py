@@ -177,11 +177,46 @@ def test_methods_have_the_numbers_filled_in() -> None:
         "a budget of 3 trials by random search, without early stopping (18 trials ended in all)",
         "10 fresh seeds",
         "Of 60 runs, 1 diverged or failed",
-        "over the 3 comparisons of a workload",
+        "over 6 comparisons",
     ):
         assert part in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_one_run_without_a_test_value_does_not_turn_test_data_into_validation_data() -> None:
+    campaign = made({"w": {"sofim": [0.8, 0.81, 0.82, 0.83], "sgd": [0.5, 0.51, 0.52, 0.53]}})
+    campaign.confirmations.loc[0, "test_metric"] = np.nan
+    result = campaign.compare()
+    assert set(result.tables["comparisons"]["data"]) == {"test"}
+    assert "Runs that ended without a test value count as broken: w: 1 of 8 runs gave no test accuracy." in said(result)
+    assert "1 of 4 of sofim on w" in said(result)
+
+
+def test_all_who_are_equal_are_named() -> None:
+    text = said(made({"w": {"sofim": [0.5, 0.6], "sgd": [0.5, 0.6], "adam": [0.1, 0.2]}}).compare())
+    assert "w: sofim and sgd have the best mean test accuracy" in text
+    assert "sofim and sgd have the least median time" in text
+
+
+def test_the_least_median_is_not_called_fastest_where_another_is_faster_on_average() -> None:
+    """Six of ten runs at 2 epochs and four that never arrive, against ten that arrive at 2.1."""
+    runs = {"w": {"sofim": [0.9] * 6 + [0.4] * 4, "sgd": [0.9] * 10}}
+    text = said(made(runs, speed={"sgd": 1.05}, targets={"w": 0.6}).compare())
+    assert "sofim has the least median time to the target accuracy 0.6" in text
+    assert "On average sgd (" in text
+    assert "took less time than sofim" in text
+    assert "Not shown to take longer than sofim" not in text
+
+
+def test_pruned_trials_alone_make_no_study_hopeless_before_its_last() -> None:
+    campaign = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials={"w": {"sgd": ["pruned"] * 10}})
+    asked = {"trials": 50}
+    campaign.studies = [dataclasses.replace(s, campaign={**s.campaign, **asked}) for s in campaign.studies]
+    assert "Without a complete trial" not in said(campaign.compare())
+    asked["trials"] = 10
+    campaign.studies = [dataclasses.replace(s, campaign={**s.campaign, **asked}) for s in campaign.studies]
+    assert "Without a complete trial, and so last: sgd on w." in said(campaign.compare())
 
 
 def test_replicates_reach_the_budget_curve() -> None:
@@ -240,7 +275,7 @@ def test_a_campaign_in_a_database(tmp_path) -> None:
 
 def test_confirmation_runs_in_a_database(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
-    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.4, 0.3]}, workloads=["digits-mlp"])
+    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.4, 0.3]}, workloads=["digits-mlp"], epochs=2)
     storage = open_storage(url)
     try:
         found = studies(storage, "fake")
@@ -258,7 +293,9 @@ def test_confirmation_runs_in_a_database(tmp_path) -> None:
     [row] = result.tables["comparisons"].to_dict("records")
     assert (row["runs_a"], row["runs_b"], row["data"], row["verdict"]) == (4, 4, "test", "better")
     assert row["difference"] == pytest.approx(0.2)
-    assert result.tables["fairness"].set_index("rule").loc[3, "kept"] == "yes"
+    rules = result.tables["fairness"].set_index("rule")
+    assert rules.loc[3, "kept"] == "yes"
+    assert rules.loc[2, "problems"].startswith("trial 0 of sofim was confirmed (1 run) and then overtaken")
     assert result.tables["time_to_target"]["target"].tolist() == pytest.approx([0.825] * 6)
     assert result.tables["cost"]["seconds_per_epoch"].tolist() == [2.0, 2.0]
 

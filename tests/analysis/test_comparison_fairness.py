@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis.comparison.contest import contests
-from analysis.comparison.fairness import fairness, search_spaces, volume
+from analysis.comparison.fairness import fairness
+from analysis.comparison.spaces import search_spaces, volume
 from analysis.load import ParameterInfo, confirmations, curves, studies, trials
 from studies.ledger import close_storage, open_storage
 from tests.analysis.made_campaign import Made, made
@@ -30,7 +31,7 @@ def test_a_campaign_that_kept_all_rules() -> None:
     assert set(found["kept"]) == {"yes"}
     assert "3 trials each of 4 epochs" in found.loc[1, "evidence"]
     assert "sofim 1 parameter (4.0 decades)" in found.loc[1, "evidence"]
-    assert "all alone on a device; device cpu" in found.loc[3, "evidence"]
+    assert "each alone on a device among this campaign's runs" in found.loc[3, "evidence"]
     assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[6, "evidence"]
 
 
@@ -48,7 +49,7 @@ def test_trials_that_still_run_are_no_trials_that_ended() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"attributes": {"epochs": 9}}, "epochs of a trial differ: sofim 4, sgd 9"),
+        ({"attributes": {"epochs": 9}}, "epochs differ: sofim 4, sgd 9"),
         ({"attributes": {"versions": {"torch": "y"}}}, "versions differ"),
         ({"campaign": {"schedule": "cosine"}}, "schedule differ: sofim constant, sgd cosine"),
         ({"campaign": {"seed": 7}}, "seed differ"),
@@ -141,6 +142,97 @@ def test_few_seeds_are_said_and_one_is_no_interval() -> None:
     assert "fewer than the usual 10 seeds" in ledger(made({"w": {"sofim": [0.5, 0.6]}})).loc[3, "evidence"]
     found = ledger(made({"w": {"sofim": [0.5], "sgd": [0.5]}}))
     assert found.loc[5, "kept"] == "no"
+
+
+def test_a_start_given_to_some_optimizers_alone_breaks_the_first_rule() -> None:
+    """Thirty trials, and thirty more that begin with the best of these, are sixty."""
+    start = {"lr": 0.1}
+    found = ledger(made(RUNS, starts={"sofim": {"w": start}}))
+    assert found.loc[1, "problems"] == "only sofim began with a configuration that was given"
+    found = ledger(made(RUNS, starts={"sofim": {"w": start}, "sgd": {"w": start}}))
+    assert found.loc[1, "kept"] == "yes"
+    assert "every optimizer began with a configuration that was given" in found.loc[1, "evidence"]
+    assert ledger(made(RUNS, starts={"sofim": {"another": start}})).loc[1, "kept"] == "yes"
+
+
+def test_a_former_winner_that_was_confirmed_is_test_data_seen_before_the_end() -> None:
+    campaign = made(RUNS)
+    earlier = campaign.confirmations[campaign.confirmations["study"] == "made/w/sofim"].assign(confirms=0)
+    campaign.confirmations = pd.concat([campaign.confirmations, earlier.assign(number=earlier["number"] + 100)])
+    found = ledger(campaign)
+    assert found.loc[2, "kept"] == "no"
+    assert found.loc[2, "problems"].startswith("trial 0 of sofim was confirmed (10 runs) and then overtaken")
+    assert (
+        "sofim: 3 complete (confirmation: 10 complete; 10 of former winners, not counted)" in found.loc[6, "evidence"]
+    )
+    second = earlier.assign(number=earlier["number"] + 100, rank=2)  # of --top 2: confirmed on purpose
+    campaign = made(RUNS)
+    campaign.confirmations = pd.concat([campaign.confirmations, second])
+    assert ledger(campaign).loc[2, "kept"] == "yes"
+
+
+def test_runs_that_were_lost_are_counted_too() -> None:
+    campaign = made({"w": {"sofim": [0.5] * 9 + ["lost"], "sgd": [0.5] * 9}})
+    assert "sofim: 3 complete (confirmation: 9 complete; 1 lost and asked again)" in ledger(campaign).loc[6, "evidence"]
+
+
+def test_runs_of_another_version_or_length_are_no_confirmation() -> None:
+    campaign = made(RUNS)
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], confirmation={"versions": {"torch": "y"}})
+    assert ledger(campaign).loc[3, "problems"] == "sofim was tuned with torch x and confirmed with torch y"
+    campaign = made(RUNS)
+    campaign.curves = campaign.curves[(campaign.curves["epoch"] < 3) | (campaign.curves["study"] != "made/w/sgd")]
+    assert ledger(campaign).loc[3, "problems"] == "complete runs of sgd have 2 epochs, its trials 4"
+
+
+def test_a_busy_machine_breaks_the_third_rule_and_its_seconds_do_not_compare() -> None:
+    campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.assign(other_cores=0.3, cores=2)
+    found = ledger(campaign)
+    assert found.loc[3, "kept"] == "yes"
+    assert "other programs kept at most 0.3 cores busy" in found.loc[3, "evidence"]
+    assert set(campaign.compare().tables["time_to_target"]["comparable"]) == {True}
+    campaign.confirmations.loc[0, "other_cores"] = 1.9
+    found = ledger(campaign)
+    assert found.loc[3, "problems"] == "1 run beside other programs, which kept 1.9 of 2 cores busy"
+    times = campaign.compare().tables["time_to_target"].set_index(["optimizer", "axis"])["comparable"]
+    assert not times["sofim", "seconds"]
+    assert times["sofim", "epochs"]
+
+
+def test_what_is_not_stored_is_a_doubt() -> None:
+    campaign = made(RUNS)
+    campaign.studies = [dataclasses.replace(study, attributes={"protocol": 1}) for study in campaign.studies]
+    campaign.confirmations = campaign.confirmations.drop(columns=["confirms"])
+    found = ledger(campaign)
+    assert found.loc[[1, 3], "kept"].tolist() == ["unknown", "unknown"]
+    assert found.loc[1, "doubts"] == "epochs not stored; versions not stored"
+    assert found.loc[3, "doubts"] == "whose configurations were run is not stored"
+
+
+def test_different_metrics_are_no_comparison() -> None:
+    campaign = made(RUNS)
+    campaign.studies[1] = dataclasses.replace(campaign.studies[1], metric="f1")
+    assert ledger(campaign).loc[1, "problems"] == "metric differ: sofim accuracy, sgd f1"
+
+
+def test_the_fifth_rule_tells_of_budgets_what_was_done() -> None:
+    by_formula = made(RUNS).compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+    assert "performance after k trials (expected best of k of N): bootstrap of trials" in by_formula
+    once = made(RUNS, sampler="tpe").compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+    assert "performance after k trials (one study): none, the search was made once" in once
+    assert "bootstrap of trials" not in once
+
+
+def test_what_is_fixed_is_told() -> None:
+    campaign = made(RUNS)
+    space = {"search_space": {"fixed": {"momentum": 0.0}}}
+    sgd = campaign.studies[1]
+    campaign.studies[1] = dataclasses.replace(sgd, attributes={**sgd.attributes, **space})
+    assert "sgd 1 parameter (4.0 decades) with momentum = 0.0" in ledger(campaign).loc[1, "evidence"]
+    row = search_spaces(campaign.studies).set_index(["optimizer", "parameter"]).loc[("sgd", "momentum")]
+    assert (row["kind"], row["default"]) == ("fixed", 0.0)
+    assert "with momentum = 0.0" in campaign.compare().methods
 
 
 def test_no_confirmation_breaks_the_rules_that_need_one() -> None:

@@ -128,7 +128,7 @@ def simulated(values: Floats) -> pd.DataFrame:
         dataclasses.replace(contest, workload=str(i), runs=runs.assign(test=drawn.ravel()))
         for i, drawn in enumerate(values)
     ]
-    return comparisons(campaigns)
+    return pd.concat([comparisons([campaign]) for campaign in campaigns], ignore_index=True)
 
 
 def share_called_different(values: Floats) -> float:
@@ -158,6 +158,36 @@ def test_also_where_four_optimizers_make_six_pairs(num_runs: int) -> None:
     assert share_called_different(rng.standard_normal((CAMPAIGNS // 2, 4, num_runs))) <= 0.05
 
 
+@pytest.mark.slow
+def test_also_where_a_campaign_has_eight_workloads() -> None:
+    """No sentence of a report is corrected for less than all of its pairs."""
+    rng = np.random.default_rng(4)
+    names = ["sofim", "sgd"]
+    [contest] = made({"w": {name: [0.5] * 10 for name in names}}).contests()
+    wrong = 0
+    for _ in range(CAMPAIGNS // 5):
+        campaign = [
+            dataclasses.replace(contest, workload=str(i), runs=contest.runs.assign(test=rng.standard_normal(20)))
+            for i in range(8)
+        ]
+        wrong += (comparisons(campaign)["verdict"] != "no difference shown").any()
+    assert wrong <= 0.06 * CAMPAIGNS / 5
+
+
+def test_broken_runs_keep_a_better_mean_from_being_called_better() -> None:
+    """They stand in the mean with what others reached after an epoch, which may be nearly as good as the rest."""
+    runs = {"w": {"a": [0.975] * 3 + [0.976] * 4 + ["diverged"] * 3, "b": [0.955, 0.956] * 5}}
+    campaign = made(runs)
+    campaign.curves.loc[campaign.curves["epoch"] == 1, "value"] = 0.95
+    [row] = comparisons(campaign.contests()).to_dict("records")
+    assert row["difference_low"] > 0, "the means alone would say better"
+    assert row["probability_low"] < 0.5
+    assert row["verdict"] == "no difference shown"
+    runs["w"]["b"] = ["diverged"] * 10
+    [row] = comparisons(made(runs).contests()).to_dict("records")
+    assert row["verdict"] == "better", "against one that never trains"
+
+
 def test_a_difference_of_one_standard_deviation_is_found_in_at_least_half() -> None:
     rng = np.random.default_rng(2)
     values = rng.standard_normal((CAMPAIGNS, 2, 10))
@@ -183,3 +213,12 @@ def test_the_larger_optimizer_loses_only_where_its_interval_says_so() -> None:
     assert table.loc[("won", "sofim"), "verdict"] == "larger is better"
     assert table.loc[("once", "sofim"), "verdict"] == "not tested"
     assert len(table) == 4
+
+
+def test_an_optimizer_whose_limit_is_fixed_away_contains_nothing() -> None:
+    campaign = made({"w": {"sofim": [0.50, 0.51, 0.52], "sgd": [0.80, 0.81, 0.82]}})
+    assert inclusion(campaign.contests(), comparisons(campaign.contests()))["verdict"].tolist() == ["search too small"]
+    sofim = campaign.studies[0]
+    fixed = {**sofim.attributes, "search_space": {"fixed": {"rho": 0.001}}}
+    campaign.studies[0] = dataclasses.replace(sofim, attributes=fixed)
+    assert inclusion(campaign.contests(), comparisons(campaign.contests()))["verdict"].tolist() == ["not tested"]

@@ -231,6 +231,17 @@ def test_a_run_of_which_one_cost_is_missing_counts_for_none() -> None:
     assert table.loc["sgd", "seconds_per_epoch"] == pytest.approx(2.0)
 
 
+def test_the_part_of_an_epoch_before_a_run_diverged_is_no_epoch() -> None:
+    runs = {"w": {"sofim": [0.8] * 3, "sgd": [0.6, 0.6, "diverged"]}}
+    campaign = made(runs)
+    part = (campaign.curves["study"] == "made/w/sgd") & (campaign.curves["number"] == 2)
+    campaign.curves.loc[part, ["seconds", "gradient_evaluations"]] = 0.3, 3.0
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert table.loc["sgd", "runs"] == 2
+    assert table.loc["sofim", "epoch_ratio"] == pytest.approx(1.0)
+    assert table.loc["sgd", "gradient_evaluations_per_epoch"] == pytest.approx(10.0)
+
+
 def test_without_sgd_costs_are_relative_to_nothing() -> None:
     table = cost(made({"w": {"adam": [0.8, 0.7]}}).contests())
     assert table["seconds_per_epoch"].tolist() == [1.0]
