@@ -45,8 +45,12 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", " ".join(escaped.split()))
 
 
-def code(*lines: str) -> str:
-    """Lines as a block of code, whatever is in them."""
-    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([fence, *(" ".join(line.split()) for line in lines), fence])
+def code(text: str) -> str:
+    """Text as code in a line, whatever is in it. It may be broken where a block would be wider than a screen.
+
+    >>> print(code("sofim report x"), code("a ` b"))
+    `sofim report x` `` a ` b ``
+    """
+    line = " ".join(text.split())
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    return f"`{line}`" if not longest else f"{'`' * (longest + 1)} {line} {'`' * (longest + 1)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from optuna.storages import BaseStorage
 
+    from analysis.annotations import Watch
+
+_STUDIES = re.compile(r"/api/studies(?:/(?P<study_id>[0-9]{1,18}))?/?")  # what pages ask for, again and again
 _REPORTS = "/reports"
 _OF_A_REPORT = re.compile(
     rf"{_REPORTS}/(?P<report>[A-Za-z0-9][A-Za-z0-9.-]*)"
@@ -65,8 +68,10 @@ def serve(
     from optuna_dashboard import wsgi
 
     reports = Path("reports")
-    with _annotated(storage, reports, option, complain) if notes else _as_it_is(storage) as shown:
+    with _annotated(storage, reports, option, complain) if notes else nullcontext((storage, None)) as (shown, watch):
         application = _with_reports(wsgi(shown), reports)
+        if watch is not None:
+            application = _watched(application, watch)
         try:
             server = make_server(host, port, application, server_class=_ThreadedServer, handler_class=_QuietHandler)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host could have that name
@@ -80,28 +85,36 @@ def serve(
 
 
 @contextmanager
-def _as_it_is(storage: BaseStorage) -> Iterator[BaseStorage]:
-    yield storage
-
-
-@contextmanager
 def _annotated(
     storage: BaseStorage, reports: Path, option: Sequence[str], complain: Callable[[str], None]
-) -> Iterator[BaseStorage]:
-    """The storage with notes and plots laid over it, as long as it is a database."""
+) -> Iterator[tuple[BaseStorage, Watch | None]]:
+    """The storage with notes and plots laid over it, and who makes them; a database, that is, and no other storage."""
     from optuna.storages import RDBStorage
 
     from analysis.annotations import AnnotatedStorage, Setting, Watch
 
     if not isinstance(storage, RDBStorage):
-        yield storage
+        yield storage, None
         return
     watch = Watch(storage, Setting(option, reports, _REPORTS), complain)
     watch.start()
     try:
-        yield AnnotatedStorage(storage, watch)
+        yield AnnotatedStorage(storage, watch), watch
     finally:
         watch.close()
+
+
+def _watched(dashboard: WSGIApplication, watch: Watch) -> WSGIApplication:
+    """The dashboard, which says what it is asked for to who makes notes and plots."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        asked_for = _STUDIES.fullmatch(environ.get("PATH_INFO", ""))
+        if asked_for is not None:
+            study_id = asked_for["study_id"]
+            watch.somebody_looks(int(study_id) if study_id else None)
+        return dashboard(environ, start_response)
+
+    return application
 
 
 def _with_reports(dashboard: WSGIApplication, reports: Path) -> WSGIApplication:

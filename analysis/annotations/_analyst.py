@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import pandas as pd
@@ -15,23 +16,35 @@ _PROGRAM = "analysis.annotations._importances"
 
 
 class Analyst:
-    """Computes one importance after the other; to be closed. Only `close` may be called from another thread."""
+    """Computes one importance after the other, in a thread that waits for a process; to be closed."""
 
     def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analyst")
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def importance(self, study: Study, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, object]:
-        """The figure of a study's importances, from the numbers of the report.
+    def importance(self, study: Study, trials: pd.DataFrame, curves: pd.DataFrame) -> Future[dict[str, object]]:
+        """The figure of a study's importances, from the numbers of the report, in due time.
 
         Args:
             study: which.
             trials: of it; columns of :func:`analysis.load.trials`.
             curves: of it; columns of :func:`analysis.load.curves`.
 
-        Raises:
-            RuntimeError: it cannot be computed.
+        Returns:
+            The figure, or a RuntimeError that says why it cannot be computed.
         """
+        return self._executor.submit(self._ask, study, trials, curves)
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+        self._executor.shutdown(cancel_futures=True)
+        self._end()
+
+    def _ask(self, study: Study, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, object]:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -39,19 +52,13 @@ class Analyst:
             pickle.dump((study, trials, curves), process.stdin)
             process.stdin.flush()
             answer = pickle.load(process.stdout)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, pickle.PickleError) as error:
             self._end()
             raise RuntimeError("the process that computes importances ended") from error
         if isinstance(answer, str):
             raise RuntimeError(answer)
         figure: dict[str, object] = answer
         return figure
-
-    def close(self) -> None:
-        """Ends the process, whatever it is doing."""
-        self._closed = True
-        if self._process is not None:
-            self._process.kill()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._closed:
@@ -64,11 +71,13 @@ class Analyst:
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             )
+            if self._closed:  # meanwhile
+                self._process.kill()
         return self._process
 
     def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            with self._process, suppress(OSError):  # of a pipe that still holds something
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with suppress(OSError), process:  # a pipe may still hold something
                 pass
-            self._process = None

@@ -200,10 +200,10 @@ def _next(study: Study, setting: Setting, *, exportable: bool) -> list[str]:
     lines = []
     if exportable:
         only = ("--optimizer", study.optimizer, "--workload", study.workload)
-        lines += ["The configuration, ready to use:", "", code(setting.command("export", name, *only)), ""]
-    lines += ["How sensitive it is, and which optimizer is better:", "", code(setting.command("report", name)), ""]
+        lines.append(f"- To export the configuration: {code(setting.command('export', name, *only))}")
+    lines.append(f"- To report how sensitive it is, and which is better: {code(setting.command('report', name))}")
     made = setting.report(name)
     if made is None:
-        return [*lines, f"There is no report in {markdown(str(setting.reports / slug(name)))} yet."]
+        return [*lines, f"- No report is in {code(str(setting.reports / slug(name)))} yet"]
     link, moment = made
-    return [*lines, f"[The report on {markdown(name)}]({link}), made {moment:%Y-%m-%d %H:%M}."]
+    return [*lines, f"- [The report on {markdown(name)}]({link}), made {moment:%Y-%m-%d %H:%M}"]

@@ -22,9 +22,9 @@ from analysis.winners import ranked
 
 Figure = dict[str, Any]
 BEST = 5  # trials whose curves are shown
-_REGIONS = {"all": "over the whole space", "good": "among good configurations"}
+_REGIONS = {"all": "whole space", "good": "good configurations"}
 _MOST = 16  # parameters there is room for, in one panel or shared by two
-_DASHED = {"color": INK, "width": 1, "dash": "dash"}
+_DASHED = {"color": INK, "dash": "dash"}
 
 
 def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: pd.DataFrame) -> Figure:
@@ -42,17 +42,21 @@ def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: 
         return message("Convergence", "No trial ran its whole budget yet.")
     colour = COLOURS.get(study.optimizer, NEUTRAL)
     traces = []
+    others = f"trial{'s' if len(best) > 2 else ''} {', '.join(map(str, best[1:]))}, next to it"
     for place, trial in reversed(list(enumerate(best))):  # the best on top
         own = curves[curves["number"] == trial].sort_values("epoch")
-        name = f"trial {trial}, the best" if place == 0 else f"trial {trial}"
-        line = {"color": colour, "width": 2.5 if place == 0 else 1}
-        traces.append(
-            _line(name, own["epoch"], own["value"], line, opacity=1.0 if place == 0 else 0.45, legendrank=place)
-        )
+        told = f"trial {trial}"
+        if place == 0:
+            look: Figure = {"name": f"{told}, the best", "line": {"color": colour, "width": 2.5}}
+        else:
+            look = {"name": others, "legendgroup": others, "showlegend": place == 1, "opacity": 0.45}
+            look |= {"line": {"color": colour, "width": 1}}
+        hover = f"{told}, epoch %{{x}}: %{{y:.4g}}<extra></extra>"
+        traces.append(_line(own["epoch"], own["value"], legendrank=place, hovertemplate=hover, **look))
     if len(band):
         traces += _band(band)
     layout = _layout("Convergence")
-    layout["xaxis"] = {"title": {"text": "epoch"}, "automargin": True, "rangemode": "tozero"}
+    layout["xaxis"] = {"title": {"text": "epoch", "standoff": 8}, "automargin": True, "rangemode": "tozero"}
     layout["yaxis"] = {"title": {"text": _escaped(f"{label(study.metric)} ({study.better})")}, "automargin": True}
     return {"data": traces, "layout": layout}
 
@@ -73,13 +77,15 @@ def importance(findings: Findings) -> Figure:
     shown = order[-most:]
     used = 0 if findings.used is None else len(findings.used.trials)
     layout = _layout("Importance", f"of {used} trials" + (f"; the {most} most important" if len(order) > most else ""))
-    layout |= {"shapes": [], "annotations": []}
-    traces = []
+    layout["annotations"] = []
+    traces, suffix = [], ""
     for place, region in enumerate(regions):
         rows = table[(table["region"] == region) & table["parameter"].isin(shown)].set_index("parameter").loc[shown]
         suffix = "" if place == 0 else str(place + 1)
         traces += _shares(rows, suffix, conclusive=bool(lines[region]["conclusive"]), legend=place == 0)
+        traces.append(_noise(float(lines[region]["noise_total_order"]), len(rows), suffix, legend=place == 0))
         _panel(layout, suffix, [str(name) for name in rows.index], lines[region], region, place, len(regions))
+    layout[f"xaxis{suffix}"]["title"] = {"text": "share of the explained variance", "standoff": 8}
     return {"data": traces, "layout": layout}
 
 
@@ -93,27 +99,16 @@ def message(title: str, text: str) -> Figure:
     return {"data": [], "layout": layout}
 
 
-def _line(
-    name: str, x: Iterable[float], y: Iterable[float], line: Mapping[str, Any], mode: str = "lines", **more: Any
-) -> Figure:
-    if mode == "lines" and len(list(x)) == 1:
-        mode = "markers"  # a single epoch makes no line
-    return {
-        "type": "scatter",
-        "mode": mode,
-        "name": name,
-        "x": _numbers(x),
-        "y": _numbers(y),
-        "line": dict(line),
-        **more,
-    }
+def _line(x: Iterable[float], y: Iterable[float], **look: Any) -> Figure:
+    at = _numbers(x)
+    mode = "lines" if len(at) > 1 else "markers"  # a single point makes no line
+    return {"type": "scatter", "mode": mode, "x": at, "y": _numbers(y), **look}
 
 
 def _band(band: pd.DataFrame) -> list[Figure]:
     """The middle of the runs and, around it, where there are two ends."""
     held = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
     name = f"fresh seeds, median of {int(band['runs'].iloc[0])} runs"
-    grey = {"color": INK, "width": 2, "dash": "dash"}
     around = {
         "type": "scatter",
         "mode": "lines",
@@ -126,7 +121,7 @@ def _band(band: pd.DataFrame) -> list[Figure]:
         "showlegend": False,
         "name": "interval for that median",
     }
-    middle = _line(name, band["at"], band["median"], grey, legendrank=BEST)
+    middle = _line(band["at"], band["median"], name=name, line=_DASHED | {"width": 2}, legendrank=BEST)
     return [around, middle] if len(held) else [middle]
 
 
@@ -172,44 +167,42 @@ def _shares(rows: pd.DataFrame, suffix: str, *, conclusive: bool, legend: bool) 
     return traces
 
 
+def _noise(share: float, num_parameters: int, suffix: str, *, legend: bool) -> Figure:
+    """The line that a planted parameter without effect reaches."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "reached without any effect",
+        "legendgroup": "noise",
+        "showlegend": legend,
+        "x": _numbers([share, share]),
+        "y": [-0.6, num_parameters - 0.4],
+        "line": _DASHED | {"width": 1},
+        "hovertemplate": f"a planted parameter without effect reaches {_percent(share)}<extra></extra>",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+    }
+
+
 def _panel(
     layout: Figure, suffix: str, names: Sequence[str], quality: Mapping[Any, Any], region: str, place: int, panels: int
 ) -> None:
-    """Axes, title and noise line of the panel at ``place`` from above."""
+    """Axes and title of the panel at ``place`` from above."""
     height = 1.0 if panels == 1 else 0.4
     top = 1.0 - place * 0.6
-    r2 = f"out-of-bag R² {quality['r2']:.2f}"
-    below = f"share of the explained variance ({r2})" if quality["conclusive"] else f"no conclusion: {r2}"
-    layout[f"xaxis{suffix}"] = {
-        "range": [0, 1],
-        "tickformat": ".0%",
-        "anchor": f"y{suffix}",
-        "title": {"text": below, "font": {"size": 11}},
-    }
+    layout[f"xaxis{suffix}"] = {"range": [0, 1], "tickformat": ".0%", "anchor": f"y{suffix}"}
     layout[f"yaxis{suffix}"] = {
         "domain": [top - height, top],
         "range": [-0.6, len(names) - 0.4],
         "tickvals": list(range(len(names))),
-        "ticktext": [_escaped(label(name)) for name in names],
+        "ticktext": [f"{_escaped(label(name))} " for name in names],
         "anchor": f"x{suffix}",
         "automargin": True,
         "zeroline": False,
     }
-    noise = _number(quality["noise_total_order"])
-    layout["shapes"].append(
-        {
-            "type": "line",
-            "xref": f"x{suffix}",
-            "yref": f"y{suffix} domain",
-            "x0": noise,
-            "x1": noise,
-            "y0": 0,
-            "y1": 1,
-            "line": _DASHED,
-        }
-    )
+    r2 = f"out-of-bag R² {quality['r2']:.2f}"
     where = {"xref": f"x{suffix} domain", "yref": f"y{suffix} domain", "x": 0, "y": 1, "yanchor": "bottom"}
-    text = f"{_REGIONS[region]}; dashed: what a parameter without effect reaches"
+    text = f"{_REGIONS[region]}: {r2}" if quality["conclusive"] else f"{_REGIONS[region]}: no conclusion, {r2}"
     layout["annotations"].append(where | {"xanchor": "left", "text": text, "showarrow": False, "font": {"size": 11}})
 
 
@@ -223,7 +216,7 @@ def _layout(title: str, under: str = "") -> Figure:
         "plot_bgcolor": "white",
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
         "margin": {"l": 50, "r": 20, "t": 60, "b": 40},
-        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"},
         "hoverlabel": {"namelength": -1},
     }
 

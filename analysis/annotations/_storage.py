@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from optuna.storages import RDBStorage, _CachedStorage
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
 
 from analysis.notes import ABOUT
 
@@ -33,13 +32,10 @@ class Annotation:
 
 
 class Annotator(Protocol):
-    """Knows what is to be shown, and hears what is looked at."""
+    """Knows what is to be shown."""
 
     def annotation(self, study_id: int) -> Annotation | None:
         """What to show on a study; ``None`` for nothing."""
-
-    def somebody_looks(self, study_id: int | None = None) -> None:
-        """Says that the studies, or one of them, are on somebody's screen."""
 
 
 class AnnotatedStorage(_CachedStorage):
@@ -60,20 +56,12 @@ class AnnotatedStorage(_CachedStorage):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """The studies with what is laid over. The dashboard takes what it shows from here, and edits what is stored."""
-        self._annotator.somebody_looks()
         found = super().get_all_studies()
         for study in found:
             annotation = self._annotator.annotation(study._study_id)
             if annotation is not None:
                 study.system_attrs = overlaid(study.system_attrs, annotation)
         return found
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """The trials of a study that somebody looks at."""
-        self._annotator.somebody_looks(study_id)
-        return super().get_all_trials(study_id, deepcopy, states)
 
 
 def overlaid(stored: Mapping[str, Any], annotation: Annotation) -> dict[str, Any]:

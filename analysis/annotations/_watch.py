@@ -8,8 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
 import pandas as pd
 from optuna.storages import RDBStorage
@@ -26,6 +26,7 @@ from analysis.load import Study, confirmations, confirming, curves, studies, tri
 
 CONVERGENCE, IMPORTANCE = "sofim-convergence", "sofim-importance"
 PAUSE_SECONDS = 5.0  # at least, between two looks at the database
+MOMENT_SECONDS = 3.0  # that a page may wait for what it shows first; it asks again only ten seconds later
 _SHARE = 0.1  # of a processor, at most, that reading and drawing take; importances are another process's
 _GROWTH = 1.2  # so many times the trials, and importances are computed again
 _RUNNING = ("RUNNING", "WAITING")
@@ -33,18 +34,6 @@ _NONE: Mapping[str, _plots.Figure] = {}
 
 Mark = tuple[tuple[str, int], ...]
 """How many trials of a study are in each state, by which a change is noticed without reading what they are."""
-
-
-@dataclass
-class _Campaign:
-    """What is known of one: its studies, and what their notes were last written from."""
-
-    studies: list[Study]
-    trials: pd.DataFrame
-    runs: pd.DataFrame
-    contests: list[Contest]
-    bands: pd.DataFrame
-    seen: object = None
 
 
 class Watch:
@@ -62,13 +51,19 @@ class Watch:
         self._complain = complain
         self._analyst = Analyst()
         self._shown: dict[int, Annotation] = {}  # by study_id; entries are replaced, never changed
-        self._campaigns: dict[str, _Campaign] = {}
+        self._written: dict[str, object] = {}  # by campaign: what its notes were written from
+        self._bands: dict[str, pd.DataFrame] = {}  # by campaign: convergence of its confirmation runs
         self._drawn: dict[int, object] = {}  # by study_id: what convergence was drawn from
         self._analysed: dict[int, tuple[int, bool]] = {}  # by study_id: trials that had ended, whether there are shares
         self._complaints: set[str] = set()
         self._looked_at: dict[int, None] = {}  # in order
         self._asked = threading.Event()
-        self._closed = threading.Event()
+        self._in_a_hurry = threading.Event()  # somebody waits for the first plots of a study
+        self._closed = False
+        self._looked = False  # at least once
+        self._changed = threading.Condition()
+        self._searches: dict[int, Study] = {}  # by study_id, as of the last look
+        self._underway: set[int] = set()  # studies whose importances are being computed
         self._thread = threading.Thread(target=self._run, name="annotations", daemon=True)
 
     def start(self) -> None:
@@ -78,8 +73,9 @@ class Watch:
 
     def close(self) -> None:
         """Ends soon; does not wait for a database that does not answer."""
-        self._closed.set()
+        self._closed = True
         self._asked.set()
+        self._in_a_hurry.set()
         self._analyst.close()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
@@ -89,19 +85,32 @@ class Watch:
         return self._shown.get(study_id)
 
     def somebody_looks(self, study_id: int | None = None) -> None:
-        """Says that the studies, or one of them, are on somebody's screen: the next look is soon."""
+        """Says that the studies, or one of them, are on somebody's screen.
+
+        Returns at once, or, where there is nothing yet to show on ``study_id``, after a moment.
+        """
         if study_id is not None:
             self._looked_at[study_id] = None
         self._asked.set()
+        if study_id is not None and self._awaited(study_id):
+            self._in_a_hurry.set()
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or not self._awaited(study_id), timeout=MOMENT_SECONDS)
+
+    def _awaited(self, study_id: int) -> bool:
+        """Whether the next look will find something to show on a study that nothing is shown on yet."""
+        shown = self._shown.get(study_id)
+        return not self._looked if study_id not in self._searches else shown is None or not shown.plots
 
     def _run(self) -> None:
         with suppress(AttributeError, OSError):  # Linux alone knows threads that are nicer than their process
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
         while True:
             self._asked.wait()
-            if self._closed.is_set():
+            if self._closed:
                 return
             self._asked.clear()
+            self._in_a_hurry.clear()
             began = time.thread_time()
             try:
                 self.look()
@@ -110,7 +119,7 @@ class Watch:
             finally:
                 with suppress(Exception):
                     self._storage.remove_session()
-            self._closed.wait(max(PAUSE_SECONDS, (time.thread_time() - began) / _SHARE))
+            self._in_a_hurry.wait(max(PAUSE_SECONDS, (time.thread_time() - began) / _SHARE))
 
     def look(self) -> None:
         """Looks once: brings all notes up to date, then the plots of what was looked at since the last time."""
@@ -121,89 +130,91 @@ class Watch:
         for name in dict.fromkeys(str(study.campaign["name"]) for study in every):
             own = [study for study in every if study.campaign["name"] == name]
             held = {study_id: study for study_id, study in holders.items() if study.campaign["name"] == name}
-            seen = [{i: marks.get(i) for i in (*(study.study_id for study in own), *held)}, self._setting.report(name)]
-            if name not in self._campaigns or self._campaigns[name].seen != seen:
-                self._campaigns[name] = self._read(own)
-                self._write(self._campaigns[name], held)
-                self._campaigns[name].seen = seen  # only now: what failed is tried again
-        by_id = {study.study_id: study for study in every}
+            seen = [{i: marks[i] for i in (*(study.study_id for study in own), *held)}, self._setting.report(name)]
+            if self._written.get(name) != seen:
+                self._bands[name] = self._write(own, held)
+                self._written[name] = seen  # only now: what failed is tried again
+        self._searches = {study.study_id: study for study in every}
+        confirmed = {study.study_id: marks[study_id] for study_id, study in holders.items()}
         for study_id in list(looked_at):  # a request may still add to it
-            if study_id in by_id and not self._closed.is_set():
-                self._draw(by_id[study_id], marks.get(study_id, ()))
+            if study_id in self._searches and not self._closed:
+                self._draw(self._searches[study_id], marks[study_id], confirmed.get(study_id))
+        with self._changed:
+            self._looked = True
+            self._changed.notify_all()
 
     def _marks(self, study_ids: Sequence[int]) -> dict[int, Mark]:
-        counts: dict[int, Counter[str]] = {}
+        counts: dict[int, Counter[str]] = {study_id: Counter() for study_id in study_ids}
         for row in open_reader(self._storage, study_ids).trials():
-            counts.setdefault(row.study_id, Counter())[row.state] += 1
+            counts[row.study_id][row.state] += 1
         return {study_id: tuple(sorted(found.items())) for study_id, found in counts.items()}
 
-    def _read(self, own: list[Study]) -> _Campaign:
+    def _write(self, own: list[Study], holders: Mapping[int, Study]) -> pd.DataFrame:
+        """Writes the notes of a campaign's studies, and gives back the bands of its confirmation runs."""
         searched, runs = trials(self._storage, own), confirmations(self._storage, own)
         found: list[Contest] = []
         if len(runs):
             firsts = [study for study in own if study.replicate == 1]
             with suppress(AnalysisError):  # by several protocols: each study has a note, and nothing is compared
                 found = contests(firsts, searched, runs, curves(self._storage, firsts, confirmed=True))
-        bands = convergence(found)
-        bands = bands[(bands["axis"] == "epochs") & (bands["quantity"] == "metric")]
-        return _Campaign(own, searched, runs, found, bands)
-
-    def _write(self, campaign: _Campaign, holders: dict[int, Study]) -> None:
-        by_workload = {contest.workload: contest for contest in campaign.contests}
-        runs = campaign.runs
-        for study in campaign.studies:
-            own = runs[runs["study"] == study.name]
+        by_workload = {contest.workload: contest for contest in found}
+        for study in own:
+            of_it, again = searched[searched["study"] == study.name], runs[runs["study"] == study.name]
             contest = by_workload.get(study.workload) if study.replicate == 1 else None
-            searched = campaign.trials[campaign.trials["study"] == study.name]
-            self._show(study.study_id, note=search_note(study, searched, own, contest, self._setting))
+            self._show(study.study_id, note=search_note(study, of_it, again, contest, self._setting))
         for study_id, study in holders.items():
             note = confirmation_note(study, runs[runs["study"] == study.name], study.study_id)
             self._show(study_id, note=note)
+        bands = convergence(found)
+        return bands[(bands["axis"] == "epochs") & (bands["quantity"] == "metric")]
 
-    def _draw(self, study: Study, mark: Mark) -> None:
+    def _draw(self, study: Study, mark: Mark, confirmed: Mark | None) -> None:
         """Convergence whenever something changed, importances when there is much more to learn from."""
-        campaign = self._campaigns[str(study.campaign["name"])]
-        band = campaign.bands[campaign.bands["study"] == study.name]
-        seen = (mark, len(band), campaign.seen)
+        seen = (mark, confirmed)
         ended = sum(number for state, number in mark if state not in _RUNNING)
         still = all(state not in _RUNNING for state, _ in mark)
-        if IMPORTANCE not in self._figures(study):
-            waiting = _plots.message("Importance", "Being computed; this takes some seconds.")
-            self._show(study.study_id, plots={IMPORTANCE: waiting})
-        if self._drawn.get(study.study_id) == seen and not self._due(study, ended, still):
+        due = study.study_id not in self._underway and self._due(study, ended, still)
+        if self._drawn.get(study.study_id) == seen and not due:
             return
         own, epochs = trials(self._storage, [study]), curves(self._storage, [study])
-        self._show(study.study_id, plots={CONVERGENCE: _plots.convergence(study, own, epochs, band)})
+        bands = self._bands[str(study.campaign["name"])]
+        plots = {CONVERGENCE: _plots.convergence(study, own, epochs, bands[bands["study"] == study.name])}
+        if study.study_id not in self._drawn:
+            plots[IMPORTANCE] = _plots.message("Importance", "Being computed; this takes some seconds.")
+        self._show(study.study_id, plots=plots)
         self._drawn[study.study_id] = seen
-        if not self._due(study, ended, still):
+        if due:
+            self._underway.add(study.study_id)
+            answer = self._analyst.importance(study, own, epochs)
+            answer.add_done_callback(lambda answer: self._analysed_one(study.study_id, ended, answer))
+
+    def _analysed_one(self, study_id: int, ended: int, answer: Future[_plots.Figure]) -> None:
+        """Shows importances that were computed from ``ended`` trials; called by the thread that waited for them."""
+        if self._closed:
             return
-        try:
-            figure = self._analyst.importance(study, own, epochs)
-        except RuntimeError as error:
-            if self._closed.is_set():
-                return
+        if (error := answer.exception()) is not None:
             figure = _plots.message("Importance", f"It cannot be computed: {error}")
-        self._analysed[study.study_id] = (ended, bool(figure["data"]))
-        self._show(study.study_id, plots={IMPORTANCE: figure})
+        else:
+            figure = answer.result()
+        self._show(study_id, plots={IMPORTANCE: figure})
+        self._analysed[study_id] = (ended, bool(figure["data"]))
+        self._underway.discard(study_id)
 
     def _due(self, study: Study, ended: int, still: bool) -> bool:
         """Whether importances are to be computed: they are missing, or there are many more trials, or no more come."""
         before, had_shares = self._analysed.get(study.study_id, (-1, False))
         return ended != before and (not had_shares or ended >= _GROWTH * before or still)
 
-    def _figures(self, study: Study) -> dict[str, str]:
-        shown = self._shown.get(study.study_id)
-        return {} if shown is None else dict(shown.plots)
-
     def _show(self, study_id: int, *, note: str | None = None, plots: Mapping[str, _plots.Figure] = _NONE) -> None:
-        before = self._shown.get(study_id, Annotation())
         written = {name: json.dumps(figure, allow_nan=False) for name, figure in plots.items()}
-        self._shown[study_id] = replace(
-            before, note=before.note if note is None else note, plots={**before.plots, **written}
-        )
+        with self._changed:
+            before = self._shown.get(study_id, Annotation())
+            told = before.note if note is None else note
+            self._shown[study_id] = Annotation(told, {**before.plots, **written})
+            self._changed.notify_all()
 
     def _complain_once(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if reason not in self._complaints and not self._closed.is_set():
+        if reason not in self._complaints and not self._closed:
             self._complaints.add(reason)
             self._complain(f"notes and plots are not up to date ({reason}); they are tried again")
