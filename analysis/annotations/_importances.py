@@ -28,7 +28,7 @@ def answer(questions: BinaryIO, answers: BinaryIO) -> None:
         except EOFError:
             return
         try:
-            found: object = importance(examined(study, trials, curves, Options(), threads=1))
+            found: object = importance(study, examined(study, trials, curves, Options(), threads=1))
         except Exception as error:  # whatever it is, the next study may do
             found = f"{type(error).__name__}: {error}"
         pickle.dump(found, answers)

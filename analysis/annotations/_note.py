@@ -104,8 +104,8 @@ def confirmation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
             # a metric of the training objective has no counterpart on test data: its loss stands there
             name = "test loss" if _split(study) == "training" else f"test {markdown(study.metric)}"
             values.append(f"{name} {_spread(own['test_metric'])}")
-        told = ", ".join(values) if len(own) else "no run came through yet"
-        lines.append(f"- Trial {confirmed}: {told}")
+        told = f"{', '.join(values)} (mean ± standard deviation)" if len(own) else "no values yet"
+        lines.append(f"- Trial {confirmed}, {count(len(own), 'run')} that came through: {told}")
     return "\n".join(lines)
 
 
@@ -178,12 +178,10 @@ def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest
 
 def _spread(values: pd.Series[float]) -> str:
     known = values.dropna()
-    if not len(known):
+    if known.empty:
         return "not known"
-    told = number(float(known.mean()))
-    if len(known) > 1:
-        return f"{told} ± {float(known.std(ddof=1)):.2g} (mean ± standard deviation of {len(known)} runs)"
-    return f"{told} (one run)"
+    mean_of_them = number(float(known.mean()))
+    return mean_of_them if len(known) == 1 else f"{mean_of_them} ± {float(known.std(ddof=1)):.2g}"
 
 
 def _configuration(params: Mapping[str, object]) -> list[str]:

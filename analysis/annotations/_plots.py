@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures._style import COLOURS, INK, NEUTRAL, label
+from analysis.figures._style import GRID, INK, label
+from analysis.figures._style import colour as _colour_of
 from analysis.load import Study
 from analysis.sensitivity.findings import Findings
 from analysis.winners import ranked
@@ -40,17 +41,16 @@ def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: 
     best = ranked(study, trials)["number"].head(BEST).tolist()
     if not best:
         return message("Convergence", "No trial ran its whole budget yet.")
-    colour = COLOURS.get(study.optimizer, NEUTRAL)
     traces = []
-    others = f"trial{'s' if len(best) > 2 else ''} {', '.join(map(str, best[1:]))}, next to it"
+    others = f"trial{'s' if len(best) > 2 else ''} {', '.join(map(str, best[1:]))}, the next"
     for place, trial in reversed(list(enumerate(best))):  # the best on top
         own = curves[curves["number"] == trial].sort_values("epoch")
         told = f"trial {trial}"
         if place == 0:
-            look: Figure = {"name": f"{told}, the best", "line": {"color": colour, "width": 2.5}}
+            look: Figure = {"name": f"{told}, the best", "line": {"color": _colour_of(study.optimizer), "width": 2.5}}
         else:
             look = {"name": others, "legendgroup": others, "showlegend": place == 1, "opacity": 0.45}
-            look |= {"line": {"color": colour, "width": 1}}
+            look |= {"line": {"color": _colour_of(study.optimizer), "width": 1}}
         hover = f"{told}, epoch %{{x}}: %{{y:.4g}}<extra></extra>"
         traces.append(_line(own["epoch"], own["value"], legendrank=place, hovertemplate=hover, **look))
     if len(band):
@@ -61,11 +61,12 @@ def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: 
     return {"data": traces, "layout": layout}
 
 
-def importance(findings: Findings) -> Figure:
+def importance(study: Study, findings: Findings) -> Figure:
     """First-order and total-order shares of the parameters with their intervals, and what a planted one reaches.
 
     Args:
-        findings: on the study, as the report has them.
+        study: which.
+        findings: on it, as the report has them.
     """
     table, quality = findings.importance, findings.tables["quality"]
     lines = {str(line["region"]): line for line in reversed(quality.to_dict("records"))}
@@ -82,7 +83,8 @@ def importance(findings: Findings) -> Figure:
     for place, region in enumerate(regions):
         rows = table[(table["region"] == region) & table["parameter"].isin(shown)].set_index("parameter").loc[shown]
         suffix = "" if place == 0 else str(place + 1)
-        traces += _shares(rows, suffix, conclusive=bool(lines[region]["conclusive"]), legend=place == 0)
+        conclusive = bool(lines[region]["conclusive"])
+        traces += _shares(rows, suffix, _colour_of(study.optimizer), conclusive=conclusive, legend=place == 0)
         traces.append(_noise(float(lines[region]["noise_total_order"]), len(rows), suffix, legend=place == 0))
         _panel(layout, suffix, [str(name) for name in rows.index], lines[region], region, place, len(regions))
     layout[f"xaxis{suffix}"]["title"] = {"text": "share of the explained variance", "standoff": 8}
@@ -125,7 +127,7 @@ def _band(band: pd.DataFrame) -> list[Figure]:
     return [around, middle] if len(held) else [middle]
 
 
-def _shares(rows: pd.DataFrame, suffix: str, *, conclusive: bool, legend: bool) -> list[Figure]:
+def _shares(rows: pd.DataFrame, suffix: str, colour: str, *, conclusive: bool, legend: bool) -> list[Figure]:
     traces = []
     for order, name, shift, full in (
         ("total_order", "with interactions", -0.14, True),
@@ -154,9 +156,9 @@ def _shares(rows: pd.DataFrame, suffix: str, *, conclusive: bool, legend: bool) 
                     "arrayminus": _numbers(low),
                     "thickness": 1.2,
                     "width": 0,
-                    "color": NEUTRAL,
+                    "color": colour,
                 },
-                "marker": {"color": NEUTRAL, "size": 8, "symbol": "circle" if full else "circle-open"},
+                "marker": {"color": colour, "size": 8, "symbol": "circle" if full else "circle-open"},
                 "opacity": 1.0 if conclusive else 0.35,
                 "hovertext": told,
                 "hoverinfo": "text",
@@ -202,13 +204,17 @@ def _panel(
     }
     r2 = f"out-of-bag R² {quality['r2']:.2f}"
     where = {"xref": f"x{suffix} domain", "yref": f"y{suffix} domain", "x": 0, "y": 1, "yanchor": "bottom"}
-    text = f"{_REGIONS[region]}: {r2}" if quality["conclusive"] else f"{_REGIONS[region]}: no conclusion, {r2}"
+    text = (
+        f"{_REGIONS[region]}: {r2}"
+        if quality["conclusive"]
+        else f"{_REGIONS[region]}: no conclusion, R² {quality['r2']:.2f}"
+    )
     layout["annotations"].append(where | {"xanchor": "left", "text": text, "showarrow": False, "font": {"size": 11}})
 
 
 def _layout(title: str, under: str = "") -> Figure:
     text = f"<b>{_escaped(title)}</b>" + (f" <span style='font-size: 12px'>{_escaped(under)}</span>" if under else "")
-    axis = {"gridcolor": "#d9dcdf", "linecolor": INK, "zerolinecolor": "#d9dcdf"}
+    axis = {"gridcolor": GRID, "linecolor": INK, "zerolinecolor": GRID}
     return {
         "title": {"text": text, "x": 0.02, "xanchor": "left", "font": {"size": 16}},
         "font": {"color": INK},
