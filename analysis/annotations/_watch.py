@@ -7,9 +7,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pandas as pd
 from optuna.storages import RDBStorage
@@ -112,13 +112,10 @@ class Watch:
             self._asked.clear()
             self._in_a_hurry.clear()
             began = time.thread_time()
-            try:
+            with self._no_matter():
                 self.look()
-            except Exception as error:  # a page without news is better than none
-                self._complain_once(error)
-            finally:
-                with suppress(Exception):
-                    self._storage.remove_session()
+            with suppress(Exception):
+                self._storage.remove_session()
             self._in_a_hurry.wait(max(PAUSE_SECONDS, (time.thread_time() - began) / _SHARE))
 
     def look(self) -> None:
@@ -132,13 +129,15 @@ class Watch:
             held = {study_id: study for study_id, study in holders.items() if study.campaign["name"] == name}
             seen = [{i: marks[i] for i in (*(study.study_id for study in own), *held)}, self._setting.report(name)]
             if self._written.get(name) != seen:
-                self._bands[name] = self._write(own, held)
-                self._written[name] = seen  # only now: what failed is tried again
+                with self._no_matter():
+                    self._bands[name] = self._write(own, held)
+                    self._written[name] = seen  # only now: what failed is tried again
         self._searches = {study.study_id: study for study in every}
         confirmed = {study.study_id: marks[study_id] for study_id, study in holders.items()}
         for study_id in list(looked_at):  # a request may still add to it
             if study_id in self._searches and not self._closed:
-                self._draw(self._searches[study_id], marks[study_id], confirmed.get(study_id))
+                with self._no_matter():
+                    self._draw(self._searches[study_id], marks[study_id], confirmed.get(study_id))
         with self._changed:
             self._looked = True
             self._changed.notify_all()
@@ -213,8 +212,13 @@ class Watch:
             self._shown[study_id] = Annotation(told, {**before.plots, **written})
             self._changed.notify_all()
 
-    def _complain_once(self, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if reason not in self._complaints and not self._closed:
-            self._complaints.add(reason)
-            self._complain(f"notes and plots are not up to date ({reason}); they are tried again")
+    @contextmanager
+    def _no_matter(self) -> Iterator[None]:
+        """What goes wrong within is said once and tried again: a page without news is better than none."""
+        try:
+            yield
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            if reason not in self._complaints and not self._closed:
+                self._complaints.add(reason)
+                self._complain(f"notes and plots are not up to date ({reason}); they are tried again")

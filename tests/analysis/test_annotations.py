@@ -23,7 +23,7 @@ from analysis.annotations._note import confirmation_note, search_note
 from analysis.annotations._storage import overlaid
 from analysis.annotations._watch import CONVERGENCE, IMPORTANCE
 from analysis.comparison.words import estimate
-from analysis.load import curves, studies, trials
+from analysis.load import Study, curves, studies, trials
 from analysis.notes import ABOUT, SENSITIVITY, code, markdown
 from analysis.report import Options, examined
 from studies.ledger import close_storage, open_storage
@@ -303,6 +303,29 @@ def test_a_database_that_does_not_answer_is_said_once(monkeypatch: Any, watch: W
     assert said == ["notes and plots are not up to date (RuntimeError: database is locked); they are tried again"]
 
 
+def test_what_cannot_be_written_keeps_no_other_campaign_from_its_notes(
+    url: str, watch: Watch, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        make(url, {"digits-mlp/sofim": [0.5]}, trials=1, name=name, workloads=["digits-mlp"], optimizers=["sofim"])
+    write = Watch._write
+
+    def fail(watch: Watch, own: list[Study], holders: Any) -> Any:
+        if own[0].campaign["name"] == "first":
+            raise KeyError("odd")
+        return write(watch, own, holders)
+
+    monkeypatch.setattr(Watch, "_write", fail)
+    watch.look()
+    watch.look()
+    assert said == ["notes and plots are not up to date (KeyError: 'odd'); they are tried again"]
+    assert watch.annotation(1) is None
+    assert "campaign **second**" in note_of(watch, 2)
+    monkeypatch.undo()
+    watch.look()
+    assert "campaign **first**" in note_of(watch, 1)
+
+
 # ------------------------------------------------------------------ figures
 
 
@@ -356,6 +379,21 @@ def test_too_few_trials_are_said_to_be_too_few() -> None:
     figure = plots.importance(study, findings)
     assert figure["data"] == []
     assert "3 trials<br>are too few" in figure["layout"]["annotations"][0]["text"]
+
+
+def test_importances_that_cannot_be_computed_are_said_and_tried_again(
+    url: str, watch: Watch, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make(url, {"digits-mlp/sofim": [0.5]}, trials=1)
+    monkeypatch.setattr("analysis.annotations._analyst._PROGRAM", "no_such_module")
+    for _ in range(2):
+        look_at(watch, 1)
+        assert watch._analyst._executor.submit(lambda: "after it").result() == "after it"
+        text = figure_of(watch, 1, IMPORTANCE)["layout"]["annotations"][0]["text"].replace("<br>", " ")
+        assert text == "It cannot be computed: the process that computes importances ended"
+        assert not watch._underway
+        watch._analysed.clear()  # as when a trial has ended since
+    assert capfd.readouterr().err.count("No module named no_such_module") == 2
 
 
 @pytest.mark.parametrize(
