@@ -33,6 +33,7 @@ __all__ = [
     "campaigns",
     "check_protocols",
     "confirmations",
+    "confirming",
     "curves",
     "read",
     "repeated",
@@ -211,7 +212,7 @@ def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False
         ``seconds`` and ``gradient_evaluations`` (both since the start of the trial), ``train_loss``,
         ``validation_loss``. NaN in these stands for infinite too.
     """
-    by_id = _confirming(storage, of) if confirmed else _by_id(of)
+    by_id = confirming(storage, of) if confirmed else _by_id(of)
     reader = open_reader(storage, list(by_id))
     return _frames.curve_frame(reader, _frames.index(reader, by_id))
 
@@ -227,7 +228,7 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         ``device``, ``other_cores`` (that other programs kept busy meanwhile, on average) of ``cores``, and every
         ``test_…`` attribute that a run has: test data's alone. A ``lost`` run was, or will be, run again.
     """
-    by_id = _confirming(storage, of)
+    by_id = confirming(storage, of)
     reader = open_reader(storage, list(by_id))
     return _frames.confirmation_frame(reader, _frames.index(reader, by_id))
 
@@ -247,7 +248,7 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
     return {study.study_id: study for study in of}
 
 
-def _confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
+def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
     """The studies by the id of the study that holds their confirmation runs; those without are left out."""
     ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if len(frozen.directions) == 1}
     return {ids[study.name + _CONFIRM]: study for study in of if study.own and study.name + _CONFIRM in ids}

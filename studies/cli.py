@@ -368,16 +368,24 @@ def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
 @_storage_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
-def dashboard(storage: str, host: str, port: int) -> None:
-    """Open Optuna's dashboard on the storage."""
+@click.option("--no-notes", is_flag=True, help="Show what is in the storage, without notes and plots of sofim.")
+def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
+    """Open Optuna's dashboard on the storage.
+
+    Every study of a campaign shows a note, and convergence and importances among its plots. They are not stored.
+    """
     from studies.dashboard import serve
 
+    shown = _shown(storage)
     with _opened(storage) as opened:
         serve(
             opened,
             host,
             port,
-            lambda url: click.echo(f"Optuna's dashboard on {_shown(storage)}: {url} (Ctrl-C stops it)"),
+            lambda url: click.echo(f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
+            notes=not no_notes,
+            option=() if storage == DEFAULT_STORAGE else ("--storage", shown),
+            complain=lambda line: click.echo(f"sofim: {line}", err=True),
         )
 
 

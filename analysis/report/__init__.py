@@ -1,8 +1,8 @@
 """The report: from studies in the database to a page, figures and tables."""
 
-from analysis.report._chapter import Options
+from analysis.report._chapter import Options, examined
 from analysis.report._names import slug
 from analysis.report._publish import publish
-from analysis.report._write import Report, write
+from analysis.report._write import Report, is_report, write
 
-__all__ = ["Options", "Report", "publish", "slug", "write"]
+__all__ = ["Options", "Report", "examined", "is_report", "publish", "slug", "write"]

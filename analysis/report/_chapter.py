@@ -82,8 +82,17 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
         options: how.
         threads: for the refits; the result does not depend on it.
     """
+    findings = examined(study, trials, curves, options, threads)
+    subject = Subject(study, trials, findings, options.num_refits)
+    with style():
+        drawn = ((key, draw(subject)) for key, draw in FIGURES.items())
+        return Chapter(subject, tuple(pictures(drawn)))
+
+
+def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: Options, threads: int) -> Findings:
+    """What a chapter says, without its pictures; arguments as of `chapter`."""
     with threadpool_limits(1):  # sums of several threads depend on how many there are
-        findings = analyse(
+        return analyse(
             list(study.parameters.values()),
             trials,
             curves,
@@ -94,10 +103,6 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
             workers=threads,
             study=study.name,
         )
-    subject = Subject(study, trials, findings, options.num_refits)
-    with style():
-        drawn = ((key, draw(subject)) for key, draw in FIGURES.items())
-        return Chapter(subject, tuple(pictures(drawn)))
 
 
 def versus(view: View) -> tuple[Picture, ...]:

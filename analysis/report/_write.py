@@ -221,14 +221,19 @@ def _prepare(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
         index = out / "index.html"
-        foreign = index.exists() and not _is_report(index)
+        foreign = index.exists() and not is_report(index)
     except OSError as error:
         raise _unwritable(out, error) from None
     if foreign:
         raise AnalysisError(f"'{index}' is there and is no report; choose another --out")
 
 
-def _is_report(index: Path) -> bool:
+def is_report(index: Path) -> bool:
+    """Whether a page is one of a report.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with index.open(encoding="utf-8", errors="replace") as file:
         return MAKER in file.read(2000)
 
