@@ -5,7 +5,7 @@ shown". The intervals are corrected by Holm's step-down (1979) over the m pairs 
 clearest is judged at level 1 - 0.05 / m, the next at 1 - 0.05 / (m - 1), and so on; from the first whose interval
 holds zero, all others get the level of that one. So the probability that any verdict of a campaign names a difference
 that is not there is at most 5 %. Measured on equal normal distributions: 4.7 % of campaigns of two optimizers on a
-workload with ten seeds, 3.6 % with three, 3.8 % of campaigns of four optimizers with ten, and EIGHT of campaigns of two
+workload with ten seeds, 3.6 % with three, 3.8 % of campaigns of four optimizers with ten, and 3 % of campaigns of two
 on eight workloads. Of two optimizers a standard deviation apart on one workload, ten seeds tell 55 %.
 
 Where runs broke, means say little: a broken run stands in them with a value that others trained to. There a difference
@@ -49,14 +49,12 @@ def comparisons(contests: Sequence[Contest]) -> pd.DataFrame:
         ``direction``, ``runs_a``, ``runs_b``.
     """
     pairs = [(contest, *pair) for contest in contests for pair in itertools.combinations(contest.confirmed(), 2)]
-    values = {study.name: contest.values(study) for contest in contests for study in contest.confirmed()}
-    goodness = {study.name: contest.goodness(study) for contest in contests for study in contest.confirmed()}
-    differences = [difference(values[a.name], values[b.name]) for _, a, b in pairs]
+    differences = [difference(contest.values(a), contest.values(b)) for contest, a, b in pairs]
     levels, adjusted = holm([found.p for found in differences])
     rows: list[tuple[object, ...]] = []
     for (contest, a, b), found, level, p_holm in zip(pairs, differences, levels, adjusted, strict=True):
         low, high = found.interval(level)
-        one, two = goodness[a.name], goodness[b.name]
+        one, two = contest.goodness(a), contest.goodness(b)
         theta = probability_of_improvement(one, two)
         chances = probability_interval(theta, len(one), len(two), level)
         said = verdict(low, high, contest.direction)
