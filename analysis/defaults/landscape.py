@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.comparison.contest import first_epochs
 from analysis.comparison.intervals import Floats
 from analysis.load import ParameterInfo, Study
 from analysis.sensitivity import scales
@@ -88,25 +89,39 @@ class Landscape:
         chosen = complete[order[:_CANDIDATES]]
         return [dict(self.used.trials["params"].iloc[place]) for place in chosen]
 
-    def regrets(self, configurations: Sequence[Configuration], best: float | None = None) -> Floats:
-        """How much worse than the best each configuration is predicted to be, 0 to 1: shape (n,).
+    def knows(self, configuration: Configuration) -> bool:
+        """Whether the study tells anything of a configuration: it has all that was searched, and what was fixed."""
+        searched = all(parameter.name in configuration for parameter in self.parameters)
+        fixed = self.study.fixed
+        return searched and all(configuration.get(name, value) == value for name, value in fixed.items())
 
-        1 is what training starts from, or worse. The best is the best neighbourhood among the complete trials, or
-        ``best`` (goodness) where a better one is known.
+    def regrets(
+        self, configurations: Sequence[Configuration], best: float | None = None, start: float | None = None
+    ) -> Floats:
+        """How much worse than the best each configuration is predicted to be, 0 to 1: shape (n,); NaN: not known.
+
+        1 is what training starts from, or worse.
+
+        Args:
+            configurations: stored values.
+            best: goodness of which nothing is regretted; by default that of the best neighbourhood among the complete
+                trials.
+            start: goodness that training starts from; by default this study's own.
         """
         reached = self.best if best is None else best
-        scale = self.reach(reached)
+        scale = self.reach(reached, self.start if start is None else start)
         found = self.around(self.at(configurations)).mean(axis=0)
-        return np.clip((reached - found) / scale, 0.0, 1.0) if scale > 0 else np.zeros(len(configurations))
+        regret = np.clip((reached - found) / scale, 0.0, 1.0) if scale > 0 else np.zeros(len(configurations))
+        return np.where([self.knows(configuration) for configuration in configurations], regret, np.nan)
 
     @property
     def best(self) -> float:
         """Predicted goodness of the best neighbourhood among the complete trials."""
         return float(self.around(self.at(self.candidates())).mean(axis=0).max())
 
-    def reach(self, best: float) -> float:
+    def reach(self, best: float, start: float) -> float:
         """Goodness that training gains in all, by which regrets are divided; 0 where it gains nothing."""
-        worst = self.start if self.start < best else float(self.used.goodness.min())
+        worst = start if start < best else float(self.used.goodness.min())
         return max(0.0, best - worst)
 
 
@@ -154,8 +169,5 @@ def landscape(
 
 def _start(trials: pd.DataFrame, history: pd.DataFrame, sign: float) -> float:
     """Goodness after the first epoch, the median of complete trials; ``inf`` where there are no curves."""
-    complete = trials.loc[trials["outcome"] == "complete", "number"]
-    own = history[history["number"].isin(complete)].sort_values(["number", "epoch"])
-    early = own.drop_duplicates("number")["value"].to_numpy(np.float64)
-    early = early[np.isfinite(early)]
+    early = first_epochs(history, trials[trials["outcome"] == "complete"])["value"].to_numpy(np.float64)
     return sign * float(np.median(early)) if len(early) else math.inf

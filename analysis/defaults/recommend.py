@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.contest import COUNTED
 from analysis.comparison.intervals import Floats, mean
 from analysis.defaults.choose import robust, with_digits
 from analysis.defaults.landscape import Configuration, Landscape
@@ -44,7 +45,8 @@ class Recommendation:
         direction: ``"maximize"`` or ``"minimize"``.
         predicted: of the metric on validation data, averaged over its neighbourhood, with the 90 % interval over
             refits of the surrogate.
-        confirmed: of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over seeds.
+        confirmed: of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over the seeds
+            on which it did not break; ``notes`` say how many did.
         seeds: how many.
         trials: of the study that ended.
         notes: why the evidence is thin, where it is.
@@ -141,10 +143,15 @@ def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: 
     if land.reason is not None and not exact:
         notes.append(f"the best trial, not a robust configuration: {land.reason}")
     searched = land.winner if exact else robust(land) if land.trusted else _short(study, land.winner)
-    confirmed = runs[(runs["study"] == study.name) & (runs["outcome"] == "complete")]
-    if best is not None and "confirms" in confirmed:
-        confirmed = confirmed[confirmed["confirms"] == best["number"]]
-    if len(confirmed) < 2:
+    every = runs[(runs["study"] == study.name) & runs["outcome"].isin(COUNTED)]
+    if best is not None and "confirms" in every:
+        every = every[every["confirms"] == best["number"]]
+    confirmed = every[every["outcome"] == "complete"]
+    if len(confirmed) < len(every):
+        notes.append(
+            f"{len(every) - len(confirmed)} of {len(every)} confirmation runs of the winner diverged or failed"
+        )
+    elif len(confirmed) < 2:
         notes.append("the winner was not confirmed on fresh seeds")
     predicted = NOWHERE
     if land.trusted:
@@ -159,8 +166,8 @@ def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: 
         direction=study.direction,
         predicted=predicted,
         confirmed=mean(confirmed["value"].to_numpy(np.float64)),
-        seeds=len(confirmed),
-        trials=int(own["outcome"].isin(["complete", "pruned", "diverged", "failed"]).sum()),
+        seeds=len(every),
+        trials=int(own["outcome"].isin(COUNTED).sum()),
         notes=tuple(notes),
     )
 
@@ -248,9 +255,11 @@ def portfolio_of_all(lands: Sequence[Landscape], every: Sequence[OptimizerDefaul
         if not own:
             continue
         best = max(land.best for land in own)
+        starts = [land.start for land in own if math.isfinite(land.start)]
+        start = float(np.median(starts)) if starts else math.inf  # one scale for all optimizers of a workload
         for land in own:
             rows = [i for i, one in enumerate(candidates) if one.optimizer == land.study.optimizer]
-            table[rows, column] = land.regrets([candidates[row].params for row in rows], best)
+            table[rows, column] = land.regrets([candidates[row].params for row in rows], best, start)
     order = greedy(table, size)
     means = filled(table).mean(axis=1)
     return tuple(Choice(candidates[place], float(means[place])) for place in order)

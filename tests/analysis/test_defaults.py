@@ -142,6 +142,39 @@ def test_evidence_is_counted_and_what_is_thin_is_said() -> None:
     assert {name: exact.workloads["u"].params[name] for name in ("lr", "beta")} == land.winner
 
 
+def test_confirmation_runs_that_broke_are_told() -> None:
+    land, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
+    best = int(trials.loc[trials["value"].idxmax(), "number"])
+    confirmed = runs(study("u"), best, [0.8, 0.9, 0.1, 0.1])
+    confirmed.loc[2:, "outcome"] = "diverged"
+    one = recommend([land], trials, confirmed)[0].workloads["u"]
+    assert one.confirmed[0] == pytest.approx(0.85)
+    assert one.seeds == 4
+    assert one.notes == ("2 of 4 confirmation runs of the winner diverged or failed",)
+    confirmed["outcome"] = "diverged"
+    assert "not confirmed" not in str(recommend([land], trials, confirmed)[0].workloads["u"].notes)
+
+
+def test_what_a_study_did_not_search_it_does_not_judge() -> None:
+    land, _ = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
+    found = land.regrets([{"lr": 0.1}, {"lr": 0.1, "beta": 0.9, "nesterov": True}, {"lr": 0.1, "beta": 0.9}])
+    assert np.isnan(found).tolist() == [True, True, False], "without beta; fixed otherwise"
+
+
+def test_optimizers_of_a_workload_are_regretted_on_one_scale() -> None:
+    """One starts at 0.1 and gets to 0.864, the other starts at 0.85 and gets to 0.887: the better is regretted less."""
+    lands, frames = [], []
+    for optimizer, start, top in (("sofim", 0.1, 0.864), ("sgd", 0.85, 0.887)):
+        found = study("u", optimizer)
+        trials, curves = tuned(found, lambda rate, share, top=top: top - 0.05 * (rate + 1) ** 2)
+        curves.loc[curves["epoch"] == 1, "value"] = start
+        lands.append(landscape(found, trials, curves, np.random.default_rng(0), num_refits=8))
+        frames.append(trials)
+    trials = pd.concat(frames, ignore_index=True)
+    [first, *_] = portfolio_of_all(lands, recommend(lands, trials, runs(study("u"), 0, [])), 2)
+    assert first.source.optimizer == "sgd"
+
+
 def test_a_surrogate_that_knows_nothing_is_not_asked() -> None:
     rng = np.random.default_rng(5)
     noise, trials = surface(study("u"), lambda rate, share: float(rng.normal()))
