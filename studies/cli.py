@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    if arguments[:1] not in (["launch"], ["confirm"]):
+    if arguments[:1] not in (["launch"], ["confirm"], ["tune"]):
         return ""
     again = shlex.join(["sofim", *(_shown(part) if "://" in part else part for part in arguments)])
     return f"; nothing that had finished is lost, to go on: {again}"
@@ -230,6 +230,48 @@ def status(campaign: str | None, storage: str) -> None:
             print_status(opened, name, console)
     if not names:
         click.echo(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
+
+
+@sofim.command()
+@click.argument("workload")
+@click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
+@click.option("--optimizers", default="all", show_default=True, metavar="A,B", help="Those to choose from.")
+@click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
+@_storage_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of configurations, weights and data order.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds at the end.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
+@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: float, **options: Any) -> None:
+    """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
+
+    WORKLOAD is one of sofim list, or your own as package.module:factory. A time includes start and confirmation.
+    """
+    import time
+
+    import psutil
+
+    from studies.tuning import tune as run
+
+    began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
+    _check_shares(cpus_per_trial, gpus_per_trial)
+    sys.path.insert(0, str(Path.cwd()))
+    console = _console()
+    options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    found = run(workload, storage=storage, console=console, began=began, **options)
+    console.print()
+    console.print(str(found), soft_wrap=True)
+    console.print()
+    report_on = shlex.join(["sofim", "report", "--study", found.study, *_storage_again(storage)])
+    console.print(f"How sensitive it is: {report_on}", soft_wrap=True)
+
+
+def _storage_again(storage: str) -> list[str]:
+    """What names the storage on the next command line."""
+    return [] if storage == DEFAULT_STORAGE else ["--storage", _shown(storage)]
 
 
 @sofim.command()

@@ -130,8 +130,8 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
         data_directory=blueprint.data_directory,
         use_gpu=resources.gpus_per_trial > 0,
     )
-    with Progress(ledger.tallies, console):
-        execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
+    with Progress(ledger.tallies, console, ledger.seconds_left):
+        execute(ledger, setting, replace(resources, code=user_code(blueprint)))
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
@@ -158,7 +158,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _user_code(blueprint: Blueprint) -> tuple[Path, ...]:
+def user_code(blueprint: Blueprint) -> tuple[Path, ...]:
     """The files that hold the user's own workloads: the top package's directory, or the module's file."""
     found = []
     for name in blueprint.workloads:
