@@ -365,14 +365,14 @@ def dashboard(storage: str, host: str, port: int) -> None:
 def _find_campaign(name: str, storage: str) -> Campaign:
     """A TOML file, a preset, or a campaign in the storage."""
     from search_spaces.errors import suggestion
-    from studies.campaign import Campaign, load, presets
+    from studies.campaign import load, presets
 
     # a directory of that name, such as one with a campaign's data, is no campaign
     if name in presets() or name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (no error for a long name)
         return load(name)
     stored = _stored_campaigns(storage)
     if name in stored:
-        return Campaign.from_stored(stored[name])
+        return _launched(stored[name])
     there = f" ({', '.join(stored)})" if stored else ""
     raise UserError(
         f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
@@ -389,8 +389,6 @@ def _campaign_name(name: str) -> str:
 
 def _find_tuned(name: str, storage: str) -> Campaign:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
-    from studies.campaign import Campaign
-
     stored = _stored_campaigns(storage)
     if name not in stored:
         named = _find_campaign(name, storage)
@@ -400,7 +398,17 @@ def _find_tuned(name: str, storage: str) -> Campaign:
     if name not in stored:
         there = f"there are: {', '.join(stored)}" if stored else "there is none"
         raise UserError(f"no campaign '{name}' in {_shown(storage)} to confirm; {there}; launch it first")
-    return Campaign.from_stored(stored[name])
+    return _launched(stored[name])
+
+
+def _launched(stored: Mapping[str, Any]) -> Campaign:
+    """A campaign of the storage that ``sofim launch`` made."""
+    from studies.campaign import Campaign
+
+    if "budget" in stored:
+        again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
+        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
+    return Campaign.from_stored(stored)
 
 
 def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:

@@ -171,12 +171,12 @@ class BudgetLedger(Ledger):
             return
         tally = self._book.tally()
         since = min(tally.since_best, tally.done - self._extended_after)
-        if self._is_time_up():
+        if tally.best is None and self._slow and len(self._slow) >= len(self._book.plan.starts):
+            self.ended = "every trial was too slow for the budget"
+        elif self._is_time_up():
             self.ended = "the time was spent"
         elif tally.best is not None and no_improvement_expected(tally.done, since):
             self.ended = f"no improvement in the last {since} of {tally.done} trials"
-        elif tally.best is None and self._slow and len(self._slow) >= len(self._book.plan.starts):
-            self.ended = "every trial was too slow for the budget"
         elif not super().finished:
             return
         elif tally.stopped is not None:
@@ -192,7 +192,8 @@ class BudgetLedger(Ledger):
         """Seconds of the budget that the confirmation of the present winner takes."""
         best = self._book.best
         if best is None:
-            quickest = min(self._whole.values(), default=0.0)
+            tried = len(self._whole) >= len(self._book.plan.starts)  # before that, the next may be quicker by far
+            quickest = min(self._whole.values(), default=0.0) if tried else 0.0
             return self._pace.confirmation_seconds(min(FEWEST_SEEDS, self._seeds), quickest)
         training = float(best.user_attrs["seconds"])
         most = _MOST_FOR_CONFIRMING * self._clock.budget
