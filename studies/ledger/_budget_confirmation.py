@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from studies.ledger._book import Facts, StudyPlan
 from studies.ledger._budget import OutOfTimeError
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
-from studies.ledger._confirming import CONFIRM, ConfirmationBook, fresh_seeds
+from studies.ledger._confirming import CONFIRM, fresh_seeds
 from studies.ledger._database import find_study
 from studies.ledger._pace import CLOSING_SECONDS, FEWEST_SEEDS
 from studies.trials import Assignment, Tally
@@ -83,16 +83,6 @@ class BudgetConfirmationLedger(ConfirmationLedger):
     def _judge(self, tallies: Sequence[Tally]) -> None:
         """Nothing: the search is over when this is made."""
 
-    def _book(
-        self,
-        plan: StudyPlan,
-        versions: Mapping[str, str],
-        winners: Sequence[FrozenTrial],
-        every: Sequence[FrozenTrial],
-    ) -> ConfirmationBook:
-        [self._winner] = winners
-        return super()._book(plan, versions, winners, every)
-
     def _kept(self) -> dict[str, Any]:
         return {"spent_seconds": round(self._clock.spent(), 1)}
 
@@ -143,24 +133,25 @@ class BudgetConfirmationLedger(ConfirmationLedger):
     def outcome(self) -> Outcome:
         """The winner and what its runs gave so far."""
         self.flush()
+        [winner] = self._winners[self._plan.name]
         study_id = find_study(self._storage, self._plan.name + CONFIRM)
         assert study_id is not None
         wanted = fresh_seeds(self._plan.seed, self._plan.workload, self._seeds)
         runs = [
             run
             for run in self._storage.get_all_trials(study_id)
-            if run.user_attrs.get("confirms") == self._winner.number and run.user_attrs.get("seed") in wanted
+            if run.user_attrs.get("confirms") == winner.number and run.user_attrs.get("seed") in wanted
         ]
         through = [run for run in runs if run.state == TrialState.COMPLETE and run.value is not None]
         tests = (run.user_attrs.get("test_metric") for run in through)
         [tally] = self.tallies()
-        assert self._winner.value is not None
+        assert winner.value is not None
         return Outcome(
-            number=self._winner.number,
-            optimizer=self._plan.space.optimizer_of(self._winner.params),
-            params=self._winner.params,
-            arguments=self._plan.space.arguments(self._winner.params),
-            tuned=self._winner.value,
+            number=winner.number,
+            optimizer=self._plan.space.optimizer_of(winner.params),
+            params=winner.params,
+            arguments=self._plan.space.arguments(winner.params),
+            tuned=winner.value,
             validation=tuple(float(run.value) for run in through if run.value is not None),
             test=tuple(float(test) for test in tests if test is not None),
             broken=tally.diverged + tally.failed,

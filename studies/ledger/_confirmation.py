@@ -63,6 +63,7 @@ class ConfirmationLedger(Ledger):
         test: bool = True,
     ) -> None:
         self._seeds, self._top, self._anyway, self._test = seeds, top, anyway, test
+        self._winners: Mapping[str, Sequence[FrozenTrial]] = {}  # by study, best first
         self.notes: list[str] = []
         self.devices: list[str] = []
         super().__init__(url, campaign, plans, versions)
@@ -90,7 +91,7 @@ class ConfirmationLedger(Ledger):
                 f"campaign '{self._campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
                 "tune it again under another name with more trials, or narrower search spaces"
             )
-        winners = {plan.name: every[plan.name][: self._top] for plan in confirmed}
+        self._winners = winners = {plan.name: every[plan.name][: self._top] for plan in confirmed}
         devices = (trial.user_attrs.get("device") for listed in winners.values() for trial in listed)
         self.devices = [str(device) for device in dict.fromkeys(devices) if device is not None]
         self._books = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 
 import studies
 from analysis.comparison.intervals import mean
-from studies.cli import main
 from studies.errors import UserError
 from studies.ledger import Clock
 from studies.tuning import Budget, Estimate, Tuned, parse_budget
@@ -150,21 +148,6 @@ def test_what_is_missing_is_said() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- the command
-
-
-@pytest.fixture
-def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """The command in this very process, in a directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        code = caught.value.code
-        return code if isinstance(code, int) else 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from studies.tuning import Budget
 from studies.tuning._plan import Search
 from studies.tuning._starts import starts
 from studies.workloads import WORKLOADS
+from tests.studies.fake_campaign import record
 
 WORKLOAD = "digits-mlp"
 NAME = f"fake/{WORKLOAD}/any"
@@ -72,15 +73,7 @@ def confirming(url: str, asked: Search, clock: Clock | None = None, **options: A
 
 
 def epoch(number: int, metric: float, seconds: float = 0.01, **test: float) -> dict[str, float]:
-    return {
-        "epoch": number,
-        "seconds": seconds * number,
-        "gradient_evaluations": 10 * number,
-        "train_loss": 1.0,
-        "validation_loss": 1.0,
-        "metric": metric,
-        **test,
-    }
+    return {**record(number, metric, seconds * number), **test}
 
 
 def quality(assignment: Assignment) -> float:
