@@ -102,10 +102,10 @@ def make_plan(sampler: str, seed: int) -> IndexedPlan | None:
 def make_sampler(sampler: str, seed: int, *, conditional: bool = False) -> optuna.samplers.BaseSampler:
     """Optuna's sampler for a campaign's ``sampler``, seeded; for ``random`` and ``qmc`` it is never asked.
 
-    A ``conditional`` space has one joint density for each group of parameters that come together. On 16 made-up
-    problems of seven optimizers with Hyperband (``benchmarks/conditional_sampler.py``) that is ahead after half of 105
-    trials (regret 0.046 ± 0.010, independent densities 0.058 ± 0.023) and no worse at the end (0.024 ± 0.009 and
-    0.025 ± 0.009, random search 0.059 ± 0.012); without groups, a joint density of such a space is the independent one.
+    A ``conditional`` space has one joint density for each group of parameters that come together, so that every
+    optimizer is searched as in a study of its own. No difference to independent densities could be shown on 16 made-up
+    problems (``benchmarks/conditional_sampler.py``: regret after 105 trials 0.026 ± 0.008 and 0.028 ± 0.006, of random
+    search 0.060 ± 0.013); without groups a joint density is the independent one there, to the last digit.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
