@@ -16,7 +16,7 @@ from search_spaces import BATCH_SIZE
 from studies.code_line import code_line
 from studies.errors import UserError
 from studies.launch import user_code, versions, work_off
-from studies.progress import format_duration
+from studies.progress import format_duration, format_value
 from studies.tuning._budget import parse_budget
 from studies.tuning._plan import Search, draw_up
 from studies.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
@@ -173,6 +173,8 @@ def _search(search: Search, storage: str, clock: Clock, machines: _Machines, res
             raise RuntimeError(f"the search of {plan.name} came to a stop without an end")
         if tally.best is None:
             raise _nothing(search, ledger, tally, clock)
+        found = f"best {tally.metric} {format_value(tally.best)} in the search"
+        machines.say(f"After {in_words(outcomes(tally))} the search is over: {ledger.ended}; {found}.")
         return tally, ledger.ended
 
 
