@@ -25,18 +25,23 @@ from typing import cast
 
 from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofim
 from search_spaces._base import BATCH_SIZE, Build, SearchSpace
+from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
 from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
 from search_spaces.errors import SpaceError, shown, suggestion
 
 __all__ = [
+    "ANY",
     "BATCH_SIZE",
+    "OPTIMIZER",
     "SEARCH_SPACES",
+    "ConditionalSpace",
     "Distribution",
     "Interval",
     "Parameter",
     "Scale",
     "SearchSpace",
+    "Space",
     "SpaceError",
     "Value",
     "configured",

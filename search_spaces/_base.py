@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar
 
 from optuna.distributions import BaseDistribution
 
@@ -49,6 +50,8 @@ class SearchSpace:
     alternatives: Mapping[str, SearchSpace] = field(default_factory=dict)
     file: Mapping[str, str] | None = None
 
+    conditional: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if BATCH_SIZE not in self.declared:
             raise SpaceError(f"the space of {self.optimizer} has no {BATCH_SIZE}: every space needs one")
@@ -68,11 +71,15 @@ class SearchSpace:
         """The default configuration, stored values, fixed ones included."""
         return {name: self.fixed.get(name, parameter.default) for name, parameter in self.declared.items()}
 
-    def stored_distributions(self) -> dict[str, BaseDistribution]:
-        """Return the distributions of the stored values, as the database has them."""
+    def optimizer_of(self, _params: Mapping[str, Value], /) -> str:
+        """Return the optimizer's key, whatever the configuration: a `ConditionalSpace` has one for each."""
+        return self.optimizer
+
+    def stored_distributions(self, _given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
+        """Return the distributions of the stored values, as the database has them; no value makes a difference."""
         return {name: parameter.distribution for name, parameter in self.parameters.items()}
 
-    def search_distributions(self) -> dict[str, BaseDistribution]:
+    def search_distributions(self, _given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
         """Return the distributions that samplers see, under the same names."""
         return {name: parameter.search_distribution for name, parameter in self.parameters.items()}
 

@@ -1,1 +1,23 @@
-"""Workloads and the launching of tuning campaigns."""
+"""Workloads and the launching of tuning campaigns.
+
+``studies.tune`` finds the best optimizer and its configuration for a workload, within a budget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studies.tuning import Tuned, tune
+
+__all__ = ["Tuned", "tune"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only now: whoever needs a module of this package alone waits for nothing else."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from studies import tuning
+
+    found: object = getattr(tuning, name)
+    return found

@@ -136,6 +136,15 @@ class Campaign(BaseModel):
         return {optimizer: filled[optimizer] for optimizer in found["optimizers"]}
 
     @classmethod
+    def of(cls, **fields: object) -> Self:
+        """Return the campaign of these fields.
+
+        Raises:
+            UserError: A value is not allowed.
+        """
+        return cls._made(None, fields)
+
+    @classmethod
     def from_file(cls, path: Path) -> Self:
         """Return the campaign that a TOML file describes.
 

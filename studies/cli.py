@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    if arguments[:1] not in (["launch"], ["confirm"]):
+    if arguments[:1] not in (["launch"], ["confirm"], ["tune"]):
         return ""
     again = shlex.join(["sofim", *(_shown(part) if "://" in part else part for part in arguments)])
     return f"; nothing that had finished is lost, to go on: {again}"
@@ -244,6 +244,48 @@ def status(campaign: str | None, storage: str) -> None:
 
 
 @sofim.command()
+@click.argument("workload")
+@click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
+@click.option("--optimizers", default="all", show_default=True, metavar="A,B", help="Those to choose from.")
+@click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
+@_storage_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of configurations, weights and data order.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds at the end.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
+@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: float, **options: Any) -> None:
+    """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
+
+    WORKLOAD is one of sofim list, or your own as package.module:factory. A time includes start and confirmation.
+    """
+    import time
+
+    import psutil
+
+    from studies.tuning import tune as run
+
+    began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
+    _check_shares(cpus_per_trial, gpus_per_trial)
+    sys.path.insert(0, str(Path.cwd()))
+    console = _console()
+    options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    found = run(workload, storage=storage, console=console, began=began, **options)
+    console.print()
+    console.print(str(found), soft_wrap=True)
+    console.print()
+    report_on = shlex.join(["sofim", "report", "--study", found.study, *_storage_again(storage)])
+    console.print(f"How sensitive it is: {report_on}", soft_wrap=True)
+
+
+def _storage_again(storage: str) -> list[str]:
+    """What names the storage on the next command line."""
+    return [] if storage == DEFAULT_STORAGE else ["--storage", _shown(storage)]
+
+
+@sofim.command()
 @click.argument("campaign", required=False)
 @click.option("--study", metavar="NAME", help="One study instead, also one that another program made.")
 @_storage_option
@@ -392,14 +434,14 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
 def _find_campaign(name: str, storage: str) -> Campaign:
     """A TOML file, a preset, or a campaign in the storage."""
     from search_spaces.errors import suggestion
-    from studies.campaign import Campaign, load, presets
+    from studies.campaign import load, presets
 
     # a directory of that name, such as one with a campaign's data, is no campaign
     if name in presets() or name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (no error for a long name)
         return load(name)
     stored = _stored_campaigns(storage)
     if name in stored:
-        return Campaign.from_stored(stored[name])
+        return _launched(stored[name])
     there = f" ({', '.join(stored)})" if stored else ""
     raise UserError(
         f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
@@ -416,8 +458,6 @@ def _campaign_name(name: str) -> str:
 
 def _find_tuned(name: str, storage: str) -> Campaign:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
-    from studies.campaign import Campaign
-
     stored = _stored_campaigns(storage)
     if name not in stored:
         named = _find_campaign(name, storage)
@@ -427,7 +467,17 @@ def _find_tuned(name: str, storage: str) -> Campaign:
     if name not in stored:
         there = f"there are: {', '.join(stored)}" if stored else "there is none"
         raise UserError(f"no campaign '{name}' in {_shown(storage)} to confirm; {there}; launch it first")
-    return Campaign.from_stored(stored[name])
+    return _launched(stored[name])
+
+
+def _launched(stored: Mapping[str, Any]) -> Campaign:
+    """A campaign of the storage that ``sofim launch`` made."""
+    from studies.campaign import Campaign
+
+    if "budget" in stored:
+        again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
+        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
+    return Campaign.from_stored(stored)
 
 
 def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:

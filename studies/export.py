@@ -243,7 +243,7 @@ def _lines(document: Document) -> Iterator[str]:
         several = len(defaults["workloads"]) > 1
         entries = [("all workloads", defaults["default"])] if several else []
         for where, entry in [*entries, *defaults["workloads"].items()]:
-            imported, line = code_line(optimizer, _as_python(entry["arguments"]))
+            imported, _, line = code_line(optimizer, _as_python(entry["arguments"])).partition("\n\n")
             imports.append(imported)
             body += ["", f"# {optimizer}, {where}: {_evidence(entry)}", *(f"# {note}" for note in entry["notes"])]
             body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")

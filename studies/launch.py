@@ -66,12 +66,17 @@ class Blueprint:
                 seed=first if number == 1 else derive_seed(first, "replicate", number),
                 space=self.spaces[optimizer],
                 replicate=number,
-                start=self.campaign.starts.get(optimizer, {}).get(key),
+                starts=self._starts(optimizer, key),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
             for number in range(1, self.campaign.replicates + 1)
         ]
+
+    def _starts(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
+        """What the person says, and then what everybody would try first."""
+        given = self.campaign.starts.get(optimizer, {}).get(workload)
+        return () if given is None else (given, self.spaces[optimizer].default)
 
 
 def draw_up(campaign: Campaign, data_directory: Path | None = None, *, test: bool = False) -> Blueprint:
@@ -131,8 +136,8 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
         data_directory=blueprint.data_directory,
         use_gpu=resources.gpus_per_trial > 0,
     )
-    with Progress(ledger.tallies, console):
-        execute(ledger, setting, replace(resources, code=_user_code(blueprint)))
+    with Progress(ledger.tallies, console, ledger.seconds_left):
+        execute(ledger, setting, replace(resources, code=user_code(blueprint)))
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
@@ -159,7 +164,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _user_code(blueprint: Blueprint) -> tuple[Path, ...]:
+def user_code(blueprint: Blueprint) -> tuple[Path, ...]:
     """The files that hold the user's own workloads: the top package's directory, or the module's file."""
     found = []
     for name in blueprint.workloads:

@@ -60,7 +60,7 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
         table.add_column(_summary(rows[0]), justify="right", min_width=9, no_wrap=True)
         for tally in rows:
             counts = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in COUNTS]
-            bar = ProgressBar(total=tally.asked_for, completed=tally.done)
+            bar = "" if tally.asked_for is None else ProgressBar(total=tally.asked_for, completed=tally.done)
             table.add_row(Text(f"  {tally.label}"), bar, _done(tally), *counts, format_value(tally.best))
         parts += [Text.assemble((workload, "bold"), f", {_summary(rows[0])} {rows[0].metric}"), table]
     if seconds_left is not None:
@@ -78,7 +78,7 @@ def _noun(tally: Tally) -> str:
 
 
 def _done(tally: Tally) -> str:
-    return f"{tally.done}/{tally.asked_for}"
+    return str(tally.done) if tally.asked_for is None else f"{tally.done}/{tally.asked_for}"
 
 
 def _style(count: str, tally: Tally) -> str:
@@ -101,11 +101,18 @@ class Progress:
         tallies: gives the present state; called about four times a second.
         console: where to draw; on a terminal a live table with a bar a study, otherwise plain lines: one a study when
             it is done, and one for the whole every quarter of a minute.
+        time_left: gives the seconds that are left where a clock says so; otherwise they are told from the pace.
     """
 
-    def __init__(self, tallies: Callable[[], Sequence[Tally]], console: Console) -> None:
+    def __init__(
+        self,
+        tallies: Callable[[], Sequence[Tally]],
+        console: Console,
+        time_left: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._tallies = tallies
         self._console = console
+        self._clock = time_left
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
         self._finished: set[str] = {tally.study for tally in tallies() if _is_over(tally)}
@@ -132,7 +139,11 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        return Group(status_view(tallies, self._pace.seconds_left(tallies)), *stopped_lines(tallies))
+        return Group(status_view(tallies, self._seconds_left(tallies)), *stopped_lines(tallies))
+
+    def _seconds_left(self, tallies: Sequence[Tally]) -> float | None:
+        left = self._clock()
+        return self._pace.seconds_left(tallies) if left is None else left
 
     def _print_lines(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
@@ -140,7 +151,7 @@ class Progress:
 
     def _lines(self) -> None:
         tallies = self._tallies()
-        left = self._pace.seconds_left(tallies)
+        left = self._seconds_left(tallies)
         for tally in tallies:
             if _is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
@@ -152,19 +163,20 @@ class Progress:
                 )
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            done, asked_for, running = (
-                sum(getattr(tally, name) for tally in tallies) for name in ("done", "asked_for", "running")
+            done, running, failed = (
+                sum(getattr(tally, name) for tally in tallies) for name in ("done", "running", "failed")
             )
-            failed = sum(tally.failed for tally in tallies)
+            counted = [tally.asked_for for tally in tallies if tally.asked_for is not None]
+            asked_for = f"/{sum(counted)}" if len(counted) == len(tallies) else ""
             time_left = "" if left is None else f", about {format_duration(left)} left"
-            self._plain(f"{done}/{asked_for} {_noun(tallies[0])}, {running} running, {failed} failed{time_left}")
+            self._plain(f"{done}{asked_for} {_noun(tallies[0])}, {running} running, {failed} failed{time_left}")
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
 
 
 def _is_over(tally: Tally) -> bool:
-    return tally.done >= tally.asked_for or tally.stopped is not None
+    return tally.stopped is not None or (tally.asked_for is not None and tally.done >= tally.asked_for)
 
 
 class _Pace:
@@ -184,5 +196,5 @@ class _Pace:
         ended = done - self._done
         if ended < 3:
             return None
-        left = sum(tally.asked_for - tally.done for tally in tallies if tally.stopped is None)
+        left = sum(tally.missing for tally in tallies)
         return (time.monotonic() - self._since) / ended * left or None

@@ -39,6 +39,7 @@ def make_report(
     from analysis.errors import AnalysisError
     from analysis.load import campaigns, studies
     from analysis.load import study as study_called
+    from search_spaces import ANY
     from search_spaces.errors import suggestion
 
     name = campaign or study or ""
@@ -50,6 +51,8 @@ def make_report(
             raise UserError(
                 f"no campaign '{name}' in {shown}; {there}{suggestion(name, names)}; one study is named by --study"
             )
+        # a study that chooses the optimizer itself has nothing beside it to be compared with
+        together = study is None and not any(one.optimizer == ANY for one in found)
         with console.status(f"{number_of(len(found), 'study', 'studies')} …") as status:
             left = len(found)
 
@@ -63,8 +66,8 @@ def make_report(
                 storage,
                 found,
                 out or Path("reports") / report.slug(name),
-                title=f"{name}: how sensitive?" if study is not None else f"{name}: which optimizer, how sensitive?",
-                together=study is None,
+                title=f"{name}: which optimizer, how sensitive?" if together else f"{name}: how sensitive?",
+                together=together,
                 source=shown,
                 options=report.Options(seed=seed, method=cast("Method", stopped)),  # click has checked it
                 tell=tell,

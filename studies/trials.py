@@ -19,7 +19,8 @@ class Assignment:
         arguments: the optimizer's keyword arguments, and ``batch_size``.
         seed: of initial weights and data order.
         epochs: the whole budget.
-        confirmation: whether it is a confirmation run, which alone may look at test data.
+        confirmation: whether it is a confirmation run.
+        test: whether test data are looked at, which confirmation runs alone may.
     """
 
     study: str
@@ -30,6 +31,7 @@ class Assignment:
     seed: int
     epochs: int
     confirmation: bool = False
+    test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,9 @@ class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
     ``seconds`` is the training time of the trials that ended, and ``best_params`` what the best of them ran with.
-    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete. ``replicate`` counts the
-    studies of one workload and optimizer.
+    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete. ``asked_for`` is ``None``
+    where something else than the number of trials ends the study, and ``since_best`` counts the trials that ended after
+    the best one. ``replicate`` counts the studies of one workload and optimizer.
     """
 
     study: str
@@ -46,7 +49,7 @@ class Tally:
     optimizer: str
     metric: str
     direction: str
-    asked_for: int
+    asked_for: int | None
     complete: int
     pruned: int
     diverged: int
@@ -58,6 +61,7 @@ class Tally:
     stopped: str | None
     confirmation: bool = False
     replicate: int = 1
+    since_best: int = 0
 
     @property
     def label(self) -> str:
@@ -68,3 +72,8 @@ class Tally:
     def done(self) -> int:
         """Trials that count: complete, pruned, diverged and failed ones."""
         return self.complete + self.pruned + self.diverged + self.failed
+
+    @property
+    def missing(self) -> int:
+        """Trials that the study still asks for; 0 where it is stopped, or something else than their number ends it."""
+        return 0 if self.stopped is not None or self.asked_for is None else max(0, self.asked_for - self.done)

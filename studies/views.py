@@ -45,7 +45,7 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
             optimizer=study.optimizer,
             metric=study.metric,
             direction=study.direction,
-            asked_for=int(study.campaign["trials"]),
+            asked_for=study.campaign.get("trials"),  # a search that ends with its time has none
             complete=row["complete"],
             pruned=row["pruned"],
             diverged=row["diverged"],

@@ -143,7 +143,7 @@ def _train(assignment: Assignment, setting: Setting, device: str) -> Generator[A
         schedule=setting.schedule,
         device=device,
         amp=setting.amp,
-        test=assignment.confirmation,
+        test=assignment.test,
     )
 
 

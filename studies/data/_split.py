@@ -99,6 +99,11 @@ class Data:
         self._test: Split | None = None
         self._moved: dict[torch.device, Data] = {}
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test split, or a function that reads one: which is not found out by reading it."""
+        return self._test_source is not None
+
     def test(self) -> Split:
         """Return the test split, reading it now if it has not been read.
 

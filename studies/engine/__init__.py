@@ -7,6 +7,6 @@ while another study ends.
 """
 
 from studies.engine._cluster import Resources
-from studies.engine._run import execute
+from studies.engine._run import execute, session
 
-__all__ = ["Resources", "execute"]
+__all__ = ["Resources", "execute", "session"]

@@ -132,6 +132,7 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         """
         self._watch.check()
         with self._watch.keeping():
+            self._ledger.look()
             waiting = self._searcher.look_after(tune_controller)
             if self._held and self._have_started(self._held):
                 self._release(tune_controller)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -31,6 +33,24 @@ _QUIET = {
 }
 
 
+@contextmanager
+def session(resources: Resources) -> Iterator[None]:
+    """Ray for several runs of :func:`execute`, which otherwise start and stop it each.
+
+    Raises:
+        UserError: the cluster cannot be reached.
+    """
+    _quieten()
+    with connected(resources):
+        yield
+
+
+def _quieten() -> None:
+    os.environ.update({name: os.environ.get(name, value) for name, value in (_QUIET | WORKER_ENVIRONMENT).items()})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
+
+
 def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
     """Runs the campaign until the ledger has nothing left to ask.
 
@@ -38,9 +58,7 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
         UserError: the cluster cannot be reached, or no node can hold a trial.
         KeyboardInterrupt: Ctrl-C, or SIGTERM; what ran is still RUNNING in the ledger.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in (_QUIET | WORKER_ENVIRONMENT).items()})
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
+    _quieten()
     with connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
         resources = settled(resources)
         check_fits(resources)

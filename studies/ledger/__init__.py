@@ -1,20 +1,30 @@
 """The only Optuna of the launching side: ask, report, tell, lease, resume."""
 
 from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan, too_many_failures
+from studies.ledger._budget import BudgetLedger, OutOfTimeError
+from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcome
+from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM, fresh_seeds
 from studies.ledger._database import close_storage, hide_password, open_storage
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
+from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
 
 __all__ = [
     "CONFIRM",
+    "FEWEST_SEEDS",
     "INTERRUPTED",
     "LOST",
     "MAX_FAILURES_IN_A_ROW",
     "PROTOCOL",
+    "BudgetConfirmationLedger",
+    "BudgetLedger",
+    "Clock",
     "ConfirmationLedger",
     "Ledger",
+    "OutOfTimeError",
+    "Outcome",
     "StudyPlan",
     "close_storage",
     "derive_seed",

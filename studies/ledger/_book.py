@@ -18,7 +18,7 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import SearchSpace, SpaceError
+from search_spaces import Space, SpaceError
 from studies.errors import UserError
 from studies.ledger._database import TrialWriter
 from studies.trials import Assignment, Tally
@@ -50,8 +50,9 @@ class Running:
 class StudyPlan:
     """What a book needs to know of its study, all of it from the campaign and the workload.
 
-    ``replicate`` counts the studies of one workload and optimizer; the first is the one whose winner counts.
-    ``start`` is a configuration (stored values) that a sampler which learns tries before the default.
+    ``trials`` is ``None`` where something else than their number ends the study. ``starts`` are the stored
+    configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
+    studies of one workload and optimizer; the first is the one whose winner counts.
     """
 
     name: str
@@ -61,13 +62,13 @@ class StudyPlan:
     direction: Literal["maximize", "minimize"]
     metric_split: str
     epochs: int
-    trials: int
+    trials: int | None
     sampler: str
     pruner: str
     seed: int
-    space: SearchSpace
+    space: Space
+    starts: tuple[Mapping[str, Any], ...] = ()
     replicate: int = 1
-    start: Mapping[str, Any] | None = None
 
 
 class Book(ABC):
@@ -86,7 +87,8 @@ class Book(ABC):
         self._running: dict[int, Running] = {}
         self._retries: deque[FrozenTrial] = deque()  # the latest attempts of trials that are to be asked again
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
-        self._best: tuple[float, Mapping[str, Any]] | None = None
+        self._best: FrozenTrial | None = None
+        self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
         self._failures_in_a_row = 0
         self.stopped: str | None = None
@@ -138,7 +140,7 @@ class Book(ABC):
     @property
     @abstractmethod
     def asked_share(self) -> float:
-        """Share of the trials that have been asked for, from 0 to 1."""
+        """Share of the trials that have been asked for, from 0 to 1; 0 where their number does not end the study."""
 
     @abstractmethod
     def ask(self) -> Assignment:
@@ -205,10 +207,10 @@ class Book(ABC):
         """The trial broke; ``failure`` says why. Ten in a row stop the study."""
         self._end(number, TrialState.FAIL, None, facts=facts, failure=failure)
 
-    def interrupt(self) -> None:
-        """Closes every running trial; the next driver asks them again."""
-        for number in list(self._running):
-            self._end(number, TrialState.FAIL, None, failure=INTERRUPTED)
+    def interrupt(self, number: int | None = None, facts: Facts | None = None) -> None:
+        """Closes a running trial, or every one; the next driver asks for them again."""
+        for one in [number] if number is not None else list(self._running):
+            self._end(one, TrialState.FAIL, None, facts=facts, failure=INTERRUPTED)
 
     def _end(
         self,
@@ -248,6 +250,7 @@ class Book(ABC):
 
     def _count(self, trial: FrozenTrial) -> None:
         """Counts a trial that ended for good."""
+        self._since_best += 1
         self._seconds += float(trial.user_attrs.get("seconds", 0.0))
         if trial.state == TrialState.FAIL:
             self._counts["failed"] += 1
@@ -262,12 +265,21 @@ class Book(ABC):
             self._counts["pruned"] += 1
         else:
             self._counts["complete"] += 1
-            assert trial.value is not None
-            better = self._best is None or (
-                trial.value > self._best[0] if self.plan.direction == "maximize" else trial.value < self._best[0]
-            )
-            if better:
-                self._best = (trial.value, trial.params)
+            if self._is_better(trial):
+                self._best, self._since_best = trial, 0
+
+    def _is_better(self, trial: FrozenTrial) -> bool:
+        """Whether a complete trial is better than the best so far."""
+        assert trial.value is not None
+        if self._best is None:
+            return True
+        assert self._best.value is not None
+        return trial.value > self._best.value if self.plan.direction == "maximize" else trial.value < self._best.value
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best complete trial, ``None`` before the first."""
+        return self._best
 
     def tally(self) -> Tally:
         """How far the study is."""
@@ -283,8 +295,9 @@ class Book(ABC):
             diverged=self._counts["diverged"],
             failed=self._counts["failed"],
             running=len(self._running),
-            best=None if self._best is None else self._best[0],
-            best_params={} if self._best is None else self._best[1],
+            best=None if self._best is None else self._best.value,
+            best_params={} if self._best is None else self._best.params,
+            since_best=self._since_best,
             seconds=self._seconds,
             stopped=self.stopped,
             replicate=self.plan.replicate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
@@ -36,6 +36,7 @@ class ConfirmationLedger(Ledger):
         seeds: number of fresh seeds, from 1.
         top: number of winners of each study, from 1; fewer where fewer trials are complete.
         anyway: whether to confirm what is there of a campaign that is not finished.
+        test: whether the workloads have test data.
 
     Attributes:
         notes: what the person should know before the runs begin, a line each.
@@ -47,7 +48,7 @@ class ConfirmationLedger(Ledger):
     """
 
     _creates = False
-    _command = "confirm"
+    _command: Literal["launch", "confirm", "tune"] = "confirm"
 
     def __init__(
         self,
@@ -59,8 +60,10 @@ class ConfirmationLedger(Ledger):
         seeds: int,
         top: int = 1,
         anyway: bool = False,
+        test: bool = True,
     ) -> None:
-        self._seeds, self._top, self._anyway = seeds, top, anyway
+        self._seeds, self._top, self._anyway, self._test = seeds, top, anyway, test
+        self._winners: Mapping[str, Sequence[FrozenTrial]] = {}  # by study, best first
         self.notes: list[str] = []
         self.devices: list[str] = []
         super().__init__(url, campaign, plans, versions)
@@ -88,7 +91,7 @@ class ConfirmationLedger(Ledger):
                 f"campaign '{self._campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
                 "tune it again under another name with more trials, or narrower search spaces"
             )
-        winners = {plan.name: every[plan.name][: self._top] for plan in confirmed}
+        self._winners = winners = {plan.name: every[plan.name][: self._top] for plan in confirmed}
         devices = (trial.user_attrs.get("device") for listed in winners.values() for trial in listed)
         self.devices = [str(device) for device in dict.fromkeys(devices) if device is not None]
         self._books = {
@@ -121,11 +124,11 @@ class ConfirmationLedger(Ledger):
     def _judge(self, tallies: Sequence[Tally]) -> None:
         """Refuses a search that is not finished, or notes what of it is missing."""
         name = self._campaign["name"]
-        missing = {t.study.removeprefix(f"{name}/"): t.asked_for - t.done for t in tallies if t.stopped is None}
-        missing = {study: trials for study, trials in missing.items() if trials > 0}
+        missing = {t.study.removeprefix(f"{name}/"): t.missing for t in tallies if t.missing}
         if missing:
             listed = ", ".join(f"{study} {trials}" for study, trials in missing.items())
-            sentence = f"{sum(missing.values())} of {sum(t.asked_for for t in tallies)} trials are missing ({listed})"
+            asked_for = sum(t.asked_for or 0 for t in tallies)
+            sentence = f"{sum(missing.values())} of {asked_for} trials are missing ({listed})"
             if not self._anyway:
                 raise UserError(
                     f"campaign '{name}' is not finished: {sentence}; go on with: sofim launch {name}, "
@@ -133,7 +136,7 @@ class ConfirmationLedger(Ledger):
                 )
             self.notes.append(f"{sentence}; what is there is confirmed, and winners may change")
         for tally in tallies:
-            if tally.stopped is not None and tally.done < tally.asked_for:
+            if tally.stopped is not None and tally.asked_for is not None and tally.done < tally.asked_for:
                 self.notes.append(
                     f"{tally.study} was stopped after {tally.done} of {tally.asked_for} trials: {tally.stopped}"
                 )
@@ -159,7 +162,7 @@ class ConfirmationLedger(Ledger):
         if len(winners) < self._top:
             self.notes.append(f"{plan.name}: only {len(winners)} of {self._top} winners, no more trials are complete")
         seeds = fresh_seeds(plan.seed, plan.workload, self._seeds)
-        return ConfirmationBook(made, study_id, self._writer, runs, winners, seeds)
+        return ConfirmationBook(made, study_id, self._writer, runs, winners, seeds, test=self._test)
 
 
 def _ended(tally: Tally) -> str:

@@ -68,6 +68,7 @@ class ConfirmationBook(Book):
             stay there and count for nothing here.
         winners: trials of the search, best first.
         seeds: fresh ones.
+        test: whether there are test data.
     """
 
     def __init__(
@@ -78,8 +79,11 @@ class ConfirmationBook(Book):
         trials: Sequence[FrozenTrial],
         winners: Sequence[FrozenTrial],
         seeds: Sequence[int],
+        *,
+        test: bool = True,
     ) -> None:
         super().__init__(plan, study_id, writer)
+        self._test = test
         self._winners = {winner.number: (rank, winner) for rank, winner in enumerate(winners, start=1)}
         # seed by seed, so that all winners have come equally far whenever somebody looks
         self._wanted = dict.fromkeys(_Run(number, seed) for seed in seeds for number in self._winners)
@@ -113,11 +117,12 @@ class ConfirmationBook(Book):
             study=self.plan.name,
             number=number,
             workload=self.plan.workload,
-            optimizer=self.plan.optimizer,
+            optimizer=self.plan.space.optimizer_of(winner.params),
             arguments=arguments,
             seed=run.seed,
             epochs=self.plan.epochs,
             confirmation=True,
+            test=self._test,
         )
 
     def report(self, number: int, record: Mapping[str, float]) -> bool:
@@ -134,7 +139,7 @@ class ConfirmationBook(Book):
         test metric of that epoch; it is asked again.
         """
         chosen = self._chosen_epoch(number)
-        if chosen is not None and chosen not in self._tests[number]:
+        if self._test and chosen is not None and chosen not in self._tests[number]:
             lost = self._running[number].stored
             self._end(number, TrialState.FAIL, None, facts=facts, failure=INTERRUPTED)
             self._retries.append(lost)

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Literal, Self
 
@@ -53,7 +53,8 @@ class Ledger:
     """
 
     _creates = True  # a database that is not there
-    _command: Literal["launch", "confirm"] = "launch"  # by which the person goes on
+    _command: Literal["launch", "confirm", "tune"] = "launch"  # by which the person goes on
+    _free: frozenset[str] = frozenset()  # keys of the configuration that a driver may change
 
     def __init__(
         self, url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], versions: Mapping[str, str]
@@ -83,10 +84,14 @@ class Ledger:
 
     def _take(self, study_id: int, shown: str, undo: ExitStack) -> None:
         """Takes the lease, which lies on the campaign's first study, and begins to write."""
-        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command)
+        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command, self._kept)
         undo.callback(lease.release)
         self._writer = TrialWriter(self._storage, shown)
         undo.callback(self._writer.close)
+
+    def _kept(self) -> dict[str, Any]:
+        """What of the driver's own state is kept up to date in the database, as attributes beside the lease."""
+        return {}
 
     def _check(self, names: set[str]) -> None:
         """Refuses a storage that holds something else under these names, before anything is written."""
@@ -119,7 +124,11 @@ class Ledger:
                 f"campaign '{name}' was run under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
                 "their values do not compare; give it another name"
             )
-        changes = _changes(attributes["campaign"], self._campaign)
+        before, now = (
+            {key: value for key, value in configuration.items() if key not in self._free}
+            for configuration in (attributes["campaign"], self._campaign)
+        )
+        changes = _changes(before, now)
         if changes:
             return (
                 f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
@@ -207,6 +216,13 @@ class Ledger:
         with self._lock:
             self._books[assignment.study].fail(assignment.number, failure, facts)
 
+    def look(self) -> None:
+        """Looks at the clock, where there is one: called all the time while trials run. It may raise to end them."""
+
+    def seconds_left(self) -> float | None:
+        """Seconds until a clock ends the run, or ``None`` where there is no clock."""
+        return None
+
     def tallies(self) -> list[Tally]:
         """How far each study is, in the campaign's order."""
         with self._lock:
@@ -253,16 +269,25 @@ def driver_in_words(attributes: Mapping[str, Any]) -> str:
 class _Lease:
     """One driver a campaign: who writes, and since when it was last heard of, as an attribute of the first study."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown_url: str, command: str) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        campaign: str,
+        shown_url: str,
+        command: str,
+        kept: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._storage = storage
         self._study_id = study_id
         self._command = command
+        self._kept = kept
         holder = storage.get_study_user_attrs(study_id).get(_LEASE)
         if holder and _alive(holder):
             other = "wait for it, stop it, or give this one another name with --name"
             raise UserError(
                 f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
-                f"{other if command == 'launch' else 'wait for it, or stop it'}"
+                f"{'wait for it, or stop it' if command == 'confirm' else other}"
             )
         self._released = threading.Event()
         self._beat()
@@ -278,6 +303,8 @@ class _Lease:
             "command": self._command,
         }
         self._storage.set_study_user_attr(self._study_id, _LEASE, lease)
+        for name, value in self._kept().items():
+            self._storage.set_study_user_attr(self._study_id, name, value)
 
     def _run(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
@@ -290,7 +317,8 @@ class _Lease:
         self._released.set()
         self._thread.join()
         with suppress(*REFUSALS):
-            self._storage.set_study_user_attr(self._study_id, _LEASE, None)
+            for name, value in {**self._kept(), _LEASE: None}.items():
+                self._storage.set_study_user_attr(self._study_id, name, value)
 
 
 def _started(pid: int) -> float | None:

@@ -99,10 +99,18 @@ def make_plan(sampler: str, seed: int) -> IndexedPlan | None:
     return IndexedPlan(points[sampler], seed) if sampler in points else None
 
 
-def make_sampler(sampler: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler for a campaign's ``sampler``, seeded; for ``random`` and ``qmc`` it is never asked."""
+def make_sampler(sampler: str, seed: int, *, conditional: bool = False) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler for a campaign's ``sampler``, seeded; for ``random`` and ``qmc`` it is never asked.
+
+    A ``conditional`` space has one joint density for each group of parameters that come together, so that every
+    optimizer is searched as in a study of its own. No difference to independent densities could be shown on 16 made-up
+    problems (``benchmarks/conditional_sampler.py``: regret after 105 trials 0.026 ± 0.008 and 0.028 ± 0.006, of random
+    search 0.060 ± 0.013); without groups a joint density is the independent one there, to the last digit.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if sampler == "tpe" and conditional:
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
         if sampler == "tpe":
             return optuna.samplers.TPESampler(seed=seed)
         if sampler == "gp":
@@ -111,6 +119,25 @@ def make_sampler(sampler: str, seed: int) -> optuna.samplers.BaseSampler:
             # categories, which it cannot, come from random sampling: known, and no reason for a warning a trial
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    """A value of ``distribution``, drawn by the sampler of the trial's study.
+
+    Raises:
+        TypeError: for a distribution that Optuna does not have today.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    raise TypeError(f"no way to draw from {type(distribution).__name__}")
 
 
 def make_pruner(pruner: str, epochs: int) -> optuna.pruners.BasePruner:

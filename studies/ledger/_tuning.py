@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.ledger._book import Book, StudyPlan, origin_of
 from studies.ledger._database import TrialWriter, running_template
-from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler
+from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler, suggest
 from studies.trials import Assignment
 
 _OWN_ATTRIBUTES = ("fixed_params",)  # how a configuration was enqueued in memory: in search coordinates
@@ -42,16 +42,15 @@ class StudyBook(Book):
         self._worst: float | None = None  # of the complete trials
         seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
-        # what everybody would try first, after what the person says
-        self._first = [dict(plan.space.default)] if plan.start is None else [dict(plan.start), dict(plan.space.default)]
-        self._stored_distributions = plan.space.stored_distributions()
-        self._search_distributions = plan.space.search_distributions()
+        self._starts = plan.starts or (plan.space.default,)  # what everybody would try first
         self._study = optuna.create_study(
             storage=InMemoryStorage(),
             study_name=plan.name,  # Hyperband's brackets depend on it
             direction=plan.direction,
             # a sampler that learns goes on with fresh random numbers after a restart, not with those it has used
-            sampler=make_sampler(plan.sampler, derive_seed(seed, len(trials)) if trials else seed),
+            sampler=make_sampler(
+                plan.sampler, derive_seed(seed, len(trials)) if trials else seed, conditional=plan.space.conditional
+            ),
             pruner=make_pruner(plan.pruner, plan.epochs),
         )
         for trial in trials:
@@ -68,52 +67,64 @@ class StudyBook(Book):
         state, value = trial.state, trial.value
         if trial.user_attrs.get("diverged") and self._punishes():
             state, value = self._punishment()
-        usable = set(self._search_distributions) == set(trial.params)
+        distributions = space.search_distributions(trial.params)
+        usable = set(distributions) == set(trial.params)
         return create_trial(
             state=state,
             value=value if state == TrialState.COMPLETE else None,
             params=space.encode(trial.params) if usable else {},
-            distributions=self._search_distributions if usable else {},
+            distributions=distributions if usable else {},
             intermediate_values=trial.intermediate_values,
             system_attrs=trial.system_attrs,  # of a diverged trial too: CMA-ES keeps its state in any of them
         )
 
     @property
     def wants_more(self) -> bool:
-        return self.stopped is None and bool(self._retries or self._next_index < self.plan.trials)
+        more = self.plan.trials is None or self._next_index < self.plan.trials
+        return self.stopped is None and bool(self._retries or more)
 
     @property
     def asked_share(self) -> float:
-        return (self._next_index - len(self._retries)) / self.plan.trials
+        return 0.0 if self.plan.trials is None else (self._next_index - len(self._retries)) / self.plan.trials
 
     def ask(self) -> Assignment:
         retried = self._retries.popleft() if self._retries else None
+        space = self.plan.space
         attributes: dict[str, Any] = {"seed": self.plan.seed}
         if retried is not None:
-            self._study.enqueue_trial(self.plan.space.encode(retried.params))
+            self._study.enqueue_trial(space.encode(retried.params))
             attributes["retry_of"] = origin_of(retried)
         else:
-            if self._plan is None and self._next_index < len(self._first):
-                self._study.enqueue_trial(self.plan.space.encode(self._first[self._next_index]))
-            elif self._plan is not None:
-                self._study.enqueue_trial(self._plan.configuration(self._next_index, self._search_distributions))
+            if self._plan is not None:
+                self._study.enqueue_trial(self._plan.configuration(self._next_index, space.search_distributions()))
+            elif self._next_index < len(self._starts):
+                self._study.enqueue_trial(space.encode(self._starts[self._next_index]))
             self._next_index += 1
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask(fixed_distributions=self._search_distributions)
-        params = self.plan.space.decode(trial.params) if retried is None else retried.params
+        trial, drawn = self._draw()
+        params = space.decode(drawn) if retried is None else retried.params
         arguments = self._arguments(params)
         self._asked[trial.number] = trial
-        self._begin(running_template(trial.number, params, self._stored_distributions, attributes))
+        self._begin(running_template(trial.number, params, space.stored_distributions(params), attributes))
         return Assignment(
             study=self.plan.name,
             number=trial.number,
             workload=self.plan.workload,
-            optimizer=self.plan.optimizer,
+            optimizer=space.optimizer_of(params),
             arguments=arguments,
             seed=self.plan.seed,
             epochs=self.plan.epochs,
         )
+
+    def _draw(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A trial with values for all parameters that it has; which these are may depend on the first values."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self._study.ask(fixed_distributions=self.plan.space.search_distributions())
+            drawn = trial.params
+            for name, distribution in self.plan.space.search_distributions(drawn).items():
+                if name not in drawn:
+                    drawn[name] = suggest(trial, name, distribution)
+        return trial, drawn
 
     def _stops(self, number: int, epoch: int, value: float) -> bool:
         trial = self._asked[number]

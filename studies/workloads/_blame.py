@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -45,6 +46,18 @@ def _place(error: BaseException) -> str:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith((*_OTHERS, "<frozen", "<string>")):
             return f" ({frame.filename}:{frame.lineno})"
+    return ""
+
+
+def place_in(text: str) -> str:
+    r"""Return " (file:line)" of the deepest frame of a printed traceback that is the user's, or nothing.
+
+    >>> place_in('Traceback:\n  File "/home/me/mine.py", line 7, in loss\nValueError: no')
+    ' (/home/me/mine.py:7)'
+    """
+    for file, line in reversed(re.findall(r'File "(.+)", line (\d+)', text)):
+        if not file.startswith((*_OTHERS, "<")):
+            return f" ({file}:{line})"
     return ""
 
 

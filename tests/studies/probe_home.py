@@ -51,8 +51,13 @@ def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
 
 def trials_of(home: Path, study: str) -> list[FrozenTrial]:
     """The trials of ``probe/{study}`` in the database there."""
+    return trials_in(home, f"probe/{study}")
+
+
+def trials_in(home: Path, study: str) -> list[FrozenTrial]:
+    """The trials of ``study`` in the database there."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{home}/sofim.db")
     try:
-        return optuna.load_study(study_name=f"probe/{study}", storage=storage).get_trials()
+        return optuna.load_study(study_name=study, storage=storage).get_trials()
     finally:
         close_storage(storage)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import studies.confirm
 import studies.launch
-from studies.cli import main
 from studies.engine import Resources, _cluster
 from studies.engine._cluster import settled, slots_of
 from tests.studies.fake_campaign import make
@@ -20,21 +18,6 @@ from tests.studies.test_confirm_ledger import confirming, end, finish, work_off
 
 FINISHED = {"digits-mlp/sofim": [0.5, 0.7], "digits-mlp/sgd": [0.9, 0.8]}
 TWO = {"workloads": ["digits-mlp"], "optimizers": ["sofim", "sgd"]}
-
-
-@pytest.fixture
-def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """The command in this very process, in a directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        code = caught.value.code
-        return code if isinstance(code, int) else 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from studies.engine import Resources, _callbacks, _cluster
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
 from studies.engine._watch import Watch
 from studies.errors import UserError
+from studies.ledger import OutOfTimeError
 from studies.trials import Assignment
 from tests.studies import probe_home
 from tests.studies.probe_home import environment, python, settle, sofim
@@ -53,6 +55,7 @@ class Ray:
 class FakeLedger:
     trials: int
     refuses: Exception | None = None
+    late: Exception | None = None
     asked: int = 0
     failed: list[tuple[int, str]] = field(default_factory=list)
 
@@ -67,6 +70,10 @@ class FakeLedger:
             return None
         self.asked += 1
         return Assignment("s", self.asked - 1, "w", "sgd", {}, 0, 3)
+
+    def look(self) -> None:
+        if self.late is not None:
+            raise self.late
 
     def fail(self, assignment: Assignment, failure: str, _facts: object = None) -> None:
         self.failed.append((assignment.number, failure))
@@ -210,6 +217,20 @@ def test_what_ray_swallows_comes_out_at_the_next_step(engine):
         searcher.suggest("a")
     with pytest.raises(UserError, match="the disk is full"):
         scheduler.choose_trial_to_run(ray)
+
+
+def test_a_clock_that_has_run_out_ends_it_while_trials_train(engine):
+    ray, ledger, searcher, scheduler = engine(trials=1, slots=1)
+    scheduler.on_trial_result(ray, ray.start(searcher, "a"), greeting())
+    scheduler.choose_trial_to_run(ray)
+    ledger.late = OutOfTimeError()
+
+    def loop() -> None:
+        with searcher._watch, suppress(OutOfTimeError):  # as Ray might
+            scheduler.choose_trial_to_run(ray)
+
+    with pytest.raises(OutOfTimeError):
+        loop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,7 +16,6 @@ import yaml
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
 from studies.cli import main
-from studies.code_line import code_line
 from studies.ledger import close_storage
 from tests.analysis.report_studies import confirm, make, ridge
 from tests.studies.fake_campaign import campaign, end, open_ledger
@@ -105,14 +104,6 @@ def test_every_line_of_python_makes_an_optimizer_that_trains(sofim, home) -> Non
             losses.append(loss.item())
         assert losses[-1] < losses[0], line
         assert names["batch_size"] in range(16, 257)
-
-
-def test_code_lines_of_all_optimizers_run() -> None:
-    for optimizer, space in SEARCH_SPACES.items():
-        imported, line = code_line(optimizer, space.arguments(space.default))
-        names: dict[str, Any] = {"model": torch.nn.Linear(2, 1)}
-        exec(f"{imported}\nfound = {line}", names)
-        assert isinstance(names["found"], torch.optim.Optimizer)
 
 
 def test_winners_are_the_trials_as_they_were(sofim, home) -> None:

@@ -17,7 +17,7 @@ from studies.progress import Progress, format_duration, format_value, status_vie
 from studies.trials import Tally
 
 
-def tally(optimizer: str = "sofim", *, asked_for: int = 10, **changes: object) -> Tally:
+def tally(optimizer: str = "sofim", *, asked_for: int | None = 10, **changes: object) -> Tally:
     fields = {
         "study": f"c/w/{optimizer}",
         "workload": "w",
@@ -261,3 +261,17 @@ def test_elsewhere_the_whole_is_told_every_quarter_of_a_minute(file, clock):
         "2/20 trials, 2 running, 1 failed",
         "7/20 trials, 0 running, 1 failed, about 1 min 05 s left",  # four in twenty seconds, thirteen to go
     ]
+
+
+def test_a_search_that_its_time_ends_has_no_bar_and_says_what_the_clock_says(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    now = tally("any", asked_for=None, complete=3, pruned=2, running=1)
+    assert now.missing == 0
+    out = io.StringIO()
+    console = Console(file=out, width=120)
+    with Progress(lambda: [now], console, lambda: 42.0):
+        pass
+    assert "5 trials, 1 running, 0 failed, about 42 s left\n" in out.getvalue()
+    console.print(status_view([now], None))
+    row = next(line for line in out.getvalue().splitlines() if line.startswith("  any"))
+    assert row.split() == ["any", "5", "1", "3", "2", "·", "·", "–"]

@@ -1,0 +1,137 @@
+"""From what a person asks for to a search that can begin: all names looked up, all data checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces import ANY, SEARCH_SPACES, ConditionalSpace
+from studies._campaign_checks import MOST
+from studies.campaign import Campaign
+from studies.errors import UserError
+from studies.launch import Blueprint
+from studies.tuning._budget import Budget
+from studies.tuning._starts import starts
+
+if TYPE_CHECKING:
+    from studies.ledger import StudyPlan
+
+_MOST_SEEDS = 10_000
+_NAME_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search that can begin.
+
+    Attributes:
+        blueprint: of a campaign of one workload, whose optimizers one study chooses from.
+        workload: its key.
+        budget: when it ends.
+        seeds: of the winner's confirmation.
+        test: whether the workload has test data.
+        starts: stored configurations to begin with.
+        notes: what the person should know, a line each.
+    """
+
+    blueprint: Blueprint
+    workload: str
+    budget: Budget
+    seeds: int
+    test: bool
+    starts: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the whole configuration, as JSON can hold it. Without ``trials`` where it is the time that ends it."""
+        whole = self.blueprint.campaign.stored()
+        if self.budget.trials is None:
+            del whole["trials"]
+        more = {"budget": self.budget.stored(), "seeds": self.seeds, "starts": [dict(start) for start in self.starts]}
+        return {**whole, **more}
+
+    def plan(self) -> StudyPlan:
+        """Return the study: its optimizer is any."""
+        from studies.ledger import StudyPlan
+
+        campaign, metric = self.blueprint.campaign, self.blueprint.workloads[self.workload].metric
+        return StudyPlan(
+            name=f"{campaign.name}/{self.workload}/{ANY}",
+            workload=self.workload,
+            optimizer=ANY,
+            metric=metric.name,
+            direction=metric.direction,
+            metric_split=metric.split,
+            epochs=self.blueprint.epochs(self.workload),
+            trials=self.budget.trials,
+            sampler=campaign.sampler,
+            pruner=campaign.pruner,
+            seed=campaign.seed,
+            space=ConditionalSpace(self.blueprint.spaces),
+            starts=self.starts,
+        )
+
+
+def draw_up(
+    workload: str,
+    budget: Budget,
+    optimizers: str | Sequence[str],
+    *,
+    name: str | None,
+    seed: int,
+    epochs: int | None,
+    seeds: int,
+    data_directory: Path | None,
+) -> Search:
+    """Look up all that is named, and load the data, test data included if the workload has some.
+
+    Raises:
+        UserError: Something that was asked for makes no sense, or the user's code or data do not work.
+    """
+    from studies.workloads import check, resolve
+    from studies.workloads._blame import blaming
+
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
+        raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
+    if not isinstance(workload, str):
+        raise UserError(
+            f"workload: must be a name such as digits-mlp or package.module:factory, not {type(workload).__name__}: "
+            "the processes that train import it by that name"
+        )
+    campaign = Campaign.of(
+        name=default_name(workload) if name is None else name,
+        workloads=(workload,),
+        optimizers=_listed(optimizers),
+        trials=budget.trials or MOST,
+        seed=seed,
+        epochs=epochs,
+    )
+    found = resolve(workload)
+    data = check(found, data_directory)
+    if data.has_test:
+        with blaming(f"workload {found.name}: reading its test data", found.load):
+            data.test()
+    spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
+    first, notes = starts(ConditionalSpace(spaces))
+    blueprint = Blueprint(campaign, {workload: found}, spaces, data_directory)
+    return Search(blueprint, workload, budget, seeds, data.has_test, tuple(first), tuple(notes))
+
+
+def default_name(workload: str) -> str:
+    """Return what a search on ``workload`` is called in the storage unless somebody names it.
+
+    >>> default_name("mine:xor")
+    'tune-mine-xor'
+    """
+    return f"tune-{re.sub(r'[^A-Za-z0-9._-]+', '-', workload)}"[:_NAME_LENGTH].rstrip("-.")
+
+
+def _listed(optimizers: str | Sequence[str]) -> tuple[str, ...]:
+    if optimizers == "all":
+        return tuple(SEARCH_SPACES)
+    if isinstance(optimizers, str):
+        return tuple(part.strip() for part in optimizers.split(",") if part.strip())
+    return tuple(optimizers)

@@ -1,0 +1,41 @@
+"""The configurations that a search begins with, before the sampler has learned anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces import ConditionalSpace, SearchSpace, SpaceError
+
+
+def recommended(spaces: Mapping[str, SearchSpace]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What to try, best bet first: pairs of an optimizer and a stored configuration of its own space.
+
+    The one place where the list is made. Each optimizer begins with the default of its space.
+    """
+    return [(optimizer, space.default) for optimizer, space in spaces.items()]
+
+
+def starts(space: ConditionalSpace) -> tuple[list[dict[str, Any]], list[str]]:
+    """The configurations of ``space`` to begin with, and a note on each that was left out since it lies outside."""
+    found: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for optimizer, params in recommended(space.spaces):
+        try:
+            found.append(_inside(space, optimizer, params))
+        except SpaceError as error:
+            notes.append(f"A recommended configuration of {optimizer} is left out: {error}.")
+    return found, notes
+
+
+def _inside(space: ConditionalSpace, optimizer: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without its fixed values.
+
+    Raises:
+        SpaceError: it lies outside ``space``.
+    """
+    if optimizer not in space.spaces:
+        raise SpaceError("it is not among the optimizers")
+    whole = space.of(optimizer, params)
+    space.encode(whole)  # looks at every value
+    return {name: whole[name] for name in space.stored_distributions(whole)}
