@@ -224,7 +224,7 @@ def _alone(contest: Contest, found: Finding) -> None:
             f"{count(crowded, 'run')} beside other programs, which kept {most:.1f} of {cores} cores busy"
         )
     elif contest.runs["other_cores"].isna().any():
-        found.evidence.append("what other programs ran meanwhile is not stored")
+        found.doubts.append("what other programs ran meanwhile is not stored")
     else:
         found.evidence.append(f"other programs kept at most {contest.runs['other_cores'].max():.1f} cores busy")
     devices = sorted({str(device) for device in contest.runs["device"].dropna()})

@@ -100,7 +100,7 @@ def made(
             curves += _curve(found, number, value, (speed or {}).get(o, 1.0))
     confirmations = pd.DataFrame(confirmed, columns=CONFIRMED)
     kinds = {"confirms": "Int64", "rank": "Int64", "exclusive": "boolean", "seed": "Int64", "value": "float64"}
-    confirmations = confirmations.astype(kinds)
+    confirmations = confirmations.astype(kinds).assign(other_cores=0.1, cores=2)
     if not test:
         confirmations = confirmations.drop(columns=["test_loss", "test_metric"])
     return Made(

@@ -307,6 +307,7 @@ def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenT
     }  # fmt: skip
     attributes = {
         "confirms": confirms, "rank": 1, "exclusive": True, "seed": seed, "device": "cpu", "seconds": 4.0,
+        "other_cores": 0.1, "cores": 2,
         "gradient_evaluations": 20, "diverged": False, "test_metric": value, "test_loss": 0.5, "history": history,
     }  # fmt: skip
     return optuna.trial.create_trial(value=value, intermediate_values={1: value / 2, 2: value}, user_attrs=attributes)

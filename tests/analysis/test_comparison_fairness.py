@@ -132,6 +132,9 @@ def test_what_broke_the_third_rule_is_named(column: str, value: object, named: s
 
 def test_what_is_not_known_is_not_claimed() -> None:
     campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.drop(columns=["other_cores"])
+    assert ledger(campaign).loc[3, "doubts"] == "what other programs ran meanwhile is not stored"
+    campaign = made(RUNS)
     campaign.confirmations = campaign.confirmations.drop(columns=["exclusive"])
     found = ledger(campaign)
     assert found.loc[3, "kept"] == "unknown"

@@ -1,0 +1,71 @@
+"""The hyperparameters that ship with the package: read, used, and made by the command that says so."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sofim import OPTIMIZERS, SOFIM, recommended
+from sofim.recommended import shipped
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_ships_is_what_the_arguments_of_its_optimizer_are() -> None:
+    for optimizer, own in shipped()["optimizers"].items():
+        for workload in (None, *own["workloads"]):
+            found = recommended(optimizer, workload)
+            OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **found.arguments)
+            assert found.batch_size >= 1
+            assert found.evidence["seeds"] == 10
+    assert set(shipped()["optimizers"]) == set(OPTIMIZERS)
+
+
+def test_sofim_is_recommended_on_images_and_on_what_nobody_has_tuned() -> None:
+    SOFIM(torch.nn.Linear(2, 1).parameters(), **recommended("sofim").arguments)
+    assert recommended("sofim", workload="fashion-lenet5").evidence["campaign"] == "fashion-hour"
+    assert "only 3 workloads" in recommended("sofim").notes
+
+
+def test_what_is_not_there_is_named() -> None:
+    with pytest.raises(KeyError, match=r"nothing is recommended of 'sofin', only of sofim, "):
+        recommended("sofin")
+    with pytest.raises(KeyError, match=r"nothing is recommended on 'cifar', only on digits-mlp, "):
+        recommended("sofim", "cifar")
+
+
+def test_the_file_is_made_from_the_shipped_database_by_its_command_alone(tmp_path: Path, capsys) -> None:
+    from studies.cli import main
+
+    database = gzip.decompress((ROOT / "tests" / "data" / "campaigns.db.gz").read_bytes())
+    (tmp_path / "sofim.db").write_bytes(database)
+    by = shipped()["made"]["by"].split()
+    assert by[:2] == ["sofim", "export"]
+    with pytest.raises(SystemExit) as end:
+        main([*by[1:], "--storage", f"sqlite:///{tmp_path}/sofim.db"])
+    assert not end.value.code
+    remade = tomllib.loads(capsys.readouterr().out)
+    same(remade, {**shipped(), "made": remade["made"]})
+    assert remade["made"]["by"] == shipped()["made"]["by"]
+
+
+def same(one: Any, other: Any, where: str = "") -> None:
+    """Equal but for the last digits of what was computed, which another processor may round otherwise."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert list(one) == list(other), where
+        for key, value in one.items():
+            same(value, other[key], f"{where}.{key}")
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other), where
+        for place, (first, second) in enumerate(zip(one, other, strict=True)):
+            same(first, second, f"{where}[{place}]")
+    elif isinstance(one, float) and isinstance(other, float):
+        assert math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-9), (where, one, other)
+    else:
+        assert one == other, where
