@@ -180,7 +180,9 @@ def test_confirmation_runs_are_found_beside_the_search(url, opened):
     assert found["study"].tolist() == [ours.name] * 3, "of the study whose winner was run"
     assert found["seed"].tolist() == [101, 102, 103]
     assert found["outcome"].tolist() == ["complete", "complete", "running"]
-    assert list(found.columns[-4:]) == ["exclusive", "device", "test_accuracy", "test_loss"]
+    assert list(found.columns[-6:]) == [
+        "exclusive", "device", "other_cores", "cores", "test_accuracy", "test_loss",
+    ]  # fmt: skip
     assert found["confirms"].tolist() == [1, 1, pd.NA], "a winner that was overtaken can be told from the present one"
     assert found["rank"].tolist() == [1, 1, pd.NA]
     assert found["exclusive"].tolist() == [True, False, pd.NA]

@@ -113,7 +113,8 @@ def test_a_minute_is_enough_and_is_not_overdrawn(home, monkeypatch):
 
     again = sofim(home, "tune", "mine:xor", "--budget", "60s")
     assert again.returncode == 0
-    assert again.stdout.splitlines()[2:] == done.stdout[done.stdout.index("Best on") :].splitlines()[1:]
+    told = [text[text.index("Best on") :].splitlines()[1:] for text in (done.stdout, again.stdout)]
+    assert told[0] == told[1]
     assert len(trials_in(home, study)) == len(searched)
 
 
@@ -153,7 +154,9 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(home):
     retried = [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs]
     assert sorted(retried) == sorted(trial.number for trial in lost)
     counted = len(found) - len(lost)
-    assert counted == 40 or f"of {counted} trials)" in done.stdout, "or no improvement was expected"
+    # or no improvement was expected; what ran beside the trial after which that was said has ended since
+    ended = re.search(r"no improvement in the last \d+ of (\d+) trials", done.stdout)
+    assert counted == 40 or (ended is not None and 0 <= counted - int(ended[1]) <= 2), done.stdout
     assert len(trials_in(home, f"{study}/confirm")) == 3
 
 
