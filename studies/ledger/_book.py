@@ -277,6 +277,11 @@ class Book(ABC):
         return trial.value > self._best.value if self.plan.direction == "maximize" else trial.value < self._best.value
 
     @property
+    def running(self) -> tuple[int, ...]:
+        """The numbers of the trials that run."""
+        return tuple(self._running)
+
+    @property
     def best(self) -> FrozenTrial | None:
         """The best complete trial, ``None`` before the first."""
         return self._best

@@ -171,7 +171,8 @@ class BudgetLedger(Ledger):
             return
         tally = self._book.tally()
         since = min(tally.since_best, tally.done - self._extended_after)
-        if tally.best is None and self._slow and len(self._slow) >= len(self._book.plan.starts):
+        hopeful = any(number not in self._slow for number in self._book.running if number in self._training)
+        if tally.best is None and len(self._slow) >= len(self._book.plan.starts) > 0 and not hopeful:
             self.ended = "every trial was too slow for the budget"
         elif self._is_time_up():
             self.ended = "the time was spent"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -196,8 +197,8 @@ def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -
         )
     quickest = ledger.quickest_seconds
     takes = "not even an epoch ended" if quickest is None else f"the quickest takes about {format_duration(quickest)}"
-    enough = None if quickest is None else _TIMES_THE_QUICKEST * quickest + 30
-    remedy = "a larger --budget" if enough is None else f"--budget {round(enough)}s or more"
+    enough = max(2 * clock.budget, _TIMES_THE_QUICKEST * (quickest or 0.0) + 30)
+    remedy = "a larger --budget" if quickest is None else f"--budget {math.ceil(enough / 60)}min or more"
     return UserError(
         f"budget {search.budget}: too short, no trial ran its {search.plan().epochs} epochs in it ({takes}); "
         f"give {remedy}, or fewer --epochs"

@@ -352,6 +352,21 @@ def test_where_every_trial_is_too_slow_the_search_ends_at_once(url):
         assert ledger.quickest_seconds == pytest.approx(4 * 5, rel=0.5)
 
 
+def test_as_long_as_a_trial_runs_that_is_not_too_slow_there_is_hope(url):
+    with searching(url, search(Budget(seconds=100.0), pruner="none")) as ledger:
+        hope = ledger.ask()
+        assert not ledger.report(hope, epoch(1, 0.5, 0.1))
+        for _ in SEARCH_SPACES:
+            assert not work(ledger, ledger.ask(), seconds=5.0)
+        assert ledger.ended is None
+        assert ledger.ask() is not None
+        for number in range(2, EPOCHS + 1):
+            assert not ledger.report(hope, epoch(number, 0.5, 0.1))
+        ledger.complete(hope, {"device": "x"})
+        assert ledger.ended is None
+        assert ledger.tallies()[0].best == 0.5
+
+
 def test_confirmation_is_kept_half_of_the_budget_at_most_but_for_three_seeds():
     pace = Pace()
     assert pace.seeds_that_fit(1000.0, 10, 1.0) == 10
