@@ -8,7 +8,7 @@ For each workload and seed
 - every optimizer has a study of ``--trials`` trials (a campaign, as ``sofim launch`` runs it), and the best of their
   winners, by validation data in the search, is confirmed on fresh seeds;
 - ``studies.tune`` has half as many trials as these studies together, may end sooner when no improvement is expected,
-  and confirms its winner on the same fresh seeds.
+  and confirms its winner on the same fresh seeds; and so once more for all of its trials (``to the end``).
 
 Both begin with each optimizer's default, and have the same sampler, pruner and epochs. The confirmed values are
 compared seed by seed. The time is that of the search alone, on this machine, start of the workers included.
@@ -60,13 +60,20 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
     }
 
 
-def together(workload: str, trials: int, seed: int, url: str, console: Console) -> dict[str, object]:
-    """One study that chooses the optimizer, its winner confirmed."""
+def together(
+    workload: str, trials: int, seed: int, url: str, console: Console, *, to_the_end: bool = False
+) -> dict[str, object]:
+    """One study that chooses the optimizer, its winner confirmed; its search is not ended early if ``to_the_end``."""
     import studies
-    from studies.ledger import open_storage
+    from studies.ledger import _budget, open_storage
 
     began = time.perf_counter()
-    found = studies.tune(workload, budget=trials, seed=seed, storage=url, seeds=CONFIRMED, console=console)
+    name = f"tune-{'whole' if to_the_end else 'early'}"
+    rule = _budget.no_improvement_expected
+    if to_the_end:
+        _budget.no_improvement_expected = lambda *_: False
+    found = studies.tune(workload, budget=trials, name=name, seed=seed, storage=url, seeds=CONFIRMED, console=console)
+    _budget.no_improvement_expected = rule
     whole = time.perf_counter() - began
     storage = open_storage(url)
     ended = storage.get_all_trials(storage.get_study_id_from_name(found.study))
@@ -90,7 +97,7 @@ def show(name: str, found: dict[str, object]) -> None:
 
     confirmed, test = Estimate.of(found["validation"]), Estimate.of(found["test"])
     print(
-        f"  {name:9} {found['trials']:4} trials, {found['seconds']:6.1f} s ({found['training_seconds']:6.1f} s of "
+        f"  {name:10} {found['trials']:4} trials, {found['seconds']:6.1f} s ({found['training_seconds']:6.1f} s of "
         f"training): {found['optimizer']:11} searched {found['searched']:.5g}, confirmed {confirmed}, "
         f"test {test}  {found.get('ended', '')}",
         flush=True,
@@ -113,17 +120,16 @@ def main() -> None:
         for workload in options.workloads.split(","):
             metric = WORKLOADS[workload].metric
             print(f"{workload}: {metric.name}, {metric.direction}", flush=True)
-            differences: list[float] = []
             for seed in range(options.seeds):
                 url = f"sqlite:///{directory}/{workload}-{seed}.db"
                 apart = separate(workload, options.trials, seed, url, console)
                 show("separate", apart)
-                one = together(workload, half, seed, url, console)
-                show("tune", one)
-                pairs = zip(one["validation"], apart["validation"], strict=False)
-                differences += [float(np.subtract(a, b)) for a, b in pairs]
-                paired = Estimate.of(differences[-min(CONFIRMED, len(differences)) :])
-                print(f"  seed {seed}: tune minus separate, paired by fresh seed: {paired}", flush=True)
+                for name, to_the_end in (("tune", False), ("to the end", True)):
+                    one = together(workload, half, seed, url, console, to_the_end=to_the_end)
+                    show(name, one)
+                    pairs = zip(one["validation"], apart["validation"], strict=False)
+                    paired = Estimate.of([float(np.subtract(a, b)) for a, b in pairs])
+                    print(f"  seed {seed}: {name} minus separate, paired by fresh seed: {paired}", flush=True)
 
 
 if __name__ == "__main__":
