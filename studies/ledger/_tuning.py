@@ -23,6 +23,9 @@ from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_s
 from studies.trials import Assignment
 
 _OWN_ATTRIBUTES = ("fixed_params",)  # how a configuration was enqueued in memory: in search coordinates
+# a trial that a study of several optimizers begins with: it runs its whole budget, so that no optimizer is judged by
+# the first epochs of one configuration (L-BFGS gains most in the last ones)
+_START = "start"
 _INFEASIBLE = "diverged"  # the name of Optuna's constraint that a diverged trial breaks
 
 
@@ -42,6 +45,7 @@ class StudyBook(Book):
         self._worst: float | None = None  # of the complete trials
         seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
+        self._spared: set[int] = set()  # running trials that the pruner may not stop
         self._starts = plan.starts or (plan.space.default,)  # what everybody would try first
         self._study = optuna.create_study(
             storage=InMemoryStorage(),
@@ -94,16 +98,20 @@ class StudyBook(Book):
         if retried is not None:
             self._study.enqueue_trial(space.encode(retried.params))
             attributes["retry_of"] = origin_of(retried)
+            attributes |= {_START: True} if retried.user_attrs.get(_START) else {}
         else:
             if self._plan is not None:
                 self._study.enqueue_trial(self._plan.configuration(self._next_index, space.search_distributions()))
             elif self._next_index < len(self._starts):
                 self._study.enqueue_trial(space.encode(self._starts[self._next_index]))
+                attributes |= {_START: True} if space.conditional else {}
             self._next_index += 1
         trial, drawn = self._draw()
         params = space.decode(drawn) if retried is None else retried.params
         arguments = self._arguments(params)
         self._asked[trial.number] = trial
+        if _START in attributes:
+            self._spared.add(trial.number)
         self._begin(running_template(trial.number, params, space.stored_distributions(params), attributes))
         return Assignment(
             study=self.plan.name,
@@ -129,7 +137,7 @@ class StudyBook(Book):
     def _stops(self, number: int, epoch: int, value: float) -> bool:
         trial = self._asked[number]
         trial.report(value, epoch)
-        return epoch < self.plan.epochs and trial.should_prune()
+        return epoch < self.plan.epochs and number not in self._spared and trial.should_prune()
 
     def _told(self, stored: FrozenTrial) -> dict[str, Any]:
         self._tell(self._asked.pop(stored.number), stored)

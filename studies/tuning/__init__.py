@@ -1,7 +1,7 @@
 """The best optimizer and its configuration for one workload, within a budget: ``studies.tune`` and ``sofim tune``.
 
 One study whose first parameter is the optimizer and whose others depend on it runs until the budget is spent or no
-improvement is expected; then its winner is run again on fresh seeds.
+improvement is expected; then its winner is run again on fresh seeds. What it begins with is never pruned.
 """
 
 from studies.tuning._budget import Budget, parse_budget

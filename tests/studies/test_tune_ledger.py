@@ -139,6 +139,21 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     assert attributes["search_ended"] == {"reason": "all 20 trials were run", "trials": 20}
 
 
+def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
+    with searching(url, search(Budget(trials=28))) as ledger:
+        for number in range(28):
+            assignment = ledger.ask()
+            if number == 3:
+                continue  # its driver dies with it
+            assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(SEARCH_SPACES)
+    with searching(url, search(Budget(trials=28))) as ledger:
+        assert work(ledger, ledger.ask(), value=0.0), "nor when it is asked again"
+    found, _ = stored(url)
+    starting = [trial for trial in found if trial.user_attrs.get("start")]
+    assert [trial.number for trial in starting] == [*range(len(SEARCH_SPACES)), 28]
+    assert sum(trial.state == TrialState.PRUNED for trial in found) > 5
+
+
 def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
     with searching(url, search(Budget(trials=9))) as ledger:
         work_off(ledger)
