@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import os.path
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from studies.errors import UserError
+from studies.lookup import campaign_name, existing, find_campaign, find_tuned, without_password
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from rich.console import Console
 
-    from studies.campaign import Campaign
 
 DEFAULT_STORAGE = "sqlite:///sofim.db"
 SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
@@ -48,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     if arguments[:1] not in (["launch"], ["confirm"], ["tune"]):
         return ""
-    again = shlex.join(["sofim", *(_shown(part) if "://" in part else part for part in arguments)])
+    again = shlex.join(["sofim", *(without_password(part) if "://" in part else part for part in arguments)])
     return f"; nothing that had finished is lost, to go on: {again}"
 
 
@@ -133,7 +130,7 @@ def launch(
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
-    found = _find_campaign(campaign, storage).with_overrides(
+    found = find_campaign(campaign, storage).with_overrides(
         trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
     )
     if start is not None:
@@ -192,7 +189,7 @@ def confirm(
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
     sys.path.insert(0, str(Path.cwd()))
-    found = _find_tuned(campaign, storage)
+    found = find_tuned(campaign, storage)
     blueprint = draw_up(found, data.resolve() if data else None, test=True)
     console = _console()
     from studies.engine import Resources
@@ -232,15 +229,15 @@ def status(campaign: str | None, storage: str) -> None:
     from studies.views import print_status
 
     console = _console()
-    with _opened(storage) as opened:
+    with existing(storage) as opened:
         names = campaigns(opened)
         if campaign is not None and campaign not in names:
             there = f"there are: {', '.join(names)}" if names else "there is none"
-            raise UserError(f"no campaign '{campaign}' in {_shown(storage)}; {there}")
+            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}")
         for name in names if campaign is None else [campaign]:
             print_status(opened, name, console)
     if not names:
-        click.echo(f"No campaign in {_shown(storage)} yet; start one: sofim launch quickstart")
+        click.echo(f"No campaign in {without_password(storage)} yet; start one: sofim launch quickstart")
 
 
 @sofim.command()
@@ -282,7 +279,7 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 
 def _storage_again(storage: str) -> list[str]:
     """What names the storage on the next command line."""
-    return [] if storage == DEFAULT_STORAGE else ["--storage", _shown(storage)]
+    return [] if storage == DEFAULT_STORAGE else ["--storage", without_password(storage)]
 
 
 @sofim.command()
@@ -310,11 +307,11 @@ def report(
 
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
-    with _opened(storage) as opened:
+    with existing(storage) as opened:
         make_report(
             opened,
-            _shown(storage),
-            campaign=_campaign_name(campaign) if campaign is not None else None,
+            without_password(storage),
+            campaign=campaign_name(campaign) if campaign is not None else None,
             study=study,
             out=out,
             publish=publish,
@@ -360,9 +357,11 @@ def export(
     from studies.export import export as recommend
     from studies.export import printed
 
-    names = [_campaign_name(name) for name in campaigns]
-    with _opened(storage) as opened:
-        found = recommend(opened, _shown(storage), names, optimizers=optimizers, workloads=workloads, exact=not robust)
+    names = [campaign_name(name) for name in campaigns]
+    with existing(storage) as opened:
+        found = recommend(
+            opened, without_password(storage), names, optimizers=optimizers, workloads=workloads, exact=not robust
+        )
     text = printed(found, form)
     if out is None:
         click.echo(text, nl=False)
@@ -381,10 +380,10 @@ def list_everything(storage: str) -> None:
     from studies.views import print_list
 
     if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
-        print_list(None, _shown(storage), _console())
+        print_list(None, without_password(storage), _console())
         return
-    with _opened(storage) as opened:
-        print_list(opened, _shown(storage), _console())
+    with existing(storage) as opened:
+        print_list(opened, without_password(storage), _console())
 
 
 @sofim.command()
@@ -418,8 +417,8 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
     """
     from studies.dashboard import serve
 
-    shown = _shown(storage)
-    with _opened(storage) as opened:
+    shown = without_password(storage)
+    with existing(storage) as opened:
         serve(
             opened,
             host,
@@ -429,82 +428,6 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             option=() if storage == DEFAULT_STORAGE else ("--storage", shown),
             complain=lambda line: click.echo(f"sofim: {line}", err=True),
         )
-
-
-def _find_campaign(name: str, storage: str) -> Campaign:
-    """A TOML file, a preset, or a campaign in the storage."""
-    from search_spaces.errors import suggestion
-    from studies.campaign import load, presets
-
-    # a directory of that name, such as one with a campaign's data, is no campaign
-    if name in presets() or name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (no error for a long name)
-        return load(name)
-    stored = _stored_campaigns(storage)
-    if name in stored:
-        return _launched(stored[name])
-    there = f" ({', '.join(stored)})" if stored else ""
-    raise UserError(
-        f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
-        f"and not in {_shown(storage)}{there}{suggestion(name, (*presets(), *stored))}"
-    )
-
-
-def _campaign_name(name: str) -> str:
-    """The name in the storage of a campaign that may be given by its TOML file."""
-    from studies.campaign import load
-
-    return load(name).name if name.endswith(".toml") or os.path.isfile(name) else name  # noqa: PTH113 (long names)
-
-
-def _find_tuned(name: str, storage: str) -> Campaign:
-    """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
-    stored = _stored_campaigns(storage)
-    if name not in stored:
-        named = _find_campaign(name, storage)
-        if named.name in stored and named.stored() != stored[named.name]:
-            click.echo(f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.")
-        name = named.name
-    if name not in stored:
-        there = f"there are: {', '.join(stored)}" if stored else "there is none"
-        raise UserError(f"no campaign '{name}' in {_shown(storage)} to confirm; {there}; launch it first")
-    return _launched(stored[name])
-
-
-def _launched(stored: Mapping[str, Any]) -> Campaign:
-    """A campaign of the storage that ``sofim launch`` made."""
-    from studies.campaign import Campaign
-
-    if "budget" in stored:
-        again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
-        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
-    return Campaign.from_stored(stored)
-
-
-def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
-    """The campaigns in the storage by name; of a SQLite file that is not there, none."""
-    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).exists():
-        return {}
-    from analysis.load import studies
-
-    with _opened(storage) as opened:
-        return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
-
-
-@contextmanager
-def _opened(storage: str) -> Iterator[BaseStorage]:
-    from studies.ledger import close_storage, open_storage
-
-    opened = open_storage(storage, create=False)
-    try:
-        yield opened
-    finally:
-        close_storage(opened)
-
-
-def _shown(storage: str) -> str:
-    from studies.ledger import hide_password
-
-    return hide_password(storage)
 
 
 def _console() -> Console:

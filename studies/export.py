@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from studies.code_line import code_line
 from studies.errors import UserError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.defaults import Choice, Estimate, OptimizerDefaults, Recommendation
     from analysis.load import Study
+    from search_spaces import Value
 
 FORMATS = ("toml", "json", "python", "yaml")
 _PORTFOLIO = 8  # members of the portfolio of all optimizers
@@ -92,6 +93,7 @@ def _studies(
 ) -> list[Study]:
     from analysis.load import campaigns as campaigns_in
     from analysis.load import studies
+    from search_spaces import ANY
     from search_spaces.errors import suggestion
 
     there = campaigns_in(storage)
@@ -100,7 +102,13 @@ def _studies(
         if name not in there:
             listed = f"there are: {', '.join(there)}" if there else "there is none"
             raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
-        found += studies(storage, name)
+        own = studies(storage, name)
+        if any(study.optimizer == ANY for study in own):
+            raise UserError(
+                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: sofim tune "
+                f"{own[0].workload} --name {name} with the budget it had"
+            )
+        found += own
     for what, wanted, known in (
         ("optimizer", optimizers, [study.optimizer for study in found]),
         ("workload", workloads, [study.workload for study in found]),
@@ -194,7 +202,7 @@ def _arguments(one: Recommendation, study: Study) -> dict[str, object]:
     try:
         if not isinstance(space, Mapping):
             raise SpaceError(f"study '{study.name}' stores no search space")
-        return dict(from_dict(space).arguments(one.params))  # type: ignore[arg-type]
+        return dict(from_dict(space).arguments(cast("Mapping[str, Value]", one.params)))
     except (SpaceError, KeyError, TypeError) as error:
         raise UserError(
             f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"

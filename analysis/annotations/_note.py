@@ -18,6 +18,7 @@ from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
 from analysis.winners import winner
+from search_spaces import ANY
 
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
 
@@ -76,7 +77,8 @@ def search_note(
             *_confirmed(study, best, runs, contest),
             "",
             *([] if best is None else [*_configuration(best["params"]), ""]),
-            *_next(study, setting, exportable=best is not None),
+            # a search that chose the optimizer too says what it found itself
+            *_next(study, setting, exportable=best is not None and study.optimizer != ANY),
         ]
     )
 
@@ -143,7 +145,8 @@ def _how_far(study: Study, trials: pd.DataFrame) -> str:
     kept = trials[trials["outcome"] != "lost"]  # these are asked again
     asked = study.campaign.get("trials")
     ended = int((kept["outcome"] != "running").sum())
-    return f"{ended} of {asked} ended" + (f" ({told})" if (told := _counts(kept)) else "")
+    of_all = "" if asked is None else f" of {asked}"  # time ends a search that has no number
+    return f"{ended}{of_all} ended" + (f" ({told})" if (told := _counts(kept)) else "")
 
 
 def _best(study: Study, best: pd.Series | None) -> str:
@@ -164,7 +167,7 @@ def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest
         return ["- On fresh seeds: not confirmed yet"]
     values = contest.values(study)
     own = contest.of(study)
-    broken = int((own["outcome"] != "complete").sum())
+    broken = int(own["broken"].sum())
     parts = [f"mean of {count(len(values), 'run')}"]
     if len(values) > 1:
         parts.append("95 % by Student's t")

@@ -112,7 +112,9 @@ def _same_budgets(contest: Contest) -> Finding:
 
 def given_starts(contest: Contest) -> list[str]:
     """The optimizers whose search began with a configuration that somebody gave (``launch --from``)."""
-    starts = contest.studies[0].campaign.get("starts") or {}
+    starts = contest.studies[0].campaign.get("starts")
+    if not isinstance(starts, Mapping):
+        return []
     return [study.optimizer for study in contest.studies if contest.workload in starts.get(study.optimizer, {})]
 
 

@@ -156,7 +156,8 @@ def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: 
     predicted = NOWHERE
     if land.trusted:
         values = land.used.sign * land.around(land.at([searched]))[:, 0]
-        predicted = tuple(float(part) for part in band(values))  # type: ignore[assignment]
+        middle, low, high = band(values)
+        predicted = float(middle), float(low), float(high)
     return Recommendation(
         optimizer=study.optimizer,
         workload=study.workload,

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
@@ -100,6 +101,9 @@ def test_one_run_at_a_time_is_on_the_machine(killed):
         key=lambda trial: trial.datetime_start,
     )
     assert all(trial.user_attrs["exclusive"] for trial in found)
+    cores = psutil.cpu_count()
+    assert {trial.user_attrs["cores"] for trial in found} == {cores}
+    assert all(0 <= trial.user_attrs["other_cores"] <= cores for trial in found)
     assert all(later.datetime_start >= earlier.datetime_complete for earlier, later in pairwise(found))
     after = notes_of(home).iloc[len(before) :].query("what == 'begin'")["time"]
     assert len(after) >= 10

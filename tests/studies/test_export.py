@@ -15,24 +15,12 @@ import yaml
 
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
-from studies.cli import main
 from studies.ledger import close_storage
 from tests.analysis.report_studies import confirm, make, ridge
 from tests.studies.fake_campaign import campaign, end, open_ledger
 
 URL = "sqlite:///sofim.db"
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def sofim(capsys) -> Run:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        code = end.value.code
-        return (code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +123,19 @@ def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
 )
 def test_a_mistake_is_one_line(sofim, home, arguments, message) -> None:
     assert sofim("export", *arguments) == (2, "", message)
+
+
+def test_what_a_search_of_optimizers_found_is_not_exported_and_the_line_says_why(sofim, tmp_path) -> None:
+    made = make(URL, lambda *_: 0.5, trials=2, workloads=["digits-mlp"], optimizers=["sgd"])
+    storage = optuna.storages.RDBStorage(URL)
+    study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "searched/digits-mlp/any")
+    described = {"workload": "digits-mlp", "optimizer": "any", "metric": "accuracy", "protocol": 1}
+    for name, value in {**described, "campaign": {**made.stored(), "name": "searched"}}.items():
+        storage.set_study_user_attr(study_id, name, value)
+    close_storage(storage)
+    code, out, err = sofim("export", "searched")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("sofim: campaign 'searched' was made by sofim tune, which prints what it found")
 
 
 def test_a_campaign_without_a_complete_trial_recommends_nothing(sofim, tmp_path, monkeypatch) -> None:

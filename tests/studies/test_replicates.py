@@ -11,7 +11,6 @@ import pytest
 from analysis.comparison import compare
 from analysis.load import curves, read, repeated, studies
 from analysis.report import slug
-from studies.cli import main
 from studies.ledger import close_storage, open_storage
 from tests.studies.fake_campaign import campaign, end, open_ledger
 from tests.studies.probe_home import settle
@@ -79,39 +78,36 @@ def test_the_budget_curve_is_the_mean_over_replicates_and_nothing_else_counts_th
     assert "mean of 3 replicates of the search" in compared.methods
 
 
-def sofim(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    assert not end.value.code, err
+def printed(done: tuple[int, str, str]) -> str:
+    code, out, err = done
+    assert (code, err) == (0, "")
     return out
 
 
-def test_status_shows_each_replicate_and_the_leaderboard_the_first(searched, capsys):
-    rows = [line.split() for line in sofim(capsys, "status", "fake").splitlines()]
+def test_status_shows_each_replicate_and_the_leaderboard_the_first(sofim, searched):
+    rows = [line.split() for line in printed(sofim("status", "fake")).splitlines()]
     labels = [" ".join(w for w in words[:2] if not w.startswith("━")) for words in rows if words]
     assert [label for label in labels if label.startswith(("sofim", "sgd"))] == [
         "sofim", "sofim #2", "sofim #3", "sgd", "sgd #2", "sgd #3",
     ]  # fmt: skip
-    assert "6 studies" in sofim(capsys, "list")
-    board = sofim(capsys, "launch", "fake")
+    assert "6 studies" in printed(sofim("list"))
+    board = printed(sofim("launch", "fake"))
     assert re.search(r"sofim +0.7", board)
     assert not re.search(r"sofim +0.9", board)
 
 
-def test_a_replicate_has_a_report_of_its_own(searched, capsys):
+def test_a_replicate_has_a_report_of_its_own(sofim, searched):
     name = "fake/digits-mlp/sofim/replicate-2"
-    assert "too few" in sofim(capsys, "report", "--study", name).lower()
+    assert "too few" in printed(sofim("report", "--study", name)).lower()
     page = (Path("reports") / slug(name) / "index.html").read_text()
     assert "sofim on digits-mlp, replicate 2" in page
 
 
-def test_a_dry_run_counts_replicates(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_dry_run_counts_replicates(sofim):
     Path("mine.toml").write_text(
         'name = "mine"\nworkloads = ["breast-cancer-logreg"]\noptimizers = ["sgd"]\ntrials = 5\nreplicates = 3\n'
     )
-    assert "3 × 5" in sofim(capsys, "launch", "mine.toml", "--dry-run")
+    assert "3 × 5" in printed(sofim("launch", "mine.toml", "--dry-run"))
     assert not Path("sofim.db").exists()
 
 

@@ -1,0 +1,101 @@
+"""What a name on the command line means: a campaign in a file, among the presets or in a storage."""
+
+from __future__ import annotations
+
+import os.path
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from studies.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from studies.campaign import Campaign
+
+
+def find_campaign(name: str, storage: str) -> Campaign:
+    """A TOML file, a preset, or a campaign in the storage."""
+    from search_spaces.errors import suggestion
+    from studies.campaign import load, presets
+
+    if name in presets() or _is_file(name):
+        return load(name)
+    stored = _stored_campaigns(storage)
+    if name in stored:
+        return _launched(stored[name])
+    there = f" ({', '.join(stored)})" if stored else ""
+    raise UserError(
+        f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
+        f"and not in {without_password(storage)}{there}{suggestion(name, (*presets(), *stored))}"
+    )
+
+
+def campaign_name(name: str) -> str:
+    """The name in the storage of a campaign that may be given by its TOML file."""
+    from studies.campaign import load
+
+    return load(name).name if _is_file(name) else name
+
+
+def _is_file(name: str) -> bool:
+    """Whether a campaign's file is meant; a directory of that name, such as one with its data, is no campaign."""
+    return name.endswith(".toml") or os.path.isfile(name)  # noqa: PTH113 (Path raises for a long name)
+
+
+def find_tuned(name: str, storage: str) -> Campaign:
+    """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
+    stored = _stored_campaigns(storage)
+    if name not in stored:
+        named = find_campaign(name, storage)
+        if named.name in stored and named.stored() != stored[named.name]:
+            click.echo(f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.")
+        name = named.name
+    if name not in stored:
+        there = f"there are: {', '.join(stored)}" if stored else "there is none"
+        raise UserError(f"no campaign '{name}' in {without_password(storage)} to confirm; {there}; launch it first")
+    return _launched(stored[name])
+
+
+def _launched(stored: Mapping[str, Any]) -> Campaign:
+    """A campaign of the storage that ``sofim launch`` made."""
+    from studies.campaign import Campaign
+
+    if "budget" in stored:
+        again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
+        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
+    return Campaign.from_stored(stored)
+
+
+def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
+    """The campaigns in the storage by name; of a SQLite file that is not there, none."""
+    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).exists():
+        return {}
+    from analysis.load import studies
+
+    with existing(storage) as opened:
+        return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
+
+
+@contextmanager
+def existing(storage: str) -> Iterator[BaseStorage]:
+    """A storage that is there, closed afterwards."""
+    from studies.ledger import close_storage, open_storage
+
+    opened = open_storage(storage, create=False)
+    try:
+        yield opened
+    finally:
+        close_storage(opened)
+
+
+def without_password(storage: str) -> str:
+    """The URL of a storage as it may be printed."""
+    from studies.ledger import hide_password
+
+    return hide_password(storage)
