@@ -81,7 +81,7 @@ def regrets(number: int, trials: int) -> tuple[float, float]:
     plan = StudyPlan(
         name=f"made-up/{number}/any", workload="made-up", optimizer="any", metric="loss", direction="minimize",
         metric_split="validation", epochs=EPOCHS, trials=trials, sampler="tpe", pruner="hyperband", seed=number,
-        space=space, starts=tuple(starts(space)[0]),
+        space=space, starts=tuple(starts(space, "made-up")[0]),
     )  # fmt: skip
     book = _tuning.StudyBook(plan, 1, Unwritten(), [])
     found: list[float] = []

@@ -115,7 +115,7 @@ def draw_up(
         with blaming(f"workload {found.name}: reading its test data", found.load):
             data.test()
     spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
-    first, notes = starts(ConditionalSpace(spaces))
+    first, notes = starts(ConditionalSpace(spaces), workload)
     blueprint = Blueprint(campaign, {workload: found}, spaces, data_directory)
     return Search(blueprint, workload, budget, seeds, data.has_test, tuple(first), tuple(notes))
 

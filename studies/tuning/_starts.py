@@ -8,23 +8,40 @@ from typing import Any
 from search_spaces import ConditionalSpace, SearchSpace, SpaceError
 
 
-def recommended(spaces: Mapping[str, SearchSpace]) -> list[tuple[str, Mapping[str, Any]]]:
+def recommended(spaces: Mapping[str, SearchSpace], workload: str) -> list[tuple[str, Mapping[str, Any]]]:
     """What to try, best bet first: pairs of an optimizer and a stored configuration of its own space.
 
-    The one place where the list is made. Each optimizer begins with the default of its space.
+    The portfolio that ships with the package comes first (``sofim.recommended``), without what this very workload
+    recommended: a search there would be told its own answer. Then comes the default of each optimizer's space, what
+    everybody would try.
+
+    Args:
+        spaces: those to choose from, by the optimizer's key.
+        workload: what is to be trained.
     """
-    return [(optimizer, space.default) for optimizer, space in spaces.items()]
+    from sofim.recommended import shipped
+
+    known = shipped()
+    portfolio = [
+        (optimizer, known["optimizers"][optimizer]["workloads"][origin]["params"])
+        for optimizer, origin in ((member["optimizer"], member["workload"]) for member in known["portfolio"])
+        if optimizer in spaces and origin != workload
+    ]
+    return [*portfolio, *((optimizer, space.default) for optimizer, space in spaces.items())]
 
 
-def starts(space: ConditionalSpace) -> tuple[list[dict[str, Any]], list[str]]:
+def starts(space: ConditionalSpace, workload: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The configurations of ``space`` to begin with, and a note on each that was left out since it lies outside."""
     found: list[dict[str, Any]] = []
     notes: list[str] = []
-    for optimizer, params in recommended(space.spaces):
+    for optimizer, params in recommended(space.spaces, workload):
         try:
-            found.append(_inside(space, optimizer, params))
+            start = _inside(space, optimizer, params)
         except SpaceError as error:
             notes.append(f"A recommended configuration of {optimizer} is left out: {error}.")
+            continue
+        if start not in found:
+            found.append(start)
     return found, notes
 
 

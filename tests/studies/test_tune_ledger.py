@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.load import study, trials
 from search_spaces import OPTIMIZER, SEARCH_SPACES, ConditionalSpace
+from sofim.recommended import shipped
 from studies.campaign import Campaign
 from studies.errors import UserError
 from studies.launch import Blueprint
@@ -35,7 +36,7 @@ from studies.ledger._pace import Pace, no_improvement_expected
 from studies.trials import Assignment
 from studies.tuning import Budget
 from studies.tuning._plan import Search
-from studies.tuning._starts import starts
+from studies.tuning._starts import recommended, starts
 from studies.workloads import WORKLOADS
 from tests.studies.fake_campaign import record
 
@@ -54,7 +55,7 @@ def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(S
     fields["trials"] = budget.trials or 1_000_000
     made = Campaign.of(**(fields | more))
     spaces = {optimizer: made.space(optimizer) for optimizer in optimizers}
-    first, notes = starts(ConditionalSpace(spaces))
+    first, notes = starts(ConditionalSpace(spaces), WORKLOAD)
     assert not notes
     blueprint = Blueprint(made, {WORKLOAD: WORKLOADS[WORKLOAD]}, spaces, None)
     return Search(blueprint, WORKLOAD, budget, seeds, True, tuple(first), ())
@@ -119,8 +120,10 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     with searching(url, asked) as ledger:
         done = work_off(ledger)
         assert ledger.ended == "all 20 trials were run"
-    assert [assignment.optimizer for assignment in done[:7]] == list(SEARCH_SPACES)
-    for assignment in done[:7]:
+    begun = [start[OPTIMIZER] for start in asked.starts]
+    assert begun[-len(SEARCH_SPACES) :] == list(SEARCH_SPACES)
+    assert [assignment.optimizer for assignment in done[: len(begun)]] == begun
+    for assignment in done[len(begun) - len(SEARCH_SPACES) : len(begun)]:
         space = SEARCH_SPACES[assignment.optimizer]
         assert assignment.arguments == space.arguments(space.default)
     found, attributes = stored(url)
@@ -135,22 +138,23 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     assert (attributes["optimizer"], attributes["workload"], attributes["metric"]) == ("any", WORKLOAD, "accuracy")
     assert {"campaign", "protocol", "versions", "epochs", "search_space", "spent_seconds"} <= attributes.keys()
     assert attributes["campaign"]["budget"] == {"trials": 20}
-    assert [start[OPTIMIZER] for start in attributes["campaign"]["starts"]] == list(SEARCH_SPACES)
+    assert [start[OPTIMIZER] for start in attributes["campaign"]["starts"]] == begun
     assert attributes["search_ended"] == {"reason": "all 20 trials were run", "trials": 20}
 
 
 def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
-    with searching(url, search(Budget(trials=28))) as ledger:
+    asked = search(Budget(trials=28))
+    with searching(url, asked) as ledger:
         for number in range(28):
             assignment = ledger.ask()
             if number == 3:
                 continue  # its driver dies with it
-            assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(SEARCH_SPACES)
+            assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(asked.starts)
     with searching(url, search(Budget(trials=28))) as ledger:
         assert work(ledger, ledger.ask(), value=0.0), "nor when it is asked again"
     found, _ = stored(url)
     starting = [trial for trial in found if trial.user_attrs.get("start")]
-    assert [trial.number for trial in starting] == [*range(len(SEARCH_SPACES)), 28]
+    assert [trial.number for trial in starting] == [*range(len(asked.starts)), 28]
     assert sum(trial.state == TrialState.PRUNED for trial in found) > 5
 
 
@@ -166,7 +170,9 @@ def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
     assert one.own
     assert one.parameters["sofim.beta"].one_minus
     assert len(frame) == 9
-    assert set(frame.iloc[0]["params"]) == {OPTIMIZER, *(f"sofim.{name}" for name in SEARCH_SPACES["sofim"].parameters)}
+    for params in frame["params"]:
+        chosen = params[OPTIMIZER]
+        assert set(params) == {OPTIMIZER, *(f"{chosen}.{name}" for name in SEARCH_SPACES[chosen].parameters)}
 
 
 def test_the_sampler_learns_which_optimizer_is_good(url):
@@ -182,12 +188,24 @@ def test_only_the_optimizers_that_were_asked_for_are_chosen(url):
         assert {assignment.optimizer for assignment in work_off(ledger)} == {"adam", "lbfgs"}
 
 
+def test_the_recommended_portfolio_comes_first_without_what_the_workload_itself_recommended():
+    every = recommended(SEARCH_SPACES, "mine:xor")
+    portfolio = [(one["optimizer"], one["workload"]) for one in shipped()["portfolio"]]
+    assert [optimizer for optimizer, _ in every] == [*(optimizer for optimizer, _ in portfolio), *SEARCH_SPACES]
+    for (optimizer, origin), (_, params) in zip(portfolio, every, strict=False):
+        assert params == shipped()["optimizers"][optimizer]["workloads"][origin]["params"]
+        elsewhere = [params for _, params in recommended(SEARCH_SPACES, origin)]
+        assert params not in elsewhere
+    assert [optimizer for optimizer, _ in recommended({"sgd": SEARCH_SPACES["sgd"]}, "mine:xor")][-1] == "sgd"
+    assert {optimizer for optimizer, _ in recommended({"sgd": SEARCH_SPACES["sgd"]}, "mine:xor")} == {"sgd"}
+
+
 def test_starts_outside_the_space_are_left_out_with_a_note(monkeypatch):
     space = ConditionalSpace({"sgd": SEARCH_SPACES["sgd"].override({"lr": [0.2, 0.3]})})
     default = SEARCH_SPACES["sgd"].default
     listed = [("sgd", default), ("adam", SEARCH_SPACES["adam"].default), ("sgd", default | {"lr": 0.25})]
-    monkeypatch.setattr("studies.tuning._starts.recommended", lambda _: listed)
-    found, notes = starts(space)
+    monkeypatch.setattr("studies.tuning._starts.recommended", lambda *_: listed)
+    found, notes = starts(space, WORKLOAD)
     assert [start["sgd.lr"] for start in found] == [0.25]
     assert len(notes) == 2
     assert "lr: 0.05 lies outside the range from 0.2 to 0.3" in notes[0]
@@ -217,7 +235,8 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
     with searching(url, search(Budget(trials=18))) as ledger:
         again = work_off(ledger)
         assert ledger.tallies()[0].done == 18
-    assert [assignment.optimizer for assignment in again[:1]] == ["adam"], "the lost ones first"
+    third = search(Budget(trials=18)).starts[2][OPTIMIZER]
+    assert [assignment.optimizer for assignment in again[:1]] == [third], "the lost ones first"
     found, _ = stored(url)
     lost = [trial for trial in found if trial.user_attrs.get("failure") == "driver lost"]
     assert [trial.number for trial in lost] == [2, 9]
@@ -267,9 +286,11 @@ def test_starts_stay_what_they_were_when_the_search_began(url, monkeypatch):
     asked = search(Budget(trials=9))
     with searching(url, asked) as ledger:
         work_off(ledger, most=2)
-    monkeypatch.setattr("studies.tuning._starts.recommended", lambda spaces: [("sgd", spaces["sgd"].default)] * 7)
+    monkeypatch.setattr("studies.tuning._starts.recommended", lambda spaces, _: [("sgd", spaces["sgd"].default)] * 7)
     with searching(url, search(Budget(trials=9))) as ledger:
-        assert [assignment.optimizer for assignment in work_off(ledger)][:5] == list(SEARCH_SPACES)[2:]
+        assert [assignment.optimizer for assignment in work_off(ledger)][:5] == [
+            start[OPTIMIZER] for start in asked.starts
+        ][2:7]
     assert stored(url)[1]["campaign"]["starts"] == asked.stored()["starts"]
 
 
@@ -356,12 +377,13 @@ def test_a_trial_that_could_never_be_confirmed_is_pruned(url):
 
 
 def test_where_every_trial_is_too_slow_the_search_ends_at_once(url):
-    with searching(url, search(Budget(seconds=100.0), pruner="none")) as ledger:
+    asked = search(Budget(seconds=100.0), pruner="none")
+    with searching(url, asked) as ledger:
         done = 0
         while (assignment := ledger.ask()) is not None:
             assert not work(ledger, assignment, seconds=5.0)  # 20 s a run: three fit, but no trial before them
             done += 1
-        assert done == len(SEARCH_SPACES), "another optimizer might have been quicker"
+        assert done == len(asked.starts), "another optimizer might have been quicker"
         assert ledger.ended == "every trial was too slow for the budget"
         assert ledger.tallies()[0].best is None
         assert ledger.quickest_seconds == pytest.approx(4 * 5, rel=0.5)
