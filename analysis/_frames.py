@@ -22,6 +22,7 @@ _TRIAL = [
 ]  # fmt: skip
 _HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
 _FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
+_EVALUATES = "evaluates"  # what an evaluation run was given
 _CONFIRMATION = (
     "confirms",
     "rank",
@@ -71,6 +72,15 @@ def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame
     frame = _frame(rows, [*_TRIAL, *_CONFIRMATION, *sorted(tests)])
     numbers = {"other_cores": "float64", "cores": "Int64"}
     return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean"} | numbers)
+
+
+def evaluation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
+    """The frame that `analysis.load.evaluations` describes."""
+    attributes = _by_trial(reader.attributes((*_FACTS, _EVALUATES)))
+    rows = _trial_rows(reader, entries, attributes)
+    for entry, row in zip(entries, rows, strict=True):
+        row[_EVALUATES] = attributes.get(entry.row.trial_id, {}).get(_EVALUATES)
+    return _frame(rows, [*_TRIAL, _EVALUATES])
 
 
 def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:

@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 _CONFIRM = "/confirm"
+_EVALUATE = "/evaluate"
+_ASIDE = (_CONFIRM, _EVALUATE)  # what names of studies end in that hold no trials of a search
 _NAMES_SHOWN = 10
 
 
@@ -118,7 +120,7 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
     found = [
         replace(_describe(storage, frozen), confirmation=confirming.get(frozen.study_name + _CONFIRM, {}))
         for frozen in every
-        if _is_own(frozen) and not frozen.study_name.endswith(_CONFIRM)
+        if _is_own(frozen) and not frozen.study_name.endswith(_ASIDE)
         if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
     ]
     return sorted((one for one in found if replicates or one.replicate == 1), key=lambda study: study.study_id)
@@ -148,7 +150,7 @@ def study(storage: BaseStorage, name: str) -> Study:
     """
     every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     if name not in every:
-        names = [known for known in every if not known.endswith(_CONFIRM)]
+        names = [known for known in every if not known.endswith(_ASIDE)]
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         listed = f"there are {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no study"
         raise AnalysisError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
@@ -158,8 +160,10 @@ def study(storage: BaseStorage, name: str) -> Study:
             f"study '{name}' has {len(frozen.directions)} objectives, and a sensitivity is one objective's; "
             "copy its trials with one of their values into a study of its own"
         )
-    if _is_own(frozen) and name.endswith(_CONFIRM):
-        raise AnalysisError(f"study '{name}' holds confirmation runs; ask for '{name.removesuffix(_CONFIRM)}'")
+    if _is_own(frozen) and name.endswith(_ASIDE):
+        search, _, suffix = name.rpartition("/")
+        kind = "confirmation" if suffix == _CONFIRM[1:] else "evaluation"
+        raise AnalysisError(f"study '{name}' holds {kind} runs; ask for '{search}'")
     return _describe(storage, frozen)
 
 
@@ -233,6 +237,18 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
     return _frames.confirmation_frame(reader, _frames.index(reader, by_id))
 
 
+def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
+    """Every run of a recommended configuration on a workload, on fresh seeds (``sofim export --evaluate``), a row each.
+
+    Returns:
+        Columns: those of `trials` (``study`` is the study on whose workload it was run), then ``evaluates``: the
+        stored configuration, fixed values included.
+    """
+    by_id = confirming(storage, of, _EVALUATE)
+    reader = open_reader(storage, list(by_id))
+    return _frames.evaluation_frame(reader, _frames.index(reader, by_id))
+
+
 def read(storage: BaseStorage, of: Sequence[Study]) -> Frames:
     """The frames of the studies; ``trials`` and ``curves`` tell of the same trials, in the same state."""
     reader = open_reader(storage, [study.study_id for study in of])
@@ -248,10 +264,10 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
     return {study.study_id: study for study in of}
 
 
-def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
+def confirming(storage: BaseStorage, of: Sequence[Study], suffix: str = _CONFIRM) -> dict[int, Study]:
     """The studies by the id of the study that holds their confirmation runs; those without are left out."""
     ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if len(frozen.directions) == 1}
-    return {ids[study.name + _CONFIRM]: study for study in of if study.own and study.name + _CONFIRM in ids}
+    return {ids[study.name + suffix]: study for study in of if study.own and study.name + suffix in ids}
 
 
 def _is_own(frozen: FrozenStudy) -> bool:

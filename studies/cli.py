@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -16,6 +16,9 @@ from studies.lookup import campaign_name, existing, find_campaign, find_tuned, w
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from analysis.defaults import Recommendation
+    from analysis.load import Study
 
 
 DEFAULT_STORAGE = "sqlite:///sofim.db"
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    if arguments[:1] not in (["launch"], ["confirm"], ["tune"]):
+    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["export"]):
         return ""
     again = shlex.join(["sofim", *(without_password(part) if "://" in part else part for part in arguments)])
     return f"; nothing that had finished is lost, to go on: {again}"
@@ -341,6 +344,19 @@ def report(
     help="What is printed.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Into a file instead.")
+@click.option(
+    "--evaluate",
+    "evaluated",
+    is_flag=True,
+    help="Run what each workload recommends on all of them, instead of asking surrogates how good it is there.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000), default=3, show_default=True, help="Fresh seeds to evaluate on."
+)
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
+@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
 def export(
     campaigns: tuple[str, ...],
     storage: str,
@@ -349,18 +365,42 @@ def export(
     robust: bool,
     form: str,
     out: Path | None,
+    evaluated: bool,
+    seeds: int,
+    data: Path | None,
+    address: str | None,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
 ) -> None:
     """Print recommended hyperparameters: per workload, across workloads, and which to try in turn.
 
     CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
     """
+    from studies.evaluate import evaluate
     from studies.export import export as recommend
     from studies.export import printed
+
+    _check_shares(cpus_per_trial, gpus_per_trial)
+    sys.path.insert(0, str(Path.cwd()))
+
+    def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:
+        from studies.engine import Resources
+
+        resources = Resources(address, cpus_per_trial, gpus_per_trial)
+        directory = data.resolve() if data else None
+        # standard output is for what is exported
+        evaluate(storage, studies, recommended, resources, _console(sys.stderr), seeds=seeds, data_directory=directory)
 
     names = [campaign_name(name) for name in campaigns]
     with existing(storage) as opened:
         found = recommend(
-            opened, without_password(storage), names, optimizers=optimizers, workloads=workloads, exact=not robust
+            opened,
+            without_password(storage),
+            names,
+            optimizers=optimizers,
+            workloads=workloads,
+            exact=not robust,
+            evaluate=run if evaluated else None,
         )
     text = printed(found, form)
     if out is None:
@@ -430,12 +470,12 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
         )
 
 
-def _console() -> Console:
+def _console(file: TextIO | None = None) -> Console:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 160
+    width = None if (file or sys.stdout).isatty() else 160
     # what people name is printed as it is: mine:fire is a function, [bold] no style
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from studies.code_line import code_line
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.defaults import Choice, Estimate, OptimizerDefaults, Recommendation
     from analysis.load import Study
-    from search_spaces import Value
+    from search_spaces import SearchSpace, Value
 
 FORMATS = ("toml", "json", "python", "yaml")
 _PORTFOLIO = 8  # members of the portfolio of all optimizers
@@ -25,6 +25,9 @@ _SEED = 0
 
 Document = dict[str, Any]
 """What is exported; only what TOML can hold."""
+
+Evaluate = Callable[[Sequence["Study"], Sequence["Recommendation"]], None]
+"""Is called with the studies, and with all that is recommended on their workloads."""
 
 
 def export(
@@ -35,6 +38,7 @@ def export(
     optimizers: Sequence[str] = (),
     workloads: Sequence[str] = (),
     exact: bool = False,
+    evaluate: Evaluate | None = None,
     now: datetime.datetime | None = None,
 ) -> Document:
     """What campaigns recommend.
@@ -46,6 +50,8 @@ def export(
         optimizers: of these alone; all without any.
         workloads: likewise.
         exact: the best trials as they were, instead of robust configurations.
+        evaluate: runs every recommendation on every workload that has a study of its optimizer, or what of that is
+            not in the storage yet; regrets are then of these runs, and otherwise of surrogates.
         now: the date in it; by default now.
 
     Returns:
@@ -58,9 +64,9 @@ def export(
     import joblib
     import numpy as np
 
-    from analysis.defaults import landscape, portfolio_of_all, recommend
+    from analysis.defaults import Measured, landscape, portfolio_of_all, recommend
     from analysis.errors import AnalysisError
-    from analysis.load import check_protocols, read
+    from analysis.load import check_protocols, evaluations, read
 
     found = _studies(storage, shown, campaigns, optimizers, workloads)
     try:
@@ -74,16 +80,25 @@ def export(
     every = recommend(lands, frames.trials, frames.confirmations, exact=exact)
     if not every:
         raise UserError(f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend")
+    measured = None
+    if evaluate is not None:
+        evaluate(found, [one for defaults in every for one in defaults.workloads.values()])
+        measured = Measured(evaluations(storage, found))
+        every = recommend(lands, frames.trials, frames.confirmations, exact=exact, measured=measured)
     by_pair = {(study.optimizer, study.workload): study for study in found}
     moment = now or datetime.datetime.now().astimezone()
+    options = [*["--winner"] * exact, *["--evaluate"] * (measured is not None)]
     return {
         "made": {
-            "by": f"sofim export {' '.join(campaigns)}{' --winner' if exact else ''}",
+            "by": " ".join(
+                ["sofim export", *campaigns, *["--winner"] * exact, *["--evaluate"] * (measured is not None)]
+            ),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
+            "regrets": "of surrogates" if measured is None else f"of runs on {measured.seeds()} fresh seeds",
         },
         "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found)},
-        "portfolio": [_choice(choice) for choice in portfolio_of_all(lands, every, _PORTFOLIO)],
+        "portfolio": [_choice(choice) for choice in portfolio_of_all(lands, every, _PORTFOLIO, measured)],
         "optimizers": {defaults.optimizer: _defaults(defaults, by_pair) for defaults in every},
     }
 
@@ -196,17 +211,35 @@ def _entry(one: Recommendation, study: Study) -> Document:
 
 
 def _arguments(one: Recommendation, study: Study) -> dict[str, object]:
+    from search_spaces import SpaceError
+
+    try:
+        return dict(stored_space(study).arguments(cast("Mapping[str, Value]", one.params)))
+    except (SpaceError, KeyError, TypeError) as error:
+        raise _unreadable(study, error) from None
+
+
+def stored_space(study: Study) -> SearchSpace:
+    """The search space of a study, as it was stored.
+
+    Raises:
+        UserError: it was stored by another version.
+    """
     from search_spaces import SpaceError, from_dict
 
     space = study.attributes.get("search_space")
     try:
         if not isinstance(space, Mapping):
             raise SpaceError(f"study '{study.name}' stores no search space")
-        return dict(from_dict(space).arguments(cast("Mapping[str, Value]", one.params)))
+        return from_dict(space)
     except (SpaceError, KeyError, TypeError) as error:
-        raise UserError(
-            f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"
-        ) from None
+        raise _unreadable(study, error) from None
+
+
+def _unreadable(study: Study, error: Exception) -> UserError:
+    return UserError(
+        f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"
+    )
 
 
 def _plain(value: object) -> object:

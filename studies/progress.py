@@ -70,11 +70,7 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
 
 def _summary(tally: Tally) -> str:
     """What of the trials' values is shown."""
-    return "mean" if tally.confirmation else "best"
-
-
-def _noun(tally: Tally) -> str:
-    return "confirmation runs" if tally.confirmation else "trials"
+    return "best" if tally.runs == "trials" else "mean"
 
 
 def _done(tally: Tally) -> str:
@@ -156,7 +152,7 @@ class Progress:
             if _is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
                 self._plain(
-                    f"{tally.study}: {_done(tally)} {_noun(tally)} ({tally.complete} complete, "
+                    f"{tally.study}: {_done(tally)} {tally.runs} ({tally.complete} complete, "
                     f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed), "
                     f"{_summary(tally)} {tally.metric} {format_value(tally.best)}"
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
@@ -169,7 +165,7 @@ class Progress:
             counted = [tally.asked_for for tally in tallies if tally.asked_for is not None]
             asked_for = f"/{sum(counted)}" if len(counted) == len(tallies) else ""
             time_left = "" if left is None else f", about {format_duration(left)} left"
-            self._plain(f"{done}{asked_for} {_noun(tallies[0])}, {running} running, {failed} failed{time_left}")
+            self._plain(f"{done}{asked_for} {tallies[0].runs}, {running} running, {failed} failed{time_left}")
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
     ``seconds`` is the training time of the trials that ended, and ``best_params`` what the best of them ran with.
-    Of confirmation runs (``confirmation``), ``best`` is the mean of those that are complete. ``asked_for`` is ``None``
-    where something else than the number of trials ends the study, and ``since_best`` counts the trials that ended after
-    the best one. ``replicate`` counts the studies of one workload and optimizer.
+    ``runs`` says what was run; of other than trials of a search, ``best`` is the mean of those that are complete.
+    ``asked_for`` is ``None`` where something else than the number of trials ends the study, and ``since_best`` counts
+    the trials that ended after the best one. ``replicate`` counts the studies of one workload and optimizer.
     """
 
     study: str
@@ -59,7 +59,7 @@ class Tally:
     best_params: Mapping[str, Any]
     seconds: float
     stopped: str | None
-    confirmation: bool = False
+    runs: Literal["trials", "confirmation runs", "evaluation runs"] = "trials"
     replicate: int = 1
     since_best: int = 0
 

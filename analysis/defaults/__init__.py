@@ -1,6 +1,7 @@
 """From tuned studies to configurations that people take home: per workload, across workloads, and in which order."""
 
 from analysis.defaults.landscape import Landscape, landscape
+from analysis.defaults.measured import Measured
 from analysis.defaults.portfolio import greedy
 from analysis.defaults.recommend import (
     Choice,
@@ -17,6 +18,7 @@ __all__ = [
     "Estimate",
     "Landscape",
     "LeftOut",
+    "Measured",
     "OptimizerDefaults",
     "Recommendation",
     "greedy",

@@ -2,8 +2,9 @@
 
 Regret on a workload is (best − predicted) / (best − start), from 0, as good as the best tuned neighbourhood there, to
 1, what training starts from or worse. Across workloads the configurations that the workloads recommend are the
-candidates; where one was not run, the surrogate of that workload's study says what it would have reached. How good such
-a choice is on a workload that nobody has seen is told by leaving each workload out in turn.
+candidates; where one was not run, the surrogate of that workload's study says what it would have reached, unless runs
+on fresh seeds do (:mod:`analysis.defaults.measured`). How good such a choice is on a workload that nobody has seen is
+told by leaving each workload out in turn.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from analysis.comparison.contest import COUNTED
 from analysis.comparison.intervals import Floats, mean
 from analysis.defaults.choose import robust, with_digits
 from analysis.defaults.landscape import Configuration, Landscape
+from analysis.defaults.measured import Measured
 from analysis.defaults.portfolio import filled, greedy
 from analysis.load import Study
 from analysis.sensitivity.dependence import band
@@ -115,7 +118,12 @@ class OptimizerDefaults:
 
 
 def recommend(
-    lands: Sequence[Landscape], trials: pd.DataFrame, runs: pd.DataFrame, *, exact: bool = False
+    lands: Sequence[Landscape],
+    trials: pd.DataFrame,
+    runs: pd.DataFrame,
+    *,
+    exact: bool = False,
+    measured: Measured | None = None,
 ) -> list[OptimizerDefaults]:
     """What the studies recommend, optimizer by optimizer, in their order; those without a complete trial are left out.
 
@@ -124,13 +132,14 @@ def recommend(
         trials: as :func:`analysis.load.trials` gives them.
         runs: their confirmation runs, as :func:`analysis.load.confirmations` gives them.
         exact: the best trial as it was, instead of the best neighbourhood.
+        measured: what configurations reached on other workloads; without it, surrogates tell.
     """
     found = []
     for optimizer in dict.fromkeys(land.study.optimizer for land in lands):
         own = [land for land in lands if land.study.optimizer == optimizer and land.winner is not None]
         if own:
             chosen = {land.study.workload: _of_study(land, trials, runs, exact) for land in own}
-            found.append(_of_optimizer(optimizer, own, chosen))
+            found.append(_of_optimizer(optimizer, own, chosen, measured))
     return found
 
 
@@ -188,14 +197,14 @@ def _whole(study: Study, searched: Configuration) -> dict[str, object]:
 
 
 def _of_optimizer(
-    optimizer: str, lands: Sequence[Landscape], chosen: Mapping[str, Recommendation]
+    optimizer: str, lands: Sequence[Landscape], chosen: Mapping[str, Recommendation], measured: Measured | None
 ) -> OptimizerDefaults:
     candidates = list(chosen.values())
-    table = regrets(lands, candidates)
+    table = regrets(lands, candidates, measured)
     order = greedy(table, PORTFOLIO)
     notes = []
     names = [land.study.workload for land in lands]
-    unknown = [land.study.workload for land in lands if not land.trusted]
+    unknown = [name for name, column in zip(names, np.isnan(table).T, strict=True) if column.any()]
     if len(lands) == 1:
         notes.append("one workload: this says nothing beyond it")
     elif len(lands) < FEW_WORKLOADS:
@@ -223,11 +232,18 @@ def _expected(left_out: Sequence[float]) -> Estimate:
     return middle, float(low), float(high)
 
 
-def regrets(lands: Sequence[Landscape], candidates: Sequence[Recommendation]) -> Floats:
-    """Regrets (candidates, workloads): NaN where a surrogate is not to be trusted, but 0 for the study's own winner."""
+def regrets(
+    lands: Sequence[Landscape], candidates: Sequence[Recommendation], measured: Measured | None = None
+) -> Floats:
+    """Regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
+
+    Without runs, and without a surrogate, a study's own winner has 0.
+    """
     table = np.full((len(candidates), len(lands)), math.nan)
     for column, land in enumerate(lands):
-        if land.trusted:
+        if measured is not None:
+            table[:, column] = measured.regrets(land, [candidate.params for candidate in candidates])
+        elif land.trusted:
             table[:, column] = land.regrets([candidate.params for candidate in candidates])
         else:
             own = [c.workload == land.study.workload and c.optimizer == land.study.optimizer for c in candidates]
@@ -246,21 +262,27 @@ def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table:
     return found
 
 
-def portfolio_of_all(lands: Sequence[Landscape], every: Sequence[OptimizerDefaults], size: int) -> tuple[Choice, ...]:
+def portfolio_of_all(
+    lands: Sequence[Landscape], every: Sequence[OptimizerDefaults], size: int, measured: Measured | None = None
+) -> tuple[Choice, ...]:
     """What to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
     workloads = list(dict.fromkeys(land.study.workload for land in lands))
     candidates = [one for defaults in every for one in defaults.workloads.values()]
+    configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
     table = np.full((len(candidates), len(workloads)), math.nan)
     for column, workload in enumerate(workloads):
-        own = [land for land in lands if land.study.workload == workload and land.trusted]
+        known = [land for land in lands if land.study.workload == workload and land.study.optimizer in configurations]
+        own = [land for land in known if measured is not None or land.trusted]
         if not own:
             continue
-        best = max(land.best for land in own)
+        best = max(land.best for land in own) if measured is None else measured.best(own, configurations)
         starts = [land.start for land in own if math.isfinite(land.start)]
         start = float(np.median(starts)) if starts else math.inf  # one scale for all optimizers of a workload
         for land in own:
-            rows = [i for i, one in enumerate(candidates) if one.optimizer == land.study.optimizer]
-            table[rows, column] = land.regrets([candidates[row].params for row in rows], best, start)
+            optimizer = land.study.optimizer
+            rows = [i for i, one in enumerate(candidates) if one.optimizer == optimizer]
+            told = land.regrets if measured is None else partial(measured.regrets, land)
+            table[rows, column] = told(configurations[optimizer], best, start)
     order = greedy(table, size)
     means = filled(table).mean(axis=1)
     return tuple(Choice(candidates[place], float(means[place])) for place in order)

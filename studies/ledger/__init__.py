@@ -5,14 +5,18 @@ from studies.ledger._budget import BudgetLedger, OutOfTimeError
 from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcome
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
-from studies.ledger._confirming import CONFIRM, fresh_seeds
+from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import close_storage, hide_password, open_storage
+from studies.ledger._evaluating import EVALUATE, Candidate
+from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
 from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
+from studies.ledger._seeds import fresh_seeds
 
 __all__ = [
     "CONFIRM",
+    "EVALUATE",
     "FEWEST_SEEDS",
     "INTERRUPTED",
     "LOST",
@@ -20,8 +24,10 @@ __all__ = [
     "PROTOCOL",
     "BudgetConfirmationLedger",
     "BudgetLedger",
+    "Candidate",
     "Clock",
     "ConfirmationLedger",
+    "EvaluationLedger",
     "Ledger",
     "OutOfTimeError",
     "Outcome",

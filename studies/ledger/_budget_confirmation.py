@@ -13,9 +13,10 @@ from studies.ledger._book import Facts, StudyPlan
 from studies.ledger._budget import OutOfTimeError
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
-from studies.ledger._confirming import CONFIRM, fresh_seeds
+from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import find_study
 from studies.ledger._pace import CLOSING_SECONDS, FEWEST_SEEDS
+from studies.ledger._seeds import fresh_seeds
 from studies.trials import Assignment, Tally
 
 _OVERDRAWN_SHARE = 0.04  # of the budget, at which a run is given up

@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial
 
 from studies.errors import UserError
 from studies.ledger._book import StudyPlan
-from studies.ledger._confirming import CONFIRM, ConfirmationBook, fresh_seeds, overtaken, ranked
+from studies.ledger._confirming import CONFIRM, ConfirmationBook, overtaken, ranked
 from studies.ledger._database import find_study
 from studies.ledger._ledger import PROTOCOL, Ledger
+from studies.ledger._seeds import fresh_seeds
 from studies.ledger._tuning import StudyBook
 from studies.trials import Tally
 
@@ -48,7 +49,7 @@ class ConfirmationLedger(Ledger):
     """
 
     _creates = False
-    _command: Literal["launch", "confirm", "tune"] = "confirm"
+    _command: Literal["launch", "confirm", "tune", "export"] = "confirm"
 
     def __init__(
         self,

@@ -1,46 +1,19 @@
-"""The book of confirmation runs: a study's winners on fresh seeds. Nothing is searched, and nothing stopped early."""
+"""The book of confirmation runs: a study's winners on fresh seeds."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count, islice
-from statistics import fmean
-from typing import NamedTuple
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger._book import INTERRUPTED, LOST, Book, Facts, StudyPlan, jsonable, origin_of
-from studies.ledger._database import TrialWriter, running_template
-from studies.ledger._samplers import derive_seed
-from studies.trials import Assignment, Tally
+from studies.ledger._book import INTERRUPTED, LOST, StudyPlan
+from studies.ledger._database import TrialWriter
+from studies.ledger._seeds import SeedsBook
+from studies.trials import Tally
 
 CONFIRM = "/confirm"  # what the name of a study with confirmation runs ends in
-_TEST = "test_"  # what the names of things measured on test data begin with
-
-
-def fresh_seeds(seed: int, workload: str, number: int) -> list[int]:
-    """The seeds of confirmation runs: the same for every optimizer of a workload, none of them the campaign's.
-
-    Fewer seeds are the first of more, so that a number that is raised later adds to what is there. They do not depend
-    on the campaign's name: campaigns of one seed can be compared in pairs.
-
-    Args:
-        seed: of the campaign.
-        workload: its key.
-        number: how many.
-    """
-
-    def all_seeds() -> Iterator[int]:
-        given = {seed}
-        for index in count():
-            derived = derive_seed(seed, workload, "confirm", index)
-            if derived not in given:
-                given.add(derived)
-                yield derived
-
-    return list(islice(all_seeds(), number))
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
@@ -50,14 +23,7 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
-class _Run(NamedTuple):
-    """What identifies a confirmation run: whose configuration, on which seed."""
-
-    confirms: int
-    seed: int
-
-
-class ConfirmationBook(Book):
+class ConfirmationBook(SeedsBook):
     """Gives out each winner once a seed.
 
     Args:
@@ -82,89 +48,18 @@ class ConfirmationBook(Book):
         *,
         test: bool = True,
     ) -> None:
-        super().__init__(plan, study_id, writer)
-        self._test = test
-        self._winners = {winner.number: (rank, winner) for rank, winner in enumerate(winners, start=1)}
-        # seed by seed, so that all winners have come equally far whenever somebody looks
-        self._wanted = dict.fromkeys(_Run(number, seed) for seed in seeds for number in self._winners)
-        self._values: list[float] = []  # of the complete runs
-        self._tests: dict[int, dict[int, dict[str, float | None]]] = {}  # by number of the running trial and epoch
-        self._next_number = len(trials)
-        asked = {_run_of(trial) for trial in self._recall(trials)}
-        self._retries = deque(trial for trial in self._retries if _run_of(trial) in self._wanted)
-        self._left = deque(run for run in self._wanted if run not in asked)
+        given = {winner.number: winner for winner in winners}
+        marks = {winner.number: {"confirms": winner.number, "rank": rank} for rank, winner in enumerate(winners, 1)}
+        super().__init__(plan, study_id, writer, trials, given, marks, seeds, test=test)
 
-    @property
-    def wants_more(self) -> bool:
-        return self.stopped is None and bool(self._retries or self._left)
+    def _configuration_of(self, trial: FrozenTrial) -> int:
+        return int(trial.user_attrs.get("confirms", -1))
 
-    @property
-    def asked_share(self) -> float:
-        return 1.0 - (len(self._left) + len(self._retries)) / len(self._wanted)
-
-    def ask(self) -> Assignment:
-        retried = self._retries.popleft() if self._retries else None
-        run = self._left.popleft() if retried is None else _run_of(retried)
-        rank, winner = self._winners[run.confirms]
-        attributes = {"seed": run.seed, "confirms": run.confirms, "rank": rank}
-        if retried is not None:
-            attributes["retry_of"] = origin_of(retried)
-        arguments = self._arguments(winner.params)
-        number, self._next_number = self._next_number, self._next_number + 1
-        self._tests[number] = {}
-        self._begin(running_template(number, winner.params, winner.distributions, attributes))
-        return Assignment(
-            study=self.plan.name,
-            number=number,
-            workload=self.plan.workload,
-            optimizer=self.plan.space.optimizer_of(winner.params),
-            arguments=arguments,
-            seed=run.seed,
-            epochs=self.plan.epochs,
-            confirmation=True,
-            test=self._test,
-        )
-
-    def report(self, number: int, record: Mapping[str, float]) -> bool:
-        """Hears of one epoch; what it says of test data is kept aside until it is known which epoch counts."""
-        tests = {name: jsonable(entry) for name, entry in record.items() if name.startswith(_TEST)}
-        if tests:
-            self._tests[number].setdefault(int(record["epoch"]), tests)
-        return super().report(number, {name: entry for name, entry in record.items() if not name.startswith(_TEST)})
-
-    def complete(self, number: int, facts: Facts) -> None:
-        """The run ran its whole budget; its test metric is of the epoch that validation chose, the first of the best.
-
-        A run that began again on a worker whose numbers were slightly others (a GPU's are not repeatable) may have no
-        test metric of that epoch; it is asked again.
-        """
-        chosen = self._chosen_epoch(number)
-        if self._test and chosen is not None and chosen not in self._tests[number]:
-            lost = self._running[number].stored
-            self._end(number, TrialState.FAIL, None, facts=facts, failure=INTERRUPTED)
-            self._retries.append(lost)
-            return
-        super().complete(number, {**facts, **self._tests[number].get(chosen or 0, {})})
-
-    def _chosen_epoch(self, number: int) -> int | None:
-        values = self._running[number].stored.intermediate_values
-        sign = -1.0 if self.plan.direction == "maximize" else 1.0
-        return min(values, key=lambda epoch: (sign * values[epoch], epoch), default=None)
-
-    def _told(self, stored: FrozenTrial) -> dict[str, object]:
-        del self._tests[stored.number]
-        return {}
-
-    def _count(self, trial: FrozenTrial) -> None:
-        if _run_of(trial) not in self._wanted:
-            return  # of a former winner, or on a seed beyond those asked for
-        super()._count(trial)
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            self._values.append(trial.value)
+    def _arguments_of(self, configuration: int | str) -> dict[str, Any]:
+        return self._arguments(self._given[configuration].params)
 
     def tally(self) -> Tally:
-        mean = fmean(self._values) if self._values else None
-        return replace(super().tally(), best=mean, confirmation=True)
+        return replace(super().tally(), runs="confirmation runs")
 
 
 def overtaken(
@@ -187,7 +82,3 @@ def overtaken(
         if counted and number not in present and rank <= len(winners) and places.get(number, 0) > rank:
             counts[number] = counts.get(number, 0) + 1
     return counts
-
-
-def _run_of(trial: FrozenTrial) -> _Run:
-    return _Run(int(trial.user_attrs.get("confirms", -1)), int(trial.user_attrs.get("seed", -1)))

@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 
 from studies.errors import UserError
 from studies.ledger._book import Book, Facts, StudyPlan
+from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import (
     REFUSALS,
     TrialWriter,
@@ -26,12 +27,14 @@ from studies.ledger._database import (
     open_storage,
     refused,
 )
+from studies.ledger._evaluating import EVALUATE
 from studies.ledger._tuning import StudyBook
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0  # a driver on another host that was silent for longer is dead
+_ASIDE = (CONFIRM, EVALUATE)  # what names of studies end in that hold no trials of a search
 _LEASE = "driver"
 
 
@@ -53,7 +56,7 @@ class Ledger:
     """
 
     _creates = True  # a database that is not there
-    _command: Literal["launch", "confirm", "tune"] = "launch"  # by which the person goes on
+    _command: Literal["launch", "confirm", "tune", "export"] = "launch"  # by which the person goes on
     _free: frozenset[str] = frozenset()  # keys of the configuration that a driver may change
 
     def __init__(
@@ -100,7 +103,7 @@ class Ledger:
         for study in self._storage.get_all_studies():
             stored = study.user_attrs.get("campaign")
             if isinstance(stored, Mapping) and "protocol" in study.user_attrs:
-                if stored["name"] == name and not study.study_name.endswith("/confirm"):
+                if stored["name"] == name and not study.study_name.endswith(_ASIDE):
                     ours[study._study_id] = study.user_attrs
             elif study.study_name in names and self._storage.get_n_trials(study._study_id):
                 raise UserError(
@@ -287,7 +290,7 @@ class _Lease:
             other = "wait for it, stop it, or give this one another name with --name"
             raise UserError(
                 f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
-                f"{'wait for it, or stop it' if command == 'confirm' else other}"
+                f"{'wait for it, or stop it' if command in ('confirm', 'export') else other}"
             )
         self._released = threading.Event()
         self._beat()

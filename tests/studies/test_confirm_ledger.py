@@ -338,7 +338,7 @@ def test_the_mean_of_the_runs_is_shown(url):
         for value in (0.25, 0.5, 0.75):
             finish(ledger, ledger.ask(), value=value)
         assert ledger.tallies()[0].best == 0.5
-        assert ledger.tallies()[0].confirmation
+        assert ledger.tallies()[0].runs == "confirmation runs"
 
 
 # ------------------------------------------------------------------------------- searches that are not finished

@@ -1,0 +1,106 @@
+"""``sofim export --evaluate``: what each workload recommends, run on every workload on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from studies.campaign import Campaign
+from studies.errors import UserError
+from studies.export import stored_space
+from studies.launch import draw_up, versions, work_off
+from studies.progress import stopped_lines
+
+if TYPE_CHECKING:
+    from analysis.defaults import Recommendation
+    from analysis.load import Study
+    from search_spaces import Value
+    from studies.engine import Resources
+    from studies.ledger import Candidate
+
+SEEDS = 3
+"""Fresh seeds of a recommended configuration on a workload where nobody asks for another number."""
+
+
+def evaluate(
+    url: str,
+    studies: Sequence[Study],
+    recommended: Sequence[Recommendation],
+    resources: Resources,
+    console: Console,
+    *,
+    seeds: int = SEEDS,
+    data_directory: Path | None = None,
+) -> None:
+    """Runs what is left of evaluating recommendations and shows it on ``console``.
+
+    Args:
+        url: of the database.
+        studies: on whose workloads each recommendation of their optimizer is run.
+        recommended: of these studies.
+        resources: where runs are placed.
+        console: for the live view.
+        seeds: number of fresh seeds.
+        data_directory: where the data are; ``None``: the usual places.
+
+    Raises:
+        UserError: a campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
+        KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
+    """
+    from studies.ledger import EvaluationLedger
+
+    sources = {(study.optimizer, study.workload): study for study in studies}
+    candidates: dict[str, list[Candidate]] = {}
+    for one in recommended:
+        candidates.setdefault(one.optimizer, []).append(_candidate(one, sources[one.optimizer, one.workload]))
+    for campaign in dict.fromkeys(str(study.campaign["name"]) for study in studies):
+        own = [s for s in studies if s.campaign["name"] == campaign and s.optimizer in candidates]
+        if not own:
+            continue
+        stored = own[0].campaign
+        wanted = {(study.workload, study.optimizer) for study in own}
+        blueprint = draw_up(_only(stored, own), data_directory)
+        plans = [p for p in blueprint.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
+        made = EvaluationLedger(url, stored, plans, versions(), candidates=candidates, seeds=seeds)
+        with made as ledger:
+            tallies = ledger.tallies()
+            asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
+            there = f", {done} are there" if done else ""
+            line = f"Evaluating what is recommended on {campaign}, {seeds} fresh seeds: {asked_for} runs{there}."
+            console.print(Text(line), soft_wrap=True)
+            if not ledger.finished:
+                work_off(ledger, blueprint, resources, console)
+            for sentence in stopped_lines(ledger.tallies()):
+                console.print(sentence, soft_wrap=True)
+
+
+def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> Campaign:
+    """A stored campaign with no more than the workloads and optimizers of some of its studies."""
+    workloads, optimizers = ({getattr(s, name) for s in studies} for name in ("workload", "optimizer"))
+    return Campaign.from_stored(stored).with_overrides(
+        workloads=tuple(name for name in stored["workloads"] if name in workloads),
+        optimizers=tuple(name for name in stored["optimizers"] if name in optimizers),
+    )
+
+
+def _candidate(one: Recommendation, study: Study) -> Candidate:
+    """The recommendation as a trial that can be run again, elsewhere too.
+
+    Raises:
+        UserError: its study has another search space than that it was found in.
+    """
+    from search_spaces import SpaceError
+    from studies.ledger import Candidate
+
+    space = stored_space(study)
+    params = cast("Mapping[str, Value]", one.params)
+    try:
+        distributions = space.stored_distributions(params)
+        searched: dict[str, Any] = {name: params[name] for name in distributions}
+        return Candidate(dict(params), searched, distributions, dict(space.arguments(params)))
+    except (SpaceError, KeyError, ValueError) as error:
+        raise UserError(f"study '{study.name}': what it recommends cannot be run ({error})") from None
