@@ -90,9 +90,7 @@ def export(
     options = [*["--winner"] * exact, *["--evaluate"] * (measured is not None)]
     return {
         "made": {
-            "by": " ".join(
-                ["sofim export", *campaigns, *["--winner"] * exact, *["--evaluate"] * (measured is not None)]
-            ),
+            "by": " ".join(["sofim export", *campaigns, *options]),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
             "regrets": "of surrogates" if measured is None else f"of runs on {measured.seeds()} fresh seeds",
