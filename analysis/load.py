@@ -244,7 +244,7 @@ def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         Columns: those of `trials` (``study`` is the study on whose workload it was run), then ``evaluates``: the
         stored configuration, fixed values included.
     """
-    by_id = confirming(storage, of, _EVALUATE)
+    by_id = evaluating(storage, of)
     reader = open_reader(storage, list(by_id))
     return _frames.evaluation_frame(reader, _frames.index(reader, by_id))
 
@@ -264,8 +264,17 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
     return {study.study_id: study for study in of}
 
 
-def confirming(storage: BaseStorage, of: Sequence[Study], suffix: str = _CONFIRM) -> dict[int, Study]:
+def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
     """The studies by the id of the study that holds their confirmation runs; those without are left out."""
+    return _holding(storage, of, _CONFIRM)
+
+
+def evaluating(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
+    """The studies by the id of the study that holds their evaluation runs; those without are left out."""
+    return _holding(storage, of, _EVALUATE)
+
+
+def _holding(storage: BaseStorage, of: Sequence[Study], suffix: str) -> dict[int, Study]:
     ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if len(frozen.directions) == 1}
     return {ids[study.name + suffix]: study for study in of if study.own and study.name + suffix in ids}
 

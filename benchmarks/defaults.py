@@ -2,11 +2,11 @@
 
     python benchmarks/defaults.py CAMPAIGN... [--storage URL] [--seeds 5] [--workloads A,B]
 
-For each workload, SOFIM gets the default that the *other* workloads of the campaigns recommend (``sofim export``), and
-SGD and AdamW what people type. All are trained on fresh seeds with the workload's budget, one after the other, one
-thread. Regret is (best − value) / (best − start), on validation data: 0 is the best confirmed winner of any optimizer
-there, 1 what training starts from (the median trial after its first epoch), or worse. Intervals are Student's t over
-seeds on a workload, and over workloads at the end.
+For each workload, SOFIM gets the default that the *other* workloads of the campaigns recommend (as ``sofim export``
+says, from the runs of ``--evaluate`` where the storage has them), and SGD and AdamW what people type. All are trained
+on fresh seeds with the workload's budget, one after the other, one thread. Regret is (best − value) / (best − start),
+on validation data: 0 is the best confirmed winner of any optimizer there, 1 what training starts from (the median trial
+after its first epoch), or worse. Intervals are Student's t over seeds on a workload, and over workloads at the end.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 
 from analysis.comparison.intervals import mean
-from analysis.defaults import landscape, recommend
-from analysis.load import Study, read, studies
+from analysis.defaults import Measured, landscape, recommend
+from analysis.load import Study, evaluations, read, studies
 from search_spaces import from_dict
 from sofim import OPTIMIZERS
 from studies.ledger import close_storage, fresh_seeds, open_storage
@@ -63,10 +63,11 @@ def main() -> None:
     storage = open_storage(options.storage, create=False)
     every = [study for name in options.campaigns for study in studies(storage, name)]
     frames = read(storage, every)
-    close_storage(storage)
     own = [study for study in every if study.optimizer == "sofim"]
+    runs = evaluations(storage, own)
+    close_storage(storage)
     lands = [landscape(study, frames.trials, frames.curves, np.random.default_rng(0)) for study in own]
-    [found] = recommend(lands, frames.trials, frames.confirmations)
+    [found] = recommend(lands, frames.trials, frames.confirmations, measured=Measured(runs) if len(runs) else None)
     table: dict[str, list[float]] = {}
     for study in own:
         if options.workloads and study.workload not in options.workloads.split(","):

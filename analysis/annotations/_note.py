@@ -111,6 +111,30 @@ def confirmation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
     return "\n".join(lines)
 
 
+def evaluation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
+    """The note on the study that holds the evaluation runs of another.
+
+    Args:
+        study: on whose workload they were run.
+        runs: columns of :func:`analysis.load.evaluations`.
+        study_id: of ``study``.
+    """
+    kept = runs[runs["outcome"] != "lost"]
+    lines = [
+        f"What several workloads recommend for **{markdown(study.optimizer)}**, trained on fresh seeds on the workload "
+        f"of [{markdown(study.name)}](/dashboard/studies/{study_id}/note): `sofim export --evaluate` takes its regrets "
+        "from these runs.",
+        "",
+        f"- Runs: {_counts(kept) or 'none yet'}",
+    ]
+    given = [", ".join(f"{name}={_value(value)}" for name, value in one.items()) for one in kept["evaluates"]]
+    for configuration, own in kept.groupby(given, sort=False):
+        values = own.loc[own["outcome"] == "complete", "value"]
+        told = f"{_metric(study)} {_spread(values)} (mean ± standard deviation)" if len(values) else "no values yet"
+        lines.append(f"- {code(str(configuration))}, {count(len(values), 'run')} that came through: {told}")
+    return "\n".join(lines)
+
+
 def _what(study: Study) -> str:
     again = f", search number {study.replicate} of the same" if study.replicate > 1 else ""
     return (

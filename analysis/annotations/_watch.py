@@ -17,12 +17,21 @@ from optuna.storages import RDBStorage
 from analysis._rows import open_reader
 from analysis.annotations import _plots
 from analysis.annotations._analyst import Analyst
-from analysis.annotations._note import Setting, confirmation_note, search_note
+from analysis.annotations._note import Setting, confirmation_note, evaluation_note, search_note
 from analysis.annotations._storage import Annotation
 from analysis.comparison.contest import Contest, contests
 from analysis.comparison.convergence import convergence
 from analysis.errors import AnalysisError
-from analysis.load import Study, confirmations, confirming, curves, studies, trials
+from analysis.load import (
+    Study,
+    confirmations,
+    confirming,
+    curves,
+    evaluating,
+    evaluations,
+    studies,
+    trials,
+)
 
 CONVERGENCE, IMPORTANCE = "sofim-convergence", "sofim-importance"
 PAUSE_SECONDS = 5.0  # at least, between two looks at the database
@@ -123,14 +132,15 @@ class Watch:
         looked_at, self._looked_at = self._looked_at, {}
         every = studies(self._storage, replicates=True)
         holders = confirming(self._storage, every)
-        marks = self._marks([*(study.study_id for study in every), *holders])
+        aside = holders | evaluating(self._storage, every)
+        marks = self._marks([*(study.study_id for study in every), *aside])
         for name in dict.fromkeys(str(study.campaign["name"]) for study in every):
             own = [study for study in every if study.campaign["name"] == name]
-            held = {study_id: study for study_id, study in holders.items() if study.campaign["name"] == name}
+            held = {study_id: study for study_id, study in aside.items() if study.campaign["name"] == name}
             seen = [{i: marks[i] for i in (*(study.study_id for study in own), *held)}, self._setting.report(name)]
             if self._written.get(name) != seen:
                 with self._no_matter():
-                    self._bands[name] = self._write(own, held)
+                    self._bands[name] = self._write(own)
                     self._written[name] = seen  # only now: what failed is tried again
         self._searches = {study.study_id: study for study in every}
         confirmed = {study.study_id: marks[study_id] for study_id, study in holders.items()}
@@ -148,7 +158,7 @@ class Watch:
             counts[row.study_id][row.state] += 1
         return {study_id: tuple(sorted(found.items())) for study_id, found in counts.items()}
 
-    def _write(self, own: list[Study], holders: Mapping[int, Study]) -> pd.DataFrame:
+    def _write(self, own: list[Study]) -> pd.DataFrame:
         """Writes the notes of a campaign's studies, and gives back the bands of its confirmation runs."""
         searched, runs = trials(self._storage, own), confirmations(self._storage, own)
         found: list[Contest] = []
@@ -161,8 +171,12 @@ class Watch:
             of_it, again = searched[searched["study"] == study.name], runs[runs["study"] == study.name]
             contest = by_workload.get(study.workload) if study.replicate == 1 else None
             self._show(study.study_id, note=search_note(study, of_it, again, contest, self._setting))
-        for study_id, study in holders.items():
+        for study_id, study in confirming(self._storage, own).items():
             note = confirmation_note(study, runs[runs["study"] == study.name], study.study_id)
+            self._show(study_id, note=note)
+        elsewhere = evaluations(self._storage, own)
+        for study_id, study in evaluating(self._storage, own).items():
+            note = evaluation_note(study, elsewhere[elsewhere["study"] == study.name], study.study_id)
             self._show(study_id, note=note)
         bands = convergence(found)
         return bands[(bands["axis"] == "epochs") & (bands["quantity"] == "metric")]

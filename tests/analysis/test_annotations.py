@@ -19,7 +19,7 @@ from optuna_dashboard import get_note, save_note
 
 from analysis.annotations import AnnotatedStorage, Annotation, Setting, Watch
 from analysis.annotations import _plots as plots
-from analysis.annotations._note import confirmation_note, search_note
+from analysis.annotations._note import confirmation_note, evaluation_note, search_note
 from analysis.annotations._storage import overlaid
 from analysis.annotations._watch import CONVERGENCE, IMPORTANCE
 from analysis.comparison.words import estimate
@@ -310,10 +310,10 @@ def test_what_cannot_be_written_keeps_no_other_campaign_from_its_notes(
         make(url, {"digits-mlp/sofim": [0.5]}, trials=1, name=name, workloads=["digits-mlp"], optimizers=["sofim"])
     write = Watch._write
 
-    def fail(watch: Watch, own: list[Study], holders: Any) -> Any:
+    def fail(watch: Watch, own: list[Study]) -> Any:
         if own[0].campaign["name"] == "first":
             raise KeyError("odd")
-        return write(watch, own, holders)
+        return write(watch, own)
 
     monkeypatch.setattr(Watch, "_write", fail)
     watch.look()
@@ -416,3 +416,15 @@ def test_importances_are_computed_again_when_a_fifth_is_new(
         watch._analysed[study.study_id] = before
     assert watch._due(study, ended, still) is due
     watch.close()
+
+
+def test_the_note_on_evaluation_runs_says_what_each_configuration_reached():
+    (sofim,) = made({"digits-mlp": {"sofim": ()}}, name="made").studies
+    given = [{"lr": 0.25, "rho": 1.0}, {"lr": 0.5, "rho": 2.0}]
+    rows = [("complete", 0.75, given[0]), ("complete", 0.25, given[0]), ("diverged", math.nan, given[1])]
+    told = evaluation_note(sofim, pd.DataFrame(rows, columns=["outcome", "value", "evaluates"]), 7)
+    assert "- Runs: 2 complete, 1 diverged" in told
+    assert "- `lr=0.25, rho=1`, 2 runs that came through: " in told
+    assert "0.5 ± 0.35" in told
+    assert "- `lr=0.5, rho=2`, 0 runs that came through: no values yet" in told
+    assert "(/dashboard/studies/7/note)" in told
