@@ -299,9 +299,9 @@ def test_starts_stay_what_they_were_when_the_search_began(url, monkeypatch):
 
 @pytest.mark.parametrize(
     ("done", "since_best", "over"),
-    [(29, 29, False), (30, 30, True), (60, 29, False), (60, 30, True), (100, 49, False), (100, 50, True)],
+    [(59, 59, False), (60, 60, True), (90, 59, False), (90, 60, True), (200, 99, False), (200, 100, True)],
 )
-def test_no_improvement_is_expected_after_thirty_trials_and_half_of_all(done, since_best, over):
+def test_no_improvement_is_expected_after_sixty_trials_and_half_of_all(done, since_best, over):
     assert no_improvement_expected(done, since_best) is over
 
 
@@ -312,16 +312,16 @@ def test_a_search_without_improvement_ends(url):
             if assignment is None:
                 break
             work(ledger, assignment, value=float(min(number, 40)))
-        assert ledger.ended == "no improvement in the last 41 of 82 trials"
+        assert ledger.ended == "no improvement in the last 60 of 101 trials"
     # a driver with another budget goes on, and looks at the trials from here on alone
     with searching(url, search(Budget(trials=600), epochs=1)) as ledger:
         assert ledger.ended is None
-        for _ in range(100):
+        for _ in range(110):
             assignment = ledger.ask()
             if assignment is None:
                 break
             work(ledger, assignment, value=0.0)
-        assert ledger.ended == "no improvement in the last 62 of 124 trials" or ledger.tallies()[0].done > 110
+        assert ledger.ended == "no improvement in the last 101 of 202 trials"
 
 
 def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_asked_again(url):
