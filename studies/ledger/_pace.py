@@ -23,10 +23,12 @@ def no_improvement_expected(done: int, since_best: int) -> bool:
 
     None of the last 60 and none of the last half of all trials was better: were it a coin's toss who of the trials is
     the best, the second half would have it every second time. Searches over all seven optimizers were seen to improve
-    after 28, 44, 54 and 55 trials without any (``benchmarks/tune.py``). Optuna has ``optuna.terminator`` for this. It was looked
-    at and not taken: its evaluators of improvement fit a Gaussian process to the parameters that *all* trials have,
-    which here is the optimizer alone, and compare with a cross-validation error that one training run does not give;
-    its ``BestValueStagnationEvaluator`` is this rule with a fixed number, and blind to pruned trials.
+    after 28, 44, 54 and 55 trials without any (``benchmarks/tune.py``).
+
+    Optuna has ``optuna.terminator`` for this. It was looked at and not taken: its evaluators of improvement fit a
+    Gaussian process to the parameters that *all* trials have, which here is the optimizer alone, and compare with a
+    cross-validation error that one training run does not give; its ``BestValueStagnationEvaluator`` is this rule with a
+    fixed number, and blind to pruned trials.
 
     Args:
         done: trials that ended, pruned, diverged and failed ones included.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from optuna.trial import TrialState
 
 from sofim import OPTIMIZERS
-from studies.data import status
 from studies.ledger import close_storage
 from studies.workloads import WORKLOADS
 from tests.reference.published_formats import write
@@ -20,7 +18,12 @@ from tests.reference.published_formats import write
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # so few images because a ResNet18 costs a second for every fifteen of them, and there are seven optimizers
-PAPERS = {"cifar10": {"num_per_batch": 4}, "cifar100": {"num_train": 24}, "svhn": {"num_train": 24}}
+FILES = {
+    "cifar10": {"num_per_batch": 4},
+    "cifar100": {"num_train": 24},
+    "svhn": {"num_train": 24},
+    "fashion-mnist": {"num_train": 300},
+}
 
 CAMPAIGN = f"""
 name = "pairs"
@@ -51,10 +54,7 @@ rank = [1, 2]
 
 
 def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path):
-    fashion = status("fashion-mnist")
-    if not fashion.present and not os.environ.get("CI"):
-        pytest.skip("Fashion-MNIST is not on this machine: apt install dataset-fashion-mnist")
-    for dataset, sizes in PAPERS.items():
+    for dataset, sizes in FILES.items():
         write(dataset, tmp_path / "data", **sizes)
     (tmp_path / "pairs.toml").write_text(CAMPAIGN.replace("'", '"'))
     done = subprocess.run(
