@@ -208,7 +208,8 @@ def _spread(values: pd.Series[float]) -> str:
     if known.empty:
         return "not known"
     mean_of_them = number(float(known.mean()))
-    return mean_of_them if len(known) == 1 else f"{mean_of_them} ± {float(known.std(ddof=1)):.2g}"
+    deviation = float(known.std(ddof=1)) if known.nunique() > 1 else 0.0  # equal ones deviate by rounding alone
+    return mean_of_them if len(known) == 1 else f"{mean_of_them} ± {deviation:.2g}"
 
 
 def _configuration(params: Mapping[str, object]) -> list[str]:

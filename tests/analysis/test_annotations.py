@@ -156,7 +156,8 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     assert "test accuracy **0.7** (mean of 1 run, few)" in line(sgd)
     told = confirmation_note(sofim, campaign.confirmations[campaign.confirmations["study"] == sofim.name], 7)
     assert "](/dashboard/studies/7/note)" in told
-    assert "- Runs: 2 complete, 1 diverged" in told
+    assert "- Runs: 5 complete, 1 diverged" in told
+    assert "0.99 ± 0 (" in told
     assert "2 runs that came through: validation accuracy 0.85 ± 0.071, test accuracy 0.85 ± 0.071" in told
 
 
@@ -422,8 +423,10 @@ def test_the_note_on_evaluation_runs_says_what_each_configuration_reached():
     (sofim,) = made({"digits-mlp": {"sofim": ()}}, name="made").studies
     given = [{"lr": 0.25, "rho": 1.0}, {"lr": 0.5, "rho": 2.0}]
     rows = [("complete", 0.75, given[0]), ("complete", 0.25, given[0]), ("diverged", math.nan, given[1])]
+    rows += [("complete", 0.99, {"lr": 1.0})] * 3
     told = evaluation_note(sofim, pd.DataFrame(rows, columns=["outcome", "value", "evaluates"]), 7)
-    assert "- Runs: 2 complete, 1 diverged" in told
+    assert "- Runs: 5 complete, 1 diverged" in told
+    assert "0.99 ± 0 (" in told
     assert "- `lr=0.25, rho=1`, 2 runs that came through: " in told
     assert "0.5 ± 0.35" in told
     assert "- `lr=0.5, rho=2`, 0 runs that came through: no values yet" in told
