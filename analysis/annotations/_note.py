@@ -208,7 +208,7 @@ def _spread(values: pd.Series[float]) -> str:
     if known.empty:
         return "not known"
     mean_of_them = number(float(known.mean()))
-    deviation = float(known.std(ddof=1)) if known.nunique() > 1 else 0.0  # equal ones deviate by rounding alone
+    deviation = 0.0 if (known == known.iloc[0]).all() else float(known.std(ddof=1))  # equal ones deviate by rounding
     return mean_of_them if len(known) == 1 else f"{mean_of_them} ± {deviation:.2g}"
 
 
