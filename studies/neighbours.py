@@ -22,7 +22,9 @@ class Neighbours:
         seconds = time.monotonic() - self._since
         if seconds <= 0:
             return 0.0
-        return max(0.0, (_busy() - self._busy) - (_own() - self._own)) / seconds
+        others = ((_busy() - self._busy) - (_own() - self._own)) / seconds
+        # the times tick every hundredth of a second: of a run of a few of these they may tell more than there is
+        return min(max(0.0, others), float(psutil.cpu_count() or 1))
 
 
 def _busy() -> float:
