@@ -5,8 +5,9 @@
 For each workload, SOFIM gets the default that the *other* workloads of the campaigns recommend (as ``sofim export``
 says, from the runs of ``--evaluate`` where the storage has them), and SGD and AdamW what people type. All are trained
 on fresh seeds with the workload's budget, one after the other, one thread. Regret is (best − value) / (best − start),
-on validation data: 0 is the best confirmed winner of any optimizer there, 1 what training starts from (the median trial
-after its first epoch), or worse. Intervals are Student's t over seeds on a workload, and over workloads at the end.
+on validation data: 0 is the best confirmed winner of any optimizer there, 1 what training starts from (as ``sofim
+export`` has it: of complete trials after their first epoch, the median over optimizers), or worse. Intervals are
+Student's t over seeds on a workload, and over workloads at the end.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from analysis.comparison.intervals import mean
-from analysis.defaults import Measured, landscape, recommend
+from analysis.defaults import Landscape, Measured, common_start, landscape, recommend
 from analysis.load import Study, evaluations, read, studies
 from search_spaces import from_dict
 from sofim import OPTIMIZERS
@@ -66,13 +66,14 @@ def main() -> None:
     own = [study for study in every if study.optimizer == "sofim"]
     runs = evaluations(storage, own)
     close_storage(storage)
-    lands = [landscape(study, frames.trials, frames.curves, np.random.default_rng(0)) for study in own]
-    [found] = recommend(lands, frames.trials, frames.confirmations, measured=Measured(runs) if len(runs) else None)
+    lands = [landscape(study, frames.trials, frames.curves, np.random.default_rng(0)) for study in every]
+    ours = [land for land in lands if land.study.optimizer == "sofim"]
+    [found] = recommend(ours, frames.trials, frames.confirmations, measured=Measured(runs) if len(runs) else None)
     table: dict[str, list[float]] = {}
     for study in own:
         if options.workloads and study.workload not in options.workloads.split(","):
             continue
-        for name, regrets in on_workload(study, every, frames, found, options.seeds).items():
+        for name, regrets in on_workload(study, every, lands, frames, found, options.seeds).items():
             middle, low, high = mean(regrets)
             print(f"{study.workload:22} {name:44} {middle:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]", flush=True)
             table.setdefault(name, []).append(middle)
@@ -81,7 +82,9 @@ def main() -> None:
         print(f"{'mean over workloads':22} {name:44} {middle:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]")
 
 
-def on_workload(study: Study, every: list[Study], frames: Any, found: Any, num_seeds: int) -> dict[str, np.ndarray]:
+def on_workload(
+    study: Study, every: list[Study], lands: list[Landscape], frames: Any, found: Any, num_seeds: int
+) -> dict[str, np.ndarray]:
     """Regrets of the runs (seeds,) by what was typed."""
     workload = study.workload
     names = [other.name for other in every if other.workload == workload]
@@ -89,7 +92,8 @@ def on_workload(study: Study, every: list[Study], frames: Any, found: Any, num_s
     runs = confirmed[confirmed["study"].isin(names) & (confirmed["outcome"] == "complete")]
     means = runs.groupby("study")["value"].mean()
     best = float(means.max() if study.direction == "maximize" else means.min())
-    start = float(_first(frames.curves[frames.curves["study"].isin(names)])["value"].median())
+    sign = 1.0 if study.direction == "maximize" else -1.0
+    start = sign * common_start([land for land in lands if land.study.workload == workload])
     source = found.left_out[workload].source
     space = from_dict(
         next(other for other in every if other.name.endswith(f"/{source.workload}/sofim")).attributes["search_space"]
@@ -98,15 +102,12 @@ def on_workload(study: Study, every: list[Study], frames: Any, found: Any, num_s
     epochs = int(study.attributes["epochs"])
     seeds = fresh_seeds(int(study.campaign["seed"]), workload, num_seeds)
     print(f"{workload}: best {best:.4g}, start {start:.4g}; SOFIM as on {source.workload}: {candidates[OURS][1]}")
-    return {
-        name: regret([trained(workload, optimizer, arguments, seed, epochs) for seed in seeds], best, start)
-        for name, (optimizer, arguments) in candidates.items()
-    }
-
-
-def _first(curves: pd.DataFrame) -> pd.DataFrame:
-    finite = curves[np.isfinite(curves["value"].astype(float))]
-    return finite.sort_values("epoch").drop_duplicates(["study", "number"])
+    found_regrets = {}
+    for name, (optimizer, arguments) in candidates.items():
+        values = [trained(workload, optimizer, arguments, seed, epochs) for seed in seeds]
+        print(f"  {name}: {', '.join(f'{value:.4g}' for value in values)}", flush=True)
+        found_regrets[name] = regret(values, best, start)
+    return found_regrets
 
 
 if __name__ == "__main__":

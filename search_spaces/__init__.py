@@ -27,6 +27,7 @@ from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofi
 from search_spaces._base import BATCH_SIZE, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
+from search_spaces._key import configuration_key
 from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
 from search_spaces.errors import SpaceError, shown, suggestion
 
@@ -44,6 +45,7 @@ __all__ = [
     "Space",
     "SpaceError",
     "Value",
+    "configuration_key",
     "configured",
     "from_dict",
 ]

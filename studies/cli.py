@@ -73,6 +73,21 @@ def _storage_option(command: _F) -> _F:
     )(command)
 
 
+def _machine_options(command: _F) -> _F:
+    """Where trials run, and how many at once."""
+    for option in (
+        click.option(
+            "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
+        ),
+        click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
+        click.option(
+            "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
 
@@ -96,9 +111,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str | No
     help="Begin with what sofim export wrote there, in TOML.",
 )
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
-@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
-@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+@_machine_options
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(
@@ -253,9 +266,7 @@ def status(campaign: str | None, storage: str) -> None:
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
 @click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds at the end.")
-@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
-@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
-@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+@_machine_options
 def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: float, **options: Any) -> None:
     """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
 
@@ -354,10 +365,10 @@ def report(
     "--seeds", type=click.IntRange(1, 10_000), default=3, show_default=True, help="Fresh seeds to evaluate on."
 )
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
-@click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X")
-@click.option("--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU.")
+@_machine_options
+@click.pass_context
 def export(
+    context: click.Context,
     campaigns: tuple[str, ...],
     storage: str,
     optimizers: tuple[str, ...],
@@ -381,6 +392,12 @@ def export(
     from studies.export import printed
 
     _check_shares(cpus_per_trial, gpus_per_trial)
+    for name in ("seeds", "data", "address", "cpus_per_trial", "gpus_per_trial"):
+        if not evaluated and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} says how to evaluate, and nothing is run without --evaluate; add it, or leave {option} out"
+            )
     sys.path.insert(0, str(Path.cwd()))
 
     def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:

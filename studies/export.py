@@ -80,10 +80,13 @@ def export(
     every = recommend(lands, frames.trials, frames.confirmations, exact=exact)
     if not every:
         raise UserError(f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend")
-    measured = None
+    measured, regrets = None, "of surrogates"
     if evaluate is not None:
         evaluate(found, [one for defaults in every for one in defaults.workloads.values()])
         measured = Measured(evaluations(storage, found))
+        configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
+        judged = [land for land in lands if land.study.optimizer in configurations]
+        regrets = f"of runs on {measured.seeds(judged, configurations)} fresh seeds"
         every = recommend(lands, frames.trials, frames.confirmations, exact=exact, measured=measured)
     by_pair = {(study.optimizer, study.workload): study for study in found}
     moment = now or datetime.datetime.now().astimezone()
@@ -93,7 +96,7 @@ def export(
             "by": " ".join(["sofim export", *campaigns, *options]),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
-            "regrets": "of surrogates" if measured is None else f"of runs on {measured.seeds()} fresh seeds",
+            "regrets": regrets,
         },
         "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found)},
         "portfolio": [_choice(choice) for choice in portfolio_of_all(lands, every, _PORTFOLIO, measured)],

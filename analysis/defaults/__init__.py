@@ -1,6 +1,6 @@
 """From tuned studies to configurations that people take home: per workload, across workloads, and in which order."""
 
-from analysis.defaults.landscape import Landscape, landscape
+from analysis.defaults.landscape import Landscape, common_start, landscape
 from analysis.defaults.measured import Measured
 from analysis.defaults.portfolio import greedy
 from analysis.defaults.recommend import (
@@ -21,6 +21,7 @@ __all__ = [
     "Measured",
     "OptimizerDefaults",
     "Recommendation",
+    "common_start",
     "greedy",
     "landscape",
     "portfolio_of_all",

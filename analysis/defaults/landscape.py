@@ -125,6 +125,15 @@ class Landscape:
         return max(0.0, best - worst)
 
 
+def common_start(lands: Sequence[Landscape]) -> float:
+    """Goodness that training starts from, one for all optimizers of a workload: the median of theirs.
+
+    ``inf`` where none is known.
+    """
+    starts = [land.start for land in lands if math.isfinite(land.start)]
+    return float(np.median(starts)) if starts else math.inf
+
+
 def landscape(
     study: Study, trials: pd.DataFrame, curves: pd.DataFrame, rng: np.random.Generator, *, num_refits: int = 20
 ) -> Landscape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +12,7 @@ from analysis.comparison.contest import COUNTED
 from analysis.comparison.intervals import Floats
 from analysis.defaults.landscape import Configuration, Landscape
 from analysis.defaults.portfolio import WORST
+from search_spaces import configuration_key
 
 
 class Measured:
@@ -24,12 +24,20 @@ class Measured:
 
     def __init__(self, runs: pd.DataFrame) -> None:
         ended = runs[runs["outcome"].isin(COUNTED)]
-        keys = [_key(given or {}) for given in ended["evaluates"]]
+        keys = [configuration_key(given or {}) for given in ended["evaluates"]]
         self._runs = {(str(study), key): own for (study, key), own in ended.groupby([ended["study"], keys])}
 
-    def seeds(self) -> int:
-        """The fewest runs that a configuration has on a workload; 0 where nothing was run."""
-        return min((len(own) for own in self._runs.values()), default=0)
+    def seeds(self, lands: Sequence[Landscape], configurations: Mapping[str, Sequence[Configuration]]) -> int:
+        """The fewest runs that a configuration has on a workload; 0 where one was not run.
+
+        Args:
+            lands: of all studies.
+            configurations: what was run, by the optimizer.
+        """
+        keys = [
+            (land.study.name, configuration_key(one)) for land in lands for one in configurations[land.study.optimizer]
+        ]
+        return min((len(self._runs[key]) if key in self._runs else 0 for key in keys), default=0)
 
     def best(self, lands: Sequence[Landscape], configurations: Mapping[str, Sequence[Configuration]]) -> float:
         """The best mean goodness on a workload that any configuration reached whose runs all came through.
@@ -78,19 +86,9 @@ class Measured:
 
     def _mean(self, land: Landscape, configuration: Configuration) -> tuple[float, float]:
         """Mean goodness of the runs that came through, and the share of those that broke; NaN without any run."""
-        runs = self._runs.get((land.study.name, _key(configuration)))
+        runs = self._runs.get((land.study.name, configuration_key(configuration)))
         if runs is None:
             return math.nan, math.nan
         values = runs.loc[runs["outcome"] == "complete", "value"].to_numpy(np.float64)
         goodness = land.used.sign * float(values.mean()) if len(values) else math.nan
         return goodness, 1 - len(values) / len(runs)
-
-
-def _key(configuration: Configuration) -> str:
-    """The same text for the same values, whole numbers or not."""
-    return json.dumps({name: _number(value) for name, value in configuration.items()}, sort_keys=True)
-
-
-def _number(value: object) -> object:
-    plain = value.item() if isinstance(value, np.generic) else value
-    return float(plain) if type(plain) is int else plain

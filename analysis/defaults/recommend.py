@@ -20,7 +20,7 @@ import pandas as pd
 from analysis.comparison.contest import COUNTED
 from analysis.comparison.intervals import Floats, mean
 from analysis.defaults.choose import robust, with_digits
-from analysis.defaults.landscape import Configuration, Landscape
+from analysis.defaults.landscape import Configuration, Landscape, common_start
 from analysis.defaults.measured import Measured
 from analysis.defaults.portfolio import filled, greedy
 from analysis.load import Study
@@ -276,8 +276,7 @@ def portfolio_of_all(
         if not own:
             continue
         best = max(land.best for land in own) if measured is None else measured.best(own, configurations)
-        starts = [land.start for land in own if math.isfinite(land.start)]
-        start = float(np.median(starts)) if starts else math.inf  # one scale for all optimizers of a workload
+        start = common_start(own)
         for land in own:
             optimizer = land.study.optimizer
             rows = [i for i, one in enumerate(candidates) if one.optimizer == optimizer]

@@ -7,7 +7,7 @@ from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import close_storage, hide_password, open_storage
-from studies.ledger._evaluating import EVALUATE, Candidate
+from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
 from studies.ledger._pace import FEWEST_SEEDS
@@ -16,7 +16,6 @@ from studies.ledger._seeds import fresh_seeds
 
 __all__ = [
     "CONFIRM",
-    "EVALUATE",
     "FEWEST_SEEDS",
     "INTERRUPTED",
     "LOST",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from search_spaces import configuration_key
 from studies.ledger._book import StudyPlan
 from studies.ledger._database import TrialWriter
 from studies.ledger._seeds import SeedsBook
@@ -39,16 +39,6 @@ class Candidate:
     def key(self) -> str:
         """What tells it from others."""
         return configuration_key(self.configuration)
-
-
-def configuration_key(params: Mapping[str, Any]) -> str:
-    """A stored configuration as a text that is the same whenever its values are.
-
-    >>> configuration_key({"rho": 1.0, "lr": 0.1}) == configuration_key({"lr": 0.1, "rho": 1})
-    True
-    """
-    numbers = {name: float(value) if type(value) is int else value for name, value in params.items()}
-    return json.dumps(numbers, sort_keys=True)
 
 
 class EvaluationBook(SeedsBook):

@@ -34,7 +34,14 @@ def land():
 def test_regret_is_that_of_the_mean_between_the_start_and_the_best(land) -> None:
     measured = Measured(ran("made/w/sofim", good=[0.8, 1.0], bad=[0.5, 0.5]))
     assert measured.regrets(land, [GOOD, BAD, NEVER]) == pytest.approx([0.0, 0.5, math.nan], nan_ok=True)
-    assert measured.seeds() == 2
+    assert measured.seeds([land], {"sofim": [GOOD, BAD]}) == 2
+    assert measured.seeds([land], {"sofim": [GOOD, NEVER]}) == 0
+
+
+def test_runs_of_what_is_recommended_no_more_tell_nothing_of_the_seeds(land) -> None:
+    """With more --seeds after the search went on, the former recommendation keeps its few runs."""
+    measured = Measured(ran("made/w/sofim", good=[0.8, 0.9, 0.9], bad=[0.5]))
+    assert measured.seeds([land], {"sofim": [GOOD]}) == 3
 
 
 def test_where_less_is_better_it_is_the_other_way_round() -> None:

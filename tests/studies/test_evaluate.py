@@ -129,6 +129,14 @@ def check_regrets(document: dict[str, Any], every: dict[str, list[FrozenTrial]])
             assert (left_out[workload]["regret"] == 0.0) is better
 
 
+@pytest.mark.parametrize("option", [("--seeds", "5"), ("--data", "x"), ("--cpus-per-trial", "2")])
+def test_what_only_evaluation_uses_is_not_taken_without_it(home, sofim, monkeypatch, option) -> None:
+    monkeypatch.chdir(home)
+    name = option[0]
+    said = f"{name} says how to evaluate, and nothing is run without --evaluate; add it, or leave {name} out"
+    assert sofim("export", "fake", *option) == (2, "", f"sofim: {said}\n")
+
+
 def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypatch) -> None:
     from studies.launch import Blueprint
     from studies.ledger import Ledger
