@@ -1,10 +1,11 @@
 """Recommended configurations: per workload, across workloads, and in which order to try them.
 
 Regret on a workload is (best − predicted) / (best − start), from 0, as good as the best tuned neighbourhood there, to
-1, what training starts from or worse. Across workloads the configurations that the workloads recommend are the
-candidates; where one was not run, the surrogate of that workload's study says what it would have reached, unless runs
-on fresh seeds do (:mod:`analysis.defaults.measured`). How good such a choice is on a workload that nobody has seen is
-told by leaving each workload out in turn.
+1, what training starts from or worse. The best is an optimizer's own, or that of all of them in the portfolio of all;
+the start is one for all optimizers of a workload. Across workloads the configurations that the workloads recommend are
+the candidates; where one was not run, the surrogate of that workload's study says what it would have reached, unless
+runs on fresh seeds do (:mod:`analysis.defaults.measured`). How good such a choice is on a workload that nobody has seen
+is told by leaving each workload out in turn.
 """
 
 from __future__ import annotations
@@ -135,11 +136,12 @@ def recommend(
         measured: what configurations reached on other workloads; without it, surrogates tell.
     """
     found = []
+    starts = _starts(lands)
     for optimizer in dict.fromkeys(land.study.optimizer for land in lands):
         own = [land for land in lands if land.study.optimizer == optimizer and land.winner is not None]
         if own:
             chosen = {land.study.workload: _of_study(land, trials, runs, exact) for land in own}
-            found.append(_of_optimizer(optimizer, own, chosen, measured))
+            found.append(_of_optimizer(optimizer, own, chosen, starts, measured))
     return found
 
 
@@ -197,10 +199,14 @@ def _whole(study: Study, searched: Configuration) -> dict[str, object]:
 
 
 def _of_optimizer(
-    optimizer: str, lands: Sequence[Landscape], chosen: Mapping[str, Recommendation], measured: Measured | None
+    optimizer: str,
+    lands: Sequence[Landscape],
+    chosen: Mapping[str, Recommendation],
+    starts: Mapping[str, float],
+    measured: Measured | None,
 ) -> OptimizerDefaults:
     candidates = list(chosen.values())
-    table = regrets(lands, candidates, measured)
+    table = regrets(lands, candidates, starts, measured)
     order = greedy(table, PORTFOLIO)
     notes = []
     names = [land.study.workload for land in lands]
@@ -232,19 +238,30 @@ def _expected(left_out: Sequence[float]) -> Estimate:
     return middle, float(low), float(high)
 
 
+def _starts(lands: Sequence[Landscape]) -> dict[str, float]:
+    """What training starts from, by workload: one scale for all optimizers."""
+    workloads = dict.fromkeys(land.study.workload for land in lands)
+    return {name: common_start([land for land in lands if land.study.workload == name]) for name in workloads}
+
+
 def regrets(
-    lands: Sequence[Landscape], candidates: Sequence[Recommendation], measured: Measured | None = None
+    lands: Sequence[Landscape],
+    candidates: Sequence[Recommendation],
+    starts: Mapping[str, float],
+    measured: Measured | None = None,
 ) -> Floats:
     """Regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
 
     Without runs, and without a surrogate, a study's own winner has 0.
     """
     table = np.full((len(candidates), len(lands)), math.nan)
+    configurations = [candidate.params for candidate in candidates]
     for column, land in enumerate(lands):
+        start = starts[land.study.workload]
         if measured is not None:
-            table[:, column] = measured.regrets(land, [candidate.params for candidate in candidates])
+            table[:, column] = measured.regrets(land, configurations, start=start)
         elif land.trusted:
-            table[:, column] = land.regrets([candidate.params for candidate in candidates])
+            table[:, column] = land.regrets(configurations, start=start)
         else:
             own = [c.workload == land.study.workload and c.optimizer == land.study.optimizer for c in candidates]
             table[own, column] = 0.0
@@ -269,6 +286,7 @@ def portfolio_of_all(
     workloads = list(dict.fromkeys(land.study.workload for land in lands))
     candidates = [one for defaults in every for one in defaults.workloads.values()]
     configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
+    starts = _starts(lands)
     table = np.full((len(candidates), len(workloads)), math.nan)
     for column, workload in enumerate(workloads):
         known = [land for land in lands if land.study.workload == workload and land.study.optimizer in configurations]
@@ -276,12 +294,11 @@ def portfolio_of_all(
         if not own:
             continue
         best = max(land.best for land in own) if measured is None else measured.best(own, configurations)
-        start = common_start(own)
         for land in own:
             optimizer = land.study.optimizer
             rows = [i for i, one in enumerate(candidates) if one.optimizer == optimizer]
             told = land.regrets if measured is None else partial(measured.regrets, land)
-            table[rows, column] = told(configurations[optimizer], best, start)
+            table[rows, column] = told(configurations[optimizer], best, starts[workload])
     order = greedy(table, size)
     means = filled(table).mean(axis=1)
     return tuple(Choice(candidates[place], float(means[place])) for place in order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -88,3 +89,21 @@ def test_runs_overrule_what_surrogates_say_of_other_workloads() -> None:
     assert before.left_out["u"].regret > 0.1
     [first] = portfolio_of_all(lands, [after], 4, measured)
     assert (first.source.workload, first.regret) == ("v", 0.0)
+
+
+def test_all_optimizers_of_a_workload_have_one_scale() -> None:
+    """An optimizer whose trials begin badly must not be forgiven more: its 0.5 is as bad as another's 0.5."""
+    slow, trials = surface(study("w"), lambda rate, share: 0.9 - 0.02 * (rate + 2) ** 2)
+    other, more = surface(study("w", "sgd"), lambda rate, share: 0.9 - 0.02 * (rate + 2) ** 2)
+    slow, other = dataclasses.replace(slow, start=-3.0), dataclasses.replace(other, start=0.5)
+    elsewhere, most = surface(study("v"), lambda rate, share: 0.9 - 0.02 * (rate + 1) ** 2, seed=1)
+    lands = [slow, elsewhere, other]
+    table, none = pd.concat([trials, more, most], ignore_index=True), confirmed(study("w"), 0, [])
+    [sofim, _] = recommend(lands, table, none)
+    chosen = {name: one.params for name, one in sofim.workloads.items()}
+    reached = {("w", "w"): 0.9, ("w", "v"): 0.5, ("v", "w"): 0.9, ("v", "v"): 0.9}
+    rows = [(f"made/{on}/sofim", "complete", value, chosen[of]) for (on, of), value in reached.items()]
+    measured = Measured(pd.DataFrame(rows, columns=["study", "outcome", "value", "evaluates"]))
+    [sofim, _] = recommend(lands, table, none, measured=measured)
+    start = (-3.0 + 0.5) / 2
+    assert sofim.left_out["w"].regret == pytest.approx(0.4 / (0.9 - start))
