@@ -7,52 +7,38 @@ database is away, results wait here.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-import optuna
-import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import orm
 
-from studies.errors import UserError
 from studies.ledger._database import REFUSALS, first_line, refused
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import HEARTBEAT_SECONDS, Lease
+from studies.ledger._rows import (
+    Batch,
+    Key,
+    Pending,
+    ids_of,
+    set_attribute,
+    write_by_public_calls,
+    write_in_one_transaction,
+)
 from studies.safekeeping import Safekeeping
 
-FLUSH_SECONDS = 0.25  # how long results may wait for company in one transaction
+FLUSH_SECONDS = 0.25  # how long ends of trials may wait for company in one transaction
+SHOW_SECONDS = 1.0  # and what only shows how far they are
 FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; then twice as long, and so on
 LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
 # refusals that may be over a moment later: a server that restarts or fails over, a full disk, a lock
 _PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError)
-
-
-@dataclass
-class _Pending:
-    """What the database does not know yet of one trial."""
-
-    trial: FrozenTrial | None = None  # to be created, RUNNING
-    values: dict[int, float] = field(default_factory=dict)  # by epoch
-    end: FrozenTrial | None = None
-    checkpoint: str | None = None  # that is not needed any more when this is written
-
-
-Key = tuple[int, int]
-"""Study id and number of a trial."""
-
-Batch = Mapping[Key, _Pending]
 
 
 class TrialWriter:
@@ -62,8 +48,8 @@ class TrialWriter:
     and :attr:`trouble` says why. Each batch arrives once: also when the connection breaks during a commit.
 
     Args:
-        storage: Optuna's storage. Its public calls cost a transaction each; for an RDB the same statements are put into
-            one session by ``RDBStorage``'s own building blocks (this is why the Optuna version has an upper bound).
+        storage: Optuna's storage. Its public calls cost a transaction each; an RDB's tables are written here, in one
+            transaction, through Optuna's models of them (this is why the Optuna version has an upper bound).
         shown: the storage's URL as an error may show it.
         lease: of this driver.
         safekeeping: how long to try, and where checkpoints are: that of a trial is removed once its end is written.
@@ -85,9 +71,10 @@ class TrialWriter:
         self._storage, self._shown, self._lease, self._safekeeping = storage, shown, lease, safekeeping
         self._kept, self._kept_on = kept, kept_on
         self._ids: dict[Key, int] = {}
-        self._pending: dict[Key, _Pending] = {}  # in the order in which trials were created
+        self._pending: dict[Key, Pending] = {}  # in the order in which trials were created
         self._condition = threading.Condition()
         self._writing = False
+        self._flushing = 0  # callers that wait until all is written
         self._closed = False  # no more will come
         self._given_up = False  # what is pending need not be written
         self._batches = 0
@@ -135,10 +122,10 @@ class TrialWriter:
             pending.checkpoint = checkpoint
 
     @contextmanager
-    def _change(self, study_id: int, number: int) -> Iterator[_Pending]:
+    def _change(self, study_id: int, number: int) -> Iterator[Pending]:
         with self._condition:
             self._raise_error()
-            yield self._pending.setdefault((study_id, number), _Pending())
+            yield self._pending.setdefault((study_id, number), Pending())
             self._condition.notify_all()
 
     @property
@@ -167,8 +154,12 @@ class TrialWriter:
     def flush(self) -> None:
         """Returns when all is written."""
         with self._condition:
+            self._flushing += 1
             self._condition.notify_all()
-            self._condition.wait_for(lambda: self._error or not (self._pending or self._writing))
+            try:
+                self._condition.wait_for(lambda: self._error or not (self._pending or self._writing))
+            finally:
+                self._flushing -= 1
             self._raise_error()
 
     def close(self) -> None:
@@ -208,6 +199,8 @@ class TrialWriter:
         """Waits for something to write, or until the lease is to be renewed, and writes; says whether more may come."""
         with self._condition:
             self._condition.wait_for(lambda: self._pending or self._closed, timeout=HEARTBEAT_SECONDS)
+            if self._pending and SHOW_SECONDS > FLUSH_SECONDS:  # the pause after the last batch is part of it
+                self._condition.wait_for(self._hurries, timeout=SHOW_SECONDS - FLUSH_SECONDS)
             if self._closed and (self._given_up or not self._pending):
                 return False
             batch, self._pending = self._pending, {}
@@ -224,8 +217,12 @@ class TrialWriter:
                 if pending.checkpoint:
                     self._safekeeping.checkpoints.remove(pending.checkpoint)
         with self._condition:
-            self._condition.wait_for(lambda: self._closed, timeout=FLUSH_SECONDS)
+            self._condition.wait_for(lambda: self._closed or self._flushing, timeout=FLUSH_SECONDS)
         return True
+
+    def _hurries(self) -> bool:
+        """Whether something waits that a killed driver would lose, or somebody who wants all to be written."""
+        return self._closed or self._flushing > 0 or any(one.end is not None for one in self._pending.values())
 
     def _write_patiently(self, batch: Batch) -> bool:
         """Writes ``batch``, again and again for a while; returns whether it is written, not given up."""
@@ -270,114 +267,14 @@ class TrialWriter:
             return
         with self._storage.scoped_session() as session, session.begin():
             if self._lease.renew(self._batches, session):
-                found = _ids_of(session, batch)
+                found = ids_of(session, batch)
             else:
-                found = write_in_one_transaction(self._storage, session, batch, self._ids)
+                found = write_in_one_transaction(session, batch, self._ids)
                 for name, value in kept.items():
-                    _set_attribute(session, self._kept_on, name, value)
+                    set_attribute(session, self._kept_on, name, value)
         self._ids.update(found)
 
 
 def _is_passing(error: BaseException) -> bool:
     """Whether a refusal may be over a moment later; Optuna wraps those that its own calls meet."""
     return isinstance(error, _PASSING) or isinstance(error.__cause__, _PASSING)
-
-
-def _ids_of(session: orm.Session, batch: Batch) -> dict[Key, int]:
-    """The ids of the trials that ``batch`` created, which is in the database."""
-    found = {}
-    for (study_id, number), pending in batch.items():
-        if pending.trial is not None:
-            row = models.TrialModel
-            chosen = sa.select(row.trial_id).where(row.study_id == study_id, row.number == number)
-            found[study_id, number] = int(session.execute(chosen).scalar_one())
-    return found
-
-
-def _set_attribute(session: orm.Session, study_id: int | None, name: str, value: Any) -> None:
-    row = models.StudyUserAttributeModel
-    found = session.query(row).filter(row.study_id == study_id, row.key == name).one_or_none()
-    if found is None:
-        session.add(row(study_id=study_id, key=name, value_json=json.dumps(value)))
-    else:
-        found.value_json = json.dumps(value)
-
-
-def write_in_one_transaction(
-    storage: RDBStorage, session: orm.Session, batch: Batch, ids: Mapping[Key, int]
-) -> dict[Key, int]:
-    """Puts ``batch`` into ``session``; returns the ids of the trials that it creates.
-
-    Optuna's own setters search for a row before they add it, which takes most of their time. Here an epoch's value
-    comes once, and an attribute that is there stays as it is.
-    """
-    created: dict[Key, int] = {}
-    for key, pending in batch.items():
-        study_id, number = key
-        if pending.trial is not None:
-            row: Any = storage._get_prepared_new_trial(study_id, pending.trial, session)
-            session.flush()
-            _check_number(row.number, number)
-            created[key] = row.trial_id
-        trial_id = created.get(key) or ids[key]
-        finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-        for epoch, value in pending.values.items():
-            session.add(
-                models.TrialIntermediateValueModel(
-                    trial_id=trial_id, step=epoch, intermediate_value=value, intermediate_value_type=finite
-                )
-            )
-        end = pending.end
-        if end is None:
-            continue
-        row = models.TrialModel.find_or_raise_by_id(trial_id, session)
-        if row.state.is_finished():
-            raise _ended_elsewhere(number)
-        for model, there, attributes in (
-            (models.TrialUserAttributeModel, row.user_attributes, end.user_attrs),
-            (models.TrialSystemAttributeModel, row.system_attributes, end.system_attrs),
-        ):
-            names = {attribute.key for attribute in there}
-            for name, entry in attributes.items():
-                if name not in names:
-                    session.add(model(trial_id=trial_id, key=name, value_json=json.dumps(entry)))
-        if end.value is not None:
-            storage._set_trial_value_without_commit(session, row, 0, end.value)
-        row.state = end.state
-        row.datetime_complete = end.datetime_complete or datetime.now()
-    return created
-
-
-def write_by_public_calls(storage: BaseStorage, batch: Batch, ids: dict[Key, int]) -> None:
-    """Writes ``batch`` to a storage without transactions; what an attempt that failed has written is passed over."""
-    for key, pending in batch.items():
-        study_id, number = key
-        if pending.trial is not None and key not in ids:
-            ids[key] = storage.create_new_trial(study_id, template_trial=pending.trial)
-            _check_number(storage.get_trial_number_from_id(ids[key]), number)
-        trial_id = ids[key]
-        end = pending.end
-        for epoch, value in pending.values.items():
-            storage.set_trial_intermediate_value(trial_id, epoch, value)
-        if end is None:
-            continue
-        for name, value in end.user_attrs.items():
-            storage.set_trial_user_attr(trial_id, name, value)
-        for name, value in end.system_attrs.items():
-            storage.set_trial_system_attr(trial_id, name, value)
-        try:
-            storage.set_trial_state_values(trial_id, end.state, None if end.value is None else [end.value])
-        except optuna.exceptions.UpdateFinishedTrialError:
-            raise _ended_elsewhere(number) from None
-
-
-def _ended_elsewhere(number: int) -> UserError:
-    return UserError(f"another program ended trial {number} of this campaign; stop it and launch again")
-
-
-def _check_number(found: int, expected: int) -> None:
-    if found != expected:
-        raise UserError(
-            f"another program adds trials to a study of this campaign (number {found} came where {expected} was next); "
-            "stop it and launch again"
-        )

@@ -84,10 +84,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], messa
     whole = _writer.write_in_one_transaction
     calls = 0
 
-    def write(storage: optuna.storages.RDBStorage, session: orm.Session, batch: Mapping, ids: dict) -> dict:
+    def write(session: orm.Session, batch: Mapping, ids: dict) -> dict:
         nonlocal calls
         calls += bool(batch)
-        found = whole(storage, session, batch, ids)
+        found = whole(session, batch, ids)
         if batch and when(calls - 1):
             session.flush()
             raise sa.exc.OperationalError("INSERT", {}, Exception(message))
