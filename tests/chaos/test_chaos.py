@@ -44,8 +44,8 @@ def run(home: Home, url: str, server: Postgres | None) -> None:
 
 
 def test_a_campaign_survives_on_sqlite(tmp_path: Path) -> None:
-    run(Home.settle(tmp_path, trials=40, nap_seconds=0.15), f"sqlite:///{tmp_path}/chaos.db", None)
+    run(Home.settle(tmp_path, trials=24, nap_seconds=0.2), f"sqlite:///{tmp_path}/chaos.db", None)
 
 
 def test_a_campaign_survives_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    run(Home.settle(tmp_path, trials=40, nap_seconds=0.15), postgres.new_database(), postgres)
+    run(Home.settle(tmp_path, trials=32, nap_seconds=0.2), postgres.new_database(), postgres)
