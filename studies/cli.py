@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from studies.errors import UserError
-from studies.lookup import campaign_name, existing, find_campaign, find_tuned, without_password
+from studies.lookup import campaign_name, existing, find_campaign, find_tuned, grown, without_password
+from studies.options import (
+    DEFAULT_STORAGE,
+    hide_title,
+    how_to_go_on,
+    kept_safe,
+    machine_options,
+    safekeeping_options,
+    split,
+    storage_again,
+    storage_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,13 +32,12 @@ if TYPE_CHECKING:
     from analysis.load import Study
 
 
-DEFAULT_STORAGE = "sqlite:///sofim.db"
 SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
+    hide_title(sys.argv[1:] if arguments is None else arguments)
     try:
         code = sofim.main(args=arguments, prog_name="sofim", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -41,15 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         # click has ended the line of the ^C
-        click.echo(f"sofim: interrupted{_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
+        click.echo(f"sofim: interrupted{how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
         sys.exit(130)
-
-
-def _how_to_go_on(arguments: Sequence[str]) -> str:
-    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["export"]):
-        return ""
-    again = shlex.join(["sofim", *(without_password(part) if "://" in part else part for part in arguments)])
-    return f"; nothing that had finished is lost, to go on: {again}"
 
 
 @click.group(
@@ -63,41 +66,12 @@ def sofim(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _storage_option(command: _F) -> _F:
-    return click.option(
-        "--storage",
-        default=DEFAULT_STORAGE,
-        show_default=True,
-        metavar="URL",
-        help="Database that holds the trials.",
-    )(command)
-
-
-def _machine_options(command: _F) -> _F:
-    """Where trials run, and how many at once."""
-    for option in (
-        click.option(
-            "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
-        ),
-        click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
-        click.option(
-            "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
-
-
 @sofim.command()
 @click.argument("campaign")
-@_storage_option
+@storage_option
 @click.option("--trials", type=int, help="Trials per study, instead of the campaign's.")
-@click.option("--optimizers", callback=_split, metavar="A,B", help="Only these optimizers.")
-@click.option("--workloads", callback=_split, metavar="A,B", help="Only these workloads.")
+@click.option("--optimizers", callback=split, metavar="A,B", help="Only these optimizers.")
+@click.option("--workloads", callback=split, metavar="A,B", help="Only these workloads.")
 @click.option(
     "--workload", "own", multiple=True, metavar="MODULE:FACTORY", help="Your own workload, instead of the campaign's."
 )
@@ -111,7 +85,9 @@ def _split(_context: click.Context, _parameter: click.Parameter, value: str | No
     help="Begin with what sofim export wrote there, in TOML.",
 )
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@_machine_options
+@machine_options
+@safekeeping_options
+@click.option("--extend", is_flag=True, help="Add trials, optimizers or workloads to the campaign in the storage.")
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(
@@ -128,6 +104,10 @@ def launch(
     address: str | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
+    storage_timeout: float,
+    checkpoints: Path | None,
+    checkpoint_every: int,
+    extend: bool,
     dry_run: bool,
     then_confirm: bool,
 ) -> None:
@@ -151,6 +131,9 @@ def launch(
     )
     if start is not None:
         found = found.starting_from(read_starts(start, found))
+    if extend:
+        found = grown(found, storage, trials=trials)
+    kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
     # that test data are there is known before the search, not after
     blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     console = _console()
@@ -161,12 +144,13 @@ def launch(
         return
     from studies.engine import Resources
 
-    run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    resources = Resources(address, cpus_per_trial, gpus_per_trial)
+    run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
     console.print()
     print_leaderboard(found.name, storage, console)
     if then_confirm:
         gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        run_again(blueprint, storage, Resources(address, None, gpus), console)
+        run_again(blueprint, storage, Resources(address, None, gpus), console, safekeeping=kept)
         console.print()
         print_confirmed(found.name, storage, console)
     print_next_commands(found.name, storage, console, confirmed=then_confirm)
@@ -174,7 +158,7 @@ def launch(
 
 @sofim.command()
 @click.argument("campaign")
-@_storage_option
+@storage_option
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds a winner.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
@@ -184,6 +168,7 @@ def launch(
     "--cpus-per-trial", type=float, metavar="X", help="Default: what leaves each run alone on its device, for its time."
 )
 @click.option("--gpus-per-trial", type=float, metavar="X", help="Default: 1 if the winners were tuned on GPUs, else 0.")
+@safekeeping_options
 def confirm(
     campaign: str,
     storage: str,
@@ -194,6 +179,7 @@ def confirm(
     address: str | None,
     cpus_per_trial: float | None,
     gpus_per_trial: float | None,
+    **keeping: Any,
 ) -> None:
     """Confirm: train the winners of CAMPAIGN on fresh seeds and test them, or what is left of that.
 
@@ -219,6 +205,7 @@ def confirm(
         top=top,
         anyway=anyway,
         like_tuning=gpus_per_trial is None,
+        safekeeping=kept_safe(storage, **keeping),
     )
     console.print()
     print_confirmed(found.name, storage, console, top)
@@ -238,7 +225,7 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
 
 @sofim.command()
 @click.argument("campaign", required=False)
-@_storage_option
+@storage_option
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
     from analysis.load import campaigns
@@ -261,12 +248,13 @@ def status(campaign: str | None, storage: str) -> None:
 @click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
 @click.option("--optimizers", default="all", show_default=True, metavar="A,B", help="Those to choose from.")
 @click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
-@_storage_option
+@storage_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of configurations, weights and data order.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
 @click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Fresh seeds at the end.")
-@_machine_options
+@machine_options
+@safekeeping_options
 def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: float, **options: Any) -> None:
     """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
 
@@ -287,19 +275,14 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
     console.print()
     console.print(str(found), soft_wrap=True)
     console.print()
-    report_on = shlex.join(["sofim", "report", "--study", found.study, *_storage_again(storage)])
+    report_on = shlex.join(["sofim", "report", "--study", found.study, *storage_again(storage)])
     console.print(f"How sensitive it is: {report_on}", soft_wrap=True)
-
-
-def _storage_again(storage: str) -> list[str]:
-    """What names the storage on the next command line."""
-    return [] if storage == DEFAULT_STORAGE else ["--storage", without_password(storage)]
 
 
 @sofim.command()
 @click.argument("campaign", required=False)
 @click.option("--study", metavar="NAME", help="One study instead, also one that another program made.")
-@_storage_option
+@storage_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: reports/NAME.")
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
@@ -337,7 +320,7 @@ def report(
 
 @sofim.command()
 @click.argument("campaigns", nargs=-1, required=True, metavar="CAMPAIGN...")
-@_storage_option
+@storage_option
 @click.option("--optimizer", "optimizers", multiple=True, metavar="KEY", help="Of this one alone; may be repeated.")
 @click.option("--workload", "workloads", multiple=True, metavar="KEY", help="On this one alone; may be repeated.")
 @click.option(
@@ -365,10 +348,12 @@ def report(
     "--seeds", type=click.IntRange(1, 10_000), default=3, show_default=True, help="Fresh seeds to evaluate on."
 )
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@_machine_options
+@machine_options
+@safekeeping_options
 @click.pass_context
 def export(
     context: click.Context,
+    /,
     campaigns: tuple[str, ...],
     storage: str,
     optimizers: tuple[str, ...],
@@ -382,6 +367,7 @@ def export(
     address: str | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
+    **keeping: Any,
 ) -> None:
     """Print recommended hyperparameters: per workload, across workloads, and which to try in turn.
 
@@ -392,7 +378,7 @@ def export(
     from studies.export import printed
 
     _check_shares(cpus_per_trial, gpus_per_trial)
-    for name in ("seeds", "data", "address", "cpus_per_trial", "gpus_per_trial"):
+    for name in ("seeds", "data", "address", "cpus_per_trial", "gpus_per_trial", *keeping):
         if not evaluated and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
             raise UserError(
@@ -405,8 +391,16 @@ def export(
 
         resources = Resources(address, cpus_per_trial, gpus_per_trial)
         directory = data.resolve() if data else None
-        # standard output is for what is exported
-        evaluate(storage, studies, recommended, resources, _console(sys.stderr), seeds=seeds, data_directory=directory)
+        evaluate(
+            storage,
+            studies,
+            recommended,
+            resources,
+            _console(sys.stderr),  # standard output is for what is exported
+            seeds=seeds,
+            data_directory=directory,
+            safekeeping=kept_safe(storage, **keeping),
+        )
 
     names = [campaign_name(name) for name in campaigns]
     with existing(storage) as opened:
@@ -431,7 +425,7 @@ def export(
 
 
 @sofim.command("list")
-@_storage_option
+@storage_option
 def list_everything(storage: str) -> None:
     """List presets, workloads, optimizers and the campaigns in the storage."""
     from studies.views import print_list
@@ -463,7 +457,7 @@ def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
 
 
 @sofim.command()
-@_storage_option
+@storage_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
 @click.option("--no-notes", is_flag=True, help="Show what is in the storage, without notes and plots of sofim.")
@@ -482,7 +476,7 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             port,
             lambda url: click.echo(f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
             notes=not no_notes,
-            option=() if storage == DEFAULT_STORAGE else ("--storage", shown),
+            option=storage_again(storage),
             complain=lambda line: click.echo(f"sofim: {line}", err=True),
         )
 

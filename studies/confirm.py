@@ -15,6 +15,7 @@ from studies.trials import Tally
 
 if TYPE_CHECKING:
     from studies.engine import Resources
+    from studies.safekeeping import Safekeeping
 
 SEEDS = 10
 """Fresh seeds of a winner where nobody asks for another number."""
@@ -33,6 +34,7 @@ def confirm(
     top: int = 1,
     anyway: bool = False,
     like_tuning: bool = False,
+    safekeeping: Safekeeping | None = None,
 ) -> list[Tally]:
     """Runs what is left of a campaign's confirmation runs and shows it on ``console``.
 
@@ -46,6 +48,7 @@ def confirm(
         top: number of winners of each study.
         anyway: whether to confirm what is there of a campaign that is not finished.
         like_tuning: whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
+        safekeeping: what is done against loss.
 
     Returns:
         How far each study's confirmation is at the end.
@@ -59,7 +62,9 @@ def confirm(
 
     campaign = blueprint.campaign
     plans = [plan for plan in blueprint.study_plans() if plan.replicate == 1]
-    made = ConfirmationLedger(storage, campaign.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway)
+    made = ConfirmationLedger(
+        storage, campaign.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway, safekeeping=safekeeping
+    )
     with made as ledger:
         for note in ledger.notes:
             console.print(Text(note), soft_wrap=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from search_spaces import Value
     from studies.engine import Resources
     from studies.ledger import Candidate
+    from studies.safekeeping import Safekeeping
 
 SEEDS = 3
 """Fresh seeds of a recommended configuration on a workload where nobody asks for another number."""
@@ -35,6 +36,7 @@ def evaluate(
     *,
     seeds: int = SEEDS,
     data_directory: Path | None = None,
+    safekeeping: Safekeeping | None = None,
 ) -> None:
     """Runs what is left of evaluating recommendations and shows it on ``console``.
 
@@ -46,6 +48,7 @@ def evaluate(
         console: for the live view.
         seeds: number of fresh seeds.
         data_directory: where the data are; ``None``: the usual places.
+        safekeeping: what is done against loss.
 
     Raises:
         UserError: a campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
@@ -65,7 +68,9 @@ def evaluate(
         wanted = {(study.workload, study.optimizer) for study in own}
         blueprint = draw_up(_only(stored, own), data_directory)
         plans = [p for p in blueprint.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
-        made = EvaluationLedger(url, stored, plans, versions(), candidates=candidates, seeds=seeds)
+        made = EvaluationLedger(
+            url, stored, plans, versions(), candidates=candidates, seeds=seeds, safekeeping=safekeeping
+        )
         with made as ledger:
             tallies = ledger.tallies()
             asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))

@@ -24,6 +24,7 @@ from studies.worker import Setting
 if TYPE_CHECKING:
     from studies.engine import Resources
     from studies.ledger import Ledger, StudyPlan
+    from studies.safekeeping import Safekeeping
     from studies.workloads import Data, Split, Workload
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
@@ -99,7 +100,15 @@ def draw_up(campaign: Campaign, data_directory: Path | None = None, *, test: boo
     return Blueprint(campaign, workloads, spaces, data_directory)
 
 
-def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Console) -> list[Tally]:
+def launch(
+    blueprint: Blueprint,
+    storage: str,
+    resources: Resources,
+    console: Console,
+    *,
+    safekeeping: Safekeeping | None = None,
+    extend: bool = False,
+) -> list[Tally]:
     """Runs what is left of a campaign and shows it on ``console``.
 
     Args:
@@ -107,6 +116,8 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
         storage: database URL.
         resources: where trials run.
         console: for the live view.
+        safekeeping: what is done against loss.
+        extend: whether the campaign of this name in the storage is made this one.
 
     Returns:
         How far each study is at the end.
@@ -118,7 +129,9 @@ def launch(blueprint: Blueprint, storage: str, resources: Resources, console: Co
     from studies.ledger import Ledger
 
     campaign = blueprint.campaign
-    with Ledger(storage, campaign.stored(), blueprint.study_plans(), versions()) as ledger:
+    plans = blueprint.study_plans()
+    made = Ledger(storage, campaign.stored(), plans, versions(), safekeeping=safekeeping, extend=extend)
+    with made as ledger:
         if ledger.finished:
             _say_finished(campaign.name, ledger.tallies(), console)
         else:
@@ -135,9 +148,14 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
         amp=blueprint.campaign.amp,
         data_directory=blueprint.data_directory,
         use_gpu=resources.gpus_per_trial > 0,
+        checkpoint_every=ledger.safekeeping.every,
     )
-    with Progress(ledger.tallies, console, ledger.seconds_left):
-        execute(ledger, setting, replace(resources, code=user_code(blueprint)))
+
+    def say(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
+    with Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble):
+        execute(ledger, setting, replace(resources, code=user_code(blueprint)), say)
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

@@ -36,6 +36,38 @@ def find_campaign(name: str, storage: str) -> Campaign:
     )
 
 
+def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
+    """The campaign of that name in the storage, with what ``campaign`` has beyond it; ``campaign`` if there is none.
+
+    Args:
+        campaign: as it was asked for.
+        storage: URL of the database.
+        trials: as they were asked for on the command line, if they were.
+
+    Raises:
+        UserError: it differs in more than additions.
+    """
+    from studies.campaign import Campaign
+    from studies.extension import join
+
+    stored = _stored_campaigns(storage).get(campaign.name)
+    if stored is None:
+        return campaign
+    before = _launched(stored)
+    if trials is not None and trials < before.trials:
+        raise UserError(
+            f"--extend --trials {trials}: campaign '{campaign.name}' has {before.trials} trials a study, and --extend "
+            "takes nothing away; give at least that many, or another --name"
+        )
+    joined, different = join(before.stored(), campaign.stored())
+    if different:
+        raise UserError(
+            f"--extend adds trials, optimizers or workloads to campaign '{campaign.name}' and changes nothing else "
+            f"({'; '.join(different)}); leave that as it was, or give this one another name with --name"
+        )
+    return Campaign.from_stored(joined)
+
+
 def campaign_name(name: str) -> str:
     """The name in the storage of a campaign that may be given by its TOML file."""
     from studies.campaign import load
@@ -73,8 +105,8 @@ def _launched(stored: Mapping[str, Any]) -> Campaign:
 
 
 def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
-    """The campaigns in the storage by name; of a SQLite file that is not there, none."""
-    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).exists():
+    """The campaigns in the storage by name; of a file that is not there, none."""
+    if storage.startswith(("sqlite:///", "journal:///")) and not Path(storage.partition(":///")[2]).exists():
         return {}
     from analysis.load import studies
 

@@ -98,6 +98,7 @@ class Progress:
         console: where to draw; on a terminal a live table with a bar a study, otherwise plain lines: one a study when
             it is done, and one for the whole every quarter of a minute.
         time_left: gives the seconds that are left where a clock says so; otherwise they are told from the pace.
+        trouble: gives what keeps results from the database, ``None`` while nothing does.
     """
 
     def __init__(
@@ -105,10 +106,13 @@ class Progress:
         tallies: Callable[[], Sequence[Tally]],
         console: Console,
         time_left: Callable[[], float | None] = lambda: None,
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._tallies = tallies
         self._console = console
         self._clock = time_left
+        self._trouble = trouble
+        self._troubled = False  # whether the last line said so
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
         self._finished: set[str] = {tally.study for tally in tallies() if _is_over(tally)}
@@ -135,7 +139,9 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        return Group(status_view(tallies, self._seconds_left(tallies)), *stopped_lines(tallies))
+        trouble = self._trouble()
+        view = status_view(tallies, self._seconds_left(tallies))
+        return Group(view, *stopped_lines(tallies), *([Text(trouble, style="red")] if trouble else []))
 
     def _seconds_left(self, tallies: Sequence[Tally]) -> float | None:
         left = self._clock()
@@ -157,6 +163,10 @@ class Progress:
                     f"{_summary(tally)} {tally.metric} {format_value(tally.best)}"
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
                 )
+        trouble = self._trouble()
+        if bool(trouble) != self._troubled:
+            self._troubled = bool(trouble)
+            self._plain(trouble or "The storage answers again, and has all results.")
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
             done, running, failed = (

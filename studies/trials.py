@@ -21,6 +21,7 @@ class Assignment:
         epochs: the whole budget.
         confirmation: whether it is a confirmation run.
         test: whether test data are looked at, which confirmation runs alone may.
+        checkpoint: what its checkpoint is called, that of the trial that it repeats if it does; empty: it has none.
     """
 
     study: str
@@ -32,6 +33,7 @@ class Assignment:
     epochs: int
     confirmation: bool = False
     test: bool = False
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from studies.options import storage_again
 from studies.progress import format_duration, format_value, status_view, stopped_lines
 from studies.trials import Tally
 
@@ -243,9 +244,7 @@ def _outcomes(row: Mapping[Any, Any]) -> str:
 
 def print_next_commands(campaign: str, storage: str, console: Console, *, confirmed: bool = False) -> None:
     """What one types after a campaign, or after its winners are confirmed."""
-    from studies.ledger import hide_password
-
-    option = [] if storage == "sqlite:///sofim.db" else ["--storage", hide_password(storage)]
+    option = storage_again(storage)
     confirm = {shlex.join(["sofim", "confirm", campaign, *option]): "the winners on fresh seeds and test data"}
     commands = ({} if confirmed else confirm) | {
         shlex.join(["sofim", "report", campaign, *option]): "how sensitive each optimizer is",

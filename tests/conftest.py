@@ -35,10 +35,20 @@ def postgres() -> Iterator[Postgres]:
         server.remove()
 
 
+def _empty(kind: str, request: pytest.FixtureRequest, directory: Path) -> str:
+    if kind == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new_database()
+    return f"{kind}:///{directory}/trials.{'db' if kind == 'sqlite' else 'log'}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/trials.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+    return _empty(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "journal"])
+def every_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty storage of each kind, those without transactions too."""
+    return _empty(request.param, request, tmp_path)

@@ -81,7 +81,9 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
 }
 NEVER = {"analysis": {"torch", "torchvision", "pytorch_optimizer", "ray"}}
 # The command line and what it alone uses sit on top: they may import every package, but late.
-ON_TOP = {f"studies/{name}.py" for name in ("cli", "evaluate", "lookup", "views", "report", "export", "dashboard")}
+ON_TOP = {
+    f"studies/{name}.py" for name in ("cli", "options", "evaluate", "lookup", "views", "report", "export", "dashboard")
+}
 
 # Packages that one part of studies keeps from all others.
 KEPT_TO = {"optuna": r"studies/(ledger/|samplers)", "ray": r"studies/engine(/|\.py)"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -79,8 +80,17 @@ class LedgerSearcher(_NotSaved, Searcher):
         else:
             self._again.append(assignment)
 
+    def stop_waiting(self, trial_ids: Iterable[str]) -> None:
+        """Gives up trials that have not begun on a worker, or not again; the next driver asks for them."""
+        for trial_id in trial_ids:
+            self._ledger.interrupt(self.assignments.pop(trial_id))
+        while self._again:
+            self._ledger.interrupt(self._again.popleft())
+
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        self._watch.check()
+        self._watch.check(idle=not self.assignments)
+        if self._watch.stopping:
+            return None
         with self._watch.keeping():
             if self._controller is not None:  # Ray may ask here for minutes, and do nothing else
                 self.look_after(self._controller)
@@ -130,10 +140,14 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         a start, a node that joins or a worker that replaces a dead one would never come to run. So it is the newest,
         which has none, unless the oldest has waited long: its worker may have no place.
         """
-        self._watch.check()
+        self._watch.check(idle=not self._assignments)
         with self._watch.keeping():
             self._ledger.look()
             waiting = self._searcher.look_after(tune_controller)
+            if self._watch.stopping:
+                self._searcher.stop_waiting([*(trial.trial_id for trial in waiting), *(self._held or {})])
+                self._held = None
+                return None
             if self._held and self._have_started(self._held):
                 self._release(tune_controller)
         now = time.monotonic()
@@ -149,6 +163,9 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         trial whose own worker is still starting; Ray then gives that worker up, starts one for the next trial, and so
         on: a machine of many cores would run one trial at a time.
         """
+        if self._watch.stopping:
+            self._searcher.stop_waiting([trial.trial_id])
+            return str(TrialScheduler.STOP)
         if self._held is None:
             return str(TrialScheduler.CONTINUE)
         self._held[trial.trial_id] = trial
@@ -180,7 +197,7 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         if message["end"] is None and not message["records"]:
             return self._hold(trial)
         facts: dict[str, Any] = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
-        for name in ("exclusive", "other_cores", "cores"):
+        for name in ("exclusive", "other_cores", "cores", "resumed", "checkpoint_failure"):
             if name in message:
                 facts[name] = message[name]
         for record in message["records"]:
@@ -188,13 +205,15 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
                 del self._assignments[trial.trial_id]
                 self._ledger.prune(assignment, facts)
                 return str(TrialScheduler.STOP)
-        if message["end"] is None:
+        if message["end"] is None and not (self._watch.stopping and message.get("saved")):
             return str(TrialScheduler.CONTINUE)
         del self._assignments[trial.trial_id]
         if message["end"] == "complete":
             self._ledger.complete(assignment, facts)
         elif message["end"] == "diverged":
             self._ledger.diverge(assignment, facts)
-        else:
+        elif message["end"] == "failed":
             self._ledger.fail(assignment, message["failure"] or "unknown", facts)
+        else:  # it was to stop, and has ended its epoch
+            self._ledger.interrupt(assignment, facts)
         return str(TrialScheduler.STOP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shutil
 import socket
 import sys
@@ -26,6 +27,7 @@ WORKER_ENVIRONMENT = {
     # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
 }
+_CREDENTIALS = ("SOFIM_STORAGE", "PGPASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +57,25 @@ def connected(resources: Resources) -> Iterator[None]:
     _check_answers(resources.address)
     with tempfile.TemporaryDirectory(prefix="sofim-code-") as code:
         try:
-            if resources.address is None:
-                ray.init(
-                    "local",  # never a cluster that happens to run here, nor the one of RAY_ADDRESS
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    object_store_memory=200 * 2**20,  # messages only; data are memory-mapped files
-                )
-            else:
-                ray.init(
-                    resources.address,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    runtime_env={"working_dir": str(_pack(Path(code), resources.code)), "env_vars": WORKER_ENVIRONMENT},
-                )
+            with _without_credentials():
+                if resources.address is None:
+                    ray.init(
+                        "local",  # never a cluster that happens to run here, nor the one of RAY_ADDRESS
+                        include_dashboard=False,
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        object_store_memory=200 * 2**20,  # messages only; data are memory-mapped files
+                    )
+                else:
+                    ray.init(
+                        resources.address,
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        runtime_env={
+                            "working_dir": str(_pack(Path(code), resources.code)),
+                            "env_vars": WORKER_ENVIRONMENT,
+                        },
+                    )
         except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             if resources.address is None:
@@ -79,6 +85,16 @@ def connected(resources: Resources) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _without_credentials() -> Iterator[None]:
+    """Ray's processes, and the workers after them, inherit what stands in the environment; these need no database."""
+    kept = {name: os.environ.pop(name) for name in _CREDENTIALS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _check_answers(address: str | None) -> None:

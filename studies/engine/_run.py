@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
 from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
+from studies.engine._vault import Access, opened
 from studies.engine._watch import Watch
 from studies.trials import Assignment
 from studies.worker import Setting, run
@@ -51,24 +52,37 @@ def _quieten() -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
 
 
-def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
+def execute(
+    ledger: Ledger, setting: Setting, resources: Resources, say: Callable[[str], None] = lambda _line: None
+) -> None:
     """Runs the campaign until the ledger has nothing left to ask.
+
+    Args:
+        ledger: of the campaign.
+        setting: what its trials share.
+        resources: where they run.
+        say: takes a line that the person should read.
 
     Raises:
         UserError: the cluster cannot be reached, or no node can hold a trial.
-        KeyboardInterrupt: Ctrl-C, or SIGTERM; what ran is still RUNNING in the ledger.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM. After the first, trials that run have ended their epoch and are told as
+            interrupted; after a second, what ran is still RUNNING in the ledger.
     """
     _quieten()
-    with connected(resources), tempfile.TemporaryDirectory(prefix="sofim-") as scratch:
+    with (
+        connected(resources),
+        tempfile.TemporaryDirectory(prefix="sofim-") as scratch,
+        opened(ledger.safekeeping.checkpoints, ledger.folder, distant=resources.address is not None) as access,
+    ):
         resources = settled(resources)
         check_fits(resources)
         assert resources.cpus_per_trial is not None
-        watch = Watch()
+        watch = Watch(access.desk, say)
         searcher = LedgerSearcher(ledger, resources, watch)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable, setting=setting, resources=resources),
+                tune.with_parameters(_trainable, setting=setting, resources=resources, access=access),
                 {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
             ),
             tune_config=tune.TuneConfig(
@@ -89,11 +103,11 @@ def execute(ledger: Ledger, setting: Setting, resources: Resources) -> None:
             tuner.fit()
 
 
-def _trainable(config: dict[str, Any], setting: Setting, resources: Resources) -> None:
+def _trainable(config: dict[str, Any], setting: Setting, resources: Resources, access: Access) -> None:
     assignment = Assignment(**config["assignment"])
     # of trials of the search nobody asks; their times are not compared
     more = {"exclusive": alone_here(resources)} if assignment.confirmation else {}
-    run(assignment, setting, lambda message: tune.report({**message, **more}))
+    run(assignment, setting, lambda message: tune.report({**message, **more}), access.vault())
 
 
 def _trial_name(trial: Trial) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from studies.vault import Desk
+
+_STOPPING = "Stopping when the epochs that run have ended; Ctrl-C again stops at once, and those epochs are run again."
 
 
 class Watch:
     """Over Ray's loop: what ends it is noted when it comes and raised between two steps, where nothing is half done.
 
-    That is Ctrl-C and SIGTERM (a second one is raised at once), and whatever the ledger raises in a callback: of that
-    Ray would leave the text of a traceback, or nothing at all. A context manager around the loop.
+    That is Ctrl-C and SIGTERM, and whatever the ledger raises in a callback: of that Ray would leave the text of a
+    traceback, or nothing at all. After the first signal no trial begins, and those that run end their epoch; a second
+    one is raised at once. A context manager around the loop.
+
+    Args:
+        desk: where workers look whether they are to stop.
+        say: takes a line that the person should read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, desk: Desk | None = None, say: Callable[[str], None] = lambda _line: None) -> None:
+        self._desk, self._say = desk, say
         self._interrupted = False
+        self._announced = False
         self._error: Exception | None = None
         self._before: dict[int, Any] = {}
 
@@ -47,9 +58,19 @@ class Watch:
             self._error = self._error or error
             raise
 
-    def check(self) -> None:
-        """Raises what was noted."""
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal came: no trial is to begin, and those that run are to end with their epoch."""
+        if self._interrupted and not self._announced:
+            self._announced = True
+            if self._desk is not None:
+                self._desk.stop()
+            self._say(_STOPPING)
+        return self._interrupted
+
+    def check(self, *, idle: bool = True) -> None:
+        """Raises what was noted; of a signal only when the run is ``idle``, so that no trial runs any more."""
         if self._error is not None:
             raise self._error from None
-        if self._interrupted:
+        if self._interrupted and idle:
             raise KeyboardInterrupt

@@ -9,7 +9,8 @@ from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import close_storage, hide_password, open_storage
 from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
-from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
+from studies.ledger._lease import in_words as driver_in_words
+from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
 from studies.ledger._seeds import fresh_seeds

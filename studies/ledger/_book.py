@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, SpaceError
 from studies.errors import UserError
-from studies.ledger._database import TrialWriter
+from studies.ledger._writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 Facts = Mapping[str, Any]
@@ -84,8 +84,10 @@ class Book(ABC):
         self.plan = plan
         self._study_id = study_id
         self._writer = writer
+        self.folder = writer.folder(study_id)  # of checkpoints
         self._running: dict[int, Running] = {}
         self._retries: deque[FrozenTrial] = deque()  # the latest attempts of trials that are to be asked again
+        self._interrupted: set[int] = set()  # origins of trials that the next driver asks again
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
         self._best: FrozenTrial | None = None
         self._since_best = 0  # trials that ended after the best one
@@ -119,7 +121,9 @@ class Book(ABC):
                 settled.add(origin_of(trial))
                 self._count(trial)
             known.append(trial)
-        self._retries.extend(trial for origin, trial in lost.items() if origin not in settled)
+        again = {origin: trial for origin, trial in lost.items() if origin not in settled}
+        self._retries.extend(again.values())
+        self._writer.sweep(self.folder, again.keys())
         return known
 
     def _close_lost(self, trial: FrozenTrial) -> FrozenTrial:
@@ -152,6 +156,10 @@ class Book(ABC):
             return self.plan.space.arguments(params)
         except SpaceError as error:  # the user's own file has changed or gone while the campaign runs
             raise UserError(f"study {self.plan.name}: {error}") from None
+
+    def tidy(self) -> None:
+        """Removes checkpoints that no driver will ask for; to be called when the database has every end."""
+        self._writer.sweep(self.folder, {*self._interrupted, *(origin_of(trial) for trial in self._retries)})
 
     def _begin(self, stored: FrozenTrial) -> None:
         self._writer.start(self._study_id, copy(stored))
@@ -238,9 +246,16 @@ class Book(ABC):
         if failure is not None:
             stored.user_attrs["failure"] = failure
         stored.system_attrs = self._told(stored)
-        if failure != INTERRUPTED:
+        if failure == INTERRUPTED:
+            self._interrupted.add(origin_of(stored))
+            self._writer.finish(self._study_id, stored)
+        else:
             self._count(stored)
-        self._writer.finish(self._study_id, stored)
+            self._writer.finish(self._study_id, stored, self._checkpoint(stored))
+
+    def _checkpoint(self, trial: FrozenTrial) -> str:
+        """What the checkpoint of a trial is called, however often it is begun again."""
+        return f"{self.folder}/{origin_of(trial)}" if self.folder else ""
 
     def _told(self, stored: FrozenTrial) -> dict[str, Any]:
         """Tells whoever decides that a trial ended; returns what a restart must know of that, as system attributes."""

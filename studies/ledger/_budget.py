@@ -14,6 +14,7 @@ from studies.ledger._clock import Clock
 from studies.ledger._database import REFUSALS, find_study
 from studies.ledger._ledger import Ledger
 from studies.ledger._pace import FEWEST_SEEDS, Pace, no_improvement_expected
+from studies.safekeeping import Safekeeping
 from studies.trials import Assignment
 
 _SPENT = "spent_seconds"  # of the budget, by all drivers: an attribute of the study
@@ -48,6 +49,7 @@ class BudgetLedger(Ledger):
         versions: of the software that computes the values.
         clock: the time.
         seeds: of the confirmation.
+        safekeeping: how long the storage may be away, and where checkpoints are.
 
     Attributes:
         ended: why the search is over, ``None`` while it goes on.
@@ -65,6 +67,7 @@ class BudgetLedger(Ledger):
         *,
         clock: Clock,
         seeds: int,
+        safekeeping: Safekeeping | None = None,
     ) -> None:
         self._clock, self._seeds = clock, seeds
         self._pace = Pace()
@@ -74,7 +77,7 @@ class BudgetLedger(Ledger):
         self._halted: set[int] = set()  # and as interrupted
         self._extended_after = 0
         self.ended: str | None = None
-        super().__init__(url, campaign, [plan], versions)
+        super().__init__(url, campaign, [plan], versions, safekeeping=safekeeping)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         [plan] = plans
@@ -206,6 +209,7 @@ class BudgetLedger(Ledger):
         Raises:
             OutOfTimeError: the time has been up for a while and a trial still runs.
         """
+        super().look()
         with self._lock:
             self._judge_progress()
             patience = max(_PATIENCE_SECONDS, _PATIENCE_SHARE * self._clock.budget) if self._clock.limited else 0.0

@@ -17,6 +17,7 @@ from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import find_study
 from studies.ledger._pace import CLOSING_SECONDS, FEWEST_SEEDS
 from studies.ledger._seeds import fresh_seeds
+from studies.safekeeping import Safekeeping
 from studies.trials import Assignment, Tally
 
 _OVERDRAWN_SHARE = 0.04  # of the budget, at which a run is given up
@@ -60,6 +61,7 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         clock: the time; it knows what earlier drivers spent.
         seeds: number of fresh seeds, from 1.
         test: whether the workload has test data.
+        safekeeping: how long the storage may be away, and where checkpoints are.
     """
 
     _command = "tune"
@@ -74,12 +76,13 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         clock: Clock,
         seeds: int,
         test: bool,
+        safekeeping: Safekeeping | None = None,
     ) -> None:
         self._clock = clock
         self._plan = plan
         self._began: dict[int, float] = {}  # when a running run was asked for, by number
         self._run_seconds: float | None = None  # of the quickest run: the first one waits for its worker
-        super().__init__(url, campaign, [plan], versions, seeds=seeds, test=test)
+        super().__init__(url, campaign, [plan], versions, seeds=seeds, test=test, safekeeping=safekeeping)
 
     def _judge(self, tallies: Sequence[Tally]) -> None:
         """Nothing: the search is over when this is made."""
@@ -121,6 +124,7 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         Raises:
             OutOfTimeError: the budget is overdrawn, a run still runs, and there are enough without it.
         """
+        super().look()
         with self._lock:
             [tally] = self.tallies()
             overdrawn = self._clock.limited and self._clock.left() < -_OVERDRAWN_SHARE * self._clock.budget

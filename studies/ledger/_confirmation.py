@@ -16,6 +16,7 @@ from studies.ledger._database import find_study
 from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._seeds import fresh_seeds
 from studies.ledger._tuning import StudyBook
+from studies.safekeeping import Safekeeping
 from studies.trials import Tally
 
 
@@ -38,6 +39,7 @@ class ConfirmationLedger(Ledger):
         top: number of winners of each study, from 1; fewer where fewer trials are complete.
         anyway: whether to confirm what is there of a campaign that is not finished.
         test: whether the workloads have test data.
+        safekeeping: how long the storage may be away, and where checkpoints are.
 
     Attributes:
         notes: what the person should know before the runs begin, a line each.
@@ -62,12 +64,13 @@ class ConfirmationLedger(Ledger):
         top: int = 1,
         anyway: bool = False,
         test: bool = True,
+        safekeeping: Safekeeping | None = None,
     ) -> None:
         self._seeds, self._top, self._anyway, self._test = seeds, top, anyway, test
         self._winners: Mapping[str, Sequence[FrozenTrial]] = {}  # by study, best first
         self.notes: list[str] = []
         self.devices: list[str] = []
-        super().__init__(url, campaign, plans, versions)
+        super().__init__(url, campaign, plans, versions, safekeeping=safekeeping)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [self._tuned_study(plan, shown) for plan in plans]

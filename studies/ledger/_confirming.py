@@ -9,8 +9,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger._book import INTERRUPTED, LOST, StudyPlan
-from studies.ledger._database import TrialWriter
 from studies.ledger._seeds import SeedsBook
+from studies.ledger._writer import TrialWriter
 from studies.trials import Tally
 
 CONFIRM = "/confirm"  # what the name of a study with confirmation runs ends in

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial
 
 from search_spaces import configuration_key
 from studies.ledger._book import StudyPlan
-from studies.ledger._database import TrialWriter
 from studies.ledger._seeds import SeedsBook
+from studies.ledger._writer import TrialWriter
 from studies.trials import Tally
 
 EVALUATE = "/evaluate"  # what the name of a study with evaluation runs ends in

@@ -15,6 +15,7 @@ from studies.ledger._database import find_study
 from studies.ledger._evaluating import EVALUATE, Candidate, EvaluationBook
 from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._seeds import fresh_seeds
+from studies.safekeeping import Safekeeping
 
 
 class EvaluationLedger(Ledger):
@@ -30,6 +31,7 @@ class EvaluationLedger(Ledger):
         versions: of the software that computes the values.
         candidates: what is to be run, by the optimizer's key.
         seeds: number of fresh seeds, from 1.
+        safekeeping: how long the storage may be away, and where checkpoints are.
 
     Raises:
         UserError: the storage cannot be opened or has no such campaign, another driver is alive, or a candidate's
@@ -48,16 +50,20 @@ class EvaluationLedger(Ledger):
         *,
         candidates: Mapping[str, Sequence[Candidate]],
         seeds: int,
+        safekeeping: Safekeeping | None = None,
     ) -> None:
         self._candidates, self._seeds = candidates, seeds
-        super().__init__(url, campaign, plans, versions)
+        super().__init__(url, campaign, plans, versions, safekeeping=safekeeping)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [find_study(self._storage, plan.name) for plan in plans]
         first = study_ids[0]
         if first is None or None in study_ids:
             raise UserError(f"storage '{shown}' has not all studies of campaign '{self._campaign['name']}'")
-        self._take(first, shown, undo)
+        # where a driver of the search has its lease, whichever studies are evaluated
+        head = "/".join([self._campaign["name"], self._campaign["workloads"][0], self._campaign["optimizers"][0]])
+        leased = find_study(self._storage, head)
+        self._take(first if leased is None else leased, shown, undo)
         self._books = {f"{plan.name}{EVALUATE}": self._book(plan, versions) for plan in plans}
 
     def _book(self, plan: StudyPlan, versions: Mapping[str, str]) -> EvaluationBook:

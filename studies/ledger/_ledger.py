@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Literal, Self
 
-import psutil
 from optuna.exceptions import DuplicatedStudyError
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from studies.errors import UserError
+from studies.extension import differences, extended
+from studies.ledger import _lease
 from studies.ledger._book import Book, Facts, StudyPlan
 from studies.ledger._confirming import CONFIRM
 from studies.ledger._database import (
     REFUSALS,
-    TrialWriter,
     close_storage,
     find_study,
     hide_password,
     open_storage,
     refused,
+    set_everywhere,
 )
 from studies.ledger._evaluating import EVALUATE
+from studies.ledger._journal import JournalFile
+from studies.ledger._lease import Lease
 from studies.ledger._tuning import StudyBook
+from studies.ledger._writer import TrialWriter
+from studies.safekeeping import Safekeeping
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
-HEARTBEAT_SECONDS = 5.0
-LEASE_SECONDS = 60.0  # a driver on another host that was silent for longer is dead
 _ASIDE = (CONFIRM, EVALUATE)  # what names of studies end in that hold no trials of a search
-_LEASE = "driver"
 
 
 class Ledger:
@@ -49,6 +47,9 @@ class Ledger:
         campaign: the whole configuration, JSON-able; what a restart is compared with.
         plans: one for each study.
         versions: of the software that computes the values.
+        safekeeping: how long the storage may be away, and where checkpoints are.
+        extend: whether a campaign of this name in the storage is made this one, which has more trials, optimizers or
+            workloads, and is the same otherwise.
 
     Raises:
         UserError: the storage cannot be opened, another driver is alive, or the storage has a campaign of this name
@@ -60,16 +61,27 @@ class Ledger:
     _free: frozenset[str] = frozenset()  # keys of the configuration that a driver may change
 
     def __init__(
-        self, url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], versions: Mapping[str, str]
+        self,
+        url: str,
+        campaign: Mapping[str, Any],
+        plans: Sequence[StudyPlan],
+        versions: Mapping[str, str],
+        *,
+        safekeeping: Safekeeping | None = None,
+        extend: bool = False,
     ) -> None:
         self._lock = threading.RLock()
         self._campaign = dict(campaign)
+        self.safekeeping = Safekeeping() if safekeeping is None else safekeeping
+        self._extend = extend
         self._books: Mapping[str, Book] = {}
         shown = hide_password(url)
         with ExitStack() as undo:
             self._storage = open_storage(url, create=self._creates)
             undo.callback(close_storage, self._storage)
             try:
+                if isinstance(self._storage, JournalFile):
+                    self._storage.mend()
                 self._open(shown, plans, versions, undo)
             except REFUSALS as error:
                 raise refused(shown, error) from error
@@ -78,8 +90,12 @@ class Ledger:
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         """Finds or makes the studies, takes the lease, opens the books; ``undo`` hears of what is to be given back."""
         self._check({plan.name for plan in plans})
-        study_ids = [self._open_study(plan, versions) for plan in plans]
-        self._take(study_ids[0], shown, undo)
+        # the first study is made by whoever comes first, the others by who holds the lease on it
+        first = self._open_study(plans[0], versions)
+        self._take(first, shown, undo)
+        if self._extend:
+            self._grow()
+        study_ids = [first, *(self._open_study(plan, versions) for plan in plans[1:])]
         self._books = {
             plan.name: StudyBook(plan, study_id, self._writer, self._storage.get_all_trials(study_id))
             for plan, study_id in zip(plans, study_ids, strict=True)
@@ -87,10 +103,39 @@ class Ledger:
 
     def _take(self, study_id: int, shown: str, undo: ExitStack) -> None:
         """Takes the lease, which lies on the campaign's first study, and begins to write."""
-        lease = _Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command, self._kept)
-        undo.callback(lease.release)
-        self._writer = TrialWriter(self._storage, shown)
+        lease = Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command)
+        lease.take()
+        undo.callback(self._release, lease, study_id)
+        self._writer = TrialWriter(self._storage, shown, lease, self.safekeeping, self._kept, study_id)
+        undo.callback(self._tidy)
         undo.callback(self._writer.close)
+
+    def _tidy(self) -> None:
+        """Removes checkpoints that are not needed; none where an end has not come to the database."""
+        if self._writer.up_to_date:
+            for book in self._books.values():
+                book.tidy()
+
+    def _release(self, lease: Lease, study_id: int) -> None:
+        """Gives the lease back; one that cannot be given back is void as soon as this process has ended."""
+        with suppress(*REFUSALS):
+            try:
+                for name, value in self._kept().items():
+                    self._storage.set_study_user_attr(study_id, name, value)
+            finally:
+                lease.release()
+
+    def _grow(self) -> None:
+        """Makes this configuration that of the campaign's studies, all at once."""
+        ours = {study_id: attributes["campaign"] for study_id, attributes in self._ours().items()}
+        for before in ours.values():
+            if differences(extended(before, self._campaign), self._campaign):
+                raise UserError(
+                    f"campaign '{self._campaign['name']}' was changed this moment by another driver; give the same "
+                    "command again"
+                )
+        outdated = [study_id for study_id, before in ours.items() if before != self._campaign]
+        set_everywhere(self._storage, outdated, "campaign", self._campaign)
 
     def _kept(self) -> dict[str, Any]:
         """What of the driver's own state is kept up to date in the database, as attributes beside the lease."""
@@ -98,26 +143,32 @@ class Ledger:
 
     def _check(self, names: set[str]) -> None:
         """Refuses a storage that holds something else under these names, before anything is written."""
-        name = self._campaign["name"]
-        ours: dict[int, Mapping[str, Any]] = {}
         for study in self._storage.get_all_studies():
-            stored = study.user_attrs.get("campaign")
-            if isinstance(stored, Mapping) and "protocol" in study.user_attrs:
-                if stored["name"] == name and not study.study_name.endswith(_ASIDE):
-                    ours[study._study_id] = study.user_attrs
-            elif study.study_name in names and self._storage.get_n_trials(study._study_id):
+            foreign = not _is_of_a_campaign(study.user_attrs)
+            if foreign and study.study_name in names and self._storage.get_n_trials(study._study_id):
                 raise UserError(
                     f"the storage has a study '{study.study_name}' that no campaign made; "
                     "give this campaign another name with --name"
                 )
+        ours = self._ours()
         reason = next((reason for reason in map(self._difference, ours.values()) if reason), None)
         if reason is None:
             return
-        held = any(holder and _alive(holder) for holder in (attributes.get(_LEASE) for attributes in ours.values()))
+        held = any(holder and _lease.alive(holder) for holder in (one.get(_lease.KEY) for one in ours.values()))
         if held or any(self._storage.get_n_trials(study_id) for study_id in ours):
-            raise UserError(f"{reason} with --name")
+            raise UserError(reason)
         for study_id in ours:  # it never came to run a trial: a slip of the fingers that binds nobody
             self._storage.delete_study(study_id)
+
+    def _ours(self) -> dict[int, Mapping[str, Any]]:
+        """The attributes of the studies of this campaign's searches, by study id."""
+        return {
+            study._study_id: study.user_attrs
+            for study in self._storage.get_all_studies()
+            if _is_of_a_campaign(study.user_attrs)
+            and study.user_attrs["campaign"]["name"] == self._campaign["name"]
+            and not study.study_name.endswith(_ASIDE)
+        }
 
     def _difference(self, attributes: Mapping[str, Any]) -> str | None:
         """Why this campaign does not go on with a study of its name, or ``None``."""
@@ -125,17 +176,31 @@ class Ledger:
         if attributes["protocol"] != PROTOCOL:
             return (
                 f"campaign '{name}' was run under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
-                "their values do not compare; give it another name"
+                "their values do not compare; give it another name with --name"
             )
-        before, now = (
-            {key: value for key, value in configuration.items() if key not in self._free}
-            for configuration in (attributes["campaign"], self._campaign)
+        before = attributes["campaign"]
+        if self._extend:
+            before = extended(before, self._campaign)
+        changes = differences(
+            *(
+                {key: value for key, value in configuration.items() if key not in self._free}
+                for configuration in (before, self._campaign)
+            )
         )
-        changes = _changes(before, now)
+        if changes and self._extend:
+            return (
+                f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); --extend adds "
+                "trials, optimizers or workloads and changes nothing else: give this one another name with --name"
+            )
+        if changes and self._command == "launch":
+            return (
+                f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); give this one "
+                "another name with --name, or add trials, optimizers or workloads to that one with --extend"
+            )
         if changes:
             return (
                 f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
-                "give this one another name"
+                "give this one another name with --name"
             )
         return None
 
@@ -219,8 +284,23 @@ class Ledger:
         with self._lock:
             self._books[assignment.study].fail(assignment.number, failure, facts)
 
+    def interrupt(self, assignment: Assignment, facts: Facts | None = None) -> None:
+        """The trial was stopped because the driver stops; the next one asks for it again."""
+        with self._lock:
+            self._books[assignment.study].interrupt(assignment.number, facts)
+
+    @property
+    def folder(self) -> str:
+        """A folder among the checkpoints that is this campaign's alone."""
+        return next(iter(self._books.values())).folder
+
     def look(self) -> None:
-        """Looks at the clock, where there is one: called all the time while trials run. It may raise to end them."""
+        """Looks at the database, and at the clock where there is one: called all the time while trials run.
+
+        Raises:
+            UserError: the database was away for too long, or another driver has taken over.
+        """
+        self._writer.check()
 
     def seconds_left(self) -> float | None:
         """Seconds until a clock ends the run, or ``None`` where there is no clock."""
@@ -231,109 +311,15 @@ class Ledger:
         with self._lock:
             return [book.tally() for book in self._books.values()]
 
+    @property
+    def trouble(self) -> str | None:
+        """Why results wait in memory, in words; ``None`` while the database takes them."""
+        return self._writer.trouble
+
     def flush(self) -> None:
         """Returns when the database has all that the ledger knows."""
         self._writer.flush()
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two configurations of a campaign, one phrase a key; reworded reasons are no difference."""
-    found = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = _without_reasons(old.get(key)), _without_reasons(new.get(key))
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):  # the search spaces: say whose, not all of them
-            names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-            found.append(f"{key} of {', '.join(names)} changed")
-        else:
-            found.append(f"{key} was {_shortly(before)}, is {_shortly(after)}")
-    return found
-
-
-def _without_reasons(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_reasons(entry) for key, entry in value.items() if key != "reason"}
-    return [_without_reasons(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _shortly(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def driver_in_words(attributes: Mapping[str, Any]) -> str:
-    """Whether a driver runs the campaign, from the user attributes of its first study."""
-    holder = attributes.get(_LEASE)
-    if holder and _alive(holder):
-        return f"running, process {holder['pid']} on {holder['host']}"
-    return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
-
-
-class _Lease:
-    """One driver a campaign: who writes, and since when it was last heard of, as an attribute of the first study."""
-
-    def __init__(
-        self,
-        storage: BaseStorage,
-        study_id: int,
-        campaign: str,
-        shown_url: str,
-        command: str,
-        kept: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._storage = storage
-        self._study_id = study_id
-        self._command = command
-        self._kept = kept
-        holder = storage.get_study_user_attrs(study_id).get(_LEASE)
-        if holder and _alive(holder):
-            other = "wait for it, stop it, or give this one another name with --name"
-            raise UserError(
-                f"campaign '{campaign}' in {shown_url} is being run by process {holder['pid']} on {holder['host']}; "
-                f"{'wait for it, or stop it' if command in ('confirm', 'export') else other}"
-            )
-        self._released = threading.Event()
-        self._beat()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
-        self._thread.start()
-
-    def _beat(self) -> None:
-        lease = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _started(os.getpid()),
-            "seen": time.time(),
-            "command": self._command,
-        }
-        self._storage.set_study_user_attr(self._study_id, _LEASE, lease)
-        for name, value in self._kept().items():
-            self._storage.set_study_user_attr(self._study_id, name, value)
-
-    def _run(self) -> None:
-        while not self._released.wait(HEARTBEAT_SECONDS):
-            with suppress(*REFUSALS):  # the next one may get through; a storage that stays so ends the writer
-                self._beat()
-        self._storage.remove_session()
-
-    def release(self) -> None:
-        """Gives the lease back; one that cannot be given back is void as soon as this process has ended."""
-        self._released.set()
-        self._thread.join()
-        with suppress(*REFUSALS):
-            for name, value in {**self._kept(), _LEASE: None}.items():
-                self._storage.set_study_user_attr(self._study_id, name, value)
-
-
-def _started(pid: int) -> float | None:
-    """When the process began (seconds since the epoch), so that a reused number is not taken for it."""
-    try:
-        return round(psutil.Process(pid).create_time(), 1)
-    except psutil.Error:
-        return None
-
-
-def _alive(holder: Mapping[str, Any]) -> bool:
-    if holder["host"] == socket.gethostname():
-        started, then = _started(int(holder["pid"])), holder["started"]
-        return started is not None and then is not None and abs(started - then) < 1.0
-    return bool(time.time() - holder["seen"] < LEASE_SECONDS)
+def _is_of_a_campaign(attributes: Mapping[str, Any]) -> bool:
+    return isinstance(attributes.get("campaign"), Mapping) and "protocol" in attributes

@@ -14,8 +14,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger._book import INTERRUPTED, Book, Facts, StudyPlan, jsonable, origin_of
-from studies.ledger._database import TrialWriter, running_template
+from studies.ledger._database import running_template
 from studies.ledger._samplers import derive_seed
+from studies.ledger._writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 _TEST = "test_"  # what the names of things measured on test data begin with
@@ -131,7 +132,8 @@ class SeedsBook(Book, ABC):
         arguments = self._arguments_of(run.configuration)
         number, self._next_number = self._next_number, self._next_number + 1
         self._tests[number] = {}
-        self._begin(running_template(number, given.params, given.distributions, attributes))
+        template = running_template(number, given.params, given.distributions, attributes)
+        self._begin(template)
         return Assignment(
             study=self.plan.name,
             number=number,
@@ -142,6 +144,7 @@ class SeedsBook(Book, ABC):
             epochs=self.plan.epochs,
             confirmation=self._confirms,
             test=self._test,
+            checkpoint=self._checkpoint(template),
         )
 
     def report(self, number: int, record: Mapping[str, float]) -> bool:

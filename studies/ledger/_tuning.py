@@ -18,8 +18,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.ledger._book import Book, StudyPlan, origin_of
-from studies.ledger._database import TrialWriter, running_template
+from studies.ledger._database import running_template
 from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler, suggest
+from studies.ledger._writer import TrialWriter
 from studies.trials import Assignment
 
 _OWN_ATTRIBUTES = ("fixed_params",)  # how a configuration was enqueued in memory: in search coordinates
@@ -112,7 +113,8 @@ class StudyBook(Book):
         self._asked[trial.number] = trial
         if _START in attributes:
             self._spared.add(trial.number)
-        self._begin(running_template(trial.number, params, space.stored_distributions(params), attributes))
+        template = running_template(trial.number, params, space.stored_distributions(params), attributes)
+        self._begin(template)
         return Assignment(
             study=self.plan.name,
             number=trial.number,
@@ -121,6 +123,7 @@ class StudyBook(Book):
             arguments=arguments,
             seed=self.plan.seed,
             epochs=self.plan.epochs,
+            checkpoint=self._checkpoint(template),
         )
 
     def _draw(self) -> tuple[optuna.Trial, dict[str, Any]]:

@@ -18,6 +18,7 @@ from studies.code_line import code_line
 from studies.errors import UserError
 from studies.launch import user_code, versions, work_off
 from studies.progress import format_duration, format_value
+from studies.safekeeping import STORAGE_TIMEOUT, Safekeeping
 from studies.tuning._budget import parse_budget
 from studies.tuning._plan import Search, draw_up
 from studies.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
@@ -49,6 +50,9 @@ def tune(
     gpus_per_trial: float = 0.0,
     console: Console | None = None,
     began: float | None = None,
+    storage_timeout: float = STORAGE_TIMEOUT,
+    checkpoints: Path | None = None,
+    checkpoint_every: int = 1,
 ) -> Tuned:
     """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
 
@@ -70,6 +74,9 @@ def tune(
         gpus_per_trial: Share of a GPU of a trial in the search.
         console: Where progress is shown; standard output by default.
         began: When the budget of time began to run, in the seconds of ``time.monotonic``; by default now.
+        storage_timeout: Seconds that the storage may be away before the search ends.
+        checkpoints: Directory for those of trials that run; by default beside an SQLite file, else in the cache.
+        checkpoint_every: Epochs between two checkpoints of a trial; 0 for none.
 
     Raises:
         UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
@@ -93,10 +100,12 @@ def tune(
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
     console = Console(highlight=False, markup=False, emoji=False) if console is None else console
+    kept = Safekeeping.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
     with _Machines(search, console) as machines:
-        tally, ended = _search(search, storage, clock, machines, Resources(address, cpus_per_trial, gpus_per_trial))
+        resources = Resources(address, cpus_per_trial, gpus_per_trial)
+        tally, ended = _search(search, storage, clock, machines, resources, kept)
         whole_gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        found = _confirm(search, storage, clock, machines, Resources(address, None, whole_gpus))
+        found = _confirm(search, storage, clock, machines, Resources(address, None, whole_gpus), kept)
     plan = search.plan()
     return Tuned(
         study=plan.name,
@@ -153,12 +162,16 @@ class _Machines:
         self.console.print(Text(sentence), soft_wrap=True)
 
 
-def _search(search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources) -> tuple[Tally, str]:
+def _search(
+    search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, safekeeping: Safekeeping
+) -> tuple[Tally, str]:
     """Searches until the budget is spent; returns how the trials ended, and why there are no more."""
     from studies.ledger import BudgetLedger
 
     plan = search.plan()
-    ledger = BudgetLedger(storage, search.stored(), plan, versions(), clock=clock, seeds=search.seeds)
+    ledger = BudgetLedger(
+        storage, search.stored(), plan, versions(), clock=clock, seeds=search.seeds, safekeeping=safekeeping
+    )
     with ledger:
         [tally] = ledger.tallies()
         if not ledger.finished:
@@ -205,13 +218,16 @@ def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -
     )
 
 
-def _confirm(search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources) -> Outcome:
+def _confirm(
+    search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, safekeeping: Safekeeping
+) -> Outcome:
     """Runs the winner on fresh seeds, or what is left of that."""
     from studies.ledger import BudgetConfirmationLedger
 
     made = BudgetConfirmationLedger(
-        storage, search.stored(), search.plan(), versions(), clock=clock, seeds=search.seeds, test=search.test
-    )
+        storage, search.stored(), search.plan(), versions(), clock=clock, seeds=search.seeds, test=search.test,
+        safekeeping=safekeeping,
+    )  # fmt: skip
     with made as ledger:
         for note in ledger.notes:
             machines.say(note)

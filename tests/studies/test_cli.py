@@ -370,13 +370,14 @@ MISTAKES = [
     (
         "launch fake --trials 3",
         "campaign 'fake' is in the storage with another configuration (trials was 2, is 3); "
-        "give this one another name with --name",
+        "give this one another name with --name, or add trials, optimizers or workloads to that one with --extend",
     ),
     (
         f"{RAN} --name fake",
         "campaign 'fake' is in the storage with another configuration (optimizers was sofim, sgd, is sgd; pruner was "
         "none, is hyperband; sampler was random, is tpe; spaces of sofim changed; trials was 2, is 30; workloads was "
-        "digits-mlp, breast-cancer-logreg, is digits-mlp); give this one another name with --name",
+        "digits-mlp, breast-cancer-logreg, is digits-mlp); give this one another name with --name, or add trials, "
+        "optimizers or workloads to that one with --extend",
     ),
     ("status nope", "no campaign 'nope' in sqlite:///sofim.db; there are: fake"),
     # numbers and names
@@ -588,7 +589,8 @@ def test_ctrl_c_says_how_to_go_on_and_shows_no_password(sofim, monkeypatch, caps
     done = sofim("launch", "quickstart", "--name", "my own", "--storage", SECRETS[0])
     assert done.code == 130
     assert done.err == (
-        "\nsofim: interrupted; nothing that had finished is lost, to go on: "
+        "\nsofim: interrupted; nothing that had finished is lost, to go on, with the password in the place of ***, or "
+        "the whole URL in SOFIM_STORAGE: "
         "sofim launch quickstart --name 'my own' --storage 'postgresql+nodriver://me:***@host/name'\n"
     )
     print_next_commands("fake", SECRETS[0], Console(width=40, markup=False))

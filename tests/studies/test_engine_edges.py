@@ -58,6 +58,7 @@ class FakeLedger:
     late: Exception | None = None
     asked: int = 0
     failed: list[tuple[int, str]] = field(default_factory=list)
+    interrupted: list[int] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
@@ -77,6 +78,9 @@ class FakeLedger:
 
     def fail(self, assignment: Assignment, failure: str, _facts: object = None) -> None:
         self.failed.append((assignment.number, failure))
+
+    def interrupt(self, assignment: Assignment, _facts: object = None) -> None:
+        self.interrupted.append(assignment.number)
 
 
 def greeting() -> dict[str, Any]:
@@ -363,16 +367,16 @@ def test_a_cluster_that_happens_to_run_here_is_not_joined(home):
 
 FULL_DISK = """
 import sqlalchemy
-from studies.ledger import _database
-whole, writes = _database._write_in_one_transaction, []
+from studies.ledger import _writer
+whole, writes = _writer.write_in_one_transaction, []
 def write(*arguments):
     writes.append(1)
     if len(writes) > 3:
         raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
-    whole(*arguments)
-_database._write_in_one_transaction, _database.RETRY_SECONDS = write, 0.0
+    return whole(*arguments)
+_writer.write_in_one_transaction = write
 from studies.cli import main
-main(["launch", "probe.toml", "--trials", "10"])
+main(["launch", "probe.toml", "--trials", "10", "--storage-timeout", "0"])
 """
 
 

@@ -73,7 +73,7 @@ _OPENED: list[optuna.storages.BaseStorage] = []
 
 
 def study_of(url: str, name: str = "c/w/sofim") -> optuna.Study:
-    _OPENED.append(optuna.storages.RDBStorage(url))
+    _OPENED.append(open_storage(url))
     return optuna.load_study(study_name=name, storage=_OPENED[-1])
 
 
@@ -85,8 +85,8 @@ def _give_connections_back():
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/trials.db"
+def url(every_storage):
+    return every_storage
 
 
 def test_what_optuna_reads_back_is_what_was_told(url):
@@ -390,10 +390,12 @@ def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, writt
     """A reader does not see the study yet, and the next driver describes it anew."""
     from analysis.load import studies
 
-    whole = optuna.storages.RDBStorage.set_study_user_attr
+    _OPENED.append(open_storage(url))
+    kind = type(_OPENED[-1])
+    whole = kind.set_study_user_attr
     left = written
 
-    def dying(self: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+    def dying(self: optuna.storages.BaseStorage, study_id: int, key: str, value: object) -> None:
         nonlocal left
         if left == 0:
             raise KeyboardInterrupt
@@ -401,7 +403,7 @@ def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, writt
         whole(self, study_id, key, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optuna.storages.RDBStorage, "set_study_user_attr", dying)
+        patch.setattr(kind, "set_study_user_attr", dying)
         with pytest.raises(KeyboardInterrupt):
             Ledger(url, CAMPAIGN, [plan()], {})
     study = study_of(url)
@@ -416,30 +418,20 @@ def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, writt
 
 
 def test_a_study_of_somebody_else_is_refused(url):
-    _OPENED.append(optuna.storages.RDBStorage(url))
+    _OPENED.append(open_storage(url))
     study = optuna.create_study(study_name="c/w/sofim", storage=_OPENED[-1])
     study.add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(UserError, match="no campaign made"):
         Ledger(url, CAMPAIGN, [plan()], {})
 
 
-def test_a_journal_file_holds_the_same_as_a_database(tmp_path, url):
-    """The public-call path, for storages that are no RDB, against the one-transaction path."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    from studies.ledger import _ledger
-
-    with Ledger(url, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
-        work_off(ledger)
-    journal = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_ledger, "open_storage", lambda _url, **_: journal)
-        with Ledger("journal", CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
+def test_every_storage_holds_the_same(url, tmp_path):
+    """One transaction a batch against public calls one by one, which a journal file takes."""
+    other = f"sqlite:///{tmp_path}/other.db" if url.startswith("journal") else f"journal:///{tmp_path}/other.log"
+    for place in (url, other):
+        with Ledger(place, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
             work_off(ledger)
-    ours = study_of(url).trials
-    theirs = optuna.load_study(study_name="c/w/sofim", storage=journal).trials
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in zip(study_of(url).trials, study_of(other).trials, strict=True):
         assert (a.number, a.state, a.params, a.distributions) == (b.number, b.state, b.params, b.distributions)
         assert (a.value, a.intermediate_values, a.user_attrs) == (b.value, b.intermediate_values, b.user_attrs)
         assert a.system_attrs == b.system_attrs

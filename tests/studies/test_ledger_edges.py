@@ -15,10 +15,12 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import orm
 
 from search_spaces import SEARCH_SPACES, SearchSpace
 from studies.errors import UserError
-from studies.ledger import Ledger, StudyPlan, _database, _ledger, close_storage
+from studies.ledger import Ledger, StudyPlan, _lease, _ledger, _writer, close_storage
+from studies.safekeeping import Safekeeping
 from studies.trials import Assignment
 
 CAMPAIGN = {"name": "c", "trials": 12, "seed": 0}
@@ -79,33 +81,23 @@ def url(tmp_path):
 
 def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], message: str = "disk is full") -> None:
     """Lets the writes whose number (from 0) ``when`` picks fail as a database would, after half of their work."""
-    whole = _database._write_in_one_transaction
+    whole = _writer.write_in_one_transaction
     calls = 0
 
-    def write(storage: optuna.storages.RDBStorage, batch: Mapping, ids: dict) -> None:
+    def write(storage: optuna.storages.RDBStorage, session: orm.Session, batch: Mapping, ids: dict) -> dict:
         nonlocal calls
-        calls += 1
-        if not when(calls - 1):
-            whole(storage, batch, ids)
-            return
+        calls += bool(batch)
+        found = whole(storage, session, batch, ids)
+        if batch and when(calls - 1):
+            session.flush()
+            raise sa.exc.OperationalError("INSERT", {}, Exception(message))
+        return found
 
-        class Full(Exception):
-            pass
-
-        def spoil(session: object, _context: object, _instances: object = None) -> None:
-            raise sa.exc.OperationalError("INSERT", {}, Full(message))
-
-        sa.event.listen(storage.scoped_session(), "after_flush", spoil)
-        try:
-            whole(storage, batch, ids)
-        finally:
-            storage.remove_session()  # and the listener with it
-
-    monkeypatch.setattr(_database, "_write_in_one_transaction", write)
+    monkeypatch.setattr(_writer, "write_in_one_transaction", write)
 
 
 def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
-    monkeypatch.setattr(_database, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
     refusing(monkeypatch, lambda call: call % 3 != 2)
     with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
         while (assignment := ledger.ask()) is not None:
@@ -117,10 +109,8 @@ def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
 
 
 def test_a_database_that_refuses_for_good_ends_the_run_in_one_line_and_the_next_driver_goes_on(url, monkeypatch):
-    monkeypatch.setattr(_database, "RETRY_SECONDS", 0.0)
-
     def run() -> None:
-        with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        with Ledger(url, CAMPAIGN, [plan()], {}, safekeeping=Safekeeping(storage_timeout=0.0)) as ledger:
             while (assignment := ledger.ask()) is not None:
                 work(ledger, assignment)
                 ledger.flush()
@@ -131,7 +121,7 @@ def test_a_database_that_refuses_for_good_ends_the_run_in_one_line_and_the_next_
             run()
     assert str(raised.value).startswith(f"storage '{url}' refuses: database or disk is full; ")
     assert "\n" not in str(raised.value)
-    assert not [t.name for t in threading.enumerate() if t.name in ("lease", "trial-writer")]
+    assert not [t.name for t in threading.enumerate() if t.name in ("trial-writer",)]
     assert [t.state for t in trials_of(url)] == [TrialState.COMPLETE] * 4
     run()  # the lease was given back
     assert [t.state for t in trials_of(url)] == [TrialState.COMPLETE] * 12
@@ -146,27 +136,29 @@ def test_a_driver_that_could_not_open_its_books_leaves_the_lease(url, monkeypatc
         patch.setattr(optuna.storages.RDBStorage, "get_all_trials", broken)
         with pytest.raises(UserError, match="refuses: database is locked"):
             Ledger(url, CAMPAIGN, [plan()], {})
-    assert not [t.name for t in threading.enumerate() if t.name in ("lease", "trial-writer")]
+    assert not [t.name for t in threading.enumerate() if t.name in ("trial-writer",)]
     Ledger(url, CAMPAIGN, [plan()], {}).close()
 
 
 def test_a_heartbeat_that_is_refused_is_not_the_last(url, monkeypatch):
-    monkeypatch.setattr(_ledger, "HEARTBEAT_SECONDS", 0.02)
-    whole = optuna.storages.RDBStorage.set_study_user_attr
-    beats: list[float] = []
+    monkeypatch.setattr(_writer, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(_writer, "FLUSH_SECONDS", 0.0)
+    whole = _lease.Lease.renew
+    beats: list[int] = []
     heard_again = threading.Event()
 
-    def sometimes(self: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
-        if key == "driver" and value is not None and threading.current_thread().name == "lease":
-            beats.append(value["seen"])
-            if len(beats) == 1:
-                raise optuna.exceptions.StorageInternalError("database is locked")
-            heard_again.set()
-        whole(self, study_id, key, value)
+    def sometimes(self: _lease.Lease, batch: int, session: orm.Session | None = None) -> bool:
+        beats.append(batch)
+        if len(beats) == 1:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
+        heard_again.set()
+        return whole(self, batch, session)
 
-    monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_user_attr", sometimes)
+    monkeypatch.setattr(_lease.Lease, "renew", sometimes)
     with Ledger(url, CAMPAIGN, [plan()], {}):
         assert heard_again.wait(20)
+    assert beats[:2] == [1, 1]
 
 
 # ------------------------------------------------------------------------------------------ a driver that dies anywhere
@@ -181,22 +173,22 @@ def snapshots(tmp_path, monkeypatch):
         found.append(tmp_path / f"snapshot-{len(found)}.db")
         shutil.copy(database, found[-1])
 
-    whole = _database._write_in_one_transaction
+    whole = _writer.TrialWriter._write
     describe = optuna.storages.RDBStorage.set_study_user_attr
 
-    def write(storage: optuna.storages.RDBStorage, batch: Mapping, ids: dict) -> None:
-        whole(storage, batch, ids)
-        keep(storage.engine.url.database)
+    def write(self: _writer.TrialWriter, batch: Mapping) -> None:
+        whole(self, batch)
+        if batch:
+            keep(self._storage.engine.url.database)
 
     def attribute(self: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
         describe(self, study_id, key, value)
-        if key != "driver":
-            keep(self.engine.url.database)
+        keep(self.engine.url.database)
 
-    monkeypatch.setattr(_database, "_FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(_database, "_write_in_one_transaction", write)
+    monkeypatch.setattr(_writer, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(_writer.TrialWriter, "_write", write)
     monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_user_attr", attribute)
-    monkeypatch.setattr(_ledger, "_alive", lambda _holder: False)  # the drivers of the copies are dead
+    monkeypatch.setattr(_lease, "alive", lambda _holder: False)  # the drivers of the copies are dead
     return found
 
 

@@ -1,0 +1,72 @@
+"""What differs between two configurations of a campaign, and what a campaign becomes that is extended.
+
+A configuration is here what a campaign stores of itself: JSON-able data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_PER_OPTIMIZER = ("spaces", "search_space", "starts")
+_PER_WORKLOAD = ("epochs", "targets")
+
+
+def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The campaign ``stored`` with the trials, optimizers and workloads of ``asked`` that it has not.
+
+    Nothing is taken away: of the trials it has the larger number. What is said of an optimizer or a workload that it
+    has stays. All else is as it was; where ``asked`` differs there, the two cannot be one campaign.
+    """
+    grown = dict(stored)
+    for key in ("workloads", "optimizers"):
+        grown[key] = [*stored[key], *(one for one in asked[key] if one not in stored[key])]
+    if isinstance(stored.get("trials"), int) and isinstance(asked.get("trials"), int):
+        grown["trials"] = max(stored["trials"], asked["trials"])
+    for keys, key_of_known in ((_PER_OPTIMIZER, "optimizers"), (_PER_WORKLOAD, "workloads")):
+        for key in keys:
+            before, now = stored.get(key), asked.get(key)
+            if isinstance(now, Mapping) and (before is None or isinstance(before, Mapping)):
+                new = {name: entry for name, entry in now.items() if name not in stored[key_of_known]}
+                grown |= {key: {**(before or {}), **new}} if new else {}  # without any it stays as it was stored
+    return grown
+
+
+def join(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The campaign that a person means who asks for ``asked`` beside ``stored``, and why it cannot be.
+
+    Returns:
+        ``stored``, extended by ``asked``; and what differs in a way that no extension mends, a phrase a key.
+    """
+    one, other = extended(stored, asked), extended(asked, stored)
+    return one, differences(_sorted(one), _sorted(other))
+
+
+def _sorted(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {key: sorted(configuration[key]) for key in ("workloads", "optimizers")}
+    return {**configuration, **lists}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations of a campaign, one phrase a key; reworded reasons are no difference."""
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = _without_reasons(before.get(key)), _without_reasons(now.get(key))
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):  # the search spaces: say whose, not all of them
+            names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            found.append(f"{key} of {', '.join(names)} changed")
+        else:
+            found.append(f"{key} was {_shortly(old)}, is {_shortly(new)}")
+    return found
+
+
+def _without_reasons(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_reasons(entry) for key, entry in value.items() if key != "reason"}
+    return [_without_reasons(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _shortly(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,144 @@
+"""Options of the command line that several commands have, and what of a command line may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from studies.safekeeping import STORAGE_TIMEOUT
+
+if TYPE_CHECKING:
+    from studies.safekeeping import Safekeeping
+
+DEFAULT_STORAGE = "sqlite:///sofim.db"
+STORAGE_VARIABLE = "SOFIM_STORAGE"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def storage_option(command: _F) -> _F:
+    """``--storage``."""
+    return click.option(
+        "--storage",
+        envvar=STORAGE_VARIABLE,
+        default=DEFAULT_STORAGE,
+        show_default=True,
+        show_envvar=True,
+        metavar="URL",
+        help="Database that holds the trials.",
+    )(command)
+
+
+def machine_options(command: _F) -> _F:
+    """Where trials run, and how many at once."""
+    for option in (
+        click.option(
+            "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
+        ),
+        click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
+        click.option(
+            "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def safekeeping_options(command: _F) -> _F:
+    """What is done against loss."""
+    for option in (
+        click.option(
+            "--storage-timeout",
+            type=float,
+            default=STORAGE_TIMEOUT,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long the database may be away before the run ends; until then results wait in memory.",
+        ),
+        click.option(
+            "--checkpoint-every",
+            type=int,
+            default=1,
+            show_default=True,
+            metavar="EPOCHS",
+            help="Of a trial that runs, to go on from if its worker, its node or the driver dies; 0: never.",
+        ),
+        click.option(
+            "--checkpoints",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Where they are; default: beside an SQLite file, else in the cache.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def kept_safe(storage: str, storage_timeout: float, checkpoint_every: int, checkpoints: Path | None) -> Safekeeping:
+    """What :func:`safekeeping_options` say."""
+    from studies.safekeeping import Safekeeping
+
+    return Safekeeping.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
+
+
+def storage_again(storage: str) -> list[str]:
+    """What names the storage on the next command line: nothing where it is the usual one."""
+    from studies.lookup import without_password
+
+    usual = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    return [] if storage == usual else ["--storage", without_password(storage)]
+
+
+def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """The parts of ``a,b``."""
+    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def how_to_go_on(arguments: Sequence[str]) -> str:
+    """What to type after an interruption; passwords are left out of it."""
+    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["export"]):
+        return ""
+    from studies.lookup import without_password
+
+    shown = [_hidden(part, without_password) for part in arguments]
+    if shown != list(arguments):  # a command that cannot be typed as it stands
+        return (
+            "; nothing that had finished is lost, to go on, with the password in the place of ***, or the whole URL "
+            f"in {STORAGE_VARIABLE}: {shlex.join(['sofim', *shown])}"
+        )
+    return f"; nothing that had finished is lost, to go on: {shlex.join(['sofim', *shown])}"
+
+
+def _hidden(part: str, hide: Callable[[str], str]) -> str:
+    """An argument as it may be shown: a URL, or an option with one."""
+    if "://" not in part:
+        return part
+    option, equals, url = part.partition("=") if part.startswith("--") else ("", "", part)
+    return f"{option}{equals}{hide(url)}"
+
+
+def hide_title(arguments: Sequence[str]) -> None:
+    """Takes passwords out of the command line that ``ps`` shows of this process, and Ray of its driver.
+
+    From the start of the process to here they are seen there; in the environment variable they never are.
+    """
+    shown = [_hidden(part, _coarsely) for part in arguments]
+    if shown != list(arguments):
+        from setproctitle import setproctitle
+
+        setproctitle(shlex.join([Path(sys.argv[0]).name, *shown]))
+
+
+def _coarsely(url: str) -> str:
+    """A URL without what may be secret in it, found without the packages that can read it, which take a second."""
+    scheme, _, rest = url.partition("://")
+    rest = re.sub(r"((?:pass|pwd)[^=&]*)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{place}"

@@ -1,0 +1,199 @@
+"""A database that is away: the driver waits with back-off, says so, keeps results, and goes on; or ends in one line."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from studies.errors import UserError
+from studies.ledger import Ledger, _writer, close_storage, open_storage
+from studies.ledger._database import find_study
+from studies.progress import Progress
+from studies.safekeeping import Checkpoints, Safekeeping
+from tests.studies.test_ledger_edges import CAMPAIGN, STUDY, plan, record, work
+
+COMPLETE = [TrialState.COMPLETE] * 12
+
+
+def driver(url: str, timeout: float = 60.0, **more: object) -> Ledger:
+    return Ledger(url, CAMPAIGN, [plan()], {}, safekeeping=Safekeeping(storage_timeout=timeout, **more))
+
+
+def trials_of(url: str) -> list[optuna.trial.FrozenTrial]:
+    storage = open_storage(url)
+    try:
+        return storage.get_all_trials(find_study(storage, STUDY))
+    finally:
+        close_storage(storage)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["restarted", "crashed"])
+def test_a_server_that_restarts_costs_nothing_and_the_person_is_told(postgres, capsys, at_once):
+    """Half of the trials end while it is away: nothing is lost, nothing doubled, training never waits."""
+    url = postgres.new_database()
+    console = Console(force_terminal=False, width=250)
+    with driver(url) as ledger, Progress(ledger.tallies, console, trouble=lambda: ledger.trouble) as progress:
+        for _ in range(3):
+            work(ledger, ledger.ask())
+        running = ledger.ask()
+        ledger.report(running, record(1, 0.5))
+        ledger.flush()
+        postgres.stop(at_once=at_once)
+        try:
+            for _ in range(6):
+                work(ledger, ledger.ask())
+            work(ledger, running)
+            wait_for(lambda: ledger.trouble)
+            assert "results are kept in memory" in str(ledger.trouble)
+            assert str(ledger.trouble).startswith(f"storage '{url}' does not answer for ")
+            progress._lines()
+        finally:
+            postgres.start()
+        wait_for(lambda: ledger.trouble is None)
+        progress._lines()
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment)
+    trials = trials_of(url)
+    assert [t.number for t in trials] == list(range(12))
+    assert [t.state for t in trials] == COMPLETE
+    assert all(set(t.intermediate_values) == {1, 2, 3} for t in trials)
+    shown = capsys.readouterr().out
+    assert shown.count("does not answer") == 1
+    assert "The storage answers again, and has all results." in shown
+
+
+def test_a_file_that_another_program_locks_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path}/trials.db"
+    with driver(url) as ledger:
+        ledger._storage.engine.dispose()
+        with closing(sqlite3.connect(tmp_path / "trials.db")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            work(ledger, ledger.ask())
+            time.sleep(1.0)
+            other.rollback()
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment)
+    assert [t.state for t in trials_of(url)] == COMPLETE
+
+
+def test_pauses_grow_to_their_limit(tmp_path, monkeypatch):
+    import sqlalchemy as sa
+
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(_writer, "LONGEST_PAUSE_SECONDS", 0.08)
+    tries: list[float] = []
+
+    def away(_self: _writer.TrialWriter, _batch: object) -> None:
+        tries.append(time.monotonic())
+        raise sa.exc.OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(_writer.TrialWriter, "_write", away)
+    ledger = driver(f"sqlite:///{tmp_path}/trials.db", timeout=0.6)
+    ledger.ask()
+    with pytest.raises(UserError, match="gone"):
+        ledger.close()
+    pauses = [after - before for before, after in pairwise(tries)]
+    for pause, wanted in zip(pauses, [0.01, 0.02, 0.04, 0.08, 0.08], strict=False):
+        assert pause >= wanted
+    assert len(tries) < 15  # about 9; without growing there would be 60
+
+
+def test_away_for_longer_than_the_timeout_ends_the_run_in_one_line_and_the_next_driver_goes_on(postgres, tmp_path):
+    """What ended meanwhile is not lost for good: its checkpoint is kept until the database has its end."""
+    url = postgres.new_database()
+    kept = Checkpoints(tmp_path / "kept")
+    ledger = driver(url, timeout=1.5, checkpoints=kept)
+    work(ledger, ledger.ask())
+    running = ledger.ask()
+    ledger.flush()
+    kept.save(running.checkpoint, b"almost done")
+    with postgres.away():
+        work(ledger, running)
+
+        def ended() -> bool:
+            try:
+                ledger.look()  # as the engine does all the time
+            except UserError:
+                return True
+            return False
+
+        wait_for(ended)
+        with pytest.raises(UserError) as raised:
+            ledger.close()
+    message = str(raised.value)
+    assert "\n" not in message
+    assert message.startswith(f"storage '{url}' refuses for ")
+    assert message.endswith("run the same command again: every trial that it has counts, the others are asked again")
+    assert kept.load(running.checkpoint) == b"almost done"
+    with driver(url, checkpoints=kept) as again:  # a process of this number still lives, but it gave up
+        retried = again.ask()
+        assert (retried.arguments, retried.checkpoint) == (running.arguments, running.checkpoint)
+        work(again, retried)
+        while (assignment := again.ask()) is not None:
+            work(again, assignment)
+    trials = trials_of(url)
+    assert sum(t.state == TrialState.COMPLETE for t in trials) == 12
+    assert [t.user_attrs["failure"] for t in trials if t.state == TrialState.FAIL] == ["driver lost"]
+    assert not kept.directory.exists()
+
+
+def test_ctrl_c_while_the_last_results_wait_gives_them_up(tmp_path, monkeypatch):
+    """Whoever presses it again does not want to wait for a database that is away."""
+    import sqlalchemy as sa
+
+    url = f"sqlite:///{tmp_path}/trials.db"
+    ledger = driver(url, timeout=600.0)
+    work(ledger, ledger.ask())
+    ledger.flush()
+
+    def away(_self: _writer.TrialWriter, _batch: object) -> None:
+        raise sa.exc.OperationalError("SELECT", {}, Exception("gone"))
+
+    def interrupted(_self: _writer.TrialWriter) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_writer.TrialWriter, "_write", away)
+        work(ledger, ledger.ask())
+        wait_for(lambda: ledger.trouble)
+        patch.setattr(_writer.TrialWriter, "flush", interrupted)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ledger.close()
+        assert time.monotonic() - began < 20
+    assert not [t.name for t in threading.enumerate() if t.name == "trial-writer"]
+    with driver(url) as again:
+        while (assignment := again.ask()) is not None:
+            work(again, assignment)
+    assert sum(t.state == TrialState.COMPLETE for t in trials_of(url)) == 12
+
+
+def test_a_journal_whose_last_line_is_torn_is_gone_on_with(tmp_path):
+    """The disk was full in the middle of a line; a line behind it would make the file unreadable."""
+    url = f"journal:///{tmp_path}/trials.log"
+    with driver(url) as ledger:
+        for _ in range(3):
+            work(ledger, ledger.ask())
+    with (tmp_path / "trials.log").open("a") as file:
+        file.write('{"op_code":8,"worker_id":"x","trial_id":0,"us')
+    with driver(url) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment)
+    assert [t.state for t in trials_of(url)] == COMPLETE
