@@ -46,10 +46,11 @@ class Driver:
         """Its exit code, ``None`` while it runs."""
         return self._process.poll()
 
-    def kill(self) -> None:
-        """Kills it, as losing power does."""
+    def kill(self, *, bury: bool = True) -> None:
+        """Kills it, as losing power does; one that is not buried keeps its process number, as a zombie."""
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(30)
+        if bury:
+            self._process.wait(30)
 
     def wait(self, seconds: float) -> int:
         """Its exit code once it has ended by itself."""
@@ -60,7 +61,7 @@ class Driver:
         return "\n".join(self._said.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
     def end(self) -> None:
-        """Kills it if it still runs."""
+        """Kills it if it still runs, and buries it."""
         if self.ended is None:
             self.kill()
 

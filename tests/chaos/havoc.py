@@ -46,10 +46,17 @@ class Havoc:
         rng: gives the moments and the victims.
         nodes: of the cluster; ``None`` where each driver uses this machine alone.
         server: of the database, where it is one that can be stopped.
+        options: of every launch.
     """
 
     def __init__(
-        self, home: Home, url: str, rng: random.Random, nodes: Nodes | None = None, server: Postgres | None = None
+        self,
+        home: Home,
+        url: str,
+        rng: random.Random,
+        nodes: Nodes | None = None,
+        server: Postgres | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.home = home
         self.url = url
@@ -57,9 +64,11 @@ class Havoc:
         self.counts: Counter[str] = Counter()
         self.killed_workers: list[int] = []
         self.new_nodes: list[str] = []
+        self.zombies = 0
         self._rng = rng
         self._nodes_of_cluster = nodes
         self._server_of_database = server
+        self._options = options
         self._start_seconds = 0.0  # from a launch to the first result, as the first driver took them
         self._before = Progress()  # when the driver of now was launched
         self._began = time.monotonic()
@@ -87,7 +96,7 @@ class Havoc:
         """Starts a driver, the same command each time."""
         self._before = progress(self.url)
         where = [] if self._nodes_of_cluster is None else [f"--address={self._nodes_of_cluster.address}"]
-        self.drivers.append(Driver(self.home, len(self.drivers) + 1, f"--storage={self.url}", *where))
+        self.drivers.append(Driver(self.home, len(self.drivers) + 1, f"--storage={self.url}", *where, *self._options))
         self.note(f"driver {self.driver.number} launched, process {self.driver.pid}: {self._before}")
         return self.driver
 
@@ -127,9 +136,11 @@ class Havoc:
     def _kill_driver(self, when: str) -> None:
         if self.driver.ended is not None:
             raise AssertionError(f"driver {self.driver.number} ended by itself, with exit code {self.driver.ended}")
-        self.driver.kill()
+        buried = self._rng.random() < 0.5
+        self.driver.kill(bury=buried)
         self.counts["driver"] += 1
-        self.note(f"driver {self.driver.number} killed {when}")
+        self.zombies += not buried
+        self.note(f"driver {self.driver.number} killed {when}{'' if buried else ', a zombie from now on'}")
 
     # --------------------------------------------------------- what it relies on
 

@@ -19,10 +19,10 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-def run(home: Home, url: str, server: Postgres | None) -> None:
+def run(home: Home, url: str, checkpoints: Path, server: Postgres | None, *options: str) -> None:
     rng = random.Random(f"{SEED} {server is not None}")
     with three_nodes(home.environment) as nodes:
-        havoc = Havoc(home, url, rng, nodes, server)
+        havoc = Havoc(home, url, rng, nodes, server, options)
         with told_if_it_fails(havoc, SEED):
             for life in lives(rng, outages=server is not None):
                 havoc.live(life)
@@ -34,18 +34,26 @@ def run(home: Home, url: str, server: Postgres | None) -> None:
             assert havoc.counts == expected
             found = Verdict.of(home, url)
             found.check()
-            havoc.note(f"all is well: {dict(found.endings())}, {found.cut_short(havoc.killed_workers)} cut short")
+            assert not checkpoints.exists(), "no checkpoint outlives its trial"
+            havoc.note(
+                f"all is well: {dict(found.endings())}, {found.cut_short(havoc.killed_workers)} trials cut short, "
+                f"{found.continued()} continued, {havoc.zombies} zombies"
+            )
             print(havoc.told())
             # what the havoc was for
             assert found.lost >= 5
             assert found.cut_short(havoc.killed_workers) >= 2
+            assert found.continued() >= 2, "from checkpoints"
             assert set(havoc.new_nodes) <= {spell.node for spell in home.spells()}, "the new node was put to use"
             assert set(found.endings()) == {"lost", "diverged", "COMPLETE", "PRUNED"}
 
 
 def test_a_campaign_survives_on_sqlite(tmp_path: Path) -> None:
-    run(Home.settle(tmp_path, trials=24, nap_seconds=0.2), f"sqlite:///{tmp_path}/chaos.db", None)
+    home = Home.settle(tmp_path, trials=24, nap_seconds=0.2)
+    run(home, f"sqlite:///{tmp_path}/chaos.db", tmp_path / "chaos.db.checkpoints", None)
 
 
 def test_a_campaign_survives_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    run(Home.settle(tmp_path, trials=32, nap_seconds=0.2), postgres.new_database(), postgres)
+    home = Home.settle(tmp_path, trials=32, nap_seconds=0.2)
+    kept = tmp_path / "kept"
+    run(home, postgres.new_database(), kept, postgres, f"--checkpoints={kept}")

@@ -64,4 +64,6 @@ def test_many_killed_drivers_cost_no_trial(tmp_path: Path, any_storage: str) -> 
     found = Verdict.of(home, any_storage)
     print(dict(found.endings()))
     found.check()
+    assert not (tmp_path / forked.KEPT).exists(), "no checkpoint outlives its trial"
+    assert len((tmp_path / forked.CONTINUED).read_text().splitlines()) >= KILLS // 2
     assert found.lost >= KILLS // 2
