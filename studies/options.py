@@ -138,6 +138,8 @@ def hide_title(arguments: Sequence[str]) -> None:
 def _coarsely(url: str) -> str:
     """A URL without what may be secret in it, found without the packages that can read it, which take a second."""
     scheme, _, rest = url.partition("://")
+    if scheme.startswith(("sqlite", "journal")):
+        return url
     rest = re.sub(r"((?:pass|pwd)[^=&]*)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
     login, at, place = rest.rpartition("@")
     user, colon, _ = login.partition(":")

@@ -90,3 +90,21 @@ def exiting():
     return Workload(
         "xor", _load, model, nn.functional.cross_entropy, Metric("accuracy", "maximize", accuracy), epochs=3
     )
+
+
+def slow():
+    """Epochs of ``PROBE_EPOCH`` seconds in workers, with random numbers in every pass; each leaves a note."""
+    seconds = float(os.environ.get("PROBE_EPOCH", "0.4"))
+
+    def finish(value):
+        if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
+            time.sleep(seconds)
+            _note("epoch")
+        return value
+
+    def model():
+        _note("begin")
+        return nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 2))
+
+    metric = Metric("accuracy", "maximize", accuracy, finish=finish)
+    return Workload("slow", _load, model, nn.functional.cross_entropy, metric, epochs=6)

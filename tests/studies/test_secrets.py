@@ -1,0 +1,154 @@
+"""Passwords in URLs: never printed, logged, stored, or shown in the title of a process; an environment variable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studies.options import hide_title, how_to_go_on
+from tests.postgres import PASSWORD, ROLE
+from tests.studies.probe_home import environment, settle, sofim
+
+SHOWN = "postgresql+psycopg://tuner:***@127.0.0.1"
+
+
+@pytest.fixture
+def secret_url(postgres):
+    postgres.new_database()
+    [(name,)] = postgres.execute("SELECT datname FROM pg_database ORDER BY oid DESC LIMIT 1")
+    return postgres.url(name, ROLE, PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        ("postgresql://me:secret@host/name", "postgresql://me:***@host/name"),
+        ("postgresql://me:sec@ret@host/name", "postgresql://me:***@host/name"),
+        ("postgresql://me:s:e/c@host:5432/name", "postgresql://me:***@host:5432/name"),
+        ("postgresql://me@host/name", "postgresql://me@host/name"),
+        ("postgresql://host/name?user=me&password=secret", "postgresql://host/name?user=me&password=***"),
+        ("--storage=mysql://me:secret@host/name", "--storage=mysql://me:***@host/name"),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("mine:workload", "mine:workload"),
+    ],
+)
+def test_titles(monkeypatch, argument, shown):
+    titles = []
+    monkeypatch.setattr("setproctitle.setproctitle", titles.append)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/sofim", argument])
+    hide_title(["launch", argument])
+    if shown == argument:
+        assert titles == []
+    else:
+        [title] = titles
+        assert title.startswith("sofim launch ")
+        assert shown in title.replace("'", "")
+
+
+def test_how_to_go_on_shows_no_password_and_says_where_to_put_it():
+    hint = how_to_go_on(["launch", "x", "--storage=postgresql://me:secret@h/n"])
+    assert "secret" not in hint
+    assert "SOFIM_STORAGE" in hint
+    assert how_to_go_on(["launch", "x"]).endswith("to go on: sofim launch x")
+
+
+def leaks(directory: Path, since: float) -> list[Path]:
+    """Files written since then that hold the password, in the clear or quoted."""
+    words = [PASSWORD.encode(), PASSWORD.replace("/", "%2F").replace("@", "%40").encode()]
+    found = []
+    for path in directory.rglob("*"):
+        try:
+            if path.is_file() and path.stat().st_mtime >= since - 1 and any(w in path.read_bytes() for w in words):
+                found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secret_url, postgres):
+    """Looked for: process titles, the environment of workers, what is printed, Ray's session, files, the database."""
+    home = settle(tmp_path, "probe_workload:plain", trials=4)
+    began = time.time()
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--storage", secret_url],
+        cwd=home, env=environment(home, PROBE_SECONDS="1", PGPASSWORD=PASSWORD), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    notes = home / "notes" / "notes.tsv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and "begin" not in notes.read_text():
+        time.sleep(0.2)
+    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    titles, environments = [], []
+    for process in processes:
+        try:
+            titles.append(" ".join(process.cmdline()))
+            environments.append(process.environ() if process.pid != driver.pid else {})
+        except psutil.Error:
+            continue
+    left = leaks(ray_session(processes), began)
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130, err
+    assert len(titles) > 3
+    assert any(SHOWN in title for title in titles)
+    secrets = (PASSWORD, secret_url.split("@")[0].rpartition(":")[2])
+    for secret in secrets:
+        assert not [title for title in titles if secret in title]
+        assert not [e for e in environments if any(secret in value for value in e.values())]
+        assert secret not in out + err
+    assert left == []
+    assert leaks(home, began) == []
+    database = secret_url.rpartition("/")[2]
+    for table in ("study_user_attributes", "study_system_attributes", "trial_user_attributes"):
+        rows = postgres.execute(f"SELECT value_json FROM {table}", database)
+        assert not [row for row in rows if any(secret in str(row[0]) for secret in secrets)]
+    assert "SOFIM_STORAGE" in err
+    assert SHOWN in err
+
+
+def ray_session(processes: list[psutil.Process]) -> Path:
+    """The directory of Ray's logs, from the command line of one of its processes."""
+    for process in processes:
+        for word in process.cmdline():
+            name, _, value = word.partition("=")
+            if name in ("--session-dir", "--session_dir"):
+                return Path(value)
+    raise AssertionError("no process of Ray tells its session")
+
+
+@pytest.mark.slow
+def test_the_environment_variable_is_read_by_every_command_and_needs_no_typing(tmp_path, secret_url):
+    home = settle(tmp_path, "probe_workload:plain", trials=2)
+    done = sofim(home, "launch", "probe.toml", SOFIM_STORAGE=secret_url)
+    assert done.returncode == 0, done.stderr
+    assert "sofim confirm probe " in done.stdout.replace("\n", " ")
+    assert "--storage" not in done.stdout  # the next commands read it too
+    assert PASSWORD not in done.stdout + done.stderr
+    assert not (home / "sofim.db").exists()
+    status = sofim(home, "status", SOFIM_STORAGE=secret_url)
+    assert "probe" in status.stdout
+    assert PASSWORD not in status.stdout
+    # what is typed counts more
+    typed = sofim(home, "status", "--storage", "sqlite:///other.db", SOFIM_STORAGE=secret_url)
+    assert typed.returncode == 2
+    assert "there is no file other.db" in typed.stderr
+
+
+def test_a_wrong_password_is_one_line_without_it(postgres):
+    from studies.errors import UserError
+    from studies.ledger import open_storage
+
+    with pytest.raises(UserError) as raised:
+        open_storage(postgres.url("postgres", ROLE, "wr0ng"))
+    assert "wr0ng" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert os.environ.get("PGPASSWORD") is None
