@@ -33,7 +33,7 @@ update_period = [5, 20]
 rank = [2, 8]
 
 [search_space.sgd]
-lr = [1e-3, 1e4]  # much of it diverges
+lr = [1e-3, 1e6]  # much of it diverges
 batch_size = [32, 128]
 """
 
