@@ -151,7 +151,10 @@ class Run:
 
         self.model = self._initial_model()
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = optimizer.factory(parameters, **arguments)
+        self._generators = GlobalGenerators(derived_seed(seed, Stream.GLOBAL), self.device)
+        # An optimizer may seed a generator of its own from the global one, which every process seeds differently.
+        with self._generators.in_use():
+            self.optimizer = optimizer.factory(parameters, **arguments)
         self._base_rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
         self._step = self._closure_step if optimizer.needs_closure else self._plain_step
 
@@ -161,7 +164,6 @@ class Run:
         self.diverged = False
         self._initial_loss: float | None = None
         self._best_metric: float | None = None
-        self._generators = GlobalGenerators(derived_seed(seed, Stream.GLOBAL), self.device)
 
     def _initial_model(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
