@@ -33,16 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        remedy = f"; see: {context.command_path} --help" if context is not None else ""
-        click.echo(f"sofim: {error.format_message().rstrip('.')}{remedy}", err=True)
+        command = context.command_path if context is not None else "sofim"
+        _complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
         sys.exit(2)
     except UserError as error:
-        click.echo(f"sofim: {error}", err=True)
+        _complain(str(error))
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         # click has ended the line of the ^C
         click.echo(f"sofim: interrupted{_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
         sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    """Prints one line to standard error, whatever control characters are in the names that people gave to things."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    click.echo(f"sofim: {line}", err=True)
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
@@ -137,7 +143,7 @@ def launch(
     """
     from studies.confirm import SEEDS
     from studies.confirm import confirm as run_again
-    from studies.launch import draw_up
+    from studies.launch import check_any_worked, draw_up
     from studies.launch import launch as run
     from studies.starts import read_starts
     from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands
@@ -161,7 +167,8 @@ def launch(
         return
     from studies.engine import Resources
 
-    run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    tallies = run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
+    check_any_worked(found.name, tallies)
     console.print()
     print_leaderboard(found.name, storage, console)
     if then_confirm:
@@ -242,6 +249,7 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
     from analysis.load import campaigns
+    from search_spaces.errors import suggestion
     from studies.views import print_status
 
     console = _console()
@@ -249,7 +257,8 @@ def status(campaign: str | None, storage: str) -> None:
         names = campaigns(opened)
         if campaign is not None and campaign not in names:
             there = f"there are: {', '.join(names)}" if names else "there is none"
-            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}")
+            near = suggestion(campaign, names)
+            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}{near}")
         for name in names if campaign is None else [campaign]:
             print_status(opened, name, console)
     if not names:
@@ -458,8 +467,13 @@ def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
         dataset(name)
         rows.append(fetch(name, directory) if download else status(name, directory))
     print_datasets(rows, _console())
-    if names and any(row.problem for row in rows):
-        sys.exit(2)
+    problems = {row.name: row.problem for row in rows if row.problem}
+    if not names or not problems:
+        return
+    if len(problems) == 1:
+        raise UserError(*problems.values())
+    again = shlex.join(["sofim", "data", *problems, "--download", *(["--data", str(directory)] if directory else [])])
+    raise UserError(f"{', '.join(problems)}: missing or damaged; fetch them with: {again}")
 
 
 @sofim.command()
@@ -483,7 +497,7 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             lambda url: click.echo(f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
             notes=not no_notes,
             option=() if storage == DEFAULT_STORAGE else ("--storage", shown),
-            complain=lambda line: click.echo(f"sofim: {line}", err=True),
+            complain=_complain,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,6 +150,22 @@ def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
     console.print(
         Text(f"Nothing left to run in {name}; once the cause is mended, run it under another name with --name."),
         soft_wrap=True,
+    )
+
+
+def check_any_worked(campaign: str, tallies: Sequence[Tally]) -> None:
+    """Refuses to call it a result when no trial of a campaign did anything but fail.
+
+    Raises:
+        UserError: every trial failed.
+    """
+    failed = sum(tally.failed for tally in tallies)
+    if not failed or any(tally.done > tally.failed for tally in tallies):
+        return
+    why = next((f", {tally.study}: {tally.stopped}" for tally in tallies if tally.stopped), "")
+    raise UserError(
+        f"campaign '{campaign}': all of its {failed} trials failed{why}; mend that and run it under another name "
+        "with --name"
     )
 
 

@@ -6,7 +6,6 @@ import os.path
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +47,10 @@ def _is_file(name: str) -> bool:
     return name.endswith(".toml") or os.path.isfile(name)  # noqa: PTH113 (Path raises for a long name)
 
 
+def _exists(file: str) -> bool:
+    return os.path.exists(file)  # noqa: PTH110 (Path raises for a name that no file can have)
+
+
 def find_tuned(name: str, storage: str) -> Campaign:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
     stored = _stored_campaigns(storage)
@@ -74,7 +77,7 @@ def _launched(stored: Mapping[str, Any]) -> Campaign:
 
 def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
     """The campaigns in the storage by name; of a SQLite file that is not there, none."""
-    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).exists():
+    if storage.startswith("sqlite:///") and not _exists(storage.removeprefix("sqlite:///")):
         return {}
     from analysis.load import studies
 
@@ -84,12 +87,18 @@ def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
 
 @contextmanager
 def existing(storage: str) -> Iterator[BaseStorage]:
-    """A storage that is there, closed afterwards."""
-    from studies.ledger import close_storage, open_storage
+    """A storage that is there, closed afterwards.
+
+    Raises:
+        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke.
+    """
+    from studies.ledger import REFUSALS, close_storage, open_storage, unreadable
 
     opened = open_storage(storage, create=False)
     try:
         yield opened
+    except REFUSALS as error:
+        raise unreadable(without_password(storage), error) from error
     finally:
         close_storage(opened)
 

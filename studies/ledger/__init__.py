@@ -6,10 +6,11 @@ from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcom
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import close_storage, hide_password, open_storage
+from studies.ledger._database import REFUSALS, close_storage, hide_password, open_storage
 from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._ledger import PROTOCOL, Ledger, driver_in_words
+from studies.ledger._opening import unreadable
 from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
 from studies.ledger._seeds import fresh_seeds
@@ -21,6 +22,7 @@ __all__ = [
     "LOST",
     "MAX_FAILURES_IN_A_ROW",
     "PROTOCOL",
+    "REFUSALS",
     "BudgetConfirmationLedger",
     "BudgetLedger",
     "Candidate",
@@ -38,4 +40,5 @@ __all__ = [
     "hide_password",
     "open_storage",
     "too_many_failures",
+    "unreadable",
 ]

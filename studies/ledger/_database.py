@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -24,10 +24,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc as sa_exc
 
 from studies.errors import UserError
+from studies.ledger._opening import check_schema, check_sqlite, first_line, prepare_tables, remedy_for
 
 _FLUSH_SECONDS = 0.25  # how long results may wait for company in one transaction
 RETRY_SECONDS = 60.0  # how long a database that refuses (a full disk, a lock, a server that restarts) is asked again
 _PAUSE_SECONDS = 1.0  # between two tries
+_CONNECT_SECONDS = 10  # for a server to answer, at each of its addresses; the system's own patience is minutes
 REFUSALS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 _PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError)  # refusals that may be over a moment later
 
@@ -71,20 +73,26 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         ) from None
     options: dict[str, Any] = {}
     if parsed.get_backend_name() == "sqlite":
-        _check_sqlite(parsed.database, shown, create=create)
+        check_sqlite(parsed.database, shown, create=create)
         options = {"connect_args": {"timeout": 60}}  # seconds to wait for a reader's lock
+    elif parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query:
+        options = {"connect_args": {"connect_timeout": _CONNECT_SECONDS}}
     try:
-        return RDBStorage(url, engine_kwargs=options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", sa_exc.SAWarning)  # an option that would be ignored
+            prepare_tables(url, options, shown)
+        storage = RDBStorage(url, engine_kwargs=options, skip_compatibility_check=True)
     except (ImportError, sa_exc.NoSuchModuleError):
         remedy = "pip install 'psycopg[binary]'" if "postgres" in url else "install its SQLAlchemy driver"
         raise UserError(f"storage '{shown}' needs a database driver that is not installed; {remedy}") from None
     except (sa_exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"storage '{shown}' cannot be opened: {_first_line(error)}") from None
-    except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise UserError(
-            f"storage '{shown}' has the tables of another Optuna version: {_first_line(error)}; "
-            f"run optuna storage upgrade --storage {shown}"
-        ) from None
+        reason = first_line(error)
+        raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
+    except (TypeError, ValueError, sa_exc.SAWarning, sa_exc.ArgumentError) as error:  # options in the URL
+        reason = first_line(error).split(";")[0]
+        raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
+    check_schema(storage, shown)
+    return storage
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -97,36 +105,9 @@ def close_storage(storage: BaseStorage) -> None:
 def refused(shown: str, error: BaseException) -> UserError:
     """The error for a storage, shown as ``shown``, that was opened and then answered with ``error``."""
     return UserError(
-        f"storage '{shown}' refuses: {_first_line(error)}; mend that and run the same command again: "
+        f"storage '{shown}' refuses: {first_line(error)}; mend that and run the same command again: "
         "every trial that it has counts, the others are asked again"
     )
-
-
-def _check_sqlite(database: str | None, shown: str, *, create: bool) -> None:
-    if not database or database == ":memory:":
-        raise UserError(f"storage '{shown}' lives in memory and would be lost; name a file: sqlite:///sofim.db")
-    path = Path(database)
-    if not path.parent.is_dir():
-        raise UserError(
-            f"storage '{shown}': there is no directory {path.parent}; make it first: mkdir -p {path.parent}"
-        )
-    if path.is_dir():
-        raise UserError(f"storage '{shown}' is a directory; name a file in it: sqlite:///{path / 'sofim.db'}")
-    if not create and not path.exists():
-        raise UserError(
-            f"storage '{shown}': there is no file {path}; name another with --storage, or launch a campaign"
-        )
-    if path.exists():
-        with path.open("rb") as file:
-            header = file.read(16)
-        if header and header != b"SQLite format 3\x00":
-            raise UserError(f"storage '{shown}': {path} is not an SQLite database; name another file with --storage")
-
-
-def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error.__cause__ or error
-    cause = getattr(cause, "orig", None) or cause
-    return (str(cause).strip().splitlines() or [type(error).__name__])[0]
 
 
 @dataclass
