@@ -168,7 +168,7 @@ def launch(
     from studies.engine import Resources
 
     tallies = run(blueprint, storage, Resources(address, cpus_per_trial, gpus_per_trial), console)
-    check_any_worked(found.name, tallies)
+    check_any_worked(found.name, tallies, storage)
     console.print()
     print_leaderboard(found.name, storage, console)
     if then_confirm:

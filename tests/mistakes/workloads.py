@@ -293,7 +293,10 @@ class Tired(nn.Linear):
 
 {MAKES}model=lambda: Tired(2, 2))
 """,
-        ("campaign 'quickstart': all of its 3 trials failed; mend that and run it under another name with --name"),
+        (
+            "campaign 'quickstart': all of its 3 trials failed, the last: RuntimeError: too many at once "
+            "({here}/mine.py:23); mend that and run it under another name with --name"
+        ),
         typed="launch quickstart --workload mine:xor --optimizers sgd --trials 3",
         slow=True,
         storage="empty",
