@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from studies.errors import UserError
-from studies.lookup import campaign_name, existing, find_campaign, find_tuned, without_password
+from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,7 +143,7 @@ def launch(
     """
     from studies.confirm import SEEDS
     from studies.confirm import confirm as run_again
-    from studies.launch import check_any_worked, draw_up
+    from studies.launch import draw_up
     from studies.launch import launch as run
     from studies.starts import read_starts
     from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands

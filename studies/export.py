@@ -82,7 +82,7 @@ def export(
     if not every:
         raise UserError(
             f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
-            f"go on with: {shlex.join(['sofim', 'launch', campaigns[0]])}"
+            f"see how they ended with: {shlex.join(['sofim', 'status', campaigns[0]])}"
         )
     measured, regrets = None, "of surrogates"
     if evaluate is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -151,33 +151,6 @@ def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
         Text(f"Nothing left to run in {name}; once the cause is mended, run it under another name with --name."),
         soft_wrap=True,
     )
-
-
-def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> None:
-    """Refuses to call it a result when no trial of a campaign did anything but fail.
-
-    Raises:
-        UserError: every trial failed; the line says of what the last one did, and where in the user's code.
-    """
-    from studies.workloads._blame import place_in
-
-    failed = sum(tally.failed for tally in tallies)
-    if not failed or any(tally.done > tally.failed for tally in tallies):
-        return
-    failure = _last_failure(campaign, storage)
-    raise UserError(
-        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure.splitlines()[-1]}"
-        f"{place_in(failure)}; mend that and run it under another name with --name"
-    )
-
-
-def _last_failure(campaign: str, storage: str) -> str:
-    from analysis.load import studies, trials
-    from studies.lookup import existing
-
-    with existing(storage) as opened:
-        found = trials(opened, studies(opened, campaign, replicates=True))
-    return str(found["failure"].dropna().iloc[-1]).strip() or "?"
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from studies.campaign import Campaign
+    from studies.trials import Tally
 
 
 def find_campaign(name: str, storage: str) -> Campaign:
@@ -108,3 +109,29 @@ def without_password(storage: str) -> str:
     from studies.ledger import hide_password
 
     return hide_password(storage)
+
+
+def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> None:
+    """Refuses to call it a result when no trial of a campaign did anything but fail.
+
+    Raises:
+        UserError: every trial failed; the line says of what the last one did, and where in the user's code.
+    """
+    failed = sum(tally.failed for tally in tallies)
+    if not failed or any(tally.done > tally.failed for tally in tallies):
+        return
+    from studies.workloads._blame import place_in
+
+    failure = _last_failure(campaign, storage)
+    raise UserError(
+        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure.splitlines()[-1]}"
+        f"{place_in(failure)}; mend that and run it under another name with --name"
+    )
+
+
+def _last_failure(campaign: str, storage: str) -> str:
+    from analysis.load import studies, trials
+
+    with existing(storage) as opened:
+        found = trials(opened, studies(opened, campaign, replicates=True))
+    return str(found["failure"].dropna().iloc[-1]).strip() or "?"

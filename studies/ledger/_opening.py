@@ -29,6 +29,9 @@ _REMEDIES = (  # by a pattern in what the database says
 )
 
 
+_needed: list[str] = []  # the schema of the installed Optuna, read once: it takes as long as to open a database
+
+
 def check_sqlite(database: str | None, shown: str, *, create: bool) -> None:
     """Refuses what is no file of an SQLite database, nor a place for one.
 
@@ -99,7 +102,9 @@ def prepare_tables(url: str, options: Mapping[str, Any], shown: str) -> None:
 
 def check_schema(storage: RDBStorage, shown: str) -> None:
     """Refuses, and closes, a storage whose tables are of another Optuna version."""
-    there, needed = storage.get_current_version(), storage.get_head_version()
+    if not _needed:
+        _needed.append(storage.get_head_version())
+    there, needed = storage.get_current_version(), _needed[0]
     if there == needed:
         return
     older = there in storage.get_all_versions()

@@ -114,6 +114,8 @@ ROWS = [
         typed="export fake",
         storage="empty",
         prepare=nothing_ended,
-        says=("no trial of fake ran its whole budget, so there is nothing to recommend; go on with: sofim launch fake"),
+        says=(
+            "no trial of fake ran its whole budget, so there is nothing to recommend; see how they ended with: sofim status fake"
+        ),
     ),
 ]
