@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import runpy
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ def load_file(optimizer: str, path: Path) -> SearchSpace:
         names = runpy.run_path(str(path))
     except (Exception, SystemExit) as error:  # it is the user's code: whatever it raises is theirs to mend
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SpaceError(f"{where} does not run: {line}") from error
+        numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        at = f" (line {numbers[-1]})" if numbers else ""
+        raise SpaceError(f"{where} does not run: {line}{at}") from error
     if "SPACE" not in names:
         near = suggestion("SPACE", [name for name in names if not name.startswith("__")])
         raise SpaceError(f"{where} defines no SPACE, a search_spaces.SearchSpace{near}")

@@ -42,6 +42,8 @@ class Interval:
         return above and below and math.isfinite(value)
 
     def __str__(self) -> str:
+        if -self.low == self.high == math.inf:
+            return "above -inf and below inf"
         lower = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
         if self.high == math.inf:
             return lower

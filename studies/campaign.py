@@ -165,7 +165,12 @@ class Campaign(BaseModel):
         Raises:
             UserError: It was stored by a version whose campaigns were different.
         """
-        return cls._made(f"stored campaign {shown(data.get('name'))}", data)
+        try:
+            return cls._made(f"stored campaign {shown(data.get('name'))}", data)
+        except UserError as error:
+            raise UserError(
+                f"{error}; it was stored by another version: go on with that, or launch its file under another --name"
+            ) from None
 
     def stored(self) -> dict[str, object]:
         """Return the whole campaign, search spaces included, as JSON can hold it.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from studies.errors import UserError
-from studies.lookup import campaign_name, existing, find_campaign, find_tuned, grown, without_password
+from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
 from studies.options import (
     DEFAULT_STORAGE,
     hide_title,
@@ -43,16 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        remedy = f"; see: {context.command_path} --help" if context is not None else ""
-        click.echo(f"sofim: {error.format_message().rstrip('.')}{remedy}", err=True)
+        command = context.command_path if context is not None else "sofim"
+        _complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
         sys.exit(2)
     except UserError as error:
-        click.echo(f"sofim: {error}", err=True)
+        _complain(str(error))
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         # click has ended the line of the ^C
         click.echo(f"sofim: interrupted{how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
         sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    """Prints one line to standard error, whatever control characters are in the names that people gave to things."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    click.echo(f"sofim: {line}", err=True)
 
 
 @click.group(
@@ -145,7 +151,8 @@ def launch(
     from studies.engine import Resources
 
     resources = Resources(address, cpus_per_trial, gpus_per_trial)
-    run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
+    tallies = run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
+    check_any_worked(found.name, tallies, storage)
     console.print()
     print_leaderboard(found.name, storage, console)
     if then_confirm:
@@ -229,6 +236,7 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
     from analysis.load import campaigns
+    from search_spaces.errors import suggestion
     from studies.views import print_status
 
     console = _console()
@@ -236,7 +244,8 @@ def status(campaign: str | None, storage: str) -> None:
         names = campaigns(opened)
         if campaign is not None and campaign not in names:
             there = f"there are: {', '.join(names)}" if names else "there is none"
-            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}")
+            near = suggestion(campaign, names)
+            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}{near}")
         for name in names if campaign is None else [campaign]:
             print_status(opened, name, console)
     if not names:
@@ -452,8 +461,13 @@ def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
         dataset(name)
         rows.append(fetch(name, directory) if download else status(name, directory))
     print_datasets(rows, _console())
-    if names and any(row.problem for row in rows):
-        sys.exit(2)
+    problems = {row.name: row.problem for row in rows if row.problem}
+    if not names or not problems:
+        return
+    if len(problems) == 1:
+        raise UserError(*problems.values())
+    again = shlex.join(["sofim", "data", *problems, "--download", *(["--data", str(directory)] if directory else [])])
+    raise UserError(f"{', '.join(problems)}: missing or damaged; fetch them with: {again}")
 
 
 @sofim.command()
@@ -477,7 +491,7 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             lambda url: click.echo(f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
             notes=not no_notes,
             option=storage_again(storage),
-            complain=lambda line: click.echo(f"sofim: {line}", err=True),
+            complain=_complain,
         )
 
 

@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -79,7 +80,10 @@ def export(
     )
     every = recommend(lands, frames.trials, frames.confirmations, exact=exact)
     if not every:
-        raise UserError(f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend")
+        raise UserError(
+            f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
+            f"see how they ended with: {shlex.join(['sofim', 'status', campaigns[0]])}"
+        )
     measured, regrets = None, "of surrogates"
     if evaluate is not None:
         evaluate(found, [one for defaults in every for one in defaults.workloads.values()])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os.path
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from studies.campaign import Campaign
+    from studies.trials import Tally
 
 
 def find_campaign(name: str, storage: str) -> Campaign:
@@ -80,6 +80,10 @@ def _is_file(name: str) -> bool:
     return name.endswith(".toml") or os.path.isfile(name)  # noqa: PTH113 (Path raises for a long name)
 
 
+def _exists(file: str) -> bool:
+    return os.path.exists(file)  # noqa: PTH110 (Path raises for a name that no file can have)
+
+
 def find_tuned(name: str, storage: str) -> Campaign:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
     stored = _stored_campaigns(storage)
@@ -106,7 +110,7 @@ def _launched(stored: Mapping[str, Any]) -> Campaign:
 
 def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
     """The campaigns in the storage by name; of a file that is not there, none."""
-    if storage.startswith(("sqlite:///", "journal:///")) and not Path(storage.partition(":///")[2]).exists():
+    if storage.startswith(("sqlite:///", "journal:///")) and not _exists(storage.partition(":///")[2]):
         return {}
     from analysis.load import studies
 
@@ -116,12 +120,18 @@ def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
 
 @contextmanager
 def existing(storage: str) -> Iterator[BaseStorage]:
-    """A storage that is there, closed afterwards."""
-    from studies.ledger import close_storage, open_storage
+    """A storage that is there, closed afterwards.
+
+    Raises:
+        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke.
+    """
+    from studies.ledger import DATABASE_ERRORS, close_storage, open_storage, unreadable
 
     opened = open_storage(storage, create=False)
     try:
         yield opened
+    except DATABASE_ERRORS as error:
+        raise unreadable(without_password(storage), error) from error
     finally:
         close_storage(opened)
 
@@ -131,3 +141,29 @@ def without_password(storage: str) -> str:
     from studies.ledger import hide_password
 
     return hide_password(storage)
+
+
+def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> None:
+    """Refuses to call it a result when no trial of a campaign did anything but fail.
+
+    Raises:
+        UserError: every trial failed; the line says of what the last one did, and where in the user's code.
+    """
+    failed = sum(tally.failed for tally in tallies)
+    if not failed or any(tally.done > tally.failed for tally in tallies):
+        return
+    from studies.workloads._blame import place_in
+
+    failure = _last_failure(campaign, storage)
+    raise UserError(
+        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure.splitlines()[-1]}"
+        f"{place_in(failure)}; mend that and run it under another name with --name"
+    )
+
+
+def _last_failure(campaign: str, storage: str) -> str:
+    from analysis.load import studies, trials
+
+    with existing(storage) as opened:
+        found = trials(opened, studies(opened, campaign, replicates=True))
+    return str(found["failure"].dropna().iloc[-1]).strip() or "?"

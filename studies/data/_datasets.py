@@ -160,7 +160,10 @@ def dataset(name: str) -> Dataset:
     try:
         return DATASETS[name]
     except KeyError:
-        raise UserError(f"no data set {name!r}; there are: {', '.join(DATASETS)}") from None
+        from search_spaces.errors import suggestion  # late: it brings Optuna, which workers do without
+
+        near = suggestion(name, DATASETS)
+        raise UserError(f"no data set {name!r}; there are: {', '.join(DATASETS)}{near}") from None
 
 
 def status(name: str, directory: Path | None = None) -> DatasetStatus:
@@ -214,6 +217,11 @@ def fetch(name: str, directory: Path | None = None) -> DatasetStatus:
     try:
         _delete_damaged(row, directory, root)
         root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot be fetched into {root}: {error.strerror or error}; name another directory with --data"
+        ) from error
+    try:
         row.fetch(root)
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError; torchvision raises RuntimeError
         reason = " ".join(str(error).split())

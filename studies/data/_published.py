@@ -97,7 +97,7 @@ class PublishedDataset:
         files = self.parts[part]
         folders = self.looked_in(directory)
         for folder in folders:
-            found = [next((path for path in file.candidates(folder) if path.is_file()), None) for file in files]
+            found = [next(filter(_is_file, file.candidates(folder)), None) for file in files]
             if not any(found):
                 continue
             paths = tuple(path for path in found if path is not None)
@@ -137,6 +137,8 @@ class PublishedDataset:
             stored = path.read_bytes()
             own = _own_checksums(path.parent).get(path.name)
             content = gzip.decompress(stored) if path.suffix == ".gz" else stored
+        except PermissionError as error:
+            raise UserError(f"{self.name}: {path} may not be read by you; allow it with: chmod +r") from error
         except OSError as error:  # gzip.BadGzipFile is one
             raise self._damaged(path, f"cannot be read ({error.strerror or error})", directory) from error
         except (EOFError, zlib.error) as error:
@@ -163,7 +165,7 @@ class PublishedDataset:
         try:
             return self.read(contents)
         except FormatError as error:
-            raise self._damaged(self.locate(part, directory)[0], str(error), directory) from error
+            raise self._damaged(self.locate(part, directory)[error.position], str(error), directory) from error
 
     def arrays(self, part: Part, directory: Path | None = None) -> dict[str, NDArray[np.generic]]:
         """Return a part, decoded once and mapped from the cache.
@@ -204,6 +206,21 @@ def split_order(num_examples: int) -> NDArray[np.int64]:
     return np.random.RandomState(SPLIT_SEED).permutation(num_examples).astype(np.int64)
 
 
+def _is_file(path: Path) -> bool:
+    """Return whether a file is there.
+
+    Raises:
+        UserError: If that cannot be found out.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:  # a directory that one may not enter, a name that is too long
+        raise UserError(
+            f"data cannot be looked for in {path.parent}: {error.strerror or error}; "
+            "name a directory that you may read with --data"
+        ) from error
+
+
 def _fingerprint(path: Path) -> list[object] | None:
     """Return what changes when a file does, without reading it."""
     try:
@@ -219,5 +236,9 @@ def _own_checksums(folder: Path) -> dict[str, str]:
         lines = (folder / CHECKSUMS).read_text().splitlines()
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{folder / CHECKSUMS}: is no list of checksums; delete it, or make it again with: md5sum * > {CHECKSUMS}"
+        ) from None
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,16 @@ _LONGEST = 60
 
 
 class FormatError(ValueError):
-    """Bytes that are not what the format says; the message is what is wrong, in words that follow a file's name."""
+    """Bytes that are not what the format says.
+
+    Args:
+        what: What is wrong, in words that follow a file's name.
+        position: Of the file among those that were read together.
+    """
+
+    def __init__(self, what: str, position: int = 0) -> None:
+        super().__init__(what)
+        self.position = position
 
 
 def read_idx(contents: Sequence[bytes], *, shape: tuple[int, int], num_classes: int) -> Arrays:
@@ -36,8 +46,19 @@ def read_idx(contents: Sequence[bytes], *, shape: tuple[int, int], num_classes: 
         FormatError: If magic number, sizes or labels are wrong.
     """
     images = _idx(contents[0], magic=2051, num_dimensions=3)
-    labels = _idx(contents[1], magic=2049, num_dimensions=1)
+    with _in_file(1):
+        labels = _idx(contents[1], magic=2049, num_dimensions=1).astype(np.int64)
+        _check_labels(labels, num_classes)
     return _checked(images[:, None], labels, (1, *shape), num_classes)
+
+
+@contextmanager
+def _in_file(position: int) -> Iterator[None]:
+    """What is wrong inside the block is wrong with the file at ``position``."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(str(error), position) from error
 
 
 def _idx(content: bytes, *, magic: int, num_dimensions: int) -> NDArray[np.uint8]:
@@ -67,21 +88,24 @@ def read_cifar(contents: Sequence[bytes], *, label_key: str, num_classes: int) -
     Raises:
         FormatError: If a batch is no such pickle, asks for code to be run, or has the wrong shape.
     """
-    images: list[NDArray[np.uint8]] = []
-    labels: list[NDArray[np.int64]] = []
-    for content in contents:
-        try:
-            batch = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-            raise FormatError(f"is not a CIFAR batch ({_brief(error)})") from error
-        if not isinstance(batch, dict) or "data" not in batch or label_key not in batch:
-            raise FormatError(f"is not a CIFAR batch with data and {label_key}")
-        data = np.asarray(batch["data"])
-        if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
-            raise FormatError(f"has data of {data.dtype} {list(data.shape)}, not uint8 [n, 3072]")
-        images.append(data.reshape(-1, 3, 32, 32))
-        labels.append(_labels(batch[label_key]))
-    return _checked(np.concatenate(images), np.concatenate(labels), (3, 32, 32), num_classes)
+    batches = []
+    for position, content in enumerate(contents):
+        with _in_file(position):
+            batches.append(_cifar_batch(content, label_key, num_classes))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in ("images", "labels")}
+
+
+def _cifar_batch(content: bytes, label_key: str, num_classes: int) -> Arrays:
+    try:
+        batch = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise FormatError(f"is not a CIFAR batch ({_brief(error)})") from error
+    if not isinstance(batch, dict) or "data" not in batch or label_key not in batch:
+        raise FormatError(f"is not a CIFAR batch with data and {label_key}")
+    data = np.asarray(batch["data"])
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
+        raise FormatError(f"has data of {data.dtype} {list(data.shape)}, not uint8 [n, 3072]")
+    return _checked(data.reshape(-1, 3, 32, 32), _labels(batch[label_key]), (3, 32, 32), num_classes)
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -146,19 +170,20 @@ def _labels(values: object) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _checked(
-    images: NDArray[np.uint8], labels: NDArray[np.integer], shape: tuple[int, ...], num_classes: int
-) -> Arrays:
+def _checked(images: NDArray[np.uint8], labels: NDArray[np.int64], shape: tuple[int, ...], num_classes: int) -> Arrays:
     if images.shape[1:] != shape:
         raise FormatError(f"has images of shape {list(images.shape[1:])}, not {list(shape)}")
     if len(images) != len(labels):
         raise FormatError(f"has {len(images)} images, but there are {len(labels)} labels")
     if len(images) == 0:
         raise FormatError("has no images")
-    labels = labels.astype(np.int64)
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise FormatError(f"has labels from {labels.min()} to {labels.max()}, not from 0 to {num_classes - 1}")
+    _check_labels(labels, num_classes)
     return {"images": images, "labels": labels}
+
+
+def _check_labels(labels: NDArray[np.int64], num_classes: int) -> None:
+    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+        raise FormatError(f"has labels from {labels.min()} to {labels.max()}, not from 0 to {num_classes - 1}")
 
 
 def _brief(error: BaseException) -> str:

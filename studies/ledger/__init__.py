@@ -6,17 +6,19 @@ from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcom
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import close_storage, hide_password, open_storage
+from studies.ledger._database import DATABASE_ERRORS, close_storage, hide_password, open_storage
 from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._lease import in_words as driver_in_words
 from studies.ledger._ledger import PROTOCOL, Ledger
+from studies.ledger._opening import unreadable
 from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
 from studies.ledger._seeds import fresh_seeds
 
 __all__ = [
     "CONFIRM",
+    "DATABASE_ERRORS",
     "FEWEST_SEEDS",
     "INTERRUPTED",
     "LOST",
@@ -39,4 +41,5 @@ __all__ = [
     "hide_password",
     "open_storage",
     "too_many_failures",
+    "unreadable",
 ]

@@ -84,7 +84,7 @@ class Book(ABC):
         self.plan = plan
         self._study_id = study_id
         self._writer = writer
-        self.folder = writer.folder(study_id)  # of checkpoints
+        self._folder = writer.folder(study_id)  # of checkpoints
         self._running: dict[int, Running] = {}
         self._retries: deque[FrozenTrial] = deque()  # the latest attempts of trials that are to be asked again
         self._interrupted: set[int] = set()  # origins of trials that the next driver asks again
@@ -123,7 +123,7 @@ class Book(ABC):
             known.append(trial)
         again = {origin: trial for origin, trial in lost.items() if origin not in settled}
         self._retries.extend(again.values())
-        self._writer.sweep(self.folder, again.keys())
+        self._writer.sweep(self._folder, again.keys())
         return known
 
     def _close_lost(self, trial: FrozenTrial) -> FrozenTrial:
@@ -159,7 +159,7 @@ class Book(ABC):
 
     def tidy(self) -> None:
         """Removes checkpoints that no driver will ask for; to be called when the database has every end."""
-        self._writer.sweep(self.folder, {*self._interrupted, *(origin_of(trial) for trial in self._retries)})
+        self._writer.sweep(self._folder, {*self._interrupted, *(origin_of(trial) for trial in self._retries)})
 
     def _begin(self, stored: FrozenTrial) -> None:
         self._writer.start(self._study_id, copy(stored))
@@ -256,6 +256,12 @@ class Book(ABC):
     def _checkpoint(self, trial: FrozenTrial) -> str:
         """What the checkpoint of a trial is called, however often it is begun again."""
         return f"{self.folder}/{origin_of(trial)}" if self.folder else ""
+
+    @property
+    def folder(self) -> str:
+        """What the folder with the study's checkpoints is called; empty where there are none."""
+        self._folder = self._folder or self._writer.folder(self._study_id, make=True)
+        return self._folder
 
     def _told(self, stored: FrozenTrial) -> dict[str, Any]:
         """Tells whoever decides that a trial ended; returns what a restart must know of that, as system attributes."""

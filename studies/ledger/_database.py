@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,13 +15,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc as sa_exc
 
 from studies.errors import UserError
-from studies.ledger._journal import SCHEME, JournalFile
+from studies.ledger._journal import SCHEME
+from studies.ledger._opening import check_schema, check_sqlite, first_line, open_journal, prepare_tables, remedy_for
 
 # a server that is cut off is noticed within a minute, not when the system gives the connection up
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 4,
           "tcp_user_timeout": 40_000}  # fmt: skip
-REFUSALS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)  # the last: of a journal
-_LONGEST_FIRST_LINE = 4096
+DATABASE_ERRORS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+REFUSALS = (*DATABASE_ERRORS, OSError)  # the last: of a journal
 
 
 def hide_password(url: str) -> str:
@@ -56,7 +57,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """
     shown = hide_password(url)
     if url.startswith(SCHEME):
-        return _open_journal(Path(url.removeprefix(SCHEME)), shown, create=create)
+        return open_journal(url.removeprefix(SCHEME), shown, create=create)
     try:
         parsed = _parse(url)
     except sa_exc.ArgumentError:
@@ -66,22 +67,26 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         ) from None
     options: dict[str, Any] = {}
     if parsed.get_backend_name() == "sqlite":
-        _check_sqlite(parsed.database, shown, create=create)
+        check_sqlite(parsed.database, shown, create=create)
         options = {"connect_args": {"timeout": 15}}  # seconds to wait for another program's lock, before it is said
     elif parsed.get_backend_name() == "postgresql" and parsed.get_driver_name() in ("psycopg", "psycopg2"):
         options = {"connect_args": {name: n for name, n in _LIBPQ.items() if name not in parsed.query}}
     try:
-        return RDBStorage(url, engine_kwargs=options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", sa_exc.SAWarning)  # an option that would be ignored
+            prepare_tables(url, options, shown)
+        storage = RDBStorage(url, engine_kwargs=options, skip_compatibility_check=True)
     except (ImportError, sa_exc.NoSuchModuleError):
         remedy = "pip install 'psycopg[binary]'" if "postgres" in url else "install its SQLAlchemy driver"
         raise UserError(f"storage '{shown}' needs a database driver that is not installed; {remedy}") from None
     except (sa_exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"storage '{shown}' cannot be opened: {first_line(error)}") from None
-    except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise UserError(
-            f"storage '{shown}' has the tables of another Optuna version: {first_line(error)}; "
-            f"run optuna storage upgrade --storage {shown}"
-        ) from None
+        reason = first_line(error)
+        raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
+    except (TypeError, ValueError, sa_exc.SAWarning, sa_exc.ArgumentError) as error:  # options in the URL
+        reason = first_line(error).split(";")[0]
+        raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
+    check_schema(storage, shown)
+    return storage
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -98,60 +103,6 @@ def refused(shown: str, error: BaseException, waited: float = 0.0) -> UserError:
         f"storage '{shown}' refuses{since}: {first_line(error)}; mend that and run the same command again: "
         "every trial that it has counts, the others are asked again"
     )
-
-
-def _open_journal(path: Path, shown: str, *, create: bool) -> BaseStorage:
-    if path.name == "":
-        raise UserError(f"storage '{shown}' names no file; write for example {SCHEME}sofim.log")
-    _check_place(path, shown, create=create)
-    try:
-        if path.exists():
-            with path.open("rb") as file:
-                first = file.readline(_LONGEST_FIRST_LINE)
-            if first and not first.startswith(b'{"op_code"'):
-                raise UserError(
-                    f"storage '{shown}': {path} is not a journal of Optuna; name another file with --storage"
-                )
-        return JournalFile(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"storage '{shown}' cannot be opened: {getattr(error, 'strerror', None) or error}; "
-            "name another file with --storage"
-        ) from None
-
-
-def _check_place(path: Path, shown: str, *, create: bool) -> None:
-    """Refuses a file that cannot be there, or is not there though it should."""
-    example = f"{shown.partition(':')[0]}:///{path / 'sofim.db'}"
-    if not path.parent.is_dir():
-        raise UserError(
-            f"storage '{shown}': there is no directory {path.parent}; make it first: mkdir -p {path.parent}"
-        )
-    if path.is_dir():
-        raise UserError(f"storage '{shown}' is a directory; name a file in it: {example}")
-    if not create and not path.exists():
-        raise UserError(
-            f"storage '{shown}': there is no file {path}; name another with --storage, or launch a campaign"
-        )
-
-
-def _check_sqlite(database: str | None, shown: str, *, create: bool) -> None:
-    if not database or database == ":memory:":
-        raise UserError(f"storage '{shown}' lives in memory and would be lost; name a file: sqlite:///sofim.db")
-    path = Path(database)
-    _check_place(path, shown, create=create)
-    if path.exists():
-        with path.open("rb") as file:
-            header = file.read(16)
-        if header and header != b"SQLite format 3\x00":
-            raise UserError(f"storage '{shown}': {path} is not an SQLite database; name another file with --storage")
-
-
-def first_line(error: BaseException) -> str:
-    """What the database itself says of an error."""
-    cause = getattr(error, "orig", None) or error.__cause__ or error
-    cause = getattr(cause, "orig", None) or cause
-    return (str(cause).strip().splitlines() or [type(error).__name__])[0]
 
 
 def find_study(storage: BaseStorage, name: str) -> int | None:

@@ -28,7 +28,7 @@ from studies.ledger._evaluating import EVALUATE
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import Lease
 from studies.ledger._tuning import StudyBook
-from studies.ledger._writer import TrialWriter
+from studies.ledger._writer import FOLDER, TrialWriter, new_folder
 from studies.safekeeping import Safekeeping
 from studies.trials import Assignment, Tally
 
@@ -228,6 +228,7 @@ class Ledger:
             "search_space": plan.space.to_dict(),
             "epochs": plan.epochs,
             "replicate": plan.replicate,
+            FOLDER: new_folder(),
             "campaign": self._campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
         }

@@ -18,9 +18,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import exc as sa_exc
 
-from studies.ledger._database import REFUSALS, first_line, refused
+from studies.ledger._database import REFUSALS, refused
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import HEARTBEAT_SECONDS, Lease
+from studies.ledger._opening import first_line
 from studies.ledger._rows import (
     Batch,
     Key,
@@ -39,6 +40,11 @@ LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
 # refusals that may be over a moment later: a server that restarts or fails over, a full disk, a lock
 _PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError)
+
+
+def new_folder() -> str:
+    """A name for a study's folder of checkpoints: names of studies may come again, in another database."""
+    return uuid.uuid4().hex
 
 
 class TrialWriter:
@@ -87,15 +93,23 @@ class TrialWriter:
         """Says that trial ``number`` is in the database already, as ``trial_id``."""
         self._ids[study_id, number] = trial_id
 
-    def folder(self, study_id: int) -> str:
-        """What the folder with a study's checkpoints is called, the same for ever; empty where there are none."""
+    def folder(self, study_id: int, *, make: bool = False) -> str:
+        """What the folder with a study's checkpoints is called, the same for ever.
+
+        Args:
+            study_id: of the study.
+            make: whether to name one where there is none yet: in a study of an earlier version.
+
+        Returns:
+            Its name, or nothing where there is none, or no checkpoints at all.
+        """
         if self._safekeeping.checkpoints is None:
             return ""
         found = self._storage.get_study_user_attrs(study_id).get(FOLDER)
-        if not found:
-            found = uuid.uuid4().hex  # names of studies may come again, in another database
+        if not found and make:
+            found = new_folder()
             self._storage.set_study_user_attr(study_id, FOLDER, found)
-        return str(found)
+        return str(found or "")
 
     def sweep(self, folder: str, keep: Collection[int]) -> None:
         """Removes the checkpoints of a study that belong to none of these trials."""

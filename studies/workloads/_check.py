@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from studies.errors import UserError
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition
 
-_NUM_EXAMPLES = 4
+_NUM_EXAMPLES = 4  # to train on
+_NUM_EVALUATED = 64  # a share of right answers, say, may have no value for four
 
 
 def check(workload: Workload, directory: Path | None = None, *, test: bool = False) -> Data:
@@ -38,6 +40,8 @@ def check(workload: Workload, directory: Path | None = None, *, test: bool = Fal
         data: object = workload.load(directory)
     if not isinstance(data, Data):
         raise UserError(f"{name}: load returned {_kind(data)}, not a Data{definition(workload.load)}")
+    if test and not data.has_test:
+        raise UserError(f"{name} has no test data; give its Data a third split to confirm winners on it")
     if test:
         with blaming(f"{name}: reading its test data", workload.load):
             data.test()
@@ -54,8 +58,19 @@ def _rehearse(workload: Workload, data: Data) -> None:
         raise UserError(f"{name}: model returned {_kind(model)}, not a torch.nn.Module{definition(workload.model)}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{name}: the model has no parameters to train{definition(workload.model)}")
-    examples = Split(data.train.inputs[:_NUM_EXAMPLES], data.train.targets[:_NUM_EXAMPLES])
-    outputs = _outputs(workload, model, examples)
+    _rehearse_step(workload, model, _first(data.train, _NUM_EXAMPLES))
+    with torch.no_grad():
+        _rehearse_evaluation(workload, model, data)
+
+
+def _first(split: Split, number: int) -> Split:
+    return Split(split.inputs[:number], split.targets[:number])
+
+
+def _rehearse_step(workload: Workload, model: nn.Module, examples: Split) -> None:
+    """Loss, penalty, metric and gradients of training examples."""
+    name = f"workload {workload.name}"
+    outputs = _outputs(workload, model.train(), examples, augmented=True)
     with blaming(f"{name}: loss", workload.loss):
         loss: object = workload.loss(outputs, examples.targets)
     _require_number(loss, f"{name}: loss", workload.loss)
@@ -66,29 +81,66 @@ def _rehearse(workload: Workload, data: Data) -> None:
         with blaming(f"{name}: penalty", workload.penalty):
             penalty: object = workload.penalty(model)
         _require_number(penalty, f"{name}: penalty", workload.penalty)
-    if workload.metric.function is not None:
-        with torch.no_grad(), blaming(f"{name}: metric {workload.metric.name}", workload.metric.function):
-            value: object = workload.metric.function(outputs, examples.targets)
-        _require_number(value, f"{name}: metric {workload.metric.name}", workload.metric.function)
+    with torch.no_grad():
+        _rehearse_metric(workload, outputs, examples, "a freshly initialized model")
+    with blaming(f"{name}: the gradient of its loss", workload.loss):
+        torch.autograd.backward(loss)
 
 
-def _outputs(workload: Workload, model: nn.Module, examples: Split) -> Tensor:
-    """Return the model's outputs for training examples, by the way that training takes."""
+def _rehearse_evaluation(workload: Workload, model: nn.Module, data: Data) -> None:
+    """Loss of validation examples, and the metric of examples of its split."""
+    name = f"workload {workload.name}"
+    examples = _first(data.validation, _NUM_EVALUATED)
+    outputs = _outputs(workload, model.eval(), examples)
+    with blaming(f"{name}: loss of validation data", workload.loss):
+        loss: object = workload.loss(outputs, examples.targets)
+    _require_number(loss, f"{name}: loss", workload.loss, "a freshly initialized model on validation data")
+    if workload.metric.split == "train":
+        examples = _first(data.train, _NUM_EVALUATED)
+        outputs = _outputs(workload, model, examples)
+    on = {"train": "training", "validation": "validation"}[workload.metric.split]
+    value = _rehearse_metric(workload, outputs, examples, f"a freshly initialized model on {on} data")
+    finish = workload.metric.finish
+    if value is None or finish is None:
+        return
+    what = f"{name}: finish of metric {workload.metric.name}"
+    with blaming(what, finish):
+        finished: object = finish(value)
+    if not isinstance(finished, SupportsFloat):
+        raise UserError(f"{what} returned {_kind(finished)}, not a number{definition(finish)}")
+    if math.isnan(float(finished)):
+        raise UserError(f"{what} returned nan for {value:g}{definition(finish)}")
+
+
+def _rehearse_metric(workload: Workload, outputs: Tensor, examples: Split, of: str) -> float | None:
+    """Return the mean of the metric's function, or None where it has none."""
+    function = workload.metric.function
+    if function is None:
+        return None
+    what = f"workload {workload.name}: metric {workload.metric.name}"
+    with blaming(what, function):
+        value: object = function(outputs, examples.targets)
+    _require_number(value, what, function, of)
+    assert isinstance(value, Tensor)
+    return value.item()
+
+
+def _outputs(workload: Workload, model: nn.Module, examples: Split, *, augmented: bool = False) -> Tensor:
+    """Return the model's outputs for examples, by the way that training, or evaluation, takes."""
     name = f"workload {workload.name}"
     inputs = examples.inputs
-    if workload.augment is not None:
+    if augmented and workload.augment is not None:
         with blaming(f"{name}: augment", workload.augment):
             inputs = workload.augment(inputs, torch.Generator().manual_seed(0))
     if workload.prepare is not None:
         with blaming(f"{name}: prepare", workload.prepare):
             inputs = workload.prepare(inputs)
-    model.train()
     with blaming(f"{name}: model", workload.model):
         outputs: Tensor = model(inputs)
     return outputs
 
 
-def _require_number(value: object, what: str, function: object) -> None:
+def _require_number(value: object, what: str, function: object, of: str = "a freshly initialized model") -> None:
     if not isinstance(value, Tensor):
         raise UserError(f"{what} returned {_kind(value)}, not a tensor{definition(function)}")
     if value.numel() != 1 or value.dim() != 0:
@@ -96,7 +148,7 @@ def _require_number(value: object, what: str, function: object) -> None:
             f"{what} returned a tensor of shape {list(value.shape)}, not its mean over the batch{definition(function)}"
         )
     if not math.isfinite(value.item()):
-        raise UserError(f"{what} of a freshly initialized model is {value.item()}{definition(function)}")
+        raise UserError(f"{what} of {of} is {value.item()}{definition(function)}")
 
 
 def _kind(value: object) -> str:

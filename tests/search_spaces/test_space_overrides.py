@@ -240,7 +240,7 @@ def test_a_stored_file_space_needs_the_file_for_arguments_alone(tmp_path: Path) 
     ("text", "message"),
     [
         ("SPACE = [", r"does not run: SyntaxError"),
-        ("raise RuntimeError('two\\nlines')", r"does not run: RuntimeError: two lines$"),
+        ("raise RuntimeError('two\\nlines')", r"does not run: RuntimeError: two lines \(line 1\)$"),
         ("import sys; sys.exit(3)", r"does not run: SystemExit: 3"),
         ("space = 1", r"defines no SPACE, a search_spaces.SearchSpace"),
         ("SPACE = {}", r"SPACE is a dict, not a search_spaces.SearchSpace$"),

@@ -446,7 +446,7 @@ MISTAKES = [
     # data
     (
         "data cifra",
-        f"no data set 'cifra'; there are: {', '.join(DATASETS)}",
+        f"no data set 'cifra'; there are: {', '.join(DATASETS)}; did you mean cifar10?",
     ),
     (
         "launch paper --data quickstarts",

@@ -175,7 +175,7 @@ def test_a_workload_without_test_data_is_refused_before_the_search(sofim, tmp_pa
     assert (code, "Nothing was run or stored." in out) == (0, True)
     code, _, err = sofim(*typed, "--confirm")
     assert code == 2
-    assert "this workload has no test data" in err
+    assert "has no test data" in err
     assert err.count("\n") == 1
     assert not Path("sofim.db").exists()
     sys.modules.pop("confirm_workload", None)

@@ -143,7 +143,10 @@ def test_a_campaign_without_a_complete_trial_recommends_nothing(sofim, tmp_path,
     make(URL, lambda *_: "failed: x", trials=2, workloads=["digits-mlp"], optimizers=["sgd"])
     code, out, err = sofim("export", "fake")
     assert (code, out) == (2, "")
-    assert err == "sofim: no trial of fake ran its whole budget, so there is nothing to recommend\n"
+    assert err == (
+        "sofim: no trial of fake ran its whole budget, so there is nothing to recommend; "
+        "see how they ended with: sofim status fake\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ --from

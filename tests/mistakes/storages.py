@@ -1,0 +1,530 @@
+"""Mistakes with the database: where it is, what it is, and who may write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tests.mistakes.mistake import Mistake, Place
+
+RUN = "launch quickstart --workloads digits-mlp --optimizers sgd"
+
+
+def changed(*statements: str) -> Callable[[Place], None]:
+    """The campaign, and then SQL."""
+    return lambda place: execute(place.storage, *statements)
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def file_of(place: Place) -> Path:
+    """Of an SQLite database."""
+    return Path(place.storage.removeprefix("sqlite:///"))
+
+
+def attribute(key: str, value: object) -> str:
+    written = json.dumps(value).replace("'", "''").replace(":", r"\:")
+    return f"UPDATE study_user_attributes SET value_json = '{written}' WHERE key = '{key}'"
+
+
+def stored(**changes: object) -> Callable[[Place], None]:
+    """The campaign, stored with other values of some keys."""
+
+    def prepare(place: Place) -> None:
+        engine = sa.create_engine(place.storage)
+        with engine.connect() as connection:
+            written = connection.scalar(sa.text("SELECT value_json FROM study_user_attributes WHERE key = 'campaign'"))
+        engine.dispose()
+        execute(place.storage, attribute("campaign", json.loads(written) | changes))
+
+    return prepare
+
+
+def read_only(place: Place) -> None:
+    """The campaign in a database that a user without rights may read and not write."""
+    if place.storage.startswith("sqlite"):
+        file_of(place).chmod(0o444)
+        return
+    name = place.storage.rpartition("/")[2]
+    execute(place.storage, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+
+def foreign(place: Place) -> None:
+    """Another program's database, with a table that is called like one of Optuna's."""
+    execute(place.storage, "CREATE TABLE trials (patient TEXT)", "INSERT INTO trials VALUES ('Ada')")
+
+
+def guest(place: Place) -> None:
+    """A role that may log in, and nothing else."""
+    execute(place.storage, "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
+    place.words["guest"] = place.storage.replace("postgres@", "guest@")
+
+
+def without_rights(place: Place) -> None:
+    """The campaign, which was not made for that role."""
+    guest(place)
+
+
+def login(user: str, password: str | None = None, database: str | None = None) -> Callable[[Place], None]:
+    """Words for a URL of somebody else."""
+
+    def prepare(place: Place) -> None:
+        head, _, rest = place.storage.partition("postgres@")
+        server, _, name = rest.partition("/")
+        who = user if password is None else f"{user}:{password}"
+        place.words.update(url=f"{head}{who}@{server}/{database or name}", server=server, name=name)
+        host, _, port = server.partition(":")
+        place.words.update(host=host, port=port)
+
+    return prepare
+
+
+def old(place: Place) -> None:
+    """A file that only its owner may read."""
+    file_of(place).chmod(0o600)
+
+
+def garbled(place: Place) -> None:
+    """A database whose pages were overwritten, as by a disk that broke."""
+    path = file_of(place)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+def sealed(place: Place) -> None:
+    """A directory in which nothing can be made."""
+    (place.here / "sealed").mkdir(mode=0o555)
+
+
+LITE, POSTGRES = "sqlite", "postgresql"
+
+ROWS = [
+    # no database at all
+    *(
+        Mistake(
+            id=f"no file: {command}",
+            typed=f"{command} --storage sqlite:///none.db",
+            only=LITE,
+            says="storage 'sqlite:///none.db': there is no file none.db; name another with --storage, or launch a "
+            "campaign",
+        )
+        for command in ("status", "list", "dashboard", "report fake", "export fake")
+    ),
+    Mistake(
+        id="a missing directory",
+        typed=f"{RUN} --storage sqlite:///none/x.db",
+        only=LITE,
+        says="storage 'sqlite:///none/x.db': there is no directory none; make it first: mkdir -p none",
+    ),
+    Mistake(
+        id="a directory for a database",
+        typed="status --storage sqlite:///{here}",
+        only=LITE,
+        says="storage 'sqlite:///{here}' is a directory; name a file in it: sqlite:///{here}/sofim.db",
+    ),
+    Mistake(
+        id="a database in memory",
+        typed=f"{RUN} --storage sqlite://",
+        only=LITE,
+        says="storage 'sqlite://' lives in memory and would be lost; name a file: sqlite:///sofim.db",
+    ),
+    Mistake(
+        id="a text for a database",
+        typed="status --storage sqlite:///text",
+        files={"text": "this is no database"},
+        only=LITE,
+        says="storage 'sqlite:///text': text is not an SQLite database; name another file with --storage",
+    ),
+    Mistake(
+        id="a text to launch in",
+        typed=f"{RUN} --storage sqlite:///text",
+        files={"text": "this is no database"},
+        only=LITE,
+        says="storage 'sqlite:///text': text is not an SQLite database; name another file with --storage",
+    ),
+    Mistake(
+        id="a garbled database",
+        typed="status",
+        storage="copy",
+        prepare=garbled,
+        only=LITE,
+        says=(
+            "storage '{storage}' cannot be opened: database disk image is malformed; restore "
+            "it from a copy, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a name too long for a file",
+        typed=f"{RUN} --storage sqlite:///{{long}}.db",
+        only=LITE,
+        says=(
+            "storage 'sqlite:///{long}.db' cannot be opened: File name too long; mend that, or name another with "
+            "--storage"
+        ),
+    ),
+    Mistake(
+        id="an option of no database",
+        typed=f"{RUN} --storage 'sqlite:///x.db?colour=red'",
+        only=LITE,
+        says=(
+            "storage 'sqlite:///x.db?colour=red' cannot be opened: Query string argument(s) 'colour' are not "
+            "accepted by the pysqlite driver and are being ignored; leave that out of the URL"
+        ),
+    ),
+    Mistake(
+        id="no URL",
+        typed="status --storage trials.db",
+        only=LITE,
+        says=(
+            "storage 'trials.db' is not a database URL; write for example sqlite:///sofim.db or "
+            "postgresql+psycopg://user@host/name"
+        ),
+    ),
+    Mistake(
+        id="an empty URL",
+        typed="status --storage ''",
+        only=LITE,
+        says=(
+            "storage '' is not a database URL; write for example sqlite:///sofim.db or "
+            "postgresql+psycopg://user@host/name"
+        ),
+    ),
+    Mistake(
+        id="a URL of two lines",
+        typed="status --storage 'sqlite:///a\nb.db'",
+        only=LITE,
+        says=(
+            "storage 'sqlite:///a%0Ab.db': there is no file a\\nb.db; name another with --storage, or launch a campaign"
+        ),
+    ),
+    Mistake(
+        id="a database of an unknown kind",
+        typed="status --storage oracel://host/name",
+        only=LITE,
+        says=(
+            "storage 'oracel://host/name' needs a database driver that is not installed; install its SQLAlchemy driver"
+        ),
+    ),
+    Mistake(
+        id="a database whose driver is missing",
+        typed="status --storage mysql+mysqldb://me:s3cret@host/name",
+        only=LITE,
+        says=(
+            "storage 'mysql+mysqldb://me:***@host/name' needs a database driver that is not installed; install "
+            "its SQLAlchemy driver"
+        ),
+    ),
+    Mistake(
+        id="a port that is a word",
+        typed="status --storage postgresql://me:s3cret@host:port/name",
+        only=LITE,
+        says=(
+            "storage 'host:port/name' is not a database URL; write for example sqlite:///sofim.db or "
+            "postgresql+psycopg://user@host/name"
+        ),
+    ),
+    # rights
+    Mistake(
+        id="a database that may not be read",
+        typed="status",
+        storage="copy",
+        prepare=old,
+        as_nobody=True,
+        only=LITE,
+        says=(
+            "storage '{storage}' cannot be opened: Permission denied; ask its owner for the "
+            "right to read and write it, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a database that may not be written",
+        typed=RUN,
+        storage="copy",
+        prepare=read_only,
+        as_nobody=True,
+        only=LITE,
+        says=(
+            "storage '{storage}' refuses: attempt to write a readonly database; mend that and "
+            "run the same command again: every trial that it has counts, the others are asked again"
+        ),
+    ),
+    Mistake(
+        id="a server's database that may not be written",
+        typed=RUN,
+        storage="copy",
+        prepare=read_only,
+        only=POSTGRES,
+        says=(
+            "storage '{storage}' refuses: cannot execute INSERT in a read-only transaction; mend that and run "
+            "the same command again: every trial that it has counts, the others are asked again"
+        ),
+    ),
+    Mistake(
+        id="a database to confirm in that may not be written",
+        typed="confirm fake --anyway",
+        storage="copy",
+        prepare=read_only,
+        as_nobody=True,
+        only=LITE,
+        says=(
+            "storage '{storage}' refuses: attempt to write a readonly database; mend that and "
+            "run the same command again: every trial that it has counts, the others are asked again"
+        ),
+    ),
+    Mistake(
+        id="a server's database to confirm in that may not be written",
+        typed="confirm fake --anyway",
+        storage="copy",
+        prepare=read_only,
+        only=POSTGRES,
+        says=(
+            "storage '{storage}' refuses: cannot execute UPDATE in a read-only transaction; mend that and run "
+            "the same command again: every trial that it has counts, the others are asked again"
+        ),
+    ),
+    Mistake(
+        id="a directory in which no database can be made",
+        typed=f"{RUN} --storage sqlite:///sealed/x.db",
+        prepare=sealed,
+        as_nobody=True,
+        only=LITE,
+        says=(
+            "storage 'sqlite:///sealed/x.db' cannot be opened: unable to open database file; see to it that "
+            "you may write it, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a role without rights",
+        typed="status --storage {guest}",
+        storage="copy",
+        prepare=without_rights,
+        only=POSTGRES,
+        says=(
+            "storage '{guest}' cannot be opened: permission denied for table version_info; ask its owner for "
+            "the right to read and write it, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a role that may not make tables",
+        typed=f"{RUN} --storage {{guest}}",
+        storage="copy",
+        prepare=without_rights,
+        only=POSTGRES,
+        says=(
+            "storage '{guest}' cannot be opened: permission denied for table version_info; ask its owner for "
+            "the right to read and write it, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="an empty database in which one may not make tables",
+        typed=f"{RUN} --storage {{guest}}",
+        storage="empty",
+        prepare=guest,
+        only=POSTGRES,
+        says=(
+            "storage '{guest}' cannot be opened: permission denied for schema public; ask its owner for the "
+            "right to read and write it, or name another with --storage"
+        ),
+    ),
+    # another's, and other versions
+    Mistake(
+        id="another program's database",
+        typed="status",
+        storage="empty",
+        prepare=foreign,
+        says=(
+            "storage '{storage}' is the database of another program, with a table 'trials' of its own; name "
+            "another with --storage"
+        ),
+    ),
+    Mistake(
+        id="another program's database to launch in",
+        typed=RUN,
+        storage="empty",
+        prepare=foreign,
+        says=(
+            "storage '{storage}' is the database of another program, with a table 'trials' of its own; name "
+            "another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a newer schema",
+        typed="status",
+        storage="copy",
+        prepare=changed(
+            "UPDATE alembic_version SET version_num = 'v9.0.0.a'", "UPDATE version_info SET library_version = '9.0.0'"
+        ),
+        says=(
+            "storage '{storage}' has the tables of a newer Optuna (v9.0.0.a, and Optuna <any> needs <any>); "
+            "install that with: pip install --upgrade optuna, or name another storage with --storage"
+        ),
+    ),
+    Mistake(
+        id="an older schema",
+        typed="status",
+        storage="copy",
+        prepare=changed(
+            "UPDATE alembic_version SET version_num = 'v2.6.0.a'", "UPDATE version_info SET library_version = '2.6.0'"
+        ),
+        says=(
+            "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
+            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+        ),
+    ),
+    Mistake(
+        id="an older schema to launch in",
+        typed=RUN,
+        storage="copy",
+        prepare=changed(
+            "UPDATE alembic_version SET version_num = 'v2.6.0.a'", "UPDATE version_info SET library_version = '2.6.0'"
+        ),
+        says=(
+            "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
+            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+        ),
+    ),
+    Mistake(
+        id="a newer protocol",
+        typed="launch fake",
+        storage="copy",
+        prepare=changed(attribute("protocol", 2)),
+        says=(
+            "campaign 'fake' was run under protocol 2, this is protocol 1: their values do not compare; give "
+            "it another name with --name"
+        ),
+    ),
+    Mistake(
+        id="an older protocol to confirm",
+        typed="confirm fake",
+        storage="copy",
+        prepare=changed(attribute("protocol", 0)),
+        says=(
+            "campaign 'fake' was tuned under protocol 0, this is protocol 1: runs of now do not compare with "
+            "its trials; tune it again under another name"
+        ),
+    ),
+    Mistake(
+        id="a campaign of another version",
+        typed="launch fake",
+        storage="copy",
+        prepare=stored(colour="red"),
+        says=(
+            "stored campaign 'fake': colour is not a key of a campaign: allowed are {keys}; it was stored by "
+            "another version: go on with that, or launch its file under another --name"
+        ),
+    ),
+    Mistake(
+        id="a campaign whose optimizer is no more",
+        typed="launch fake",
+        storage="copy",
+        prepare=stored(optimizers=["shampoo"]),
+        says=(
+            "stored campaign 'fake': search_space.shampoo: 'shampoo' has no search space: known are "
+            "{optimizers}; it was stored by another version: go on with that, or launch its file under another "
+            "--name"
+        ),
+    ),
+    # servers
+    Mistake(
+        id="a wrong password",
+        typed="status --storage {url}",
+        prepare=login("tuner", "wr0ng"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://tuner:***@{server}/{name}' cannot be opened: password "
+            'authentication failed for user "tuner"; give the right one in the URL, user:password@host with '
+            "/ and @ in it as %2F and %40, or in ~/.pgpass"
+        ),
+    ),
+    Mistake(
+        id="a wrong password to launch with",
+        typed=f"{RUN} --storage {{url}}",
+        prepare=login("tuner", "wr0ng"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://tuner:***@{server}/{name}' cannot be opened: password "
+            'authentication failed for user "tuner"; give the right one in the URL, user:password@host with '
+            "/ and @ in it as %2F and %40, or in ~/.pgpass"
+        ),
+    ),
+    Mistake(
+        id="no password",
+        typed="status --storage {url}",
+        prepare=login("tuner"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://tuner@{server}/{name}' cannot be opened: connection to server at "
+            '"{host}", port {port} failed: fe_sendauth: no password supplied; give the right one in the URL, '
+            "user:password@host with / and @ in it as %2F and %40, or in ~/.pgpass"
+        ),
+    ),
+    Mistake(
+        id="an unknown role",
+        typed="status --storage {url}",
+        prepare=login("stranger"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://stranger@{server}/{name}' cannot be opened: role \"stranger\" does "
+            "not exist; name another user in the URL, or make it first: createuser stranger"
+        ),
+    ),
+    Mistake(
+        id="an unknown database",
+        typed=f"{RUN} --storage {{url}}",
+        prepare=login("postgres", database="nowhere"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://postgres@{server}/nowhere' cannot be opened: database \"nowhere\" "
+            "does not exist; make it first: createdb nowhere, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a closed port",
+        typed=f"{RUN} --storage postgresql+psycopg://me:s3cret@127.0.0.1:1/name",
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://me:***@127.0.0.1:1/name' cannot be opened: connection to server at "
+            '"127.0.0.1", port 1 failed: Connection refused; start the server, or correct host and port in '
+            "--storage"
+        ),
+    ),
+    Mistake(
+        id="a closed port at several addresses",
+        typed="status --storage 'postgresql+psycopg://me:s3cret@/name?host=127.0.0.1:1&host=127.0.0.1:2'",
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://me:***@/name?host=127.0.0.1%3A1&host=127.0.0.1%3A2' cannot be "
+            'opened: connection to server at "127.0.0.1", port 2 failed: Connection refused; start the '
+            "server, or correct host and port in --storage"
+        ),
+    ),
+    Mistake(
+        id="an unknown host",
+        typed="status --storage postgresql+psycopg://me:s3cret@nowhere.invalid/name",
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://me:***@nowhere.invalid/name' cannot be opened: failed to resolve "
+            "host 'nowhere.invalid': [Errno -2] Name or service not known; start the server, or correct host "
+            "and port in --storage"
+        ),
+    ),
+    Mistake(
+        id="an option of no server",
+        typed="status --storage '{url}?colour=red'",
+        prepare=login("tuner", "wr0ng"),
+        only=POSTGRES,
+        says=(
+            "storage 'postgresql+psycopg://tuner:***@{server}/{name}?colour=red' cannot be opened: invalid "
+            'connection option "colour"; leave that out of the URL'
+        ),
+    ),
+]
