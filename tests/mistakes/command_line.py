@@ -269,8 +269,7 @@ ROWS = [
         says=(
             "campaign 'fake' is in the storage with another configuration (optimizers was sgd, is "
             "{optimizers}; pruner was none, is hyperband; sampler was random, is tpe; spaces of adahessian, "
-            "adam, adamw, lbfgs, nystrom-sgd, sofim changed); give this one another name with --name, or add "
-            "trials, optimizers or workloads to that one with --extend"
+            "adam, adamw, lbfgs, nystrom-sgd, sofim changed); give this one another name with --name"
         ),
     ),
     Mistake(
