@@ -115,8 +115,8 @@ ROWS = [
         storage="empty",
         prepare=nothing_ended,
         says=(
-            "no trial of fake ran its whole budget, so there is nothing to recommend; see how they ended with: "
-            "sofim status fake"
+            "no trial of fake ran its whole budget, so there is nothing to recommend; see how they ended with: sofim "
+            "status fake"
         ),
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mistakes import campaign_files, command_line, data_sets, reports, spaces, storages, workloads
+from tests.mistakes import campaign_files, command_line, data_sets, reports, servers, spaces, storages, workloads
 
 TABLE = [
     *campaign_files.ROWS,
@@ -10,6 +10,7 @@ TABLE = [
     *workloads.ROWS,
     *data_sets.ROWS,
     *storages.ROWS,
+    *servers.ROWS,
     *reports.ROWS,
     *command_line.ROWS,
 ]
