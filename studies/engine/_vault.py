@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from studies.errors import UserError
 from studies.safekeeping import Checkpoints
 from studies.vault import Desk, DirectoryVault
 from studies.worker import Vault
@@ -84,11 +85,20 @@ def opened(checkpoints: Checkpoints | None, folder: str, *, distant: bool) -> It
         checkpoints: of the trials, if any.
         folder: among them that is this campaign's own.
         distant: whether workers may be on other machines.
+
+    Raises:
+        UserError: the directory of the checkpoints cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="sofim-desk-") as scratch:
         place = Path(scratch) if checkpoints is None else checkpoints.directory / folder
         desk = Desk(place, uuid.uuid4().hex, None if checkpoints is None else checkpoints.directory)
-        desk.open()
+        try:
+            desk.open()
+        except OSError as error:
+            raise UserError(
+                f"checkpoints cannot be written to {place.parent}: {error.strerror or error}; name another directory "
+                "with --checkpoints, or do without with --checkpoint-every 0"
+            ) from None
         clerk = _hire(desk) if distant else None
         try:
             yield Access(desk, clerk)

@@ -53,7 +53,9 @@ class Pace:
     def reported(self, training_seconds: float) -> None:
         """A trial reported, having trained so long."""
         if self._start is None and self._asked is not None:
-            self._start = max(0.0, time.monotonic() - self._asked - training_seconds)
+            waited = time.monotonic() - self._asked - training_seconds
+            if waited > 0:  # else it went on from a checkpoint, and trained in an earlier driver
+                self._start = waited
 
     def completed(self, training_seconds: float, busy_seconds: float) -> None:
         """A trial ran its whole budget."""

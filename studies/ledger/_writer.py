@@ -148,10 +148,12 @@ class TrialWriter:
         with self._condition:
             if self._trouble is None:
                 return None
-            since, reason = self._trouble
+            began, reason = self._trouble
+            since = time.monotonic() - began
             return (
-                f"storage '{self._shown}' does not answer for {time.monotonic() - since:.0f} s ({reason}); results are "
-                f"kept in memory, it is asked again until --storage-timeout, {self._safekeeping.storage_timeout:g} s"
+                f"storage '{self._shown}' has not answered {f'for {since:.0f} s' if since >= 1 else 'just now'} "
+                f"({reason}); results are kept in memory, it is asked again until --storage-timeout, "
+                f"{self._safekeeping.storage_timeout:g} s"
             )
 
     def check(self) -> None:

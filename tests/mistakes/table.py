@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.mistakes import campaign_files, command_line, data_sets, reports, servers, spaces, storages, workloads
+from tests.mistakes import (
+    campaign_files,
+    command_line,
+    data_sets,
+    reports,
+    safety,
+    servers,
+    spaces,
+    storages,
+    workloads,
+)
 
 TABLE = [
     *campaign_files.ROWS,
@@ -12,5 +22,6 @@ TABLE = [
     *storages.ROWS,
     *servers.ROWS,
     *reports.ROWS,
+    *safety.ROWS,
     *command_line.ROWS,
 ]

@@ -61,7 +61,7 @@ def test_a_server_that_restarts_costs_nothing_and_the_person_is_told(postgres, c
             work(ledger, running)
             wait_for(lambda: ledger.trouble)
             assert "results are kept in memory" in str(ledger.trouble)
-            assert str(ledger.trouble).startswith(f"storage '{url}' does not answer for ")
+            assert str(ledger.trouble).startswith(f"storage '{url}' has not answered ")
             progress._lines()
         finally:
             postgres.start()
@@ -74,7 +74,7 @@ def test_a_server_that_restarts_costs_nothing_and_the_person_is_told(postgres, c
     assert [t.state for t in trials] == COMPLETE
     assert all(set(t.intermediate_values) == {1, 2, 3} for t in trials)
     shown = capsys.readouterr().out
-    assert shown.count("does not answer") == 1
+    assert shown.count("has not answered") == 1
     assert "The storage answers again, and has all results." in shown
 
 
