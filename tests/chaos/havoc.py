@@ -113,7 +113,10 @@ class Havoc:
 
     def kill_while_starting(self) -> None:
         """It may not have opened the database, or joined the cluster, or have trials whose workers start."""
-        time.sleep(self._rng.uniform(0.05, 1.0) * self._start_seconds)
+        until = time.monotonic() + self._rng.uniform(0.05, 1.0) * self._start_seconds
+        # no later than its first results: starts differ by as much as other programs keep the machine busy
+        while time.monotonic() < until and progress(self.url).epochs <= self._before.epochs:
+            time.sleep(0.05)
         self._kill_driver("while it starts")
 
     def kill_at_first_results(self) -> None:
@@ -146,8 +149,7 @@ class Havoc:
 
     def lose_worker(self) -> None:
         """Kills a worker in the middle of a trial."""
-        self._wait_for_work()
-        victim = self._rng.choice(sorted(self._training()))
+        victim = self._rng.choice(sorted(self._wait_for_work()))
         self._nodes.kill_worker(victim)
         self.killed_workers.append(victim)
         self.counts["worker"] += 1
@@ -156,8 +158,7 @@ class Havoc:
 
     def change_node(self) -> None:
         """Kills a node in the middle of a trial, and adds another."""
-        self._wait_for_work(head=False)
-        victim = self._rng.choice(sorted(set(self._training(head=False).values())))
+        victim = self._rng.choice(sorted(set(self._wait_for_work(head=False).values())))
         self._nodes.lose(victim)
         self.note(f"node {victim[:8]} killed")
         time.sleep(self._rng.uniform(0.0, 2.0))
@@ -206,13 +207,19 @@ class Havoc:
 
     # ---------------------------------------------------------------------- wait
 
-    def _wait_for_work(self, *, head: bool = True) -> None:
-        """Until this driver has results, more than it had when this was called, and workers train."""
+    def _wait_for_work(self, *, head: bool = True) -> dict[int, str]:
+        """Until this driver has more results than when this was called, and workers train; returns these workers."""
         since = max(progress(self.url).epochs, self._before.epochs)
-        self.wait_for(
-            "trials that run",
-            lambda now: now.running > 0 and now.epochs > since and bool(self._training(head=head)),
-        )
+        training: dict[int, str] = {}
+
+        def come(now: Progress) -> bool:
+            if now.running == 0 or now.epochs <= since:
+                return False
+            training.update(self._training(head=head))
+            return bool(training) or self._nodes_of_cluster is None
+
+        self.wait_for("trials that run", come)
+        return training
 
     def wait_for(self, what: str, come: Callable[[Progress], bool]) -> None:
         """Returns when the database shows that something has come.
