@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # not in workers, which import this module: the ledger would 
     from studies.ledger import Ledger
 
 MAX_RESTARTS = 3  # of a trial whose worker or node died
+_TIMES = ("", "first", "second", "third and last")
 COLD_SECONDS = 60.0  # that a worker may take to start, and others wait for it
 
 
@@ -109,7 +110,13 @@ class LedgerSearcher(_NotSaved, Searcher):
             return  # the scheduler has told of its end
         with self._watch.keeping():
             if error:
+                assignment = self.assignments[trial_id]
                 self._begin_again(trial_id)
+                losses = self._losses[assignment.study, assignment.number]
+                goes_on = (
+                    f"it goes on elsewhere, for the {_TIMES[losses]} time" if losses <= MAX_RESTARTS else "it fails"
+                )
+                self._watch.say(f"The worker of trial {assignment.number} of {assignment.study} died; {goes_on}.")
             else:
                 self._ledger.fail(self.assignments.pop(trial_id), "the worker was stopped")
 

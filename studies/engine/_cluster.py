@@ -55,6 +55,7 @@ def connected(resources: Resources) -> Iterator[None]:
         yield
         return
     _check_answers(resources.address)
+    _silence()
     with tempfile.TemporaryDirectory(prefix="sofim-code-") as code:
         try:
             with _without_credentials():
@@ -87,6 +88,17 @@ def connected(resources: Resources) -> Iterator[None]:
             ray.shutdown()
 
 
+def _silence() -> None:
+    """Keeps off the screen what Ray's daemons say of workers and nodes that died: pages, whatever it is told.
+
+    It is in Ray's logs; a person reads one line of ours (``LedgerSearcher``). There is no public way.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
+
+
 @contextmanager
 def _without_credentials() -> Iterator[None]:
     """Ray's processes, and the workers after them, inherit what stands in the environment; these need no database."""
@@ -107,8 +119,21 @@ def _check_answers(address: str | None) -> None:
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit():
         return  # this machine, or "auto"
+    _knock(address, host, int(port))
+    if host in ("localhost", "127.0.0.1", "[::1]"):
+        ours = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # what Ray makes of it
+        try:
+            _knock(address, ours, int(port))
+        except UserError:
+            raise UserError(
+                f"--address {address}: Ray itself looks for it at {ours}:{port}, where nothing answers; start the head "
+                f"with: ray start --head --node-ip-address={ours}"
+            ) from None
+
+
+def _knock(address: str | None, host: str, port: int) -> None:
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
 

@@ -27,7 +27,7 @@ class Watch:
     """
 
     def __init__(self, desk: Desk | None = None, say: Callable[[str], None] = lambda _line: None) -> None:
-        self._desk, self._say = desk, say
+        self._desk, self.say = desk, say
         self._interrupted = False
         self._announced = False
         self._error: Exception | None = None
@@ -65,7 +65,7 @@ class Watch:
             self._announced = True
             if self._desk is not None:
                 self._desk.stop()
-            self._say(_STOPPING)
+            self.say(_STOPPING)
         return self._interrupted
 
     def check(self, *, idle: bool = True) -> None:

@@ -148,11 +148,13 @@ def test_a_killed_worker_goes_on_elsewhere_from_its_checkpoint(home, distant, mo
         with launched(home, *options) as driver:
             killed = wait_for_notes(home, "epoch", 3)[-1]
             os.kill(int(killed[2]), signal.SIGKILL)
-            _, err = driver.communicate(timeout=180)
+            out, err = driver.communicate(timeout=180)
     finally:
         if cluster is not None:
             cluster.shutdown()
     assert (driver.returncode, err) == (0, "")
+    assert out.count(" died; it goes on elsewhere, for the first time.") == 1
+    assert "raylet" not in out  # Ray has pages to say of it
     trials = trials_of(home)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
     assert [t.user_attrs["resumed"] for t in trials if "resumed" in t.user_attrs]
