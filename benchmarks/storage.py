@@ -73,9 +73,9 @@ def ours(url: str, trials: int, epochs: int, slots: int, pace: float) -> float:
     spent = Spent()
     whole = TrialWriter._write
 
-    def write(self: TrialWriter, batch: object) -> None:
+    def write(self: TrialWriter, batch: object, again: bool) -> None:
         with spent.counting():
-            whole(self, batch)  # type: ignore[arg-type]
+            whole(self, batch, again)  # type: ignore[arg-type]
 
     TrialWriter._write = write  # type: ignore[method-assign]
     try:

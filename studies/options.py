@@ -106,7 +106,7 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
         return ""
     from studies.lookup import without_password
 
-    shown = [_hidden(part, without_password) for part in arguments]
+    shown = _shown(arguments, without_password)
     if shown != list(arguments):  # a command that cannot be typed as it stands
         return (
             "; nothing that had finished is lost, to go on, with the password in the place of ***, or the whole URL "
@@ -115,12 +115,14 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
     return f"; nothing that had finished is lost, to go on: {shlex.join(['sofim', *shown])}"
 
 
-def _hidden(part: str, hide: Callable[[str], str]) -> str:
-    """An argument as it may be shown: a URL, or an option with one."""
-    if "://" not in part:
-        return part
-    option, equals, url = part.partition("=") if part.startswith("--") else ("", "", part)
-    return f"{option}{equals}{hide(url)}"
+def _shown(arguments: Sequence[str], hide: Callable[[str], str]) -> list[str]:
+    """Arguments as they may be shown: URLs, and whatever was given for a storage, without passwords."""
+    shown = []
+    for before, part in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
+        is_storage = "--storage" in (before, option) or "://" in value
+        shown.append(f"{option}{equals}{hide(value)}" if is_storage and value else part)
+    return shown
 
 
 def hide_title(arguments: Sequence[str]) -> None:
@@ -128,7 +130,7 @@ def hide_title(arguments: Sequence[str]) -> None:
 
     From the start of the process to here they are seen there; in the environment variable they never are.
     """
-    shown = [_hidden(part, _coarsely) for part in arguments]
+    shown = _shown(arguments, _coarsely)
     if shown != list(arguments):
         from setproctitle import setproctitle
 
@@ -137,10 +139,16 @@ def hide_title(arguments: Sequence[str]) -> None:
 
 def _coarsely(url: str) -> str:
     """A URL without what may be secret in it, found without the packages that can read it, which take a second."""
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return f"{url.partition(':')[0]}:***" if ":" in url else url
     if scheme.startswith(("sqlite", "journal")):
         return url
     rest = re.sub(r"((?:pass|pwd)[^=&]*)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
+    if "@" not in rest:  # a host was forgotten, or none has a password
+        authority, slash, path = rest.partition("/")
+        user, colon, port = authority.partition(":")
+        return f"{scheme}://{user}:***{slash}{path}" if colon and not port.isdigit() else f"{scheme}://{rest}"
     login, at, place = rest.rpartition("@")
     user, colon, _ = login.partition(":")
     return f"{scheme}://{user}{':***' if colon else ''}{at}{place}"

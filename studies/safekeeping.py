@@ -82,7 +82,7 @@ class Safekeeping:
     Attributes:
         storage_timeout: seconds that a database may be away before the run ends.
         checkpoints: those of the trials; ``None``: a trial that is lost begins anew.
-        every: epochs between two checkpoints of a trial, from 1.
+        every: epochs between two checkpoints of a trial; 0: none are made, those of earlier drivers are removed.
     """
 
     storage_timeout: float = STORAGE_TIMEOUT
@@ -106,9 +106,7 @@ class Safekeeping:
             raise UserError(f"--storage-timeout {timeout:g}: must be a number of seconds from 0")
         if every < 0:
             raise UserError(f"--checkpoint-every {every}: must be a number of epochs from 1, or 0 for none")
-        if every == 0:
-            return cls(timeout)
-        if directory is not None:
+        if directory is not None and every:
             _check_writable(directory)
         return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every)
 

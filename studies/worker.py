@@ -70,7 +70,7 @@ class Setting:
         amp: whether to train in bfloat16 where that is safe (GPUs).
         data_directory: where the nodes have the data; ``None``: the usual places.
         use_gpu: whether trials were given a share of a GPU.
-        checkpoint_every: epochs between two checkpoints, from 1.
+        checkpoint_every: epochs between two checkpoints; 0: none.
     """
 
     schedule: str = "constant"
@@ -222,16 +222,18 @@ class _Trial:
         """Saves the state if that is due, or if trials are to stop; says whether this one does."""
         assert self._run is not None
         stopping = self._vault.stopping()
-        due = self._run.epoch - self._saved >= self._setting.checkpoint_every
-        if self._assignment.checkpoint and (due or (stopping and self._run.epoch > self._saved)):
+        every = self._setting.checkpoint_every
+        due = self._run.epoch - self._saved >= every
+        if self._assignment.checkpoint and every and (due or (stopping and self._run.epoch > self._saved)):
             from studies.checkpoints import snapshot
 
-            content = snapshot(self._run, self._identity(), self._all, self._busy)
             try:
+                content = snapshot(self._run, self._identity(), self._all, self._busy)
                 self._vault.save(self._assignment.checkpoint, content)
                 self._saved, self._not_saved = self._run.epoch, None
-            except OSError as error:  # the trial is worth more than its checkpoint
-                self._not_saved = error.strerror or str(error)
+            # the trial is worth more than its checkpoint: a full disk, a model with a state that cannot be saved
+            except Exception as error:
+                self._not_saved = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return "interrupted" if stopping else None
 
     def message(self, device: str, end: End | None) -> Message:

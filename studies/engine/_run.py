@@ -72,7 +72,11 @@ def execute(
     with (
         connected(resources),
         tempfile.TemporaryDirectory(prefix="sofim-") as scratch,
-        opened(ledger.safekeeping.checkpoints, ledger.folder, distant=resources.address is not None) as access,
+        opened(
+            ledger.safekeeping.checkpoints if ledger.safekeeping.every else None,
+            ledger.folder,
+            distant=resources.address is not None,
+        ) as access,
     ):
         resources = settled(resources)
         check_fits(resources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,8 @@ class Watch:
         self._desk, self.say = desk, say
         self._interrupted = False
         self._announced = False
+        self._depth = 0  # of blocks that are not to be left half done
+        self._held_back = False  # a second signal, that came in one
         self._error: Exception | None = None
         self._before: dict[int, Any] = {}
 
@@ -39,7 +41,9 @@ class Watch:
         return self
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self._interrupted:
+        if self._interrupted and self._depth:
+            self._held_back = True
+        elif self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
 
@@ -51,12 +55,18 @@ class Watch:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Notes what is raised inside."""
+        """Notes what is raised inside; a second signal is raised behind it, so that no trial is half told."""
+        self._depth += 1
         try:
             yield
         except Exception as error:
             self._error = self._error or error
             raise
+        finally:
+            self._depth -= 1
+            if self._held_back and not self._depth:
+                self._held_back = False
+                raise KeyboardInterrupt
 
     @property
     def stopping(self) -> bool:
@@ -64,7 +74,8 @@ class Watch:
         if self._interrupted and not self._announced:
             self._announced = True
             if self._desk is not None:
-                self._desk.stop()
+                with suppress(OSError):  # workers that do not hear of it end with an epoch that is saved
+                    self._desk.stop()
             self.say(_STOPPING)
         return self._interrupted
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from studies.errors import UserError
 from studies.ledger._book import Facts, StudyPlan
 from studies.ledger._clock import Clock
 from studies.ledger._database import REFUSALS, find_study
@@ -231,7 +232,7 @@ class BudgetLedger(Ledger):
         """What broke the last trial that broke, ``None`` where none did."""
         self.flush()
         assert self._study_id is not None
-        failures = [trial.user_attrs.get("failure") for trial in self._storage.get_all_trials(self._study_id)]
+        failures = [trial.user_attrs.get("failure") for trial in self._stored_trials(self._study_id)]
         return next((str(failure) for failure in reversed(failures) if failure is not None), None)
 
     # ------------------------------------------------------------------------------------------------------- ends
@@ -251,9 +252,16 @@ class BudgetLedger(Ledger):
             else:
                 super().prune(assignment, {**facts, "too_slow": True} if assignment.number in self._slow else facts)
 
+    def _tidy(self) -> None:
+        """Removes checkpoints; when the search is over, those of trials that its clock stopped too."""
+        super()._tidy()
+        if self.ended is not None and self._writer.up_to_date:
+            self._writer.sweep(self._book.folder, ())
+
     def close(self) -> None:
         """Closes running trials as interrupted, notes why the search is over, gives the lease back."""
-        with self._lock, suppress(*REFUSALS):
+        with self._lock, suppress(*REFUSALS, UserError):
+            self._writer.check()  # who has lost the lease writes nothing
             if self.ended is not None:
                 done = self._book.tally().done
                 self._note(_ENDED, {"reason": self.ended, "trials": done})

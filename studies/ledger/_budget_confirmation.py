@@ -144,7 +144,7 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         wanted = fresh_seeds(self._plan.seed, self._plan.workload, self._seeds)
         runs = [
             run
-            for run in self._storage.get_all_trials(study_id)
+            for run in self._stored_trials(study_id)
             if run.user_attrs.get("confirms") == winner.number and run.user_attrs.get("seed") in wanted
         ]
         through = [run for run in runs if run.state == TrialState.COMPLETE and run.value is not None]

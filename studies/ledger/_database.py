@@ -30,9 +30,14 @@ def hide_password(url: str) -> str:
     try:
         parsed = _parse(url)
     except sa_exc.ArgumentError:
-        return url.split("@")[-1]
+        if "@" in url:
+            return url.rpartition("@")[2].partition("?")[0]
+        return f"{url.partition(':')[0]}:***" if ":" in url else url  # a host was forgotten
     if "@" in (parsed.host or ""):  # of a password with an @ that was not written %40
         parsed = parsed.set(host=str(parsed.host).rpartition("@")[2])
+    if "@" in (parsed.database or "") and parsed.host:  # and with a /
+        host, _, database = str(parsed.database).rpartition("@")[2].partition("/")
+        parsed = parsed.set(host=host, database=database, port=None)
     secret = {name: "***" for name in parsed.query if "pass" in name.lower() or "pwd" in name.lower()}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
@@ -86,7 +91,19 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         reason = first_line(error).split(";")[0]
         raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
     check_schema(storage, shown)
+    if parsed.get_backend_name() == "postgresql":
+        sa.event.listen(storage.engine, "connect", _limit_waiting)
+        storage.engine.dispose()
     return storage
+
+
+def _limit_waiting(connection: Any, _record: object) -> None:
+    """What a connection that was cut off had locked is not waited for until the server gives it up, two hours later."""
+    cursor = connection.cursor()
+    cursor.execute("SET lock_timeout = '15s'")
+    cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    cursor.close()
+    connection.commit()
 
 
 def close_storage(storage: BaseStorage) -> None:

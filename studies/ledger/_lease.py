@@ -71,7 +71,12 @@ class Lease:
         if holder is not None and (alive(holder) or self._moves(holder, text)):
             raise self._refusal(holder)
         _held.add(self._token)  # before anybody can see it
-        if not self._cell.swap(text, json.dumps(self._mark(written=0))):
+        try:
+            taken = self._cell.swap(text, json.dumps(self._mark(written=0)))
+        except BaseException:
+            _held.discard(self._token)
+            raise
+        if not taken:
             _held.discard(self._token)
             winner = _parsed(self._cell.read())
             raise self._refusal(winner or {"pid": "?", "host": "?"})

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from studies.errors import UserError
 from studies.extension import differences, extended
@@ -75,7 +76,7 @@ class Ledger:
         self.safekeeping = Safekeeping() if safekeeping is None else safekeeping
         self._extend = extend
         self._books: Mapping[str, Book] = {}
-        shown = hide_password(url)
+        self._shown = shown = hide_password(url)
         with ExitStack() as undo:
             self._storage = open_storage(url, create=self._creates)
             undo.callback(close_storage, self._storage)
@@ -118,8 +119,9 @@ class Ledger:
 
     def _release(self, lease: Lease, study_id: int) -> None:
         """Gives the lease back; one that cannot be given back is void as soon as this process has ended."""
-        with suppress(*REFUSALS):
+        with suppress(*REFUSALS, UserError):
             try:
+                self._writer.check()  # who has lost the lease writes nothing
                 for name, value in self._kept().items():
                     self._storage.set_study_user_attr(study_id, name, value)
             finally:
@@ -311,6 +313,13 @@ class Ledger:
         """How far each study is, in the campaign's order."""
         with self._lock:
             return [book.tally() for book in self._books.values()]
+
+    def _stored_trials(self, study_id: int) -> list[FrozenTrial]:
+        """What the storage has of a study, whatever else is in memory."""
+        try:
+            return self._storage.get_all_trials(study_id)
+        except REFUSALS as error:
+            raise refused(self._shown, error) from error
 
     @property
     def trouble(self) -> str | None:

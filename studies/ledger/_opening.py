@@ -55,7 +55,7 @@ def open_journal(file: str, shown: str, *, create: bool) -> JournalFile:
         raise UserError(f"storage '{shown}' names no file; write for example {SCHEME}sofim.log")
     _check_place(file, shown, b'{"op_code"', "a journal of Optuna", create=create)
     try:
-        return JournalFile(Path(file))
+        return JournalFile(Path(file).absolute())  # its lock is a link to it
     except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None

@@ -28,6 +28,7 @@ class Pending:
     values: dict[int, float] = field(default_factory=dict)  # by epoch
     end: FrozenTrial | None = None
     checkpoint: str | None = None  # that is not needed any more when this is written
+    attributes: int = 0  # of those of the end, how many are written: where there are no transactions
 
 
 Key = tuple[int, int]
@@ -169,27 +170,53 @@ def _as_json(distribution: BaseDistribution) -> str:
     return distribution_to_json(distribution)
 
 
-def write_by_public_calls(storage: BaseStorage, batch: Batch, ids: dict[Key, int]) -> None:
-    """Writes ``batch`` to a storage without transactions; what an attempt that failed has written is passed over."""
+def write_by_public_calls(storage: BaseStorage, batch: Batch, ids: dict[Key, int], *, again: bool = False) -> None:
+    """Writes ``batch`` to a storage without transactions, and takes out of it what is written.
+
+    Args:
+        storage: of any kind.
+        batch: of an attempt that failed, what it did not come to write is left.
+        ids: of trials that are there; those of new ones are added.
+        again: whether an attempt at this batch has failed. A trial may be there then whose creation was not answered.
+    """
     for key, pending in batch.items():
         study_id, number = key
         if pending.trial is not None and key not in ids:
-            ids[key] = storage.create_new_trial(study_id, template_trial=pending.trial)
+            there = _find(storage, study_id, number) if again else None
+            ids[key] = storage.create_new_trial(study_id, template_trial=pending.trial) if there is None else there
             _check_number(storage.get_trial_number_from_id(ids[key]), number)
+        pending.trial = None
         trial_id = ids[key]
         end = pending.end
-        for epoch, value in pending.values.items():
-            storage.set_trial_intermediate_value(trial_id, epoch, value)
+        for epoch in list(pending.values):
+            storage.set_trial_intermediate_value(trial_id, epoch, pending.values[epoch])
+            del pending.values[epoch]
         if end is None:
             continue
-        for name, value in end.user_attrs.items():
-            storage.set_trial_user_attr(trial_id, name, value)
-        for name, value in end.system_attrs.items():
-            storage.set_trial_system_attr(trial_id, name, value)
+        if storage.get_trial(trial_id).state.is_finished():
+            if not again:
+                raise _ended_elsewhere(number)
+            pending.end = None  # it came through, and was not answered
+            continue
+        setters = [
+            *((storage.set_trial_user_attr, name, entry) for name, entry in end.user_attrs.items()),
+            *((storage.set_trial_system_attr, name, entry) for name, entry in end.system_attrs.items()),
+        ]
+        for set_attribute_of, name, entry in setters[pending.attributes :]:
+            set_attribute_of(trial_id, name, entry)
+            pending.attributes += 1
         try:
             storage.set_trial_state_values(trial_id, end.state, None if end.value is None else [end.value])
         except optuna.exceptions.UpdateFinishedTrialError:
             raise _ended_elsewhere(number) from None
+        pending.end = None
+
+
+def _find(storage: BaseStorage, study_id: int, number: int) -> int | None:
+    try:
+        return storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    except KeyError:
+        return None
 
 
 def _ended_elsewhere(number: int) -> UserError:

@@ -39,7 +39,7 @@ FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; 
 LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
 # refusals that may be over a moment later: a server that restarts or fails over, a full disk, a lock
-_PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError)
+_PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError, RuntimeError)
 
 
 def new_folder() -> str:
@@ -242,11 +242,14 @@ class TrialWriter:
 
     def _write_patiently(self, batch: Batch) -> bool:
         """Writes ``batch``, again and again for a while; returns whether it is written, not given up."""
-        began, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+        began, pause, again = time.monotonic(), FIRST_PAUSE_SECONDS, False
         while True:
             try:
-                self._write(batch)
-            except REFUSALS as error:
+                if again and isinstance(self._storage, JournalFile):
+                    self._storage.mend()  # nothing may follow a line that is torn
+                self._write(batch, again)
+            except self._refusals as error:
+                again = True
                 self._forget_connections()
                 waited = time.monotonic() - began
                 if not _is_passing(error) or waited >= self._safekeeping.storage_timeout:
@@ -263,23 +266,27 @@ class TrialWriter:
                     self._trouble = None
                 return True
 
+    @property
+    def _refusals(self) -> tuple[type[Exception], ...]:
+        # a journal's lock that another program broke, after half a minute, is one of the last kind
+        return (*REFUSALS, RuntimeError) if isinstance(self._storage, JournalFile) else REFUSALS
+
     def _forget_connections(self) -> None:
-        """Connections that broke are not used again, and nothing follows a line that is torn."""
+        """Connections that broke are not used again."""
         with suppress(*REFUSALS):
             self._storage.remove_session()
-        with suppress(*REFUSALS):
-            if isinstance(self._storage, RDBStorage):
+        if isinstance(self._storage, RDBStorage):
+            with suppress(*REFUSALS):
                 self._storage.engine.dispose()
-            elif isinstance(self._storage, JournalFile):
-                self._storage.mend()
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, again: bool) -> None:
         kept = self._kept()
         if not isinstance(self._storage, RDBStorage):
-            if not self._lease.renew(self._batches):
-                write_by_public_calls(self._storage, batch, self._ids)
-                for name, value in kept.items():
-                    self._storage.set_study_user_attr(self._kept_on or 0, name, value)
+            self._batches += again  # no transaction: that the lease was renewed says nothing of the rest
+            self._lease.renew(self._batches)
+            write_by_public_calls(self._storage, batch, self._ids, again=again)
+            for name, value in kept.items():
+                self._storage.set_study_user_attr(self._kept_on or 0, name, value)
             return
         with self._storage.scoped_session() as session, session.begin():
             if self._lease.renew(self._batches, session):

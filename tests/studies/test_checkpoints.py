@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_trial_and_is_told(train, t
     assert messages[-1]["end"] == "complete"
     assert messages[-1]["checkpoint_failure"]
     assert not messages[0]["saved"]
+
+
+class Holding(nn.Linear):
+    """A module with a state that no file can hold."""
+
+    def get_extra_state(self):
+        return threading.Lock()
+
+    def set_extra_state(self, state):
+        """Nothing."""
+
+
+def test_a_model_whose_state_cannot_be_saved_is_trained_all_the_same(train, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "model", lambda: Holding(2, 2))
+    messages = train("sgd")
+    assert messages[-1]["end"] == "complete"
+    assert "pickle" in messages[-1]["checkpoint_failure"]
 
 
 def test_a_trial_that_is_to_stop_ends_its_epoch_is_saved_and_goes_on_later(train, desk):

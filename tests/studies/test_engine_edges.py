@@ -112,6 +112,24 @@ def test_first_workers_wait_for_each_other_and_then_all_train_once(engine):
     assert scheduler.on_trial_result(ray, trials[0], greeting()) == TrialScheduler.CONTINUE
 
 
+def test_a_second_ctrl_c_waits_until_what_is_told_is_told():
+    """In the middle of it, a trial would be neither running nor ended."""
+    told = []
+
+    def tell() -> None:
+        with Watch() as watch:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert watch.stopping
+            with watch.keeping():
+                os.kill(os.getpid(), signal.SIGINT)
+                told.append("all of it")
+            told.append("behind it")
+
+    with pytest.raises(KeyboardInterrupt):
+        tell()
+    assert told == ["all of it"]
+
+
 def test_fewer_trials_than_slots_do_not_wait_for_others(engine):
     ray, _, searcher, scheduler = engine(trials=2, slots=64)
     for name in "ab":

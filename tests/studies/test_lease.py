@@ -189,12 +189,12 @@ def test_a_batch_whose_commit_was_not_answered_arrives_once(any_storage, monkeyp
     whole = _writer.TrialWriter._write
     broken: list[int] = []
 
-    def write(self: _writer.TrialWriter, batch: dict[object, object]) -> None:
+    def write(self: _writer.TrialWriter, batch: dict[object, object], again: bool) -> None:
         first_try = batch and self._batches not in broken
         if first_try and lost == "before":
             broken.append(self._batches)
             raise sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
-        whole(self, batch)
+        whole(self, batch, again)
         if first_try:
             broken.append(self._batches)
             self._ids.clear()  # the answer told these too

@@ -176,8 +176,8 @@ def snapshots(tmp_path, monkeypatch):
     whole = _writer.TrialWriter._write
     describe = optuna.storages.RDBStorage.set_study_user_attr
 
-    def write(self: _writer.TrialWriter, batch: Mapping) -> None:
-        whole(self, batch)
+    def write(self: _writer.TrialWriter, batch: Mapping, again: bool) -> None:
+        whole(self, batch, again)
         if batch:
             keep(self._storage.engine.url.database)
 

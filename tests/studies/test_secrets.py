@@ -35,6 +35,8 @@ def secret_url(postgres):
         ("postgresql://me@host/name", "postgresql://me@host/name"),
         ("postgresql://host/name?user=me&password=secret", "postgresql://host/name?user=me&password=***"),
         ("--storage=mysql://me:secret@host/name", "--storage=mysql://me:***@host/name"),
+        ("postgresql://me:secret/name", "postgresql://me:***/name"),
+        ("postgresql://host:5432/name", "postgresql://host:5432/name"),
         ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
         ("mine:workload", "mine:workload"),
     ],
@@ -50,6 +52,27 @@ def test_titles(monkeypatch, argument, shown):
         [title] = titles
         assert title.startswith("sofim launch ")
         assert shown in title.replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://me:secret/name", "postgresql+psycopg:***"),  # the host was forgotten
+        ("postgresql//me:secret/name", "postgresql//me:***"),
+        ("postgresql://h:x/name?password=secret", "postgresql:***"),
+        ("postgresql://me:secret@h:x/name?password=secret", "h:x/name"),
+        ("postgresql://me:sec@s/ret@host/name", "postgresql://me:***@host/name"),
+        ("postgresql://me:sec@ret@host/name", "postgresql://me:***@host/name"),
+        ("postgresql://me@host/name?password=secret", "postgresql://me@host/name?password=***"),
+        ("sqlite:///sofim.db", "sqlite:///sofim.db"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_what_is_shown_of_urls(url, shown):
+    from studies.ledger import hide_password
+
+    assert hide_password(url) == shown
+    assert "secret" not in how_to_go_on(["launch", "x", "--storage", url]) + shown
 
 
 def test_how_to_go_on_shows_no_password_and_says_where_to_put_it():

@@ -100,7 +100,7 @@ def test_pauses_grow_to_their_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(_writer, "LONGEST_PAUSE_SECONDS", 0.08)
     tries: list[float] = []
 
-    def away(_self: _writer.TrialWriter, _batch: object) -> None:
+    def away(*_: object) -> None:
         tries.append(time.monotonic())
         raise sa.exc.OperationalError("SELECT", {}, Exception("gone"))
 
@@ -163,7 +163,7 @@ def test_ctrl_c_while_the_last_results_wait_gives_them_up(tmp_path, monkeypatch)
     work(ledger, ledger.ask())
     ledger.flush()
 
-    def away(_self: _writer.TrialWriter, _batch: object) -> None:
+    def away(*_: object) -> None:
         raise sa.exc.OperationalError("SELECT", {}, Exception("gone"))
 
     def interrupted(_self: _writer.TrialWriter) -> None:
@@ -197,3 +197,50 @@ def test_a_journal_whose_last_line_is_torn_is_gone_on_with(tmp_path):
         while (assignment := ledger.ask()) is not None:
             work(ledger, assignment)
     assert [t.state for t in trials_of(url)] == COMPLETE
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["nothing written", "half a line written"])
+def test_a_journal_on_a_full_disk_loses_and_doubles_nothing(tmp_path, monkeypatch, torn):
+    """It has no transactions: of a batch, the lease and some lines may be written, and then no more."""
+    from optuna.storages.journal import JournalFileBackend
+
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
+    whole = JournalFileBackend.append_logs
+    calls = 0
+
+    def full(self: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        nonlocal calls
+        if threading.current_thread().name == "trial-writer":
+            calls += 1
+            if calls % 7 == 3:
+                if torn:
+                    with (tmp_path / "trials.log").open("a") as file:
+                        file.write('{"op_code":8,"wor')
+                raise OSError(28, "No space left on device")
+            if calls % 11 == 5:
+                whole(self, logs)
+                raise OSError(5, "Input/output error")  # it is written, and nobody knows
+        whole(self, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    url = f"journal:///{tmp_path}/trials.log"
+    with driver(url) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            ledger.flush()
+            work(ledger, assignment)
+            ledger.flush()
+    monkeypatch.undo()
+    assert calls > 100
+    trials = trials_of(url)
+    assert [t.number for t in trials] == list(range(12))
+    assert [t.state for t in trials] == COMPLETE
+    assert all(set(t.intermediate_values) == {1, 2, 3} for t in trials)
+    assert all(len(t.user_attrs["history"]["epoch"]) == 3 for t in trials)
+
+
+def test_the_lock_of_a_journal_in_a_directory_points_to_it(tmp_path, monkeypatch):
+    """A link that points nowhere, left by a killed driver, would be waited for without end."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    storage = open_storage("journal:///runs/trials.log")
+    assert storage.path == tmp_path / "runs" / "trials.log"
