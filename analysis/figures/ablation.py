@@ -29,7 +29,7 @@ def draw(subject: Subject) -> Drawn | None:
     ]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(f"predicted {subject.metric}")
+    axes.set_xlabel(f"predicted {subject.metric}", loc="right")  # long names leave the axes little of the width
     return Drawn(
         "From the default to the best configuration",
         "The default's parameters are changed to those of the best configuration one at a time, always the one that is "
