@@ -1,6 +1,7 @@
 """What it costs to store a trial: the driver's ledger against Optuna's ask, report and tell, on the same database.
 
     python benchmarks/storage.py [--trials 40] [--epochs 10] [--rounds 3] [--pace 0.3] [--slots 2]
+        [--only NAME]
 
 Both sides have SOFIM's parameters, draw at random, and report every epoch. Optuna's side does no more than that. The
 ledger's stores what a campaign stores besides: seed, device, times and a history of every epoch; and each trial is
@@ -160,13 +161,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pace", type=float, default=0.3, help="seconds between two epochs of a trial")
     parser.add_argument("--slots", type=int, default=2, help="trials at once where they are paced")
+    parser.add_argument("--only", default="", metavar="NAME", help="SQLite, PostgreSQL or journal")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print(
         f"a trial of {options.epochs} epochs; {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, Optuna {optuna.__version__}\n"
     )
-    with storages() as found:
+    with storages() as every:
+        found = {name: url for name, url in every.items() if options.only in ("", name)}
         for name, url in found.items():
             one = (options.trials, options.epochs, 1, 0.0)
             compare(name, "back to back", lambda side, url=url, one=one: side(url, *one), options.rounds)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from tests.postgres import AVAILABLE, Postgres
@@ -33,6 +34,15 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of tests that take the whole machine, or keep to a clock: not two at a time, whatever process they are in."""
+    place = tmp_path_factory.getbasetemp()
+    shared = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
+    with FileLock(shared / "heavy.lock"):
+        yield
 
 
 def _empty(kind: str, request: pytest.FixtureRequest, directory: Path) -> str:

@@ -16,7 +16,7 @@ from tests.postgres import Postgres
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.usefixtures("heavy")]
 
 
 def run(home: Home, url: str, checkpoints: Path, server: Postgres | None, *options: str) -> None:

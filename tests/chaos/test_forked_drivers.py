@@ -18,7 +18,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 KILLS = 25
 WORK_SECONDS = 0.8  # that a driver may work at most before it is killed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("heavy")]
 
 
 def wait_for_results(driver: BaseProcess, url: str) -> float:

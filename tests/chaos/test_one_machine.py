@@ -17,7 +17,7 @@ from tests.chaos.verdict import Verdict
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("heavy")]
 
 
 def left_of(session: int) -> list[psutil.Process]:

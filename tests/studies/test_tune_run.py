@@ -22,7 +22,8 @@ from studies.training import train
 from studies.tuning._starts import recommended
 from tests.studies.probe_home import environment, sofim, trials_in
 
-pytestmark = pytest.mark.slow
+# they keep to a clock: beside chaos there is none to keep to
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("heavy")]
 
 _README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 MINE = next(code for code in re.findall(r"```python\n(.*?)```", _README, re.DOTALL) if "def xor()" in code)
