@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
 
-from studies.errors import UserError
 from studies.ledger._book import Facts, StudyPlan
 from studies.ledger._clock import Clock
-from studies.ledger._database import REFUSALS, find_study
+from studies.ledger._database import find_study
 from studies.ledger._ledger import Ledger
 from studies.ledger._pace import FEWEST_SEEDS, Pace, no_improvement_expected
 from studies.safekeeping import Safekeeping
@@ -78,6 +77,7 @@ class BudgetLedger(Ledger):
         self._halted: set[int] = set()  # and as interrupted
         self._extended_after = 0
         self.ended: str | None = None
+        self._last_words: dict[str, Any] = {}
         super().__init__(url, campaign, [plan], versions, safekeeping=safekeeping)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
@@ -118,7 +118,7 @@ class BudgetLedger(Ledger):
         self._storage.set_study_user_attr(self._study_id, name, value)
 
     def _kept(self) -> dict[str, Any]:
-        return {_SPENT: round(self._clock.spent(), 1)}
+        return {_SPENT: round(self._clock.spent(), 1), **self._last_words}
 
     # ------------------------------------------------------------------------------------------------- the budget
 
@@ -260,9 +260,7 @@ class BudgetLedger(Ledger):
 
     def close(self) -> None:
         """Closes running trials as interrupted, notes why the search is over, gives the lease back."""
-        with self._lock, suppress(*REFUSALS, UserError):
-            self._writer.check()  # who has lost the lease writes nothing
-            if self.ended is not None:
-                done = self._book.tally().done
-                self._note(_ENDED, {"reason": self.ended, "trials": done})
+        with self._lock:
+            if self.ended is not None:  # written by who has the lease alone
+                self._last_words = {_ENDED: {"reason": self.ended, "trials": self._book.tally().done}}
         super().close()

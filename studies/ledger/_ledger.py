@@ -106,7 +106,7 @@ class Ledger:
         """Takes the lease, which lies on the campaign's first study, and begins to write."""
         lease = Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command)
         lease.take()
-        undo.callback(self._release, lease, study_id)
+        undo.callback(self._release, lease)
         self._writer = TrialWriter(self._storage, shown, lease, self.safekeeping, self._kept, study_id)
         undo.callback(self._tidy)
         undo.callback(self._writer.close)
@@ -117,15 +117,10 @@ class Ledger:
             for book in self._books.values():
                 book.tidy()
 
-    def _release(self, lease: Lease, study_id: int) -> None:
+    def _release(self, lease: Lease) -> None:
         """Gives the lease back; one that cannot be given back is void as soon as this process has ended."""
-        with suppress(*REFUSALS, UserError):
-            try:
-                self._writer.check()  # who has lost the lease writes nothing
-                for name, value in self._kept().items():
-                    self._storage.set_study_user_attr(study_id, name, value)
-            finally:
-                lease.release()
+        with suppress(*REFUSALS):
+            lease.release()
 
     def _grow(self) -> None:
         """Makes this configuration that of the campaign's studies, all at once."""

@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import exc as sa_exc
 
+from studies.errors import UserError
 from studies.ledger._database import REFUSALS, refused
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import HEARTBEAT_SECONDS, Lease
@@ -59,7 +60,8 @@ class TrialWriter:
         shown: the storage's URL as an error may show it.
         lease: of this driver.
         safekeeping: how long to try, and where checkpoints are: that of a trial is removed once its end is written.
-        kept: what else is kept up to date with each renewal: user attributes of the first study, by name.
+        kept: what else is kept up to date with each renewal: user attributes of a study, by name.
+        kept_on: which study that is.
 
     Raises:
         UserError: from any method, once a write failed for good: what is in the database is whole, the rest is lost.
@@ -202,6 +204,7 @@ class TrialWriter:
         try:
             while self._write_next():
                 pass
+            self._write_last_words()
         except BaseException as error:
             with self._condition:
                 self._error = error
@@ -235,6 +238,13 @@ class TrialWriter:
         with self._condition:
             self._condition.wait_for(lambda: self._closed or self._flushing, timeout=FLUSH_SECONDS)
         return True
+
+    def _write_last_words(self) -> None:
+        """What is kept, as it is at the end; not again and again: what stands there is some seconds old."""
+        if self._kept() and not self._given_up:
+            self._batches += 1
+            with suppress(*REFUSALS, UserError):
+                self._write({}, False)
 
     def _hurries(self) -> bool:
         """Whether something waits that a killed driver would lose, or somebody who wants all to be written."""
