@@ -112,15 +112,12 @@ class Safekeeping:
 
 
 def _check_writable(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".sofim-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--checkpoints {directory}: cannot be written ({error.strerror or error}); name another directory"
-        ) from None
+    """Refuses a directory that cannot be made or written to; nothing is made yet."""
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    reason = "it is not yours to write" if there.is_dir() else f"{there} is no directory"
+    raise UserError(f"--checkpoints {directory}: cannot be written ({reason}); name another directory")
 
 
 def _usual_place(storage: str) -> Path:

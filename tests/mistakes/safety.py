@@ -37,7 +37,7 @@ ROWS = [
         id="checkpoints below a file",
         typed=f"{RUN} --checkpoints taken/kept",
         files={"taken": "a file"},
-        says="--checkpoints taken/kept: cannot be written (Not a directory); name another directory",
+        says="--checkpoints taken/kept: cannot be written ({here}/taken is no directory); name another directory",
     ),
     Mistake(
         id="checkpoints of an export that runs nothing",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -174,4 +173,3 @@ def test_a_wrong_password_is_one_line_without_it(postgres):
         open_storage(postgres.url("postgres", ROLE, "wr0ng"))
     assert "wr0ng" not in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert os.environ.get("PGPASSWORD") is None

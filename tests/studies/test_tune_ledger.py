@@ -67,6 +67,21 @@ def searching(url: str, asked: Search, **clock: float) -> BudgetLedger:
     return BudgetLedger(url, asked.stored(), asked.plan(), {"torch": "x"}, clock=made, seeds=asked.seeds)
 
 
+def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
+    """Its clock runs out while it is cut off, and it has nothing to write by which it would learn of it."""
+    slept = searching(url, search(Budget(seconds=60.0)))
+    storage = open_storage(url)
+    study_id = storage.get_study_id_from_name(NAME)
+    lease = storage.get_study_user_attrs(study_id)["driver"]
+    storage.set_study_user_attr(study_id, "driver", lease | {"token": "another's", "pid": 1})
+    slept.ended = "the time was spent"
+    slept.close()
+    attributes = storage.get_study_user_attrs(study_id)
+    close_storage(storage)
+    assert "search_ended" not in attributes
+    assert attributes["driver"]["token"] == "another's"
+
+
 def confirming(url: str, asked: Search, clock: Clock | None = None, **options: Any) -> BudgetConfirmationLedger:
     options = {"seeds": asked.seeds, "test": True} | options
     plan = asked.plan()
