@@ -125,12 +125,12 @@ def existing(storage: str) -> Iterator[BaseStorage]:
     Raises:
         UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke.
     """
-    from studies.ledger import DATABASE_ERRORS, close_storage, open_storage, unreadable
+    from studies.ledger import REFUSALS, close_storage, open_storage, unreadable
 
     opened = open_storage(storage, create=False)
     try:
         yield opened
-    except DATABASE_ERRORS as error:
+    except REFUSALS as error:
         raise unreadable(without_password(storage), error) from error
     finally:
         close_storage(opened)

@@ -6,7 +6,7 @@ from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcom
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import DATABASE_ERRORS, close_storage, hide_password, open_storage
+from studies.ledger._database import REFUSALS, close_storage, hide_password, open_storage
 from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._lease import in_words as driver_in_words
@@ -18,12 +18,12 @@ from studies.ledger._seeds import fresh_seeds
 
 __all__ = [
     "CONFIRM",
-    "DATABASE_ERRORS",
     "FEWEST_SEEDS",
     "INTERRUPTED",
     "LOST",
     "MAX_FAILURES_IN_A_ROW",
     "PROTOCOL",
+    "REFUSALS",
     "BudgetConfirmationLedger",
     "BudgetLedger",
     "Candidate",

@@ -21,8 +21,7 @@ from studies.ledger._opening import check_schema, check_sqlite, first_line, open
 # a server that is cut off is noticed within a minute, not when the system gives the connection up
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 4,
           "tcp_user_timeout": 40_000}  # fmt: skip
-DATABASE_ERRORS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
-REFUSALS = (*DATABASE_ERRORS, OSError)  # the last: of a journal
+REFUSALS = (sa_exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 def hide_password(url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from studies.errors import UserError
@@ -56,8 +57,8 @@ def open_journal(file: str, shown: str, *, create: bool) -> JournalFile:
     _check_place(file, shown, b'{"op_code"', "a journal of Optuna", create=create)
     try:
         return JournalFile(Path(file).absolute())  # its lock is a link to it
-    except (OSError, ValueError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except (StorageInternalError, KeyError) as error:
+        reason = first_line(error)
         raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None
 
 

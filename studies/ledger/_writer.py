@@ -39,7 +39,7 @@ SHOW_SECONDS = 1.0  # and what only shows how far they are
 FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; then twice as long, and so on
 LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
-# refusals that may be over a moment later: a server that restarts or fails over, a full disk, a lock
+# what may be over a moment later: a server that restarts or fails over, a full disk, a lock; the last two of a journal
 _PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError, RuntimeError)
 
 
@@ -258,7 +258,7 @@ class TrialWriter:
                 if again and isinstance(self._storage, JournalFile):
                     self._storage.mend()  # nothing may follow a line that is torn
                 self._write(batch, again)
-            except self._refusals as error:
+            except REFUSALS as error:
                 again = True
                 self._forget_connections()
                 waited = time.monotonic() - began
@@ -275,11 +275,6 @@ class TrialWriter:
                 with self._condition:
                     self._trouble = None
                 return True
-
-    @property
-    def _refusals(self) -> tuple[type[Exception], ...]:
-        # a journal's lock that another program broke, after half a minute, is one of the last kind
-        return (*REFUSALS, RuntimeError) if isinstance(self._storage, JournalFile) else REFUSALS
 
     def _forget_connections(self) -> None:
         """Connections that broke are not used again."""

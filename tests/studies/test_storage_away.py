@@ -244,3 +244,54 @@ def test_the_lock_of_a_journal_in_a_directory_points_to_it(tmp_path, monkeypatch
     (tmp_path / "runs").mkdir()
     storage = open_storage("journal:///runs/trials.log")
     assert storage.path == tmp_path / "runs" / "trials.log"
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, monkeypatch):
+    """SQLite's own word for it: no page can be added to the file."""
+    import sqlalchemy as sa
+
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.02)
+    url = f"sqlite:///{tmp_path}/trials.db"
+    room = {"pages": 0}
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        if room["pages"]:
+            connection.execute(f"PRAGMA max_page_count = {room['pages']}")
+
+    with driver(url) as ledger:
+        work(ledger, ledger.ask())
+        ledger.flush()
+        with closing(sqlite3.connect(tmp_path / "trials.db")) as opened:
+            [(room["pages"],)] = opened.execute("PRAGMA page_count").fetchall()
+        sa.event.listen(ledger._storage.engine, "connect", limit)
+        ledger._storage.engine.dispose()
+        for _ in range(6):
+            work(ledger, ledger.ask())
+        wait_for(lambda: ledger.trouble)
+        assert "database or disk is full" in str(ledger.trouble)
+        for _ in range(2):
+            work(ledger, ledger.ask())
+        room["pages"] = 100_000
+        wait_for(lambda: ledger.trouble is None)
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment)
+    trials = trials_of(url)
+    assert [t.number for t in trials] == list(range(12))
+    assert [t.state for t in trials] == COMPLETE
+
+
+def test_a_journal_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    from studies.lookup import existing
+
+    url = f"journal:///{tmp_path}/trials.log"
+    with driver(url) as ledger:
+        work(ledger, ledger.ask())
+
+    def look() -> None:
+        with existing(url) as storage:
+            with (tmp_path / "trials.log").open("a") as file:
+                file.write('{"torn": \n{"op_code":0}\n')
+            storage.get_all_studies()
+
+    with pytest.raises(UserError, match=r"storage 'journal:.*' cannot be read: "):
+        look()
