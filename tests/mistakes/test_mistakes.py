@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -140,15 +139,6 @@ def in_process(arguments: list[str], capture: pytest.CaptureFixture[str]) -> tup
     return code if isinstance(code, int) else 0, *capture.readouterr()
 
 
-def in_a_process(arguments: list[str], _: object) -> tuple[int, str, str]:
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-m", "studies.cli", *arguments],
-        capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "PYTHONPATH": root},
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
 @contextmanager
 def nobody() -> Iterator[None]:
     """As a user whom permissions bind. Root drops its rights; anybody else has none to drop."""
@@ -194,11 +184,10 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     if arguments and arguments[0] in WITH_STORAGE and "--storage" not in arguments:
         arguments += ["--storage", storage]
     there = files(here)
-    run = in_a_process if mistake.slow else in_process
     if mistake.as_nobody:
         monkeypatch.setenv("SOFIM_CACHE", str(open_cache))
     with nobody() if mistake.as_nobody else nullcontext():
-        code, out, err = run(arguments, capfd)
+        code, out, err = in_process(arguments, capfd)
     agrees = re.fullmatch(pattern(f"sofim: {mistake.says}\n", words), err) is not None
     assert agrees, err
     assert code == 2

@@ -297,7 +297,7 @@ class Tired(nn.Linear):
             "campaign 'quickstart': all of its 3 trials failed, the last: RuntimeError: too many at once "
             "({here}/mine.py:23); mend that and run it under another name with --name"
         ),
-        typed="launch quickstart --workload mine:xor --optimizers sgd --trials 3",
+        typed="launch quickstart --workload mine:xor --optimizers sgd --trials 3 --cpus-per-trial 2",
         slow=True,
         storage="empty",
         leaves="studies",

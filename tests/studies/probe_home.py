@@ -6,12 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces import SEARCH_SPACES
+from sofim import OPTIMIZERS
 from studies.ledger import close_storage
+from studies.training import train
+from studies.workloads import resolve
 
 
 def settle(directory: Path, workload: str, trials: int) -> Path:
@@ -61,3 +66,49 @@ def trials_in(home: Path, study: str) -> list[FrozenTrial]:
         return optuna.load_study(study_name=study, storage=storage).get_trials()
     finally:
         close_storage(storage)
+
+
+def notes_of(home: Path, what: str) -> list[list[str]]:
+    """The notes that workers left: what, node, process, GPUs, file, package, time."""
+    lines = [line.split("\t") for line in (home / "notes" / "notes.tsv").read_text().splitlines()]
+    return [line for line in lines if line[0] == what]
+
+
+def wait_for_notes(home: Path, what: str, number: int) -> list[list[str]]:
+    """The same, once there are that many."""
+    deadline = time.monotonic() + 120
+    while len(found := notes_of(home, what)) < number:
+        assert time.monotonic() < deadline, f"only {len(found)} times {what}"
+        time.sleep(0.05)
+    return found
+
+
+def undisturbed(home: Path, workload: str, optimizer: str, trial: FrozenTrial, epochs: int) -> dict[str, list[float]]:
+    """What the trial's configuration gives in this very process: no Ray, no worker, nothing that dies."""
+    sys.path.insert(0, str(home))
+    try:
+        made = resolve(workload)
+    finally:
+        sys.path.remove(str(home))
+        sys.modules.pop(workload.partition(":")[0], None)
+    arguments = SEARCH_SPACES[optimizer].arguments(trial.params)
+    records = list(train(made, OPTIMIZERS[optimizer], arguments, seed=0, budget=epochs))
+    return {
+        "accuracy": [record.metric for record in records],
+        "train_loss": [record.train_loss for record in records],
+        "validation_loss": [record.validation_loss for record in records],
+    }
+
+
+def assert_as_if_undisturbed(home: Path, workload: str, trials: int, epochs: int = 6) -> None:
+    """Whatever happened: every study has its trials, each counted once, with every number of an undisturbed run."""
+    for optimizer in ("sofim", "sgd"):
+        found = trials_of(home, f"{workload}/{optimizer}")
+        finished = [trial for trial in found if trial.state == TrialState.COMPLETE]
+        assert len(finished) == trials
+        assert not any(trial.state == TrialState.RUNNING for trial in found)
+        assert len({trial.user_attrs.get("retry_of", trial.number) for trial in finished}) == trials
+        for trial in finished:
+            history = trial.user_attrs["history"]
+            right = undisturbed(home, workload, optimizer, trial, epochs)
+            assert {column: history[column] for column in right} == right

@@ -68,10 +68,11 @@ def dying():
 
     def loss(outputs, targets):
         batches.append(1)
-        marker = Path(os.environ["PROBE_NOTES"]) / "died"
-        if ray.is_initialized() and len(batches) > 20 and not marker.exists():
-            marker.touch()
-            os._exit(9)
+        if ray.is_initialized() and len(batches) > 20:
+            marker = Path(os.environ["PROBE_NOTES"]) / "died"
+            if not marker.exists():
+                marker.touch()
+                os._exit(9)
         return nn.functional.cross_entropy(outputs, targets)
 
     return Workload("xor", _load, _model, loss, Metric("accuracy", "maximize", accuracy), epochs=3)

@@ -277,7 +277,7 @@ def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
 
 
 @pytest.mark.slow
-def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path):
+def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim):
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "file.toml").write_text(
         'name = "by-name"\nworkloads = ["mine:fire"]\noptimizers = ["sgd"]\ntrials = 3\nsampler = "random"\n'
@@ -292,12 +292,9 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=120, check=False)
     (tmp_path / "file.toml").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "studies.cli", "launch", "by-name"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "mine:fire: best accuracy" in done.stdout, "a function of that name, not the emoji"
+    done = sofim("launch", "by-name", "--cpus-per-trial=2")
+    assert (done.code, done.err) == (0, "")
+    assert "mine:fire: best accuracy" in done.out, "a function of that name, not the emoji"
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/sofim.db")
     try:
         trials = optuna.load_study(study_name="by-name/mine:fire/sgd", storage=storage).trials

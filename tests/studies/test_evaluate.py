@@ -40,18 +40,6 @@ def home(made, tmp_path) -> Path:
     return tmp_path
 
 
-def command(home: Path, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "studies.cli", *arguments],
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=output,
-        stderr=output,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def runs(home: Path) -> dict[str, list[FrozenTrial]]:
     storage = open_storage(f"sqlite:///{home}/sofim.db")
     try:
@@ -66,8 +54,15 @@ def ended(home: Path) -> int:
 
 
 @pytest.mark.slow
-def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home) -> None:
-    driver = command(home, *COMMAND, output=subprocess.DEVNULL)  # Ray's processes would hold a pipe open
+def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "studies.cli", *COMMAND],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,  # Ray's processes would hold a pipe open
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 120
     while ended(home) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -75,9 +70,8 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home) 
     driver.wait(timeout=60)
     assert 3 <= ended(home) < 8, "it was not killed amid the runs"
 
-    again = command(home, *COMMAND)
-    out, err = again.communicate(timeout=240)
-    assert again.returncode == 0, err
+    code, out, err = sofim(*COMMAND)
+    assert code == 0, err
     assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in err
     document = tomllib.loads(out)
     assert document["made"]["by"] == "sofim export fake --evaluate"
@@ -95,12 +89,10 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home) 
         assert not any(key.startswith("test_") for trial in listed for key in trial.user_attrs)
 
     check_regrets(document, every)
-    third = command(home, *COMMAND)
-    out, err = third.communicate(timeout=120)
-    assert (third.returncode, err.count("\n")) == (0, 1), "nothing is left to run"
+    code, out, err = sofim(*COMMAND)
+    assert (code, err.count("\n")) == (0, 1), "nothing is left to run"
     assert tomllib.loads(out)["optimizers"] == document["optimizers"]
-    status = command(home, "status")
-    out, _ = status.communicate(timeout=60)
+    _, out, _ = sofim("status")
     assert "evaluate" not in out, "no studies of a search"
 
 

@@ -14,7 +14,6 @@ from analysis.report import slug
 from studies.ledger import close_storage, open_storage
 from tests.studies.fake_campaign import campaign, end, open_ledger
 from tests.studies.probe_home import settle
-from tests.studies.probe_home import sofim as run_sofim
 
 URL = "sqlite:///sofim.db"
 SEARCHED = {
@@ -112,12 +111,11 @@ def test_a_dry_run_counts_replicates(sofim):
 
 
 @pytest.mark.slow
-def test_replicates_are_trained_and_their_winners_not_confirmed(tmp_path):
+def test_replicates_are_trained_and_their_winners_not_confirmed(tmp_path, sofim):
     home = settle(tmp_path, "confirm_workload:xor", trials=2)
     with (home / "probe.toml").open("a") as file:
         file.write("replicates = 2\n")
-    done = run_sofim(home, "launch", "probe.toml", "--confirm")
-    assert (done.returncode, done.stderr) == (0, "")
+    printed(sofim("launch", "probe.toml", "--confirm"))
     storage = open_storage(f"sqlite:///{home}/sofim.db", create=False)
     names = {study.study_name for study in storage.get_all_studies()}
     frames = repeated(storage, studies(storage, "probe"))

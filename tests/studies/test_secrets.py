@@ -13,7 +13,8 @@ import pytest
 
 from studies.options import hide_title, how_to_go_on
 from tests.postgres import PASSWORD, ROLE
-from tests.studies.probe_home import environment, settle, sofim
+from tests.studies.fake_campaign import make
+from tests.studies.probe_home import environment, settle
 
 SHOWN = "postgresql+psycopg://tuner:***@127.0.0.1"
 
@@ -98,10 +99,11 @@ def leaks(directory: Path, since: float) -> list[Path]:
 def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secret_url, postgres):
     """Looked for: process titles, the environment of workers, what is printed, Ray's session, files, the database."""
     home = settle(tmp_path, "probe_workload:plain", trials=4)
+    elsewhere = secret_url.rpartition("/")[0] + "/nowhere"  # what is typed counts more
     began = time.time()
     driver = subprocess.Popen(
         [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--storage", secret_url],
-        cwd=home, env=environment(home, PROBE_SECONDS="1", PGPASSWORD=PASSWORD), text=True,
+        cwd=home, env=environment(home, PROBE_SECONDS="1", PGPASSWORD=PASSWORD, SOFIM_STORAGE=elsewhere), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     notes = home / "notes" / "notes.tsv"
@@ -147,22 +149,19 @@ def ray_session(processes: list[psutil.Process]) -> Path:
     raise AssertionError("no process of Ray tells its session")
 
 
-@pytest.mark.slow
-def test_the_environment_variable_is_read_by_every_command_and_needs_no_typing(tmp_path, secret_url):
-    home = settle(tmp_path, "probe_workload:plain", trials=2)
-    done = sofim(home, "launch", "probe.toml", SOFIM_STORAGE=secret_url)
-    assert done.returncode == 0, done.stderr
-    assert "sofim confirm probe " in done.stdout.replace("\n", " ")
-    assert "--storage" not in done.stdout  # the next commands read it too
-    assert PASSWORD not in done.stdout + done.stderr
-    assert not (home / "sofim.db").exists()
-    status = sofim(home, "status", SOFIM_STORAGE=secret_url)
-    assert "probe" in status.stdout
-    assert PASSWORD not in status.stdout
-    # what is typed counts more
-    typed = sofim(home, "status", "--storage", "sqlite:///other.db", SOFIM_STORAGE=secret_url)
-    assert typed.returncode == 2
-    assert "there is no file other.db" in typed.stderr
+def test_the_environment_variable_is_read_and_needs_no_typing(tmp_path, secret_url, sofim, monkeypatch):
+    make(secret_url, {"digits-mlp/sgd": [0.5, 0.75]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    monkeypatch.setenv("SOFIM_STORAGE", secret_url)
+    for command in (["status"], ["list"], ["launch", "fake"], ["export", "fake", "--optimizer", "sgd"]):
+        code, out, err = sofim(*command)
+        assert (code, err) == (0, "")
+        assert "fake" in out
+        assert "--storage" not in out  # the next commands read it too
+        assert PASSWORD not in out
+    assert not (tmp_path / "sofim.db").exists()
+    code, _, err = sofim("status", "--storage", "sqlite:///other.db")
+    assert code == 2
+    assert "there is no file other.db" in err
 
 
 def test_a_wrong_password_is_one_line_without_it(postgres):

@@ -1,4 +1,4 @@
-"""Ctrl-C once and twice, and workers that are killed in the middle of a trial, for real."""
+"""Ctrl-C, SIGTERM and Ctrl-C, a killed worker: what befalls one campaign on one machine, for real."""
 
 from __future__ import annotations
 
@@ -9,32 +9,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import SEARCH_SPACES
-from sofim import OPTIMIZERS
-from studies.training import train
-from studies.workloads import resolve
 from tests.studies import probe_home
-from tests.studies.probe_home import environment, settle, sofim
+from tests.studies.probe_home import assert_as_if_undisturbed, environment, notes_of, settle, wait_for_notes
 
 pytestmark = pytest.mark.slow
 
 SLOW = "probe_workload:slow"
 
 
-@pytest.fixture
-def home(tmp_path):
-    return settle(tmp_path, SLOW, trials=3)
-
-
 @contextmanager
-def launched(home: Path, *options: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+def launched(home: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
     driver = subprocess.Popen(
-        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", *options],
+        [sys.executable, "-m", "studies.cli", "launch", "probe.toml"],
         cwd=home, env=environment(home, **more), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -46,132 +38,105 @@ def launched(home: Path, *options: str, **more: str) -> Iterator[subprocess.Pope
         driver.communicate()
 
 
-def wait_for_notes(home: Path, what: str, number: int) -> list[list[str]]:
-    deadline = time.monotonic() + 120
-    while True:
-        lines = [line.split("\t") for line in (home / "notes" / "notes.tsv").read_text().splitlines()]
-        found = [line for line in lines if line[0] == what]
-        if len(found) >= number:
-            return found
-        assert time.monotonic() < deadline, f"only {len(found)} times {what}"
-        time.sleep(0.05)
-
-
 def trials_of(home: Path) -> list[FrozenTrial]:
     return [trial for o in ("sofim", "sgd") for trial in probe_home.trials_of(home, f"{SLOW}/{o}")]
 
 
-def undisturbed(home: Path, trial: FrozenTrial, optimizer: str) -> list[dict[str, float]]:
-    sys.path.insert(0, str(home))
-    try:
-        workload = resolve(SLOW)
-    finally:
-        sys.path.remove(str(home))
-        sys.modules.pop("probe_workload", None)
-    arguments = SEARCH_SPACES[optimizer].arguments(trial.params)
-    return [
-        {"accuracy": r.metric, "train_loss": r.train_loss, "validation_loss": r.validation_loss}
-        for r in train(workload, OPTIMIZERS[optimizer], arguments, seed=0, budget=6)
-    ]
+@dataclass
+class Told:
+    """What a driver said before it ended, and what was in the database and beside it then."""
+
+    code: int
+    out: str
+    err: str
+    trials: list[FrozenTrial]
+    checkpoints: set[int]
+
+    @classmethod
+    def by(cls, driver: subprocess.Popen[str], home: Path) -> Told:
+        out, err = driver.communicate(timeout=180)
+        saved = {int(path.stem) for path in home.glob("sofim.db.checkpoints/*/*.pt")}
+        return cls(driver.returncode, out, err, trials_of(home), saved)
+
+    def interrupted(self) -> list[FrozenTrial]:
+        return [trial for trial in self.trials if trial.user_attrs.get("failure") == "interrupted"]
 
 
-def assert_as_if_nothing_had_happened(home: Path) -> None:
-    for optimizer in ("sofim", "sgd"):
-        trials = probe_home.trials_of(home, f"{SLOW}/{optimizer}")
-        finished = [t for t in trials if t.state == TrialState.COMPLETE]
-        assert len(finished) == 3
-        assert len({t.user_attrs.get("retry_of", t.number) for t in finished}) == 3
-        for trial in finished:
-            history = trial.user_attrs["history"]
-            columns = ("accuracy", "train_loss", "validation_loss")
-            told = [dict(zip(columns, row, strict=True)) for row in zip(*(history[c] for c in columns), strict=True)]
-            assert told == undisturbed(home, trial, optimizer)
-    assert not list(home.glob("*.checkpoints"))
+@dataclass
+class Story:
+    """Three drivers of one campaign, one after the other."""
+
+    home: Path
+    after_ctrl_c: Told
+    waited: bool  # the second one, for an epoch that would not end
+    after_a_plea_and_ctrl_c: Told
+    after_a_killed_worker: Told
 
 
-def test_ctrl_c_lets_epochs_end_saves_them_and_the_same_command_goes_on_from_there(home):
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    home = settle(tmp_path_factory.mktemp("stopping"), SLOW, trials=3)
     with launched(home) as driver:
         wait_for_notes(home, "epoch", 3)
         driver.send_signal(signal.SIGINT)
-        out, err = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert "Stopping when the epochs that run have ended; Ctrl-C again stops at once" in out
-    assert err == "\nsofim: interrupted; nothing that had finished is lost, to go on: sofim launch probe.toml\n"
-    interrupted = [t for t in trials_of(home) if t.user_attrs.get("failure") == "interrupted"]
-    assert 1 <= len(interrupted) <= 2
-    assert not any(t.state == TrialState.RUNNING for t in trials_of(home))
-    epochs = {len(t.user_attrs["history"]["epoch"]) for t in interrupted}
-    assert epochs <= {1, 2, 3, 4}  # all that ended is told
-    saved = {int(path.stem) for path in home.glob("sofim.db.checkpoints/*/*.pt")}
-    assert saved == {t.number for t in interrupted}
-    done = sofim(home, "launch", "probe.toml")
-    assert done.returncode == 0, done.stderr
-    retried = [t for t in trials_of(home) if "retry_of" in t.user_attrs]
-    before = {(str(t.params), len(t.user_attrs["history"]["epoch"])) for t in interrupted}
-    assert {(str(t.params), t.user_attrs["resumed"]) for t in retried} == before  # from the very epoch it had ended
-    assert_as_if_nothing_had_happened(home)
-
-
-def test_ctrl_c_twice_stops_in_the_middle_of_an_epoch(home):
+        first = Told.by(driver, home)
+    begun, trained = len(notes_of(home, "begin")), len(notes_of(home, "epoch"))
     with launched(home, PROBE_EPOCH="300") as driver:
-        wait_for_notes(home, "begin", 2)
+        wait_for_notes(home, "begin", begun + 2)
         time.sleep(2)
-        driver.send_signal(signal.SIGINT)
+        driver.send_signal(signal.SIGTERM)
         time.sleep(3)
-        assert driver.poll() is None  # it waits for the epoch
+        waited = driver.poll() is None
         driver.send_signal(signal.SIGINT)
-        _, err = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert "to go on: sofim launch probe.toml" in err
-    assert {t.user_attrs["failure"] for t in trials_of(home)} == {"interrupted"}
-    done = sofim(home, "launch", "probe.toml")
-    assert done.returncode == 0, done.stderr
-    assert_as_if_nothing_had_happened(home)
+        second = Told.by(driver, home)
+    with launched(home) as driver:
+        victim = wait_for_notes(home, "epoch", trained + 2)[-1]
+        os.kill(int(victim[2]), signal.SIGKILL)
+        third = Told.by(driver, home)
+    return Story(home, first, waited, second, third)
 
 
-@pytest.mark.parametrize("distant", [False, True], ids=["one machine", "another machine"])
-def test_a_killed_worker_goes_on_elsewhere_from_its_checkpoint(home, distant, monkeypatch):
-    """On another machine, which does not see the driver's files, it comes through an actor beside the driver."""
-    options = []
-    cluster = None
-    if distant:
-        from ray.cluster_utils import Cluster
-
-        for name, value in environment(home, SOFIM_TEST_DISTANT="1").items():
-            monkeypatch.setenv(name, value)
-        blind = home / "sitecustomize.py"  # of the workers: none of them finds the driver's mark
-        blind.write_text(BLIND)
-        monkeypatch.setenv("PYTHONPATH", f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-        options = [f"--address={cluster.address}"]
-    try:
-        with launched(home, *options) as driver:
-            killed = wait_for_notes(home, "epoch", 3)[-1]
-            os.kill(int(killed[2]), signal.SIGKILL)
-            out, err = driver.communicate(timeout=180)
-    finally:
-        if cluster is not None:
-            cluster.shutdown()
-    assert (driver.returncode, err) == (0, "")
-    assert out.count(" died; it goes on elsewhere, for the first time.") == 1
-    assert "raylet" not in out  # Ray has pages to say of it
-    trials = trials_of(home)
-    assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
-    assert [t.user_attrs["resumed"] for t in trials if "resumed" in t.user_attrs]
-    assert_as_if_nothing_had_happened(home)
-    if distant:
-        assert (home / "notes" / "blind").exists()
+def test_ctrl_c_lets_epochs_end_and_saves_them(story):
+    told = story.after_ctrl_c
+    assert told.code == 130
+    assert "Stopping when the epochs that run have ended; Ctrl-C again stops at once" in told.out
+    assert told.err == "\nsofim: interrupted; nothing that had finished is lost, to go on: sofim launch probe.toml\n"
+    assert 1 <= len(told.interrupted()) <= 2
+    assert not any(t.state == TrialState.RUNNING for t in told.trials)
+    epochs = {len(t.user_attrs["history"]["epoch"]) for t in told.interrupted()}
+    assert epochs <= {1, 2, 3, 4}  # all that ended is told
+    assert told.checkpoints == {t.number for t in told.interrupted()}
 
 
-BLIND = """
-import os, sys, importlib.abc
-if os.environ.get("SOFIM_TEST_DISTANT"):
-    from pathlib import Path
-    whole = Path.exists
-    def exists(self, **options):
-        if self.name.startswith("driver-"):
-            (Path(os.environ["PROBE_NOTES"]) / "blind").touch()
-            return False
-        return whole(self, **options)
-    Path.exists = exists
-"""
+def test_a_plea_to_end_waits_as_ctrl_c_does_and_the_second_signal_stops_in_the_middle_of_an_epoch(story):
+    told = story.after_a_plea_and_ctrl_c
+    assert story.waited
+    assert told.code == 130
+    assert "to go on: sofim launch probe.toml" in told.err
+    assert not any(t.state == TrialState.RUNNING for t in told.trials)
+    assert len(told.interrupted()) - len(story.after_ctrl_c.interrupted()) == 2
+
+
+def test_the_same_command_goes_on_from_the_very_epoch(story):
+    """The second driver ended no epoch, so that the third goes on from where the first had come."""
+    told = story.after_a_killed_worker
+    before = {str(t.params): len(t.user_attrs["history"]["epoch"]) for t in story.after_ctrl_c.interrupted()}
+    went_on = {
+        str(t.params): t.user_attrs["resumed"]
+        for t in told.trials
+        if "retry_of" in t.user_attrs and str(t.params) in before and t.state == TrialState.COMPLETE
+    }
+    assert set(went_on) == set(before)
+    assert all(went_on[params] >= epochs for params, epochs in before.items())
+
+
+def test_a_killed_worker_is_one_line_and_its_trial_goes_on_elsewhere(story):
+    told = story.after_a_killed_worker
+    assert (told.code, told.err) == (0, "")
+    assert told.out.count(" died; it goes on elsewhere, for the first time.") == 1
+    assert "raylet" not in told.out  # Ray has pages to say of it
+
+
+def test_in_the_end_all_is_as_if_nothing_had_happened(story):
+    assert_as_if_undisturbed(story.home, SLOW, trials=3)
+    assert not list(story.home.glob("*.checkpoints"))

