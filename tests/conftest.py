@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# threads that wait for each other spin: beside another process a forest of trees takes 25 times as long with two
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
 import pytest
 import torch
-from filelock import FileLock
 from hypothesis import settings
 
 from tests.postgres import AVAILABLE, Postgres
@@ -22,6 +24,19 @@ os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  #
 torch.set_num_threads(1)
 settings.register_profile("shared-machine", deadline=None)  # a busy machine is no bug
 settings.load_profile("shared-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs what starts Ray, one after the other, and that from the beginning; the other the files."""
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+    for item in items:
+        if item.get_closest_marker("cluster") or "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +51,6 @@ def postgres() -> Iterator[Postgres]:
         server.remove()
 
 
-@pytest.fixture
-def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Of tests that take the whole machine, or keep to a clock: not two at a time, whatever process they are in."""
-    place = tmp_path_factory.getbasetemp()
-    shared = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
-    with FileLock(shared / "heavy.lock"):
-        yield
-
-
 def _empty(kind: str, request: pytest.FixtureRequest, directory: Path) -> str:
     if kind == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
@@ -52,13 +58,17 @@ def _empty(kind: str, request: pytest.FixtureRequest, directory: Path) -> str:
     return f"{kind}:///{directory}/trials.{'db' if kind == 'sqlite' else 'log'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+_SERVER = pytest.param("postgresql", marks=pytest.mark.slow)
+_JOURNAL = pytest.param("journal", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["sqlite", _SERVER])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
     return _empty(request.param, request, tmp_path)
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "journal"])
+@pytest.fixture(params=["sqlite", _SERVER, _JOURNAL])
 def every_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty storage of each kind, those without transactions too."""
     return _empty(request.param, request, tmp_path)

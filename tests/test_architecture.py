@@ -161,6 +161,7 @@ def test_nothing_below_the_command_line_imports_it() -> None:
     assert not offenders, listed(offenders)
 
 
+@pytest.mark.slow
 # The source tells who asks; only loading tells what that brings along.
 @pytest.mark.parametrize(
     ("module", "unwanted"),

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from scipy.stats import qmc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +27,8 @@ _CHUNK = 256  # points of the quasi-random sequence drawn at once; any number gi
 
 @cache
 def _sobol_chunk(seed: int, dimensions: int, chunk: int) -> NDArray[np.float64]:
+    from scipy.stats import qmc  # a second and a half, which no other sampler needs
+
     engine = qmc.Sobol(d=dimensions, scramble=True, rng=np.random.default_rng(seed))
     if chunk:
         engine.fast_forward(chunk * _CHUNK)

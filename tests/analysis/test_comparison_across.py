@@ -103,6 +103,7 @@ def test_a_hopeless_optimizer_always_loses_and_a_single_run_gives_no_interval() 
     assert not len(improvement([]))
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_mean_probability_covers() -> None:
     """Three workloads of different truths, ten runs a side: 96 % of 400 campaigns when this was written."""
     shifts = (0.0, 0.5, 1.5)

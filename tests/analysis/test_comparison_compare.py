@@ -56,12 +56,14 @@ def equal(a: Comparison, b: Comparison) -> None:
     assert (a.sentences, a.methods) == (b.sentences, b.methods)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_changes_nothing_and_neither_does_asking_twice() -> None:
     found = campaign()
     equal(found.compare(), found.compare())
     equal(found.compare(), found.shuffled(1).compare())
 
 
+@pytest.mark.slow
 def test_the_seed_moves_only_what_is_resampled() -> None:
     one, two = campaign().compare(0).tables, campaign().compare(1).tables
     assert not one["aggregate"].equals(two["aggregate"])
@@ -159,6 +161,7 @@ def test_a_missing_study_is_named_and_left_out_across_workloads() -> None:
     assert (result.tables["fairness"].set_index(["rule", "workload"])["kept"])[(1, "v")] == "no"
 
 
+@pytest.mark.slow
 def test_runs_of_which_seconds_do_not_compare_are_not_called_slower() -> None:
     found = campaign(targets={"u": 0.5, "v": 0.3}, speed={"adam": 3.0})
     assert "took longer than" in said(found.compare())

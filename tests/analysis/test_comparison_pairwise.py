@@ -136,6 +136,7 @@ def share_called_different(values: Floats) -> float:
     return float((table["verdict"] != "no difference shown").groupby(table["workload"]).any().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["normal", pytest.param("skewed", marks=pytest.mark.slow), pytest.param("rounded", marks=pytest.mark.slow)]
 )
@@ -188,6 +189,7 @@ def test_broken_runs_keep_a_better_mean_from_being_called_better() -> None:
     assert row["verdict"] == "better", "against one that never trains"
 
 
+@pytest.mark.slow
 def test_a_difference_of_one_standard_deviation_is_found_in_at_least_half() -> None:
     rng = np.random.default_rng(2)
     values = rng.standard_normal((CAMPAIGNS, 2, 10))

@@ -27,6 +27,7 @@ def text(picture: Drawn, panel: str = "") -> str:
         return svg(next(one.figure for one in picture.panels if one.name == panel))
 
 
+@pytest.mark.slow
 def test_a_confirmed_campaign_has_every_figure() -> None:
     pictures = drawn(campaign())
     assert all(picture is not None for picture in pictures.values()), pictures
@@ -76,6 +77,7 @@ CASES: Mapping[str, tuple[Made, set[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_whatever_is_missing_the_rest_is_drawn(case: str) -> None:
     found, expected = CASES[case]
@@ -89,6 +91,7 @@ def test_whatever_is_missing_the_rest_is_drawn(case: str) -> None:
             assert "NaN" not in drawing
 
 
+@pytest.mark.slow
 def test_which_side_is_better_is_said() -> None:
     more, less = (
         made({"u": {"sofim": values(0.5), "sgd": values(0.7)}}, direction=d) for d in ("maximize", "minimize")

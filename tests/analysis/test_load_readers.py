@@ -201,6 +201,7 @@ TRIAL = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(listed=st.lists(TRIAL, max_size=3))
 def test_readers_agree_on_whatever_a_study_can_hold(shared, listed):

@@ -35,6 +35,9 @@ COLUMNS = {
 }
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('db')}/sofim.db"
@@ -130,7 +133,6 @@ def test_the_summary_says_what_matters_how_much_and_how_far(directory: Path) -> 
     assert "96 complete, 24 pruned" in text
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report_whatever_the_processes(storage, directory, tmp_path: Path) -> None:
     written(storage, tmp_path / "again", report.Options(num_refits=6, workers=2))
     files = {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}

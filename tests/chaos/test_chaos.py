@@ -16,7 +16,7 @@ from tests.postgres import Postgres
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.usefixtures("heavy")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 
 def run(home: Home, url: str, checkpoints: Path, server: Postgres | None, *options: str) -> None:
@@ -49,11 +49,11 @@ def run(home: Home, url: str, checkpoints: Path, server: Postgres | None, *optio
 
 
 def test_a_campaign_survives_on_sqlite(tmp_path: Path) -> None:
-    home = Home.settle(tmp_path, trials=24, nap_seconds=0.2)
+    home = Home.settle(tmp_path, trials=20, nap_seconds=0.2)
     run(home, f"sqlite:///{tmp_path}/chaos.db", tmp_path / "chaos.db.checkpoints", None)
 
 
 def test_a_campaign_survives_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    home = Home.settle(tmp_path, trials=32, nap_seconds=0.2)
+    home = Home.settle(tmp_path, trials=28, nap_seconds=0.2)
     kept = tmp_path / "kept"
     run(home, postgres.new_database(), kept, postgres, f"--checkpoints={kept}")

@@ -141,7 +141,7 @@ ROWS = [
     Mistake(
         id="more GPUs than any node has",
         typed=f"{RUN} --gpus-per-trial 64",
-        slow=True,
+        cluster=True,
         storage="empty",
         leaves="studies",
         prints=True,
@@ -150,7 +150,7 @@ ROWS = [
     Mistake(
         id="more processors than any node has",
         typed=f"{RUN} --cpus-per-trial 4096",
-        slow=True,
+        cluster=True,
         storage="empty",
         leaves="studies",
         prints=True,

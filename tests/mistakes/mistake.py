@@ -47,7 +47,7 @@ class Mistake:
         as_nobody: whether it is a user without rights who types it (where the tests are run by root, who may all).
         prints: whether something came on standard output before the mistake was found.
         leaves: what may be found afterwards in the database: studies in which no trial has worked, which bind nobody.
-        slow: whether it takes a cluster of its own.
+        cluster: whether it takes Ray.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Mistake:
     as_nobody: bool = False
     prints: bool = False
     leaves: Literal["nothing", "studies"] = "nothing"
-    slow: bool = False
+    cluster: bool = False
 
 
 def with_lines(**lines: str) -> str:

@@ -170,6 +170,7 @@ def new_database(tmp_path_factory) -> Callable[[], str]:
     return make
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=10)
 @given(campaigns())
 def test_a_campaign_that_is_accepted_runs(tmp_path, new_database, table):
@@ -210,6 +211,7 @@ def test_a_search_space_that_is_accepted_holds_its_default(chosen):
     assert "batch_size" in space.arguments(decoded)
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=6)
 @given(spaces, st.sampled_from(SAMPLERS))
 @example(("sofim", {"beta": [0.0, 0.9999999999999999]}), "tpe")
@@ -268,7 +270,7 @@ def test_a_configuration_that_is_accepted_trains(chosen, seed):
     assert records[-1].diverged or len(records) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_campaign_at_the_edges_of_what_is_accepted_runs_through_the_engine(tmp_path, monkeypatch):
     """Ranges as wide as numbers are: most trials diverge, all of them end."""
     monkeypatch.chdir(tmp_path)

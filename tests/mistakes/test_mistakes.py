@@ -152,9 +152,15 @@ def nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
+def marks_of(row: Mistake, kind: str) -> list[pytest.MarkDecorator]:
+    if row.cluster:
+        return [pytest.mark.cluster]
+    return [pytest.mark.slow] if kind == "postgresql" else []
+
+
 def rows() -> list[Any]:
     return [
-        pytest.param(row, kind, id=f"{row.id}-{kind}", marks=[pytest.mark.slow] if row.slow else [])
+        pytest.param(row, kind, id=f"{row.id}-{kind}", marks=marks_of(row, kind))
         for row in TABLE
         for kind in ((row.only,) if row.only else ("sqlite", "postgresql"))
     ]

@@ -40,6 +40,7 @@ def test_what_is_not_there_is_named() -> None:
         recommended("sofim", "cifar")
 
 
+@pytest.mark.slow
 def test_the_file_is_made_from_the_shipped_database_by_its_command_alone(tmp_path: Path, capsys) -> None:
     from studies.cli import main
 

@@ -276,7 +276,7 @@ def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim):
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "file.toml").write_text(

@@ -25,7 +25,7 @@ from tests.studies.probe_home import (
     wait_for_notes,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 WORKLOAD = "probe_workload:slow"
 TRIALS = 10

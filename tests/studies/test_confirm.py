@@ -20,7 +20,7 @@ from tests.studies import probe_home
 from tests.studies.fake_campaign import make
 from tests.studies.probe_home import environment, python, settle
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 WORKLOAD = "confirm_workload:xor"
 OPTIMIZERS = ("sofim", "sgd")

@@ -104,6 +104,7 @@ def test_a_campaign_is_confirmed_as_it_was_tuned_whatever_its_file_says_by_now(s
     assert "Confirming winners on 2 fresh seeds: 4 runs; one at a time on a node" in out
 
 
+@pytest.mark.slow
 def test_status_tells_of_confirmation_runs_and_how_to_go_on_with_them(sofim, tuned):
     assert "confirmation" not in sofim("status")[1]
     script = (
@@ -215,6 +216,7 @@ def test_a_run_is_alone_on_its_device_and_every_gpu_has_one(monkeypatch, nodes, 
     assert [slots_of(node, shape) for node in nodes] == slots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("device", "gpus"), [("CPU x", 0.0), ("NVIDIA H100", 1.0)])
 def test_winners_are_confirmed_where_they_were_tuned(sofim, monkeypatch, tuned, device, gpus):
     from tests.studies import fake_campaign

@@ -259,6 +259,7 @@ def test_a_run_whose_second_worker_had_other_numbers_is_run_again(url):
 # ------------------------------------------------------------------------------------------------- exactness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [0, 1, 5, 11])
 def test_an_interrupted_confirmation_is_continued_to_the_exact_number(url, tuned, stop_after):
     with confirming(url, tuned) as ledger:
@@ -276,6 +277,7 @@ def test_an_interrupted_confirmation_is_continued_to_the_exact_number(url, tuned
         assert ledger.ask() is None
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_continued_to_the_exact_number(url, tuned):
     script = textwrap.dedent(
         f"""
@@ -451,6 +453,7 @@ def test_a_study_that_was_stopped_is_over_and_its_best_trial_is_confirmed(url):
         assert len(work_off(ledger)) == 3
 
 
+@pytest.mark.slow
 def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
     made = make(url, {"digits-mlp/sofim": [0.5]}, **ONE)
     script = (

@@ -110,6 +110,7 @@ class TestCache:
         assert not old.exists()
         assert new.exists()
 
+    @pytest.mark.slow
     def test_workers_that_race_all_get_the_data(self, tmp_path):
         write("cifar10", tmp_path)
         context = multiprocessing.get_context("spawn")

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.studies import probe_home
 from tests.studies.probe_home import assert_as_if_undisturbed, environment, settle, sofim
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 PLAIN = "probe_workload:plain"
 

@@ -348,6 +348,7 @@ def test_an_installed_module_does_not_bring_along_all_that_is_installed(tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"sofim", "search_spaces", "studies", "pytest"}
 
 
+@pytest.mark.slow
 def test_workers_need_not_import_the_ledger():
     """It would cost each of them 50 MiB and a second."""
     code = "import sys, studies.engine._run; sys.exit('optuna' in sys.modules or 'sqlalchemy' in sys.modules)"
@@ -383,7 +384,7 @@ main(["launch", "probe.toml", "--trials", "10", "--storage-timeout", "0", "--cpu
 """
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_full_disk_ends_a_campaign_in_one_line_and_loses_nothing_that_was_written(home):
     done = python(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
     assert done.returncode == 2, done.stderr

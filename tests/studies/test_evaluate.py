@@ -53,7 +53,7 @@ def ended(home: Path) -> int:
     return sum(trial.state.is_finished() for listed in runs(home).values() for trial in listed)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim) -> None:
     driver = subprocess.Popen(
         [sys.executable, "-m", "studies.cli", *COMMAND],
@@ -129,6 +129,7 @@ def test_what_only_evaluation_uses_is_not_taken_without_it(home, sofim, monkeypa
     assert sofim("export", "fake", *option) == (2, "", f"sofim: {said}\n")
 
 
+@pytest.mark.slow
 def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypatch) -> None:
     from studies.launch import Blueprint
     from studies.ledger import Ledger

@@ -15,8 +15,6 @@ from studies.ledger import close_storage
 from studies.workloads import WORKLOADS
 from tests.reference.published_formats import write
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
 # so few images because a ResNet18 costs a second for every fifteen of them, and there are seven optimizers
 FILES = {
     "cifar10": {"num_per_batch": 4},
@@ -53,6 +51,8 @@ rank = [1, 2]
 """
 
 
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path):
     for dataset, sizes in FILES.items():
         write(dataset, tmp_path / "data", **sizes)
@@ -83,6 +83,7 @@ def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path):
     assert complete > 0.6 * len(found)
 
 
+@pytest.mark.slow
 def test_data_that_are_missing_stop_a_campaign_before_any_trial(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "studies.cli", "launch", "paper", "--data", str(tmp_path / "nowhere")],

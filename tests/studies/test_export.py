@@ -43,6 +43,7 @@ def parsed(sofim: Run, *arguments: str, form: str = "toml") -> dict[str, Any]:
     return {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}[form](out)
 
 
+@pytest.mark.slow
 def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(sofim, home) -> None:
     found = parsed(sofim)
     assert parsed(sofim, form="json") == found
@@ -62,6 +63,7 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
     assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
 
 
+@pytest.mark.slow
 def test_the_recommended_ratio_is_that_of_the_ridge(sofim, home) -> None:
     """The metric is best where lr/rho is 1 on digits and 32 on the other."""
     on = parsed(sofim, "--optimizer", "sofim")["optimizers"]["sofim"]["workloads"]
@@ -69,6 +71,7 @@ def test_the_recommended_ratio_is_that_of_the_ridge(sofim, home) -> None:
     assert 6 < on["breast-cancer-logreg"]["params"]["lr"] / on["breast-cancer-logreg"]["params"]["rho"] < 160
 
 
+@pytest.mark.slow
 def test_every_line_of_python_makes_an_optimizer_that_trains(sofim, home) -> None:
     code, out, err = sofim("export", "fake", "--format", "python")
     assert (code, err) == (0, "")
@@ -179,6 +182,7 @@ def test_a_campaign_begins_with_what_was_exported_and_then_with_the_default(sofi
         assert ledger.ask() is not None
 
 
+@pytest.mark.slow
 def test_what_a_campaign_fixes_is_not_taken_from_the_file(sofim, home, tmp_path) -> None:
     from studies.starts import read_starts
 

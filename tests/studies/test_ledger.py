@@ -163,7 +163,7 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
 
 
 @pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes"])
-def test_samplers_learn_to_avoid_what_diverges(url, sampler):
+def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
     """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often."""
 
     def share_diverging(ledger: Ledger, trials: int) -> float:
@@ -181,7 +181,9 @@ def test_samplers_learn_to_avoid_what_diverges(url, sampler):
     block = 12 if sampler == "gp" else 20  # the Gaussian process costs half a second a trial
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        with Ledger(url, CAMPAIGN, [plan(trials=3 * block, sampler=sampler, epochs=1)], {}) as ledger:
+        with Ledger(
+            f"sqlite:///{tmp_path}/trials.db", CAMPAIGN, [plan(trials=3 * block, sampler=sampler, epochs=1)], {}
+        ) as ledger:
             first = share_diverging(ledger, block)
             share_diverging(ledger, block)
             last = share_diverging(ledger, block)
@@ -263,6 +265,7 @@ def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
         assert trials[number].user_attrs["failure"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(url, tmp_path):
     """kill -9 in the middle of a campaign, several times; then exactly the asked number is there, and none twice."""
     script = tmp_path / "driver.py"

@@ -215,6 +215,7 @@ def overlapping(url: str, stop_after: int | None = None) -> None:
                 return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_wherever_a_driver_dies_the_next_one_ends_with_exactly_the_same_configurations(
     url, tmp_path, snapshots, interrupted
@@ -332,6 +333,7 @@ def test_samplers_that_learn_from_values_are_told_the_worst_known_one_of_what_di
         assert told(ledger) == pytest.approx([worst, 0.3, 0.7, worst])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_cma_es_goes_on_from_its_state_whichever_trial_holds_it(url):
     """Also when that trial diverged: generations never go back, and the state in the database grows on."""
@@ -373,6 +375,7 @@ SPACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [(name, "tpe") for name in SPACES]

@@ -23,6 +23,7 @@ def measured(seconds: float) -> float:
     return watch.cores()
 
 
+@pytest.mark.slow
 def test_another_program_is_seen_and_this_one_is_not() -> None:
     """The machine may have other work: what is started here comes on top, as far as there are cores."""
     before = measured(2.0)

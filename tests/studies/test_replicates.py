@@ -110,7 +110,7 @@ def test_a_dry_run_counts_replicates(sofim):
     assert not Path("sofim.db").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_replicates_are_trained_and_their_winners_not_confirmed(tmp_path, sofim):
     home = settle(tmp_path, "confirm_workload:xor", trials=2)
     with (home / "probe.toml").open("a") as file:

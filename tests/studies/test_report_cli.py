@@ -29,6 +29,7 @@ def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+@pytest.mark.slow
 def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
     make("sqlite:///sofim.db", FEW, trials=3, workloads=["digits-mlp"])
     Path("mine.toml").write_text('name = "fake"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 9\n')

@@ -95,7 +95,7 @@ def leaks(directory: Path, since: float) -> list[Path]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secret_url, postgres):
     """Looked for: process titles, the environment of workers, what is printed, Ray's session, files, the database."""
     home = settle(tmp_path, "probe_workload:plain", trials=4)

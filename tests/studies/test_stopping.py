@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.studies import probe_home
 from tests.studies.probe_home import assert_as_if_undisturbed, environment, notes_of, settle, wait_for_notes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 SLOW = "probe_workload:slow"
 

@@ -115,6 +115,7 @@ def test_pauses_grow_to_their_limit(tmp_path, monkeypatch):
     assert len(tries) < 15  # about 9; without growing there would be 60
 
 
+@pytest.mark.slow
 def test_away_for_longer_than_the_timeout_ends_the_run_in_one_line_and_the_next_driver_goes_on(postgres, tmp_path):
     """What ended meanwhile is not lost for good: its checkpoint is kept until the database has its end."""
     url = postgres.new_database()

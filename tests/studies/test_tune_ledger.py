@@ -190,6 +190,7 @@ def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
         assert set(params) == {OPTIMIZER, *(f"{chosen}.{name}" for name in SEARCH_SPACES[chosen].parameters)}
 
 
+@pytest.mark.slow
 def test_the_sampler_learns_which_optimizer_is_good(url):
     with searching(url, search(Budget(trials=80), epochs=1)) as ledger:
         done = [a for a in iter(ledger.ask, None) if work(ledger, a) or True]
@@ -230,6 +231,7 @@ def test_starts_outside_the_space_are_left_out_with_a_note(monkeypatch):
 # ----------------------------------------------------------------------------------------------------- going on again
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_path):
     script = textwrap.dedent(f"""
         import os, signal
@@ -320,6 +322,7 @@ def test_no_improvement_is_expected_after_sixty_trials_and_half_of_all(done, sin
     assert no_improvement_expected(done, since_best) is over
 
 
+@pytest.mark.slow
 def test_a_search_without_improvement_ends(url):
     with searching(url, search(Budget(trials=500), epochs=1)) as ledger:
         for number in range(500):

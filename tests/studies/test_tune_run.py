@@ -22,8 +22,7 @@ from studies.training import train
 from studies.tuning._starts import recommended
 from tests.studies.probe_home import environment, sofim, trials_in
 
-# they keep to a clock: beside chaos there is none to keep to
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("heavy")]
+pytestmark = pytest.mark.cluster
 
 _README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 MINE = next(code for code in re.findall(r"```python\n(.*?)```", _README, re.DOTALL) if "def xor()" in code)
@@ -127,7 +126,7 @@ def _without_batch_size(arguments: dict[str, object]) -> dict[str, object]:
 
 
 def test_after_kill_9_the_same_command_goes_on_to_the_same_number(home):
-    arguments = ["tune", "mine:xor", "--budget", "40", "--seeds", "3", "--name", "killed"]
+    arguments = ["tune", "mine:xor", "--budget", "20", "--seeds", "3", "--name", "killed"]
     study = "killed/mine:xor/any"
     driver = subprocess.Popen(
         [sys.executable, "-m", "studies.cli", *arguments],
@@ -139,7 +138,7 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(home):
     )
     deadline = time.monotonic() + 120
     ended = 0
-    while time.monotonic() < deadline and ended < 9:
+    while time.monotonic() < deadline and ended < 5:
         time.sleep(0.2)
         try:
             ended = sum(trial.state.is_finished() for trial in trials_in(home, study))
@@ -148,7 +147,7 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(home):
     driver.send_signal(signal.SIGKILL)
     driver.wait(timeout=60)
     before = trials_in(home, study)
-    assert 9 <= sum(trial.state.is_finished() for trial in before) < 40, "it was not killed amid the search"
+    assert 5 <= sum(trial.state.is_finished() for trial in before) < 20, "it was not killed amid the search"
     done = sofim(home, *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     found = trials_in(home, study)
@@ -158,9 +157,7 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(home):
     retried = [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs]
     assert sorted(retried) == sorted(trial.number for trial in lost)
     counted = len(found) - len(lost)
-    # or no improvement was expected; what ran beside the trial after which that was said has ended since
-    ended = re.search(r"no improvement in the last \d+ of (\d+) trials", done.stdout)
-    assert counted == 40 or (ended is not None and 0 <= counted - int(ended[1]) <= 2), done.stdout
+    assert counted == 20
     assert len(trials_in(home, f"{study}/confirm")) == 3
 
 

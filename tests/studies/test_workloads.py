@@ -107,10 +107,12 @@ class TestTable:
     def test_cifar_lenet5_loads_the_small_files_and_trains_an_epoch(self, tmp_path):
         self.train_on_small_files("cifar10-lenet5", tmp_path, num_per_batch=20)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["cifar100-resnet9", "svhn-resnet9"])
     def test_resnet9_trains_an_epoch_on_small_files(self, name, tmp_path):
         self.train_on_small_files(name, tmp_path, num_train=20, num_test=4)
 
+    @pytest.mark.slow
     def test_resnet18_trains_an_epoch_on_small_files(self, tmp_path):
         self.train_on_small_files("cifar10-resnet18", tmp_path, num_per_batch=4, num_test=4)
 

@@ -35,6 +35,7 @@ def documented_example() -> str:
     return textwrap.dedent(block)
 
 
+@pytest.mark.slow
 def test_documented_example_is_ten_odd_lines_and_trains(tmp_path):
     """As the documentation teaches it: a file in the current directory, in a process of its own."""
     example = documented_example()
