@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 # threads that wait for each other spin: beside another process a forest of trees takes 25 times as long with two
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
@@ -14,6 +17,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import pytest
 import torch
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.postgres import AVAILABLE, Postgres
 
@@ -26,17 +30,32 @@ settings.register_profile("shared-machine", deadline=None)  # a busy machine is 
 settings.load_profile("shared-machine")
 
 
+@cache
+def _starts_ray(file: Path) -> bool:
+    """Whether all tests of a file do."""
+    return re.search(r"^pytestmark = .*pytest\.mark\.cluster\b", file.read_text(), re.MULTILINE) is not None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs what starts Ray, one after the other, and that from the beginning; the other the files."""
-    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+    """What starts Ray, or a database that is no file, is slow; what starts Ray begins at once: it takes longest."""
+    items.sort(key=lambda item: not _starts_ray(item.path))
     for item in items:
         if item.get_closest_marker("cluster") or "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
+    """A file in one process, and one process for all files whose tests start Ray: two at a time take twice as long."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "those that start Ray" if _starts_ray(self.config.rootpath / file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneRay:
+    """Files to processes."""
+    return _OneRay(config, log)
 
 
 @pytest.fixture(scope="session")

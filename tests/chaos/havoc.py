@@ -23,7 +23,7 @@ Life = list[str]
 def lives(rng: random.Random, *, outages: bool) -> list[Life]:
     """The lives of ten drivers.
 
-    Four are killed while they start, the others with the first results they hear of, and later; only these live long
+    Five are killed while they start, two with the first results they hear of, three later; only these live long
     enough for workers, nodes and the database to die under them.
     """
     later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
@@ -31,7 +31,7 @@ def lives(rng: random.Random, *, outages: bool) -> list[Life]:
     rng.shuffle(disturbances)
     rng.shuffle(later)
     long = [[*disturbances[place :: len(later)], death] for place, death in enumerate(later)]
-    short = [["kill_at_first_results"], ["kill_at_first_results"], *([["kill_while_starting"]] * 4)]
+    short = [["kill_at_first_results"], *([["kill_while_starting"]] * 5)]
     rest = long + short
     rng.shuffle(rest)
     return [["kill_at_first_results"], *rest]  # the first one also tells how long a start takes
