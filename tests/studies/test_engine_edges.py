@@ -389,10 +389,9 @@ def test_a_full_disk_ends_a_campaign_in_one_line_and_loses_nothing_that_was_writ
     done = python(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(
-        "sofim: storage 'sqlite:///sofim.db' refuses: database or disk is full; mend that and"
+        "sofim: storage 'sqlite:///sofim.db' refuses: database or disk is full; mend that and run the same command"
     )
     assert done.stderr.count("\n") == 1
-    assert "launch probe.toml" in done.stderr or "the same command" in done.stderr
     trials = trials_of(home)
     assert trials
     assert all(t.state in (TrialState.RUNNING, TrialState.COMPLETE) for t in trials)
