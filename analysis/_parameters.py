@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from analysis.errors import AnalysisError
 from search_spaces import Parameter, SpaceError
 
-Kind = Literal["float", "int", "categorical"]
+Kind = Literal["float", "int", "categorical", "mixed"]
 Choice = bool | int | float | str | None
 
 
@@ -22,13 +22,15 @@ class ParameterInfo:
 
     Attributes:
         name: as in the trials' ``params``.
-        kind: of its values.
+        kind: of its values; ``"mixed"`` for a number in some trials and a category in others, of which nothing can be
+            said.
         low: lower end of the range; NaN for a categorical parameter.
         high: upper end of the range; NaN for a categorical parameter.
         log: whether it was searched uniformly in log(value).
         one_minus: whether it was searched uniformly in log(1 − value), as momentum is; never together with ``log``.
         choices: of a categorical parameter, in their order; empty for a number.
         default: the value to start from, or ``None`` where nobody named one (studies of other programs).
+        step: distance of the values, counted from ``low``; 0 for every number of a range, or every whole one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ParameterInfo:
     one_minus: bool = False
     choices: tuple[Choice, ...] = ()
     default: Choice = None
+    step: float = 0.0
 
 
 def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
@@ -80,20 +83,17 @@ def from_distributions(name: str, found: Iterable[BaseDistribution]) -> Paramete
     """One parameter, from all distributions that the trials of a study drew it from.
 
     A study may move a range from trial to trial; then it is the hull of them that was searched. It was on a log scale
-    if every trial had it so.
+    if every trial had it so, and in steps if all had the same ones.
 
     Args:
         name: of the parameter.
         found: its distributions, one or more.
-
-    Raises:
-        AnalysisError: it is a number in some trials and a category in others.
     """
     distributions = list(found)
     categories = [d for d in distributions if isinstance(d, CategoricalDistribution)]
     numbers = [d for d in distributions if isinstance(d, FloatDistribution | IntDistribution)]
     if categories and numbers:
-        raise AnalysisError(f"parameter '{name}' is a number in some trials and a category in others")
+        return ParameterInfo(name, "mixed", math.nan, math.nan)
     if categories:
         choices: dict[str, Choice] = {repr(choice): choice for d in categories for choice in d.choices}
         return ParameterInfo(name, "categorical", math.nan, math.nan, choices=tuple(choices.values()))
@@ -103,4 +103,16 @@ def from_distributions(name: str, found: Iterable[BaseDistribution]) -> Paramete
         low=float(min(d.low for d in numbers)),
         high=float(max(d.high for d in numbers)),
         log=all(d.log for d in numbers),
+        step=_common_step(numbers),
     )
+
+
+def _common_step(numbers: Sequence[FloatDistribution | IntDistribution]) -> float:
+    first = numbers[0]
+    step = float(first.step or 0.0)
+    if not step or (step == 1.0 and all(isinstance(d, IntDistribution) for d in numbers)):
+        return 0.0
+    offsets = [(d.low - first.low) / step for d in numbers]
+    same = all(d.step == first.step for d in numbers)
+    # 0.3 is not three times 0.1 to the last bit
+    return step if same and all(math.isclose(at, round(at), abs_tol=1e-6) for at in offsets) else 0.0

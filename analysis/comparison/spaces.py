@@ -35,6 +35,8 @@ def volume(parameters: Mapping[str, ParameterInfo]) -> str:
 
 
 def _scale(parameter: ParameterInfo) -> str:
+    if parameter.kind == "mixed":
+        return ""
     if parameter.kind == "categorical":
         return "choice"
     return "log" if parameter.log else "log(1 - value)" if parameter.one_minus else "linear"
@@ -45,9 +47,9 @@ def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
 
     Returns:
         One row a parameter (of the optimizer's first study), the fixed ones last. Columns: ``optimizer``,
-        ``parameter``, ``kind`` (float, int, categorical, fixed), ``scale`` (log, log(1 - value), linear, choice; empty
-        for a fixed one), ``low``, ``high`` (NaN for a choice), ``choices`` (as text), ``default`` (of a fixed one, its
-        value), ``decades`` (width of a logarithmic range; NaN otherwise).
+        ``parameter``, ``kind`` (float, int, categorical, mixed, fixed), ``scale`` (log, log(1 - value), linear, choice;
+        empty for a mixed or fixed one), ``low``, ``high`` (NaN for a choice), ``choices`` (as text), ``default`` (of a
+        fixed one, its value), ``decades`` (width of a logarithmic range; NaN otherwise).
     """
     first = {study.optimizer: study for study in reversed(studies)}
     rows: list[tuple[object, ...]] = []

@@ -16,6 +16,7 @@ from analysis.sensitivity.sentences import number
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST = 6  # ticks an axis has room for
+_MANY_DECADES = 1.5
 
 
 def set_axis(axes: Axes, which: Literal["x", "y"], parameter: ParameterInfo) -> None:
@@ -47,7 +48,7 @@ def ticks(parameter: ParameterInfo) -> tuple[list[float], list[str]]:
     values = _thinned([v for v in _round_values(parameter) if parameter.low <= v <= parameter.high])
     if len(values) < 2:
         values = [parameter.low, parameter.high]
-    return [scales.position(parameter, value) for value in values], [_written(value) for value in values]
+    return [scales.position(parameter, value) for value in values], [_written(parameter, value) for value in values]
 
 
 def _round_values(parameter: ParameterInfo) -> list[float]:
@@ -56,12 +57,14 @@ def _round_values(parameter: ParameterInfo) -> list[float]:
         ends = [low] if low < 0.9 else []
         return [*ends, *(round(1 - 10.0**-k, k) for k in range(1, 9))]
     if not parameter.log:
+        if not math.isfinite(high - low):  # wider than any number
+            return [low, low / 2 + high / 2, high]
         return [float(value) for value in MaxNLocator(4, integer=parameter.kind == "int").tick_values(low, high)]
     if parameter.kind == "int":
         return [float(2**k) for k in range(64)]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    mantissas = (1,) if high / low > 30 else (1, 2, 5)
-    return [mantissa * 10.0**k for k in decades for mantissa in mantissas]
+    mantissas = (1,) if math.log10(high) - math.log10(low) > _MANY_DECADES else (1, 2, 5)
+    return [float(f"{mantissa}e{k}") for k in decades for mantissa in mantissas]  # 10.0**309 overflows
 
 
 def _thinned(values: Sequence[float]) -> list[float]:
@@ -69,8 +72,8 @@ def _thinned(values: Sequence[float]) -> list[float]:
     return list(values[::step]) if step else []
 
 
-def _written(value: float) -> str:
-    exponent = math.log10(abs(value)) if value else 0.0
-    if abs(exponent) > 2.5 and abs(exponent - round(exponent)) < 1e-9 and not 0 < exponent < 5:
-        return f"10{str(round(exponent)).translate(_SUPERSCRIPT)}"
-    return f"{value:.6g}"
+def _written(parameter: ParameterInfo, value: float) -> str:
+    exponent = round(math.log10(abs(value))) if value else 0
+    if not -2 <= exponent < 5 and value == float(f"1e{exponent}"):
+        return f"10{str(exponent).translate(_SUPERSCRIPT)}"
+    return scales.written(parameter, float(value), digits=6)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
-from analysis.sensitivity.sentences import number
+from analysis.load import ParameterInfo
+from analysis.sensitivity import scales
 
 
 def draw(subject: Subject) -> Drawn | None:
@@ -24,7 +25,8 @@ def draw(subject: Subject) -> Drawn | None:
     names = [
         "default"
         if row["step"] == 0
-        else f"{_style.label(row['parameter'], 14)} {_value(row['before'])} → {_value(row['after'])}"
+        else f"{_style.label(row['parameter'], 14)} "
+        + " → ".join(_value(subject.parameter(row["parameter"]), row[end]) for end in ("before", "after"))
         for row in rows
     ]
     axes.set_yticks(range(len(rows)), names)
@@ -39,5 +41,6 @@ def draw(subject: Subject) -> Drawn | None:
     )
 
 
-def _value(value: object) -> str:
-    return _style.label(number(value), 8)
+def _value(parameter: ParameterInfo, value: object) -> str:
+    text = scales.written(parameter, value)
+    return text if isinstance(value, int | float) else _style.label(text, 8)  # a number cut off is another number

@@ -38,8 +38,8 @@ def draw(subject: Subject) -> Drawn | None:
 def _lines(axes: Axes, rate: ParameterInfo, rho: ParameterInfo) -> None:
     """Lines η/ρ = 10^k, named where they leave the panel; straight, for both scales are logarithmic."""
     widths = scales.decades(rho), scales.decades(rate)
-    lowest = math.log10(rate.low / rho.high)
-    highest = math.log10(rate.high / rho.low)
+    lowest = math.log10(rate.low) - math.log10(rho.high)
+    highest = math.log10(rate.high) - math.log10(rho.low)
     exponents = range(math.ceil(lowest), math.floor(highest) + 1)
     step = max(1, math.ceil(len(exponents) / _LINES))
     halo = withStroke(linewidth=2.2, foreground="black")  # the map is light and dark
@@ -54,7 +54,7 @@ def _lines(axes: Axes, rate: ParameterInfo, rho: ParameterInfo) -> None:
         axes.plot(at[inside], upward[inside], color="white", linewidth=1.0, path_effects=[halo], zorder=2)
         x, y = at[inside][-1], upward[inside][-1]
         axes.annotate(
-            f"η/ρ = {10.0**exponent:g}",
+            f"η/ρ = 1e{exponent:+03d}" if abs(exponent) > 4 else f"η/ρ = {10.0**exponent:g}",
             (x, y),
             xytext=(-3, -2),
             textcoords="offset points",

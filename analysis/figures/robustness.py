@@ -12,7 +12,7 @@ from analysis.figures._base import Drawn, Panel, Subject
 from analysis.load import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.robustness import RIDGE
-from analysis.sensitivity.sentences import number, widths
+from analysis.sensitivity.sentences import widths
 
 _HEIGHTS = {10.0: 0.62, 5.0: 0.42, 1.0: 0.22}
 _MOST = 20
@@ -40,7 +40,7 @@ def draw(subject: Subject) -> Drawn | None:
             at = scales.position(parameter, own["best"].iloc[0])
             axes.plot([at, at], [place - 0.36, place + 0.36], color=_style.INK, linewidth=1.2)
         axes.annotate(
-            _in_words(own.loc[told]),
+            _in_words(own.loc[told], parameter),
             (1.0, place),
             xytext=(4, 0),
             textcoords="offset points",
@@ -71,7 +71,7 @@ def _bar(row: pd.Series[Any], categorical: bool, parameter: ParameterInfo) -> tu
     return low, max(high - low, 0.004)
 
 
-def _in_words(row: pd.Series[Any]) -> str:
+def _in_words(row: pd.Series[Any], parameter: ParameterInfo) -> str:
     if row["unit"] == "share of choices":
         return f"{100 * float(row['share_of_range']):.0f} % of choices"
-    return f"{number(row['low'])} – {number(row['high'])}"
+    return " – ".join(scales.written(parameter, row[end]) for end in ("low", "high"))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.comparison.spaces import search_spaces
-from analysis.load import Study
-from analysis.sensitivity import sentences
+from analysis.load import ParameterInfo, Study
+from analysis.sensitivity import scales, sentences
 
 _ROWS_SHOWN = 60
 _PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
 _SPACES = "search_spaces"
+_STORED = {"best", "low", "high", "default", "tuned", "before", "after"}  # columns with values of a parameter
 _ALERTS = ("no", "search too small")
 VERSUS = {
     "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
@@ -89,8 +90,15 @@ def space_table(study: Study) -> Table:
     return as_table(_SPACES, table.dropna(axis="columns", how="all") if len(table) else table)
 
 
-def as_table(name: str, table: pd.DataFrame) -> Table:
-    """A frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``."""
+def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterInfo] | None = None) -> Table:
+    """A frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``.
+
+    Args:
+        name: of the table.
+        table: its rows.
+        parameters: how those in its column ``parameter`` were searched, which decides of how many digits their values
+            are told apart.
+    """
     columns = [str(column) for column in table.columns]
     ends = {f"{column}{end}" for column in columns for end in ("_low", "_high") if f"{column}_low" in columns}
     shown = [column for column in columns if column not in ends or column in ("low", "high")]
@@ -99,7 +107,8 @@ def as_table(name: str, table: pd.DataFrame) -> Table:
         cells = []
         for column in shown:
             value = record[column]
-            unit = _percent if column in _PERCENT else _range_end if name == _SPACES else digits
+            known = parameters.get(str(record.get("parameter"))) if parameters and column in _STORED else None
+            unit = _percent if column in _PERCENT else _range_end if name == _SPACES else _of(known)
             text = unit(value)
             if f"{column}_low" in columns and text != "–" and not pd.isna(record[f"{column}_low"]):
                 text = f"{text} [{unit(record[f'{column}_low'])}, {unit(record[f'{column}_high'])}]"
@@ -113,6 +122,15 @@ def as_table(name: str, table: pd.DataFrame) -> Table:
     ]
     alerts = frozenset(place for place, alert in enumerate(bad) if alert)
     return Table(name, titles, rows, max(0, len(table) - _ROWS_SHOWN), alerts)
+
+
+def _of(parameter: ParameterInfo | None) -> Callable[[object], str]:
+    """How values of a parameter are written."""
+    if parameter is None:
+        return digits
+    return lambda value: (
+        scales.written(parameter, value) if isinstance(value, float) and value == value else digits(value)
+    )
 
 
 def _percent(value: object) -> str:
@@ -140,4 +158,4 @@ def digits(value: object) -> str:
 
 def _range_end(value: object) -> str:
     """An end of a range, or a default: 0.9999 is not 1."""
-    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else digits(value)
+    return f"{value:.12g}" if isinstance(value, float) and math.isfinite(value) else digits(value)

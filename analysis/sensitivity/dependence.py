@@ -36,14 +36,19 @@ def partial_dependence(fitted: Sequence[Refit], parameters: Sequence[ParameterIn
     for j, parameter in enumerate(parameters):
         at = scales.grid(parameter, BINS)
         cells = cell_of(at)
-        draws = sign * np.array([refit.components.mean + refit.components.mains[j, cells] for refit in fitted])
+        draws = sign * np.array([_main(refit, j)[cells] for refit in fitted])
         for place, *numbers in zip(at, *band(draws), strict=True):
             rows.append((parameter.name, place, scales.decode(parameter, place), *numbers))
     return scales.frame(rows, CURVE, ("value",))
 
 
+def _main(refit: Refit, j: int) -> Floats:
+    """Goodness over the cells of coordinate j, others averaged: shape (BINS,)."""
+    return refit.unit.goodness(refit.components.mean + refit.components.mains[j])
+
+
 def joint(refit: Refit, j: int, k: int) -> Floats:
-    """Goodness over the cells of coordinates j (rows) and k (columns), others averaged: shape (BINS, BINS)."""
+    """The refit over the cells of coordinates j (rows) and k (columns), in its unit, others averaged: (BINS, BINS)."""
     c = refit.components
     pair = c.pairs[j, k] if j < k else c.pairs[k, j].T
     table: Floats = c.mean + c.mains[j][:, None] + c.mains[k][None, :] + pair
@@ -58,7 +63,8 @@ def pair_map(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], j: in
     """
     at_a, at_b = scales.grid(parameters[j], BINS), scales.grid(parameters[k], BINS)
     rows_of, columns_of = cell_of(at_a), cell_of(at_b)
-    mean, low, high = band(sign * np.array([joint(refit, j, k)[np.ix_(rows_of, columns_of)] for refit in fitted]))
+    cells = np.ix_(rows_of, columns_of)
+    mean, low, high = band(sign * np.array([refit.unit.goodness(joint(refit, j, k)[cells]) for refit in fitted]))
     names = parameters[j].name, parameters[k].name
     values_a = [scales.decode(parameters[j], at) for at in at_a]
     values_b = [scales.decode(parameters[k], at) for at in at_b]

@@ -12,9 +12,12 @@ interval here knows by how much.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -30,11 +33,43 @@ _PRIOR = 1.0  # standard deviation of a component's factor around 1 before the l
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit in which values are fitted.
+
+    Trees stop splitting at a variance of 1e-16, whatever the metric's unit is, and lose what is small beside the
+    distance to 0; in this unit neither matters.
+
+    Attributes:
+        centre: in goodness, one of the values.
+        size: in goodness, a power of two.
+    """
+
+    centre: float
+    size: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Self:
+        """The unit for ``values`` (n,)."""
+        centre = float(np.partition(values, len(values) // 2)[len(values) // 2])
+        _, exponent = math.frexp(float(np.abs(values - centre).max()))
+        return cls(centre, math.ldexp(1.0, exponent - 1) or sys.float_info.min)
+
+    def standard(self, values: Floats) -> Floats:
+        """Goodness in this unit."""
+        return (values - self.centre) / self.size
+
+    def goodness(self, standard: Floats) -> Floats:
+        """What `standard` was given."""
+        return self.centre + self.size * standard
+
+
+@dataclass(frozen=True, slots=True)
 class Refit:
     """A surrogate of one draw of trials. Its last coordinate is the planted noise parameter.
 
     Attributes:
         surrogate: over d + 1 coordinates.
+        unit: of what the surrogate, the components and ``predicted`` say.
         components: of its ANOVA, rescaled.
         left_out: indices of the trials that the draw left out.
         predicted: for those, same length.
@@ -43,6 +78,7 @@ class Refit:
     """
 
     surrogate: Surrogate
+    unit: Unit
     components: Components
     left_out: np.typing.NDArray[np.intp]
     predicted: Floats
@@ -50,9 +86,9 @@ class Refit:
     unscaled: tuple[Floats, Floats, Floats]
 
     def __call__(self, points: Floats) -> Floats:
-        """Predict at ``points`` (n, d), NaN meaning inactive (taken at the middle); returns shape (n,)."""
+        """Predict goodness at ``points`` (n, d), NaN meaning inactive (taken at the middle); returns shape (n,)."""
         middle = np.full((len(points), 1), 0.5)
-        return self.surrogate(np.column_stack([np.where(np.isnan(points), 0.5, points), middle]))
+        return self.unit.goodness(self.surrogate(np.column_stack([np.where(np.isnan(points), 0.5, points), middle])))
 
 
 def refits(
@@ -76,8 +112,10 @@ def refits(
         workers: threads.
     """
     children = rng.spawn(num_refits)
+    unit = Unit.of(values)
+    standard = unit.standard(values)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(lambda child: _refit(points, values, child, num_trees), children))
+        return list(pool.map(lambda child: _refit(points, standard, unit, child, num_trees), children))
 
 
 def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
@@ -85,7 +123,7 @@ def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
     return np.array([refit(points) for refit in fitted])
 
 
-def _refit(points: Floats, values: Floats, rng: np.random.Generator, num_trees: int) -> Refit:
+def _refit(points: Floats, values: Floats, unit: Unit, rng: np.random.Generator, num_trees: int) -> Refit:
     n = len(values)
     filled = np.column_stack([np.where(np.isnan(points), rng.random(points.shape), points), rng.random(n)])
     weights = np.bincount(rng.integers(n, size=n), minlength=n)
@@ -107,6 +145,7 @@ def _refit(points: Floats, values: Floats, rng: np.random.Generator, num_trees: 
     )
     return Refit(
         surrogate,
+        unit,
         scaled,
         left_out,
         predicted,
@@ -157,7 +196,10 @@ def _shares(components: Components, square: float, high: Floats) -> tuple[Floats
 
 
 def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
-    """Every trial predicted by the mean of the refits that did not draw it, shape (size,); NaN where all drew it."""
+    """Every trial predicted by the mean of the refits that did not draw it, shape (size,); NaN where all drew it.
+
+    In the unit of the refits.
+    """
     total, count = np.zeros(size), np.zeros(size)
     for refit in fitted:
         total[refit.left_out] += refit.predicted
@@ -167,7 +209,7 @@ def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
 
 def score(fitted: Sequence[Refit], values: Floats) -> float:
     """Out-of-bag R² of ``values`` (n,); NaN for a constant."""
-    predicted = out_of_bag(fitted, len(values))
+    predicted, values = out_of_bag(fitted, len(values)), fitted[0].unit.standard(values)
     seen = ~np.isnan(predicted)
     spread = float(np.var(values[seen])) if seen.any() else 0.0
     if not spread > 0:
@@ -181,9 +223,10 @@ def error_among_good(fitted: Sequence[Refit], values: Floats, quantile: float = 
     What the surrogate can tell apart near the best: over the whole space it errs mostly where nobody wants to be. The
     trials are those of the best predictions, not of the best values, which would be the luckiest.
     """
-    predicted = out_of_bag(fitted, len(values))
+    unit = fitted[0].unit
+    predicted, values = out_of_bag(fitted, len(values)), unit.standard(values)
     good = predicted >= np.nanquantile(predicted, 1 - quantile)
-    return float(np.sqrt(((values[good] - predicted[good]) ** 2).mean()))
+    return unit.size * float(np.sqrt(((values[good] - predicted[good]) ** 2).mean()))
 
 
 @dataclass(frozen=True, slots=True)
