@@ -110,7 +110,10 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Data
 def _trial_rows(
     reader: Reader, entries: Sequence[Entry], attributes: Mapping[int, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    values, params = reader.values(), reader.params()
+    foreign = [entry.study for entry in entries if not entry.study.own]
+    # a study of several objectives is looked at by itself
+    values, params = reader.values(max((study.objective for study in foreign), default=0)), reader.params()
+    constraints = reader.constraints() if foreign else {}
     rows = []
     for entry in entries:
         study, trial_id = entry.study, entry.row.trial_id
@@ -121,7 +124,8 @@ def _trial_rows(
         else:
             seconds, evaluations = _duration(entry.row), math.nan
         row = (
-            study.name, study.workload, study.optimizer, entry.row.number, _outcome(entry.row, facts),
+            study.name, study.workload, study.optimizer, entry.row.number,
+            _outcome(entry.row, facts, () if study.own else constraints.get(trial_id, ())),
             values.get(trial_id, math.nan) if entry.ended else math.nan,
             seconds, evaluations, facts.get("failure"), params.get(trial_id, {}),
             attributes.get(trial_id, {}).get("seed") if study.own else None,
@@ -138,7 +142,9 @@ def _duration(row: TrialRow) -> float:
     return (row.completed - row.started).total_seconds()
 
 
-def _outcome(row: TrialRow, facts: Mapping[str, Any]) -> str:
+def _outcome(row: TrialRow, facts: Mapping[str, Any], constraints: Sequence[float]) -> str:
+    if row.state in ("COMPLETE", "PRUNED") and not all(value <= 0 for value in constraints):
+        return "infeasible"
     if row.state == "PRUNED":
         return "diverged" if facts.get("diverged") else "pruned"
     if row.state == "FAIL":

@@ -6,6 +6,7 @@ Optuna's own reader, below. What the rows mean is decided once, for both, in :mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +20,18 @@ from optuna.trial import FrozenTrial
 from analysis._parameters import Choice
 
 TEST_PREFIX = "test_"  # of the user attributes of confirmation runs that come from test data
+
+
+CONSTRAINTS = "constraints"
+"""The system attribute of Optuna that lists a trial's constraints; those with names are ``constraints:NAME``."""
+
+
+def constraint_values(attributes: Mapping[str, Any]) -> list[float]:
+    """The values of a trial's constraints, from its system attributes; NaN for what is no number."""
+    listed = attributes.get(CONSTRAINTS)
+    named = [entry for name, entry in attributes.items() if name.startswith(f"{CONSTRAINTS}:")]
+    every = [*(listed if isinstance(listed, Sequence) else ()), *named]
+    return [float(entry) if isinstance(entry, int | float) else math.nan for entry in every]
 
 
 class TrialRow(NamedTuple):
@@ -55,8 +68,11 @@ class Reader(Protocol):
     def trials(self) -> list[TrialRow]:
         """All trials."""
 
-    def values(self) -> dict[int, float]:
-        """The value of each trial that has one, by trial_id; infinite ones included."""
+    def values(self, objective: int = 0) -> dict[int, float]:
+        """The value in one objective of each trial that has one, by trial_id; infinite ones included."""
+
+    def constraints(self) -> dict[int, list[float]]:
+        """The values of Optuna's constraints of each trial that has some, by trial_id; above 0 one is broken."""
 
     def params(self) -> dict[int, dict[str, Choice]]:
         """The stored parameters of each trial that has some, by trial_id, in the order in which they were drawn."""
@@ -96,8 +112,13 @@ class OptunaReader:
             for t in listed
         ]
 
-    def values(self) -> dict[int, float]:
-        return {trial._trial_id: trial.value for trial in self._all() if trial.value is not None}
+    def values(self, objective: int = 0) -> dict[int, float]:
+        every = ((trial._trial_id, trial.values) for trial in self._all())
+        return {i: values[objective] for i, values in every if values is not None and len(values) > objective}
+
+    def constraints(self) -> dict[int, list[float]]:
+        every = ((trial._trial_id, constraint_values(trial.system_attrs)) for trial in self._all())
+        return {trial_id: values for trial_id, values in every if values}
 
     def params(self) -> dict[int, dict[str, Choice]]:
         return {trial._trial_id: trial.params for trial in self._all() if trial.params}

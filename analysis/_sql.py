@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution, json_to_distribution
 
 from analysis._parameters import Choice
-from analysis._rows import TEST_PREFIX, Attribute, Points, TrialRow
+from analysis._rows import CONSTRAINTS, TEST_PREFIX, Attribute, Points, TrialRow, constraint_values
 
 
 def _table(name: str, *columns: str) -> sa.TableClause:
@@ -31,10 +32,13 @@ _TRIALS = sa.table(
     sa.column("datetime_start", sa.DateTime()),
     sa.column("datetime_complete", sa.DateTime()),
 )
-_VALUES = _table("trial_values", "trial_id", "value", "value_type")
+_VALUES = _table("trial_values", "trial_id", "objective", "value", "value_type")
 _PARAMS = _table("trial_params", "param_id", "trial_id", "param_name", "param_value", "distribution_json")
 _ATTRIBUTES = sa.table(
     "trial_user_attributes", sa.column("trial_id"), sa.column("key", sa.String()), sa.column("value_json")
+)
+_SYSTEM = sa.table(
+    "trial_system_attributes", sa.column("trial_id"), sa.column("key", sa.String()), sa.column("value_json")
 )
 _POINTS = _table("trial_intermediate_values", "trial_id", "step", "intermediate_value", "intermediate_value_type")
 # how Optuna calls the values that a database has no number for
@@ -71,10 +75,20 @@ class SqlReader:
         ).where(self._of_studies)
         return [TrialRow(*row) for row in self._rows(query)]
 
-    def values(self) -> dict[int, float]:
+    def values(self, objective: int = 0) -> dict[int, float]:
         c = _VALUES.c
-        query = self._joined(_VALUES, c.value, _name_of_missing(c.value, c.value_type))
+        query = self._joined(_VALUES, c.value, _name_of_missing(c.value, c.value_type)).where(c.objective == objective)
         return {trial_id: _NUMBERS[name] if value is None else value for trial_id, value, name in self._rows(query)}
+
+    def constraints(self) -> dict[int, list[float]]:
+        c = _SYSTEM.c
+        named = c.key.startswith(f"{CONSTRAINTS}:", autoescape=True)
+        query = self._joined(_SYSTEM, c.key, c.value_json).where(sa.or_(c.key == CONSTRAINTS, named))
+        attributes: dict[int, dict[str, Any]] = {}
+        for trial_id, name, written in self._rows(query):
+            attributes.setdefault(trial_id, {})[name] = json.loads(written)
+        every = ((trial_id, constraint_values(found)) for trial_id, found in attributes.items())
+        return {trial_id: values for trial_id, values in every if values}
 
     def params(self) -> dict[int, dict[str, Choice]]:
         c = _PARAMS.c
@@ -84,7 +98,7 @@ class SqlReader:
         for trial_id, name, value, written in self._rows(query):
             distribution = decoders.get(written)
             if distribution is None:
-                distribution = decoders[written] = json_to_distribution(written)
+                distribution = decoders[written] = _distribution(written)
             found.setdefault(trial_id, {})[name] = _decode(distribution, value)
         return found
 
@@ -100,7 +114,7 @@ class SqlReader:
         )
         found: dict[str, list[BaseDistribution]] = {}
         for name, written in self._rows(query):
-            found.setdefault(name, []).append(json_to_distribution(written))
+            found.setdefault(name, []).append(_distribution(written))
         return found
 
     def attributes(self, names: Sequence[str], *, tests: bool = False) -> Iterator[Attribute]:
@@ -128,6 +142,13 @@ class SqlReader:
 def _name_of_missing(value: sa.ColumnElement[Any], kind: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The name of the kind of a value that no number stands for; NULL, which costs nothing, beside numbers."""
     return sa.case((value.is_(None), sa.cast(kind, sa.String(16))), else_=None)
+
+
+def _distribution(written: str) -> BaseDistribution:
+    with warnings.catch_warnings():
+        # that choices are lists or tables was told to whoever made the study
+        warnings.filterwarnings("ignore", "Choices for a categorical distribution", UserWarning)
+        return json_to_distribution(written)
 
 
 def _decode(distribution: BaseDistribution, value: float) -> Choice:

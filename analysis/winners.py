@@ -9,17 +9,19 @@ from analysis.load import Study
 
 
 def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
-    """The complete trials of a study, best value first; of equal ones the lowest number.
+    """The complete trials of a study, best value first; of equal ones the lowest number. So is Optuna's ``best_trial``.
+
+    Infeasible trials are none of them; an infinite value is a value.
 
     Args:
         study: whose.
         trials: of it, and perhaps of others; columns of :func:`analysis.load.trials`.
 
     Returns:
-        The same columns; empty before the first complete trial with a finite value.
+        The same columns; empty before the first complete trial with a value.
     """
     own = trials[(trials["study"] == study.name) & (trials["outcome"] == "complete")]
-    own = own[np.isfinite(own["value"].to_numpy(np.float64))]
+    own = own[~np.isnan(own["value"].to_numpy(np.float64))]
     found: pd.DataFrame = own.sort_values(["value", "number"], ascending=[study.direction == "minimize", True])
     return found
 

@@ -17,7 +17,7 @@ from analysis.sensitivity import scales
 from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_among_good, predictions, refits, score
 from analysis.sensitivity.outcomes import Outcomes, outcomes
 from analysis.sensitivity.robustness import STEP, cube
-from analysis.sensitivity.usable import obstacle, usable
+from analysis.sensitivity.usable import obstacle, usable, within
 from analysis.winners import ranked
 
 Configuration = Mapping[str, object]
@@ -61,7 +61,7 @@ class Landscape:
     @property
     def complete(self) -> NDArray[np.intp]:
         """Indices of the used trials that are complete, in their order."""
-        return np.flatnonzero(self.used.trials["outcome"].to_numpy() == "complete")
+        return np.flatnonzero((self.used.trials["outcome"].to_numpy() == "complete") & ~self.used.failed)
 
     @property
     def error(self) -> float:
@@ -79,8 +79,13 @@ class Landscape:
         return np.asarray(predicted.mean(axis=2))
 
     def at(self, configurations: Sequence[Configuration]) -> Floats:
-        """Positions of configurations (n, d); a value outside its range is moved to the range's end."""
-        return scales.encode(self.parameters, list(configurations))
+        """Positions of configurations (n, d), which another study may have found.
+
+        A value outside the range is moved to the range's end, the nearest of which something is known; a choice that is
+        none is inactive.
+        """
+        points = scales.encode(self.parameters, list(configurations))
+        return np.where(np.isinf(points), scales.INACTIVE, np.clip(points, 0.0, 1.0))
 
     def candidates(self) -> list[Configuration]:
         """The complete trials that are predicted to be the best, best prediction first."""
@@ -148,9 +153,10 @@ def landscape(
     """
     own = trials[trials["study"] == study.name]
     history = curves[curves["study"] == study.name]
-    used = outcomes(own, history, direction=study.direction)
+    searched, _ = within(list(study.parameters.values()), own, study.direction)
+    used = outcomes(searched, history, direction=study.direction)
     parameters, points, _ = usable(list(study.parameters.values()), used)
-    reason = obstacle(own, used, len(parameters))
+    reason = obstacle(searched, used, len(parameters))
     fitted: Sequence[Refit] = []
     if reason is None:
         fitted = refits(points, used.goodness, rng, num_refits=num_refits)

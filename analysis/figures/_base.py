@@ -118,12 +118,24 @@ def points(subject: Subject, axes: Axes, across: str, upward: str | Floats, *, o
 
 
 # outcome, marker, size (points²), line width, whether it is full
-_MARKS = (("pruned", "o", 9, 0.6, False), ("complete", "o", 9, 0.0, True), ("diverged", "x", 14, 0.9, True))
-MARKS_IN_WORDS = "Dots are complete trials, rings pruned ones, crosses diverged ones"
+_MARKS = (
+    ("pruned", "o", 9, 0.6, False),
+    ("complete", "o", 9, 0.0, True),
+    ("infeasible", "+", 16, 0.9, True),
+    ("diverged", "x", 14, 0.9, True),
+)
+
+
+def marks_in_words(subject: Subject) -> str:
+    """What the marks of `points` mean."""
+    used = subject.findings.used
+    infeasible = used is not None and "infeasible" in used.causes
+    known = "Dots are complete trials, rings pruned ones, crosses diverged ones"
+    return f"{known}, plus signs infeasible ones" if infeasible else known
 
 
 def places(subject: Subject, name: str) -> dict[str, float]:
-    """Positions of the default and of the best configuration in one parameter, where they have one."""
+    """Positions of the default and of the best configuration in one parameter, where its range holds them."""
     parameter = subject.parameter(name)
     found = {}
     if parameter.default is not None:
@@ -131,7 +143,7 @@ def places(subject: Subject, name: str) -> dict[str, float]:
     best = best_params(subject)
     if name in best:
         found["best"] = scales.position(parameter, best[name])
-    return {kind: at for kind, at in found.items() if not np.isnan(at)}
+    return {kind: at for kind, at in found.items() if 0 <= at <= 1}
 
 
 def best_params(subject: Subject) -> Mapping[str, object]:

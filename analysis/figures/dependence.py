@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.figures import _axis, _style
-from analysis.figures._base import MARKS_IN_WORDS, Drawn, Panel, Subject, places, points
+from analysis.figures._base import Drawn, Panel, Subject, marks_in_words, places, points
+from analysis.sensitivity import scales
 from analysis.sensitivity.surrogate import Floats
+from analysis.sensitivity.usable import WIDEST
 
 _MOST = 12
 _FLOOR = 0.05  # share of the trials that may lie below what is shown
@@ -27,6 +29,8 @@ def draw(subject: Subject) -> Drawn | None:
         return None
     values = used.sign * used.goodness
     low, high = _limits(used.goodness, used.sign)
+    if not high - low < WIDEST:  # which no axis can show
+        return None
     panels = []
     for name in shown:
         figure, axes = _style.canvas(2.9)
@@ -54,20 +58,20 @@ def draw(subject: Subject) -> Drawn | None:
         line = "The surrogate explains too little for a conclusion: its mean over all other parameters is faint. "
     return Drawn(
         "The metric over each parameter",
-        f"{MARKS_IN_WORDS}, valued as the text above says; those at the edge of the panel on the bad side lie beyond "
-        f"it. {line}On the axis, the triangle is the default and the star the best configuration.{more}"
+        f"{marks_in_words(subject)}, valued as the text above says; those at the edge of the panel on the bad side lie "
+        f"beyond it. {line}On the axis, the triangle is the default and the star the best configuration.{more}"
         + (f" {subject.resampled}" if len(band) else ""),
         panels,
     )
 
 
 def _varies(subject: Subject, name: str) -> bool:
-    parameter = subject.parameter(name)
-    return len(parameter.choices) > 1 or parameter.high > parameter.low
+    return scales.varies(subject.parameter(name))
 
 
 def _limits(goodness: Floats, sign: float) -> tuple[float, float]:
-    bad, good = float(np.quantile(goodness, _FLOOR)), float(goodness.max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad, good = float(np.quantile(goodness, _FLOOR)), float(goodness.max())
     span = (good - bad) or abs(good) or 1.0
     low, high = sorted((sign * (bad - 0.08 * span), sign * (good + 0.08 * span)))
     return low, high

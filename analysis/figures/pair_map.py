@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import _axis, _style
-from analysis.figures._base import MARKS_IN_WORDS, Drawn, Panel, Subject, places, points
-from analysis.sensitivity.surrogate import Floats
+from analysis.figures._base import Drawn, Panel, Subject, marks_in_words, places, points
+from analysis.sensitivity import scales
+from analysis.sensitivity.surrogate import BINS, Floats
 
 
 def draw(subject: Subject) -> Drawn | None:
@@ -24,8 +25,8 @@ def draw(subject: Subject) -> Drawn | None:
     return Drawn(
         "The two parameters that interact most",
         f"What the surrogate predicts for {pair[0]} and {pair[1]}, averaged over all other parameters; lighter is "
-        f"better. {MARKS_IN_WORDS}; the triangle is the default, the star the best configuration. The mean over "
-        f"{subject.num_refits} refits to trials drawn with replacement; map.csv has the bands.",
+        f"better. {marks_in_words(subject)}; the triangle is the default, the star the best configuration. The mean "
+        f"over {subject.num_refits} refits to trials drawn with replacement; map.csv has the bands.",
         [Panel("", figure)],
     )
 
@@ -42,7 +43,8 @@ def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, val
         what: its name on the colour bar.
     """
     first, second = table["parameter_a"].iloc[0], table["parameter_b"].iloc[0]
-    cells = table[value].to_numpy(dtype=float).reshape(_length(table["value_a"]), -1)  # rows of the first parameter
+    rows = len(scales.grid(subject.parameter(first), BINS))  # values may be equal where a range has few numbers
+    cells = table[value].to_numpy(dtype=float).reshape(rows, -1)  # rows of the first parameter
     upward = second if across == first else first
     image = cells.T if across == first else cells
     light_is_better = subject.study.direction == "maximize"
@@ -69,12 +71,6 @@ def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, val
     bar = axes.figure.colorbar(painted, ax=axes, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(what)
-
-
-def _length(values: pd.Series) -> int:
-    """How many cells the first parameter has; its values come in runs of equal length."""
-    written = values.map(repr)
-    return max(int((written != written.shift()).sum()), 1)
 
 
 def _contrast(image: Floats, direction: str) -> tuple[float, float]:

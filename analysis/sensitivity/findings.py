@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.load import ParameterInfo
 from analysis.sensitivity import ablation, dependence, robustness, scales, sentences, tunability
@@ -20,8 +19,8 @@ from analysis.sensitivity.importance import (
     refits,
     score,
 )
-from analysis.sensitivity.outcomes import Floats, Method, Outcomes, outcomes
-from analysis.sensitivity.usable import MINIMUM_TRIALS, obstacle, usable
+from analysis.sensitivity.outcomes import Floats, Method, Outcomes, constant, loss_unit, outcomes
+from analysis.sensitivity.usable import MINIMUM_TRIALS, obstacle, usable, within
 
 _ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
 IMPORTANCE = ("parameter", *_ORDERS, "region")
@@ -64,9 +63,11 @@ class Findings:
         conclusive: whether the surrogate over the whole space is good enough for conclusions.
         near_best: share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
             surrogate is not good enough to tell.
-        diverged: share of trials, and predicted share of the space, that diverge.
+        diverged: share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.
         coordinates: what η/ρ and √ρ explain; only for SOFIM.
         used: the trials that were used, and their values.
+        remarks: those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
+        parameters: how each was searched, by name.
     """
 
     study: str
@@ -77,6 +78,8 @@ class Findings:
     diverged: tuple[float, float] | None = None
     coordinates: dependence.Coordinates | None = None
     used: Outcomes | None = None
+    remarks: list[str] = field(default_factory=list)
+    parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, columns in _TABLES.items():
@@ -131,6 +134,7 @@ def analyse(
     num_refits: int = 20,
     workers: int = 1,
     study: str | None = None,
+    coordinates: bool = True,
 ) -> Findings:
     """Analyse one study.
 
@@ -145,29 +149,35 @@ def analyse(
         num_refits: bootstrap draws.
         workers: threads; the result does not depend on them.
         study: its name; by default that of the trials.
+        coordinates: whether lr and rho, where they are there, are SOFIM's.
     """
     findings = Findings(study if study is not None else str(trials["study"].iloc[0]) if len(trials) else "")
+    findings.parameters = {parameter.name: parameter for parameter in parameters}
     if "study" in curves.columns:
         curves = curves[curves["study"].isin(trials["study"].unique())]
+    trials, outside = within(parameters, trials, direction)
     used = outcomes(trials, curves, direction=direction, method=method)
     findings.used = used
-    findings.sentences.append(used.sentence)
-    kinds = used.trials["outcome"].to_numpy()
+    findings.remarks = [*used.remarks, *outside]
+    findings.sentences.extend([used.sentence, *findings.remarks])
     chosen, points, left_out = usable(parameters, used)
     findings.sentences.extend(left_out)
-    if (reason := obstacle(trials, used, len(chosen))) is not None:
+    reason = obstacle(trials, used, len(chosen))
+    if outside and not len(trials):
+        reason = "no trial lies in the searched ranges"
+    if reason is not None:
         findings.sentences.insert(0, f"No conclusion can be drawn: {reason}.")
         return findings
     fitted = refits(points, used.goodness, rng, num_refits=num_refits, workers=workers)
     over_all = _importance(findings, fitted, used.goodness, chosen, "all", method)
     findings.put("partial_dependence", dependence.partial_dependence(fitted, chosen, used.sign))
-    _divergence(findings, points, kinds == "diverged", chosen, rng)
+    _divergence(findings, points, used, chosen, rng)
     if not findings.conclusive:
         return findings
     if over_all is not None:
         _regions(findings, points, used, trials, curves, over_all, chosen, rng, num_refits, workers, direction, method)
-        _maps(findings, fitted, chosen, over_all, used.sign)
-    _around_best(findings, fitted, points, used, kinds, chosen, rng)
+        _maps(findings, fitted, chosen, over_all, used.sign, coordinates)
+    _around_best(findings, fitted, points, used, chosen, rng)
     return findings
 
 
@@ -222,19 +232,19 @@ def _regions(
     capped = np.maximum(used.goodness, edge)
     head = findings.sentences
     findings.sentences = []
-    if np.ptp(capped) > 0:
+    if not constant(capped):
         fitted = refits(points, capped, rng, num_refits=num_refits, workers=workers)
         _importance(findings, fitted, capped, parameters, "good", method)
     else:
         findings.sentences.append("The best quarter of the trials are all equally good: nothing to explain among them.")
     findings.sentences = head + findings.sentences
-    if (used.trials["outcome"] == "complete").all():
+    if not used.trials["outcome"].isin(["pruned", "diverged"]).any():
         return
     other: Method = "highest-common-epoch" if method == "rank" else "rank"
     again = outcomes(trials, curves, direction=direction, method=other)
     values = again.goodness
     other_points = scales.encode(parameters, list(again.trials["params"]))
-    if len(values) < MINIMUM_TRIALS or np.ptp(values) == 0:
+    if len(values) < MINIMUM_TRIALS or constant(values):
         findings.sentences.append(f"Valued by {other}, too few trials differ to compare the two ways.")
         return
     fitted = refits(other_points, values, rng, num_refits=num_refits, workers=workers)
@@ -251,11 +261,12 @@ def _maps(
     parameters: Sequence[ParameterInfo],
     over_all: Importance,
     sign: float,
+    coordinates: bool,
 ) -> None:
     j, k = max(over_all.pairs, key=lambda pair: over_all.pairs[pair][0])
     findings.put("map", dependence.pair_map(fitted, parameters, j, k, sign))
     names = [parameter.name for parameter in parameters]
-    if "lr" not in names or "rho" not in names:
+    if not coordinates or "lr" not in names or "rho" not in names:
         return
     rate, rho = names.index("lr"), names.index("rho")
     findings.coordinates = dependence.effective_coordinates(fitted, parameters, rate, rho)
@@ -267,15 +278,15 @@ def _maps(
 def _divergence(
     findings: Findings,
     points: Floats,
-    diverged: NDArray[np.bool_],
+    used: Outcomes,
     parameters: Sequence[ParameterInfo],
     rng: np.random.Generator,
 ) -> None:
-    share, table = robustness.divergence(points, diverged, parameters, rng)
-    findings.diverged = (float(diverged.mean()), share)
+    share, table = robustness.divergence(points, used.failed, parameters, rng)
+    findings.diverged = (float(used.failed.mean()), share)
     findings.put("divergence", table)
-    if diverged.any():
-        findings.sentences.append(sentences.divergence(findings.diverged, mapped=len(table) > 0))
+    if used.failed.any():
+        findings.sentences.append(sentences.divergence(findings.diverged, used.causes, mapped=len(table) > 0))
 
 
 def _around_best(
@@ -283,13 +294,13 @@ def _around_best(
     fitted: Sequence[Refit],
     points: Floats,
     used: Outcomes,
-    kinds: NDArray[np.object_],
     parameters: Sequence[ParameterInfo],
     rng: np.random.Generator,
 ) -> None:
-    complete = np.flatnonzero(kinds == "complete")
-    best = points[complete[used.goodness[complete].argmax()]]
-    unit, meaning = robustness.loss_unit(used.goodness)
+    if used.best is None:
+        return
+    best = points[used.best]
+    unit, meaning = loss_unit(used.goodness[used.ordinary])
     error = error_among_good(fitted, used.goodness)
     table = robustness.robustness(fitted, parameters, best, unit, error)
     findings.put("robustness", table)
@@ -298,7 +309,7 @@ def _around_best(
     if NEAR in resolved:
         findings.near_best = robustness.share_near_best(fitted, best, unit, rng, NEAR)
     if resolved:
-        findings.sentences.extend(sentences.robust(table, findings.near_best, meaning))
+        findings.sentences.extend(sentences.robust(table, findings.near_best, meaning, findings.parameters))
         findings.sentences.extend(_ridge(findings, fitted, parameters, best, unit, error))
     if NEAR not in resolved:
         findings.sentences.append(sentences.unresolved(error, NEAR, unit, meaning))
@@ -337,4 +348,4 @@ def _ridge(
         return []
     table = robustness.along_ridge(fitted, parameters, best, unit, error, rates)
     findings.put("robustness", table)
-    return [sentences.ridge(table)]
+    return [sentences.ridge(table, parameters[rates[1]])]

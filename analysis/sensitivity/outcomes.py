@@ -9,13 +9,20 @@ them).
 ``"highest-common-epoch"``: every trial is taken at the highest epoch that all trials that did not diverge reached, the
 complete ones too. Nothing is imputed, but a short epoch tells little of the end.
 
-In both a diverged trial gets the worst value of the others, and values far on the bad side (beyond the third quartile
-by more than ten times the interquartile range) are moved to that fence: a loss of 1e30 must not be all the variance.
-Trials that are running, failed or lost say nothing of their configuration and are left out.
+Trials that did not work count in both as the worst of the others, and as at least a fifth of the loss unit worse than
+the best, so that no stretch that is called near the best is full of them: those that diverged or are infeasible, those
+whose value is infinite on the bad side, and those that have a penalty for one. A penalty is a value that several trials
+share, and that lies beyond the fence of all better ones; how many trials have it does not matter. The fence is beyond
+the third quartile by ten times the interquartile range. Single values beyond it, of less than a quarter of the trials,
+are moved to it: a loss of 1e30 must not be all the variance. An infinite value on the good side counts as the best of
+the others. Trials that are running, failed or lost say nothing of their configuration and are left out.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +33,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Method = Literal["rank", "highest-common-epoch"]
 FENCE = 10.0
+LOSSES = (1.0, 5.0, 10.0)  # percent of the loss unit that a report tells of
+MINIMUM_COMPLETE = 5
+_LAST_DIGITS = 64  # times the distance to the next number
+_CLUSTER = 3  # values that lie close together not by chance
+_FAR = 100.0  # times what the better values span: values so much farther away are of another kind
+FAILED = ("diverged", "infeasible", "infinite", "penalty")
+_KINDS = ("complete", "pruned", *FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,10 @@ class Outcomes:
         sign: +1 for maximize, -1 for minimize; metric = sign · goodness.
         moved: how many values were moved to the fence.
         sentence: what was done, for a reader.
+        failed: shape (n,): which trials did not work, and only count as bad.
+        causes: why those did not: some of ``FAILED``, in that order.
+        ordinary: shape (n,): which values are neither theirs, nor moved, nor infinite.
+        remarks: what is unusual about the values, in sentences.
     """
 
     trials: pd.DataFrame
@@ -45,6 +63,19 @@ class Outcomes:
     sign: float
     moved: int
     sentence: str
+    failed: NDArray[np.bool_]
+    causes: tuple[str, ...]
+    ordinary: NDArray[np.bool_]
+    remarks: tuple[str, ...]
+
+    @property
+    def best(self) -> int | None:
+        """The row of the best complete trial, as Optuna means it, by the values compared; ``None`` without one."""
+        complete = np.flatnonzero((self.trials["outcome"] == "complete").to_numpy() & ~self.failed)
+        if not len(complete):
+            return None
+        raw = self.sign * self.trials["value"].to_numpy(np.float64)
+        return int(complete[np.where(raw == np.inf, np.inf, self.goodness)[complete].argmax()])
 
 
 def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, method: Method = "rank") -> Outcomes:
@@ -65,38 +96,68 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
         raise ValueError(f"method must be 'rank' or 'highest-common-epoch', not {method!r}")
     sign = 1.0 if direction == "maximize" else -1.0
     value = trials["value"].astype(float)
-    complete = (trials["outcome"] == "complete") & np.isfinite(value)
-    stopped = trials["outcome"].isin(["pruned", "diverged"])
+    complete = (trials["outcome"] == "complete") & ~np.isnan(value)
+    stopped = trials["outcome"].isin(["pruned", "diverged", "infeasible"])
     used = trials[complete | stopped].sort_values("number", kind="stable").reset_index(drop=True)
-    kinds = used["outcome"].to_numpy()
-    final = np.where(kinds == "complete", sign * used["value"].astype(float).to_numpy(), np.nan)
-    history = curves[curves["number"].isin(used["number"]) & np.isfinite(curves["value"].astype(float))]
+    outcome = used["outcome"].to_numpy()
+    final = np.where(outcome == "complete", sign * used["value"].astype(float).to_numpy(), np.nan)
+    kinds = np.where(final == -np.inf, "infinite", outcome.astype(object))
+    penalties = _penalties(final[np.isfinite(final)])
+    kinds[np.isfinite(final) & (final <= max(penalties, default=-math.inf))] = "penalty"
+    failed = np.isin(kinds, FAILED)
+    perfect = final == np.inf
+    final[failed] = np.nan
+    history = curves[curves["number"].isin(used["number"]) & ~np.isnan(curves["value"].astype(float))]
+    lost = np.where(failed, "diverged", kinds)
     if method == "rank":
-        goodness, how = _by_rank(used, kinds, final, history, sign)
+        moved, final = _moved(final)
+        goodness, how = _by_rank(used, lost, final, history, sign)
     else:
-        goodness, how = _at_common_epoch(used, kinds, final, history, sign)
+        goodness, how = _at_common_epoch(used, lost, final, history, sign)
+        moved, goodness = _moved(goodness)
+    # a curve may be infinite too where trials are compared
+    best, worst = perfect | (goodness == np.inf), failed | (goodness == -np.inf)
+    measured = np.isfinite(goodness) & ~best & ~worst
+    ordinary = measured & ~moved
+    if ordinary.any():
+        goodness[best] = goodness[measured].max()
+        goodness[worst] = _of_failed(goodness[measured], goodness[ordinary])
+    counts = {kind: int((kinds == kind).sum()) for kind in _KINDS}
     known = np.isfinite(goodness)
-    if known.any():
-        goodness[(kinds == "diverged") & ~known] = goodness[known].min()
-    known = np.isfinite(goodness)
-    used, goodness = used[known].reset_index(drop=True), goodness[known]
-    moved = 0
-    if len(goodness):
-        low, high = np.quantile(goodness, [0.25, 0.75])
-        fence = low - FENCE * (high - low)
-        moved = int((goodness < fence).sum()) if high > low else 0
-        goodness = np.maximum(goodness, fence) if moved else goodness
-    kept = used["outcome"].to_numpy()
-    counts = {kind: int((kept == kind).sum()) for kind in ("complete", "pruned", "diverged")}
+    left = len(trials) - int(known.sum())
+    pruned = counts["pruned"] > 0
+    return Outcomes(
+        used[known].reset_index(drop=True),
+        goodness[known],
+        sign,
+        int(moved.sum()),
+        _sentence(Counter(kinds[known]), int(moved.sum()), left, how if pruned or method != "rank" else ""),
+        failed[known],
+        tuple(kind for kind in FAILED if counts[kind]),
+        ordinary[known],
+        tuple(_remarks(counts, int(perfect.sum()), goodness[ordinary], sign, penalties)),
+    )
+
+
+def _of_failed(measured: Floats, ordinary: Floats) -> float:
+    """What a trial counts that did not work."""
+    worst = float(measured.min())
+    level = float(ordinary.max()) - 2 * max(LOSSES) / 100 * loss_unit(ordinary)[0]
+    return min(worst, level) if math.isfinite(level) else worst
+
+
+def _sentence(counts: Mapping[str, int], moved: int, left: int, how: str) -> str:
+    """What was done, for a reader."""
+    complete = counts["complete"] + counts["infinite"] + counts["penalty"]
+    infeasible = f", {counts['infeasible']} infeasible" if counts["infeasible"] else ""
     parts = [
-        f"{counts['complete']} complete, {counts['pruned']} pruned and {counts['diverged']} diverged trials are used"
+        f"{complete} complete, {counts['pruned']} pruned{infeasible} and {counts['diverged']} diverged trials are used"
     ]
-    if counts["pruned"] or counts["diverged"] or method != "rank":
+    if how:
         parts.append(how)
     if counts["diverged"]:
         parts.append("a diverged trial counts as the worst of the others")
-    if len(trials) > len(used):
-        left = len(trials) - len(used)
+    if left:
         others = (
             "1 other (failed, lost, running or without a value) is"
             if left == 1
@@ -105,14 +166,121 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
         parts.append(f"{others} left out")
     if moved:
         parts.append(f"{moved} extremely bad value(s) moved to the fence")
-    return Outcomes(used, goodness, sign, moved, "; ".join(parts) + ".")
+    return "; ".join(parts) + "."
+
+
+def _remarks(
+    counts: Mapping[str, int], perfect: int, values: Floats, sign: float, penalties: Sequence[float]
+) -> Iterator[str]:
+    """What is unusual about the values; ``values`` are the ordinary ones."""
+    if number := counts["infeasible"]:
+        yield (
+            f"{number} {_trials(number)} infeasible (a constraint is above 0 or NaN; without constraints a trial is "
+            "feasible, as in Optuna): never the best, and counted as the worst of the others."
+        )
+    if number := counts["infinite"]:
+        yield (
+            f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}), and count as the worst of the "
+            "others."
+        )
+    if perfect:
+        yield (
+            f"{perfect} complete {_trials(perfect)} infinitely good ({sign * math.inf:g}), and the best to Optuna and "
+            "here; no scale holds such a value, so that for the sensitivity it is that of the best of the others."
+        )
+    if number := counts["penalty"]:
+        shared = " or ".join(f"{sign * penalty:.3g}" for penalty in reversed(penalties))
+        yield (
+            f"{number} complete trials have a value like a penalty ({shared}): several share it, and it is far worse "
+            "than all others. They count as the worst of these."
+        )
+    ordered = np.sort(values)[::-1]
+    with np.errstate(over="ignore"):  # then it is far
+        spans, gaps = ordered[:1] - ordered[:-1], ordered[:-1] - ordered[1:]
+    far = 1 + np.flatnonzero((spans > 0) & (gaps / _FAR > spans))
+    if len(far := far[far >= _CLUSTER]):
+        good = int(far[0])
+        yield (
+            f"The values are of two kinds far apart: {good} between {sign * ordered[0]:.3g} and "
+            f"{sign * ordered[good - 1]:.3g}, {len(ordered) - good} at {sign * ordered[good]:.3g} and worse. What is "
+            "said here is of which kind a configuration is; differences among the good ones cannot be told beside that."
+        )
+
+
+def _trials(number: int) -> str:
+    return "trial is" if number == 1 else "trials are"
+
+
+def _penalties(goodness: Floats) -> list[float]:
+    """The values that several trials share and that lie beyond the fence of all better ones, worst first.
+
+    Args:
+        goodness: finite, shape (n,).
+    """
+    ordered = np.sort(goodness)
+    values, counts = np.unique(ordered, return_counts=True)
+    found = []
+    for value in values[counts > 1]:
+        better = ordered[np.searchsorted(ordered, value, "right") :]
+        if len(better) < MINIMUM_COMPLETE or not value < _fence(better):
+            break
+        found.append(float(value))
+    return found
+
+
+def _moved(goodness: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Which values lie beyond the fence, and all values with those moved to it; what is not finite stays."""
+    finite = goodness[np.isfinite(goodness)]
+    fence = _fence(finite) if len(finite) else -math.inf
+    beyond = np.isfinite(goodness) & (goodness < fence)
+    return beyond, np.where(beyond, fence, goodness)
+
+
+def _fence(goodness: Floats) -> float:
+    """The goodness below which values are extremely bad.
+
+    It is -inf where the half between the quartiles has no width, or one that no number holds.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = (float(end) for end in np.quantile(goodness, [0.25, 0.75]))
+    limit = low - FENCE * (high - low)
+    return limit if high > low and math.isfinite(limit) else -math.inf
+
+
+def loss_unit(goodness: Floats) -> tuple[float, str]:
+    """What 100 % of loss is, and its name: the size of the best value, where a percentage of that means something.
+
+    It does not where values have both signs, nor for a loss whose best is nearly 0: 5 % of that is less than anything a
+    surrogate resolves. Where the best is closer to 0 than to the median, the distance between the best and the median
+    takes its place (or that to the worst, where half of all are the best).
+
+    Args:
+        goodness: of ordinary trials: penalties would decide the median where they are the most.
+    """
+    with np.errstate(over="ignore"):
+        best, middle, worst = float(goodness.max()), float(np.median(goodness)), float(goodness.min())
+    if (worst >= 0 or best <= 0) and abs(best) > best - middle:
+        return abs(best), "of the best value"
+    if middle < best:
+        return best - middle, "of the distance between the best and the median value"
+    return best - worst, "of the distance between the best and the worst value"
+
+
+def span(goodness: Floats) -> float:
+    """Distance from the best to the worst value; infinite where no number holds it."""
+    return float(goodness.max()) - float(goodness.min())
+
+
+def constant(goodness: Floats) -> bool:
+    """Whether values are all the same, but for what adding in another order makes of the last digits."""
+    return bool(span(goodness) <= _LAST_DIGITS * np.spacing(np.abs(goodness).max()))
 
 
 def _by_rank(
     used: pd.DataFrame, kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame, sign: float
 ) -> tuple[Floats, str]:
     how = "a pruned trial gets the value of complete trials that win as many comparisons at the highest common epoch"
-    complete, pruned = kinds == "complete", kinds == "pruned"
+    complete, pruned = (kinds == "complete") & np.isfinite(final), kinds == "pruned"
     if not pruned.any() or not complete.any():
         return final.copy(), how
     score = scores(used["number"].to_numpy(), kinds, final, history, sign)
@@ -132,7 +300,7 @@ def scores(
         numbers: of the trials, shape (n,).
         kinds: outcomes, shape (n,).
         final: goodness of complete trials, NaN for others, shape (n,).
-        history: columns ``number``, ``epoch``, ``value``.
+        history: columns ``number``, ``epoch``, ``value`` (no NaN, perhaps infinite).
         sign: +1 when the metric is maximized.
 
     Returns:
@@ -142,7 +310,7 @@ def scores(
     table = sign * history.pivot_table(index="number", columns="epoch", values="value").reindex(numbers).astype(float)
     table = table.sort_index(axis=1).ffill(axis=1).where(table.notna().iloc[:, ::-1].cummax(axis=1).iloc[:, ::-1])
     values = np.column_stack([table.to_numpy(), final])  # the end of the budget is one more epoch
-    last = np.where(np.isfinite(values), np.arange(values.shape[1]), -1).max(axis=1)
+    last = np.where(~np.isnan(values), np.arange(values.shape[1]), -1).max(axis=1)
     last[kinds == "diverged"] = -2
     wins = np.zeros(len(numbers))
     for epoch in np.unique(last):
@@ -152,7 +320,7 @@ def scores(
             wins[later] += here.sum()
             continue
         at = values[:, epoch].copy()
-        at[~np.isfinite(at)] = -np.inf  # a gap before the first report of a later survivor
+        at[np.isnan(at)] = -np.inf  # a gap before the first report of a later survivor
         for group, others in ((here, here), (here, later), (later, here)):
             ordered = np.sort(at[others])
             below = np.searchsorted(ordered, at[group], "left")

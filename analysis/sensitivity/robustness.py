@@ -13,9 +13,9 @@ from analysis.load import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import band
 from analysis.sensitivity.importance import Refit, predictions
+from analysis.sensitivity.outcomes import LOSSES
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of, decompose, fit
 
-LOSSES = (1.0, 5.0, 10.0)  # percent
 ENDS = ("best", "low", "low_low", "low_high", "high", "high_low", "high_high")  # stored values
 COLUMNS = (
     "parameter",
@@ -32,21 +32,6 @@ LOCAL = ("parameter", "best", "step", "loss", "loss_low", "loss_high")
 DIVERGENCE = ("parameter_a", "parameter_b", "value_a", "value_b", "share")
 STEP = 0.1  # of the searched range, to either side, for local sensitivity
 _RESOLUTION = 65
-
-
-def loss_unit(goodness: Floats) -> tuple[float, str]:
-    """What 100 % of loss is, and its name: the size of the best value, where a percentage of that means something.
-
-    It does not where values have both signs, nor for a loss whose best is nearly 0: 5 % of that is less than anything a
-    surrogate resolves. Where the best is closer to 0 than to the median, the distance between the best and the median
-    takes its place (or that to the worst, where half of all are the best).
-    """
-    best, middle, worst = float(goodness.max()), float(np.median(goodness)), float(goodness.min())
-    if best * worst >= 0 and abs(best) > best - middle:
-        return abs(best), "of the best value"
-    if middle < best:
-        return best - middle, "of the distance between the best and the median value"
-    return best - worst, "of the distance between the best and the worst value"
 
 
 def robustness(

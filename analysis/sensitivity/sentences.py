@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.load import ParameterInfo
+from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import Coordinates
 from analysis.sensitivity.importance import MINIMUM_R2, Importance
 
@@ -27,8 +29,15 @@ def percent(estimate: float, low: float, high: float) -> str:
 
 
 def number(value: object) -> str:
-    """A stored value with at most three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """A value with three digits, or as many as it takes to tell it from 1.
+
+    >>> [number(value) for value in (0.1234, 0.9999, 64)]
+    ['0.123', '0.9999', '64']
+    """
+    if not isinstance(value, float):
+        return str(value)
+    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
+    return next(text for text in texts if value == 1 or text != "1")
 
 
 def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: bool, region: str) -> list[str]:
@@ -80,16 +89,28 @@ def coordinates(found: Coordinates) -> str:
     )
 
 
-def divergence(shares: tuple[float, float], mapped: bool) -> str:
-    """How much diverges."""
+def divergence(shares: tuple[float, float], causes: Sequence[str], mapped: bool) -> str:
+    """How much diverges, or does not work for another cause."""
     space = f", predicted {100 * shares[1]:.0f} % of the space" if mapped else ", too few to say where"
-    return f"{100 * shares[0]:.0f} % of the trials diverged{space}."
+    did = {
+        "diverged": "diverged",
+        "infeasible": "are infeasible",
+        "infinite": "are infinitely bad",
+        "penalty": "have a penalty",
+    }
+    return f"{100 * shares[0]:.0f} % of the trials {' or '.join(did[cause] for cause in causes)}{space}."
 
 
-def robust(table: pd.DataFrame, near_best: tuple[float, float, float] | None, meaning: str) -> list[str]:
+def robust(
+    table: pd.DataFrame,
+    near_best: tuple[float, float, float] | None,
+    meaning: str,
+    parameters: Mapping[str, ParameterInfo],
+) -> list[str]:
     """How wide the good region is, at 5 % or, where the surrogate cannot tell those apart, at the next loss it can."""
     percentage, rows = widths(table)
-    said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}): {_stretches(rows)}."]
+    stretches = _stretches(rows, parameters)
+    said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}): {stretches}."]
     if near_best is not None:
         said.append(f"{percent(*near_best)} of the searched space is predicted within 5 % of the best configuration.")
     return said
@@ -102,13 +123,13 @@ def widths(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
     return percentage, told[told["loss_percent"] == percentage]
 
 
-def ridge(table: pd.DataFrame) -> str:
+def ridge(table: pd.DataFrame, rho: ParameterInfo) -> str:
     """How far ρ may move when η moves with it."""
     percentage, rows = widths(table)
     row = rows.iloc[0]
     return (
-        f"Moved together with lr, so that lr/rho stays, rho may lie between {number(row['low'])} and "
-        f"{number(row['high'])}, {row['width']:.1f} decades, within {percentage:g} %."
+        f"Moved together with lr, so that lr/rho stays, rho may lie {_between(row, rho)}, {row['width']:.1f} decades, "
+        f"within {percentage:g} %."
     )
 
 
@@ -120,7 +141,12 @@ def unresolved(error: float, percentage: float, unit: float, meaning: str) -> st
     )
 
 
-def _stretches(rows: pd.DataFrame) -> str:
+def _between(row: Any, parameter: ParameterInfo) -> str:
+    low, high = (scales.written(parameter, row[end]) for end in ("low", "high"))
+    return f"between {low} and {high}"
+
+
+def _stretches(rows: pd.DataFrame, parameters: Mapping[str, ParameterInfo]) -> str:
     parts = []
     for row in rows.to_dict("records"):
         if row["unit"] == "share of choices":
@@ -128,7 +154,7 @@ def _stretches(rows: pd.DataFrame) -> str:
             continue
         wide = f", {row['width']:.1f} decades" if row["unit"] == "decades" else ""
         whole = " (its whole range)" if row["share_of_range"] >= 1 - 1e-9 else ""
-        parts.append(f"{row['parameter']} between {number(row['low'])} and {number(row['high'])}{wide}{whole}")
+        parts.append(f"{row['parameter']} {_between(row, parameters[row['parameter']])}{wide}{whole}")
     return "; ".join(parts)
 
 
@@ -146,7 +172,7 @@ def tunable(table: pd.DataFrame) -> str:
 def headline(findings: Findings) -> list[str]:
     """The few sentences that stand on top of a report: a parameter each for those that matter, and what does not."""
     if not findings.conclusive or not len(findings.importance):
-        return findings.sentences[:1]
+        return [*findings.sentences[:1], *(text for text in findings.remarks if text != findings.sentences[0])]
     everything = findings.importance[findings.importance["region"] == "all"]
     quality = findings.tables["quality"]
     noise = float(quality[quality["region"] == "all"]["noise_total_order"].iloc[0])
@@ -166,16 +192,16 @@ def headline(findings: Findings) -> list[str]:
         width = near.get(row["parameter"])
         said.append(
             f"{row['parameter']} explains {first} of the explained variance, {total} with interactions"
-            f"{'' if width is None else _anywhere(width, percentage)}."
+            f"{'' if width is None else _anywhere(width, percentage, findings.parameters[row['parameter']])}."
         )
     if rest:
         verb = "does" if len(rest) == 1 else "do"
         said.append(f"{', '.join(rest)} {verb} not stand out from a parameter without effect.")
     said.extend(text for text in findings.sentences if text.startswith(("Tuning gains", "No gain of tuning")))
-    return said
+    return [*said, *findings.remarks]
 
 
-def _anywhere(row: Mapping[Hashable, Any], percentage: float) -> str:
+def _anywhere(row: Mapping[Hashable, Any], percentage: float, parameter: ParameterInfo) -> str:
     if row["unit"] == "share of choices":
         return f"; {100 * row['share_of_range']:.0f} % of its choices are within {percentage:g} % of the best"
-    return f"; within {percentage:g} % of the best anywhere between {number(row['low'])} and {number(row['high'])}"
+    return f"; within {percentage:g} % of the best anywhere {_between(row, parameter)}"

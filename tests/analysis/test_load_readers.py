@@ -286,7 +286,7 @@ def test_the_number_of_queries_does_not_grow_with_the_trials(opened):
         trials(opened, [found])
         curves(opened, [found])
         counts.append(len(queries))
-    assert counts == [7, 7], "trials, values, params, attributes; trials, points, histories"
+    assert counts == [8, 8], "trials, values, params, constraints, attributes; trials, points, histories"
 
 
 def test_the_benchmarks_database_is_what_a_campaign_leaves(url, opened):

@@ -220,7 +220,7 @@ LITTLE = {
         lambda: unit_study("s", [i * 37 % 41 / 41 for i in range(40)], parameters=("x", "y", "z")),
         "No conclusion can be drawn on importance",
     ),
-    "infinite": (lambda: unit_study("s", [float("inf")] * 30), "no trial has a value"),
+    "infinite": (lambda: unit_study("s", [float("inf")] * 30), "no trial has a finite value"),
 }
 
 

@@ -14,7 +14,7 @@ from analysis.load import ParameterInfo
 from analysis.sensitivity import dependence, scales
 from analysis.sensitivity.findings import Findings, analyse
 from analysis.sensitivity.importance import refits
-from analysis.sensitivity.robustness import loss_unit
+from analysis.sensitivity.outcomes import loss_unit
 
 LR = ParameterInfo("lr", "float", 1e-3, 10.0, log=True, default=0.1)
 RHO = ParameterInfo("rho", "float", 1e-3, 10.0, log=True, default=0.5)
@@ -154,7 +154,7 @@ def nonsense(values: dict[str, object]) -> float:
         (lambda t: t.assign(outcome="diverged", value=math.nan), "all 60 trials diverged"),
         (lambda t: t.assign(outcome="failed", value=math.nan), "no trial has a value"),
         (lambda t: t.assign(value=0.25), "the metric is the same for all trials"),
-        (lambda t: t.assign(value=math.inf), "no trial has a value"),
+        (lambda t: t.assign(value=math.inf), "no trial has a finite value"),
         (lambda t: t.assign(outcome=["complete"] * 3 + ["pruned"] * 57), "only 3 trials are complete"),
         (lambda t: t.assign(params=[{"lr": 0.1}] * 60), "no parameter varies"),
         (lambda t: t.assign(params=[{}] * 60), "no parameter varies"),

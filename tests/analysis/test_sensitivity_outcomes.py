@@ -39,9 +39,11 @@ def test_positions_are_those_of_the_searched_scale() -> None:
     middle = 1 - math.sqrt(0.5 * 0.001)
     assert scales.position(MOMENTUM, middle) == pytest.approx(0.5)
     assert scales.position(INT, 1) == pytest.approx(0.05)
-    assert scales.position(LINEAR, 99.0) == 1.0
-    assert math.isnan(scales.position(CHOICE, "unknown"))
-    assert math.isnan(scales.position(LOG, math.nan))
+    assert scales.position(LINEAR, 98.0) == 20.0, "outside, and not at the end"
+    assert scales.position(LOG, 0.0) == -math.inf
+    assert scales.position(MOMENTUM, 1.0) == math.inf
+    assert scales.position(CHOICE, "unknown") == math.inf
+    assert scales.position(LOG, math.nan) == math.inf
     assert scales.decades(LOG) == pytest.approx(5)
     assert scales.decades(MOMENTUM) == pytest.approx(math.log10(500))
     assert math.isnan(scales.decades(LINEAR))
