@@ -66,6 +66,8 @@ class Study:
             taken from the distributions of the trials, some of which may lack some of the parameters.
         own: whether a campaign made it; otherwise it is a study of another program.
         confirmation: all user attributes of the study that holds its winner's confirmation runs; empty without one.
+        objective: which of its objectives is looked at, counted from 0; ``metric`` and ``direction`` are of that one.
+        num_objectives: how many it has.
     """
 
     study_id: int
@@ -79,6 +81,14 @@ class Study:
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
     own: bool = True
     confirmation: Mapping[str, Any] = field(default_factory=dict)
+    objective: int = 0
+    num_objectives: int = 1
+
+    @property
+    def title(self) -> str:
+        """Its name, and which of several objectives is looked at."""
+        one = f", objective {self.objective} ({self.metric})" if self.num_objectives > 1 else ""
+        return f"{self.name}{one}"
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -142,11 +152,18 @@ def repeated(storage: BaseStorage, of: Sequence[Study]) -> dict[str, list[pd.Dat
     return {name: [trials(storage, [one]) for one in group] for name, group in every.items()}
 
 
-def study(storage: BaseStorage, name: str) -> Study:
+def study(storage: BaseStorage, name: str, objective: int | None = None) -> Study:
     """The study called ``name``, whoever made it.
 
+    Args:
+        storage: Optuna's.
+        name: of the study.
+        objective: which one to look at, counted from 0 as in Optuna's ``trial.values``; it may be left out where there
+            is one alone.
+
     Raises:
-        AnalysisError: there is none, it has several objectives, or it holds the confirmation runs of another.
+        AnalysisError: there is none, it has no such objective, or several and none is named, or it holds the
+            confirmation runs of another.
     """
     every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     if name not in every:
@@ -155,16 +172,24 @@ def study(storage: BaseStorage, name: str) -> Study:
         listed = f"there are {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no study"
         raise AnalysisError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
     frozen = every[name]
-    if len(frozen.directions) != 1:
-        raise AnalysisError(
-            f"study '{name}' has {len(frozen.directions)} objectives, and a sensitivity is one objective's; "
-            "copy its trials with one of their values into a study of its own"
-        )
     if _is_own(frozen) and name.endswith(_ASIDE):
         search, _, suffix = name.rpartition("/")
         kind = "confirmation" if suffix == _CONFIRM[1:] else "evaluation"
         raise AnalysisError(f"study '{name}' holds {kind} runs; ask for '{search}'")
-    return _describe(storage, frozen)
+    count = len(frozen.directions)
+    if objective is None and count > 1:
+        raise AnalysisError(
+            f"study '{name}' has {count} objectives, and a sensitivity is of one: name it with --objective N "
+            f"({_listed_objectives(frozen)})"
+        )
+    if objective is not None and not 0 <= objective < count:
+        raise AnalysisError(f"study '{name}' has no objective {objective}: {_listed_objectives(frozen)}")
+    return _describe(storage, frozen, objective or 0)
+
+
+def _listed_objectives(frozen: FrozenStudy) -> str:
+    several = enumerate(frozen.directions)
+    return ", ".join(f"{place} is {_metric(frozen, place)} ({direction.name.lower()})" for place, direction in several)
 
 
 def check_protocols(of: Sequence[Study]) -> None:
@@ -191,8 +216,9 @@ def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
     Returns:
         Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, also for one that waits in
-        another program's queue; complete, pruned, diverged, failed, or lost for one that is asked again), ``value`` (of
-        the metric, NaN where there is none; a complete trial's is its best, a pruned one's its last), ``seconds`` (of
+        another program's queue; complete, pruned, diverged, failed, or lost for one that is asked again; in a study of
+        another program infeasible, for one that ended and broke a constraint), ``value`` (of the metric, NaN where
+        there is none; a complete trial's is its best, and may be infinite, a pruned one's its last), ``seconds`` (of
         training; of a study of another program from start to end, NaN before that), ``gradient_evaluations`` (a float;
         NaN in a study of another program), ``failure`` (what broke it, else missing), ``params`` (a dict of stored
         values, without those that the trial has not), ``seed`` (of weights and data order; missing in a study of
@@ -284,20 +310,29 @@ def _is_own(frozen: FrozenStudy) -> bool:
     return isinstance(frozen.user_attrs.get("campaign"), Mapping) and "protocol" in frozen.user_attrs
 
 
-def _describe(storage: BaseStorage, frozen: FrozenStudy) -> Study:
+def _metric(frozen: FrozenStudy, objective: int) -> str:
+    """The name that a study of another program gives to one of its objectives."""
+    names = frozen.system_attrs.get("study:metric_names")
+    if names:
+        return str(names[objective])
+    return "value" if len(frozen.directions) == 1 else f"values[{objective}]"
+
+
+def _describe(storage: BaseStorage, frozen: FrozenStudy, objective: int = 0) -> Study:
     own, attributes = _is_own(frozen), frozen.user_attrs
-    names = frozen.system_attrs.get("study:metric_names") or ["value"]
     return Study(
         study_id=frozen._study_id,
         name=frozen.study_name,
         campaign=attributes["campaign"] if own else {},
         workload=attributes["workload"] if own else "",
         optimizer=attributes["optimizer"] if own else "",
-        metric=attributes["metric"] if own else str(names[0]),
-        direction="maximize" if frozen.direction == StudyDirection.MAXIMIZE else "minimize",
+        metric=attributes["metric"] if own else _metric(frozen, objective),
+        direction="maximize" if frozen.directions[objective] == StudyDirection.MAXIMIZE else "minimize",
         attributes=attributes,
         parameters=_parameters(storage, frozen),
         own=own,
+        objective=objective,
+        num_objectives=len(frozen.directions),
     )
 
 

@@ -291,6 +291,12 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 @sofim.command()
 @click.argument("campaign", required=False)
 @click.option("--study", metavar="NAME", help="One study instead, also one that another program made.")
+@click.option(
+    "--objective",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Of a study of several objectives this one, counted from 0 as in Optuna's values[N].",
+)
 @storage_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: reports/NAME.")
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
@@ -303,7 +309,14 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is resampled.")
 def report(
-    campaign: str | None, study: str | None, storage: str, out: Path | None, publish: bool, stopped: str, seed: int
+    campaign: str | None,
+    study: str | None,
+    objective: int | None,
+    storage: str,
+    out: Path | None,
+    publish: bool,
+    stopped: str,
+    seed: int,
 ) -> None:
     """Say how sensitive each optimizer is to its hyperparameters: a page, figures and tables.
 
@@ -313,12 +326,15 @@ def report(
 
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
+    if objective is not None and study is None:
+        raise UserError("--objective is of one study; name it with --study NAME")
     with existing(storage) as opened:
         make_report(
             opened,
             without_password(storage),
             campaign=campaign_name(campaign) if campaign is not None else None,
             study=study,
+            objective=objective,
             out=out,
             publish=publish,
             stopped=stopped,

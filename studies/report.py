@@ -24,6 +24,7 @@ def make_report(
     *,
     campaign: str | None,
     study: str | None,
+    objective: int | None,
     out: Path | None,
     publish: bool,
     stopped: str,
@@ -44,13 +45,14 @@ def make_report(
 
     name = campaign or study or ""
     try:
-        found = [study_called(storage, name)] if study is not None else studies(storage, name)
+        found = [study_called(storage, name, objective)] if study is not None else studies(storage, name)
         if not found:
             names = campaigns(storage)
             there = f"there are: {', '.join(names)}" if names else "there is none"
             raise UserError(
                 f"no campaign '{name}' in {shown}; {there}{suggestion(name, names)}; one study is named by --study"
             )
+        titled = found[0].title if study is not None else name
         # a study that chooses the optimizer itself has nothing beside it to be compared with
         together = study is None and not any(one.optimizer == ANY for one in found)
         with console.status(f"{number_of(len(found), 'study', 'studies')} …") as status:
@@ -60,13 +62,13 @@ def make_report(
                 nonlocal left
                 left -= 1
                 status.update(f"{number_of(left, 'study', 'studies')} left …")
-                console.print(Text(f"{done}: done"), soft_wrap=True)
+                console.print(Text(f"{report.printable(done)}: done"), soft_wrap=True)
 
             written = report.write(
                 storage,
                 found,
-                out or Path("reports") / report.slug(name),
-                title=f"{name}: which optimizer, how sensitive?" if together else f"{name}: how sensitive?",
+                out or Path("reports") / report.slug(titled),
+                title=f"{name}: which optimizer, how sensitive?" if together else f"{titled}: how sensitive?",
                 together=together,
                 source=shown,
                 options=report.Options(seed=seed, method=cast("Method", stopped)),  # click has checked it
@@ -86,12 +88,13 @@ def make_report(
 
 def print_findings(written: Report, console: Console) -> None:
     """The summary of a report."""
+    from analysis.report import printable
     from analysis.sensitivity.sentences import headline
 
     for sentence in (*written.verdict, *written.across):
         console.print(Text(sentence))
     for chapter in written.chapters:
-        console.print(Text(chapter.study.name, style="bold"), soft_wrap=True)
+        console.print(Text(printable(chapter.study.title), style="bold"), soft_wrap=True)
         for sentence in headline(chapter.findings):
-            console.print(Text(f"  {sentence}"), soft_wrap=True)
+            console.print(Text(f"  {printable(sentence)}"), soft_wrap=True)
     console.print()

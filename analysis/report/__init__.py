@@ -2,7 +2,8 @@
 
 from analysis.report._chapter import Options, examined
 from analysis.report._names import slug
+from analysis.report._page import printable
 from analysis.report._publish import publish
 from analysis.report._write import Report, is_report, write
 
-__all__ = ["Options", "Report", "examined", "is_report", "publish", "slug", "write"]
+__all__ = ["Options", "Report", "examined", "is_report", "printable", "publish", "slug", "write"]

@@ -102,6 +102,7 @@ def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: 
             num_refits=options.num_refits,
             workers=threads,
             study=study.name,
+            coordinates=study.optimizer == "sofim",
         )
 
 

@@ -24,13 +24,14 @@ from analysis.load import Study
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
 from analysis.report._tables import FAIRNESS, SCORES, VERSUS, Cell, as_table, chosen, digits, space_table
-from analysis.sensitivity import sentences
+from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
+from analysis.sensitivity.outcomes import Outcomes, span
 from analysis.winners import winner
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
-_OUTCOMES = ("complete", "pruned", "diverged", "failed", "lost", "running")
+_OUTCOMES = ("complete", "pruned", "infeasible", "diverged", "failed", "lost", "running")
 _SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
 
 
@@ -118,6 +119,11 @@ def page(
     )
 
 
+def printable(text: str) -> str:
+    """Text in a line, without characters that a terminal or a page takes for commands."""
+    return " ".join(str(_printable(text)).split())
+
+
 def _printable(value: object) -> object:
     """What is filled in, without characters that a page may not hold; line breaks stay."""
     if not isinstance(value, str) or isinstance(value, Markup):
@@ -128,7 +134,7 @@ def _printable(value: object) -> object:
 def heading(study: Study) -> str:
     """A study as a reader knows it: optimizer and workload, or the name that another program gave it."""
     if not study.own:
-        return study.name
+        return study.title
     replicate = f", replicate {study.replicate}" if study.replicate > 1 else ""
     return f"{study.optimizer} on {study.workload}{replicate}"
 
@@ -139,7 +145,7 @@ def _chapter(one: Chapter, name: str) -> dict[str, object]:
     for key in _SHOWN:
         table = findings.tables[key].drop(columns="study")
         if len(table):
-            tables.append(as_table(key, table))
+            tables.append(as_table(key, table, study.parameters))
     return {
         "id": name,
         "heading": heading(study),
@@ -193,7 +199,7 @@ def _overview(chapters: Sequence[Chapter], names: Mapping[str, str]) -> list[dic
                 "id": names[one.study.name],
                 "heading": heading(one.study),
                 "colour": one.subject.colour,
-                "best": Cell(digits(best.value), best.value, number=True),
+                "best": Cell(_told_apart(best.value, one.findings.used), best.value, number=True),
                 "metric": f"{one.study.metric} ({one.study.better})",
                 "outcomes": ", ".join(f"{counts[kind]} {kind}" for kind in _OUTCOMES if counts[kind]) or "no trial yet",
                 "trials": sum(counts.values()),
@@ -217,7 +223,18 @@ def _best(one: Chapter) -> Best:
     row = winner(one.study, one.subject.trials)
     if row is None:
         return Best()
-    return Best(float(row["value"]), int(row["number"]), digits(row["params"]))
+    known = one.study.parameters
+    params = (f"{name} = {scales.written(known[name], value)}" for name, value in row["params"].items())
+    return Best(float(row["value"]), int(row["number"]), ", ".join(params))
+
+
+def _told_apart(value: float, used: Outcomes | None) -> str:
+    """A value of the metric, with the digits that tell it from the others."""
+    if used is not None and math.isfinite(value) and used.ordinary.any():
+        texts = (digits(value), *(f"{value:.{number}g}" for number in range(4, 17)))
+        near = span(used.goodness[used.ordinary]) / 200
+        return next((text for text in texts if abs(float(text) - value) <= near), repr(value))
+    return digits(value)
 
 
 def _failures(trials: pd.DataFrame) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from optuna.trial import create_trial
 
 from analysis._parameters import from_distributions, from_space
 from analysis.errors import AnalysisError
-from analysis.load import ParameterInfo, confirmations, curves, studies, study
+from analysis.load import ParameterInfo, confirmations, curves, studies, study, trials
 from search_spaces import SEARCH_SPACES
 from studies.ledger import close_storage, open_storage
 from tests.studies.fake_campaign import make
@@ -113,7 +113,7 @@ def test_a_foreign_studys_parameters_come_from_all_its_trials(opened):
         "kind": ParameterInfo("kind", "categorical", math.nan, math.nan, choices=("tree", "line", None)),
         "rate": ParameterInfo("rate", "float", 1e-3, 3.0, log=True),
         "depth": ParameterInfo("depth", "int", 1.0, 9.0),
-        "share": ParameterInfo("share", "float", 0.1, 0.9),
+        "share": ParameterInfo("share", "float", 0.1, 0.9, step=0.1),
     }
     assert list(found.parameters)[:2] == ["kind", "rate"]
 
@@ -133,20 +133,57 @@ def test_ranges_that_moved_are_searched_from_end_to_end():
     assert (mixed.kind, mixed.log) == ("float", False)
     choices = from_distributions("x", [CategoricalDistribution([1, "a"]), CategoricalDistribution(["a", True])]).choices
     assert list(map(repr, choices)) == ["1", "'a'", "True"]
-    with pytest.raises(AnalysisError, match="'x' is a number in some trials and a category in others"):
-        from_distributions("x", [IntDistribution(1, 2), CategoricalDistribution([1, 2])])
+    assert from_distributions("x", [IntDistribution(1, 2), CategoricalDistribution([1, 2])]).kind == "mixed"
 
 
-def refusal(storage, name) -> str:
+def test_steps_are_known_where_all_trials_had_the_same() -> None:
+    def step(*found: FloatDistribution | IntDistribution) -> float:
+        return from_distributions("x", found).step
+
+    assert step(FloatDistribution(0.1, 0.9, step=0.1), FloatDistribution(0.3, 0.5, step=0.1)) == 0.1
+    assert step(IntDistribution(0, 98, step=7)) == 7
+    assert step(IntDistribution(0, 100)) == 0, "every whole number"
+    assert step(IntDistribution(0, 8, step=2), IntDistribution(1, 9, step=2)) == 0
+    assert step(IntDistribution(0, 8, step=2), IntDistribution(0, 8, step=4)) == 0
+    assert step(FloatDistribution(0, 1), FloatDistribution(0, 1, step=0.5)) == 0
+
+
+def refusal(storage, name, objective=None) -> str:
     with pytest.raises(AnalysisError) as caught:
-        study(storage, name)
+        study(storage, name, objective)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_several_objectives_are_refused(opened):
-    optuna.create_study(storage=opened, study_name="pareto", directions=["maximize", "minimize"])
+def test_of_several_objectives_one_is_looked_at_under_its_own_name_and_direction(opened):
+    made = optuna.create_study(storage=opened, study_name="pareto", directions=["maximize", "minimize"])
+    made.add_trial(create_trial(values=[0.9, 12.0]))
+    made.add_trial(create_trial(values=[0.8, -math.inf]))
     assert refusal(opened, "pareto").startswith("study 'pareto' has 2 objectives")
+    assert refusal(opened, "pareto", 2).startswith(
+        "study 'pareto' has no objective 2: 0 is values[0] (maximize), 1 is "
+    )
+    found = study(opened, "pareto", 1)
+    assert (found.metric, found.direction, found.title) == (
+        "values[1]",
+        "minimize",
+        "pareto, objective 1 (values[1])",
+    )
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        made.set_metric_names(["accuracy", "milliseconds"])
+    for storage in (opened, by_optuna_alone(made)):
+        columns = [trials(storage, [study(storage, "pareto", i)])["value"].tolist() for i in (0, 1)]
+        assert columns == [[0.9, 0.8], [12.0, -math.inf]]
+        assert study(storage, "pareto", 1).metric == "milliseconds"
+
+
+def by_optuna_alone(made: optuna.Study) -> optuna.storages.BaseStorage:
+    """The same study where there is no SQL."""
+    storage = optuna.storages.InMemoryStorage()
+    optuna.copy_study(
+        from_study_name=made.study_name, from_storage=made._storage, to_storage=storage, to_study_name=made.study_name
+    )
+    return storage
 
 
 def test_a_name_that_is_not_there_brings_the_nearest_that_is(opened):

@@ -60,9 +60,31 @@ ROWS = [
         storage="empty",
         prepare=two_objectives,
         says=(
-            "study 'both' has 2 objectives, and a sensitivity is one objective's; copy its trials with one of "
-            "their values into a study of its own"
+            "study 'both' has 2 objectives, and a sensitivity is of one: name it with --objective N (0 is values[0] "
+            "(minimize), 1 is values[1] (maximize))"
         ),
+    ),
+    Mistake(
+        id="a report of an objective that is not there",
+        typed="report --study both --objective 2",
+        storage="empty",
+        prepare=two_objectives,
+        says="study 'both' has no objective 2: 0 is values[0] (minimize), 1 is values[1] (maximize)",
+    ),
+    Mistake(
+        id="a report of a second objective of a study with one",
+        typed="report --study fake/digits-mlp/sgd --objective 1",
+        says="study 'fake/digits-mlp/sgd' has no objective 1: 0 is accuracy (maximize)",
+    ),
+    Mistake(
+        id="a report of an objective of a campaign",
+        typed="report fake --objective 0",
+        says="--objective is of one study; name it with --study NAME",
+    ),
+    Mistake(
+        id="a report of a negative objective",
+        typed="report --study both --objective -1",
+        says="Invalid value for '--objective': -1 is not in the range x>=0; see: sofim report --help",
     ),
     Mistake(
         id="a report by two rules",

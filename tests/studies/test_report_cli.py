@@ -65,8 +65,8 @@ MISTAKES = [
     ),
     (
         ["--study", "two"],
-        "study 'two' has 2 objectives, and a sensitivity is one objective's; copy its trials with one of their values "
-        "into a study of its own",
+        "study 'two' has 2 objectives, and a sensitivity is of one: name it with --objective N (0 is values[0] "
+        "(minimize), 1 is values[1] (maximize))",
     ),
     (["fake", "--storage", "sqlite:///other.db"], None),
     (["fake", "--out", "sofim.db"], None),
