@@ -44,8 +44,8 @@ ARGUMENTS: dict[str, dict[str, dict[str, object]]] = {
     "network": {"nystrom-sgd": {"lr": 0.05, "rho": 0.1, "rank": 5, "update_period": 4}},
 }
 ONE_GROUP = {"lbfgs", "nystrom-sgd"}
-# Their libraries keep attributes that torch's Optimizer.__getstate__ leaves out; state_dict carries all that matters.
-LOSES_ATTRIBUTES = {"adahessian", "lbfgs"}
+# It keeps attributes that torch's Optimizer.__getstate__ leaves out; state_dict carries all that matters.
+LOSES_ATTRIBUTES = {"lbfgs"}
 
 
 def arguments(problem, spec):
