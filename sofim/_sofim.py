@@ -316,6 +316,8 @@ class SOFIM(torch.optim.Optimizer):
         for param in params:
             state = self.state[param]
             if not state:
+                # Again, since FSDP1 may be wrapped around parameters that an optimizer has.
+                check_whole("SOFIM", [param])
                 state["step"] = 0
                 state["average"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             state["step"] += 1
