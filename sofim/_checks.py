@@ -90,4 +90,4 @@ def raise_sparse_gradient(optimizer: str, grad: Tensor) -> NoReturn:
 
     The test itself stands where it is needed: a call for each gradient of each step would show in the step time.
     """
-    raise RuntimeError(f"{optimizer} does not support sparse gradients; got one of layout {grad.layout}")
+    raise RuntimeError(f"{optimizer} does not support sparse or nested gradients; got one of layout {grad.layout}")

@@ -45,9 +45,11 @@ def nystrom_factor(columns: Tensor, core: Tensor) -> tuple[Tensor, Tensor]:
     rank = int((singular > tolerance).sum())
     mixing = (left[:, :rank] * singular[:rank].rsqrt()).T.to(columns.dtype)
     factor = mixing @ columns
-    gram = (factor @ factor.T).double()
+    # Sums in float16 overflow at 65504.
+    wide = factor.to(torch.promote_types(factor.dtype, torch.float32))
+    gram = (wide @ wide.T).double()
     if not gram.isfinite().all():
-        # Columns above 1e19 in float32: as if there were none.
+        # As if there were no columns, which the step then does without.
         factor, gram = factor[:0], gram[:0, :0]
     spectrum, turn = torch.linalg.eigh(gram)
     return turn.T.to(columns.dtype) @ factor, spectrum.clamp(min=0.0)
@@ -171,10 +173,13 @@ class NystromSGD(torch.optim.Optimizer):
             What it cost in forward-backward passes: one for the gradient and one for each Hessian-vector product.
 
         Raises:
-            RuntimeError: The loss has no graph.
+            RuntimeError: The loss has no graph, or a gradient is sparse.
         """
         group = self.param_groups[0]
         params = [param for param in group["params"] if param.requires_grad]
+        if not params:
+            group["spectrum"], group["steps_since_refresh"] = [], 0
+            return 0
         size = sum(param.numel() for param in params)
         generator = torch.Generator()
         generator.set_state(group["generator_state"].cpu())
@@ -278,6 +283,9 @@ def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) ->
     """
     with torch.enable_grad():
         grads = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+    for grad in grads:
+        if grad is not None and grad.layout is not torch.strided:
+            raise_sparse_gradient("NystromSGD", grad)
     columns = [param.new_zeros(len(coordinates), param.numel()) for param in params]
     ends = torch.tensor([param.numel() for param in params], device="cpu").cumsum(0)
     for row, coordinate in enumerate(coordinates.tolist()):

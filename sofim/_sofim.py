@@ -299,8 +299,7 @@ class SOFIM(torch.optim.Optimizer):
         params, grads = _with_gradients(group["params"])
         if not params:
             return
-        averages, steps = self._advance(params)
-        beta = _settle_beta(group)
+        averages, steps, beta = self._advance(params, group)
         same_age = steps.count(steps[0]) == len(steps)
         path = _fast_path(params, group["foreach"]) if same_age else None
         if path is None:
@@ -308,10 +307,10 @@ class SOFIM(torch.optim.Optimizer):
         else:
             path(params, grads, averages, averaging_weight(steps[0], beta), group)
 
-    # A count that a compiled graph reads as a number would be compiled anew at every step.
+    # Numbers that a compiled graph reads from where they are kept would be compiled anew at every step.
     @_disable_dynamo
-    def _advance(self, params: list[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """Count the step; return the averages and how many gradients each holds, the coming one included."""
+    def _advance(self, params: list[Tensor], group: dict[str, Any]) -> tuple[list[Tensor], list[int], float]:
+        """Count the step; return the averages, how many gradients each holds, the coming one included, and β."""
         averages, steps = [], []
         for param in params:
             state = self.state[param]
@@ -323,11 +322,9 @@ class SOFIM(torch.optim.Optimizer):
             state["step"] += 1
             averages.append(state["average"])
             steps.append(state["step"])
-        return averages, steps
+        return averages, steps, _settle_beta(group)
 
 
-# A number that is written to the group would be compiled anew whenever it changes.
-@_disable_dynamo
 def _settle_beta(group: dict[str, Any]) -> float:
     """β of the next step, which has two names in a group: `momentum` is where schedulers look for it and set it.
 
