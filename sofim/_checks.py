@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -48,9 +50,44 @@ def check_real(optimizer: str, params: Iterable[Tensor]) -> None:
         raise ValueError(f"{optimizer} takes real parameters; pass torch.view_as_real of a complex one")
 
 
+def check_whole(optimizer: str, params: Iterable[Tensor]) -> None:
+    """Raise ValueError if each process has a part of the parameters, and the parts do not say of what.
+
+    FSDP1 marks what it has flattened. ZeRO marks nothing: it is found as the caller that makes an optimizer of a part.
+    """
+    if num_processes() == 1:
+        return
+    if any(getattr(param, "_fsdp_flattened", False) for param in params):
+        sharder = "FullyShardedDataParallel (FSDP1)"
+    elif _is_made_by_zero():
+        sharder = "ZeroRedundancyOptimizer"
+    else:
+        return
+    raise ValueError(
+        f"{optimizer} needs whole parameters, and {sharder} gives each process a part of them; "
+        "take DistributedDataParallel, or fully_shard (FSDP2) with SOFIM"
+    )
+
+
+def num_processes() -> int:
+    """Return how many processes train together, by torch's default process group; 1 without one."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _is_made_by_zero() -> bool:
+    module = sys.modules.get("torch.distributed.optim.zero_redundancy_optimizer")
+    frame = sys._getframe() if module is not None else None
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), module.ZeroRedundancyOptimizer):  # type: ignore[union-attr]
+            return True
+        frame = frame.f_back
+    return False
+
+
 def raise_sparse_gradient(optimizer: str, grad: Tensor) -> NoReturn:
     """Raise RuntimeError that says what is wrong with a gradient that is not strided.
 
     The test itself stands where it is needed: a call for each gradient of each step would show in the step time.
     """
-    raise RuntimeError(f"{optimizer} does not support sparse gradients; got one of layout {grad.layout}")
+    raise RuntimeError(f"{optimizer} does not support sparse or nested gradients; got one of layout {grad.layout}")

@@ -14,6 +14,8 @@ from sofim._checks import (
     check_not_negative,
     check_positive,
     check_real,
+    check_whole,
+    num_processes,
     raise_sparse_gradient,
 )
 
@@ -43,7 +45,13 @@ def nystrom_factor(columns: Tensor, core: Tensor) -> tuple[Tensor, Tensor]:
     rank = int((singular > tolerance).sum())
     mixing = (left[:, :rank] * singular[:rank].rsqrt()).T.to(columns.dtype)
     factor = mixing @ columns
-    spectrum, turn = torch.linalg.eigh((factor @ factor.T).double())
+    # Sums in float16 overflow at 65504.
+    wide = factor.to(torch.promote_types(factor.dtype, torch.float32))
+    gram = (wide @ wide.T).double()
+    if not gram.isfinite().all():
+        # As if there were no columns, which the step then does without.
+        factor, gram = factor[:0], gram[:0, :0]
+    spectrum, turn = torch.linalg.eigh(gram)
     return turn.T.to(columns.dtype) @ factor, spectrum.clamp(min=0.0)
 
 
@@ -67,6 +75,10 @@ class NystromSGD(torch.optim.Optimizer):
     without a gradient is not moved and counts as a zero gradient to the others; one that required none at the refresh
     is stepped by (η/ρ) g.
 
+    Under DistributedDataParallel, `refresh` draws the same Ω in every process of torch's default group and averages the
+    columns over them, as the gradients are, so that every process must call it. It takes whole parameters: sharded ones
+    (`DTensor`, FSDP1, ZeroRedundancyOptimizer) are refused.
+
     Args:
         params: Parameters of real floating-point type, in one group.
         lr: Learning rate η ≥ 0; 1 is the regularized Newton step.
@@ -79,7 +91,7 @@ class NystromSGD(torch.optim.Optimizer):
         seed: Of the generator that draws Ω; None takes `torch.initial_seed()`. The global generator is left alone.
 
     Raises:
-        ValueError: A hyperparameter is out of its range, there is a second group, or a parameter is complex.
+        ValueError: A hyperparameter is out of its range, there is a second group, or a parameter is complex or sharded.
         RuntimeError: In `step`: there was no refresh yet, or a gradient is sparse.
 
     >>> p = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
@@ -138,6 +150,7 @@ class NystromSGD(torch.optim.Optimizer):
                 raise ValueError("NystromSGD takes one parameter group: its sketch is of all parameters together")
             _check_options(self.param_groups[0])
             check_real("NystromSGD", self.param_groups[0]["params"])
+            _check_not_sharded(self.param_groups[0]["params"])
         except ValueError:
             del self.param_groups[-1]
             raise
@@ -160,10 +173,13 @@ class NystromSGD(torch.optim.Optimizer):
             What it cost in forward-backward passes: one for the gradient and one for each Hessian-vector product.
 
         Raises:
-            RuntimeError: The loss has no graph.
+            RuntimeError: The loss has no graph, or a gradient is sparse.
         """
         group = self.param_groups[0]
         params = [param for param in group["params"] if param.requires_grad]
+        if not params:
+            group["spectrum"], group["steps_since_refresh"] = [], 0
+            return 0
         size = sum(param.numel() for param in params)
         generator = torch.Generator()
         generator.set_state(group["generator_state"].cpu())
@@ -171,9 +187,15 @@ class NystromSGD(torch.optim.Optimizer):
         group["generator_state"] = generator.get_state()
 
         num_columns = len(coordinates)
+        together = num_processes() > 1 and num_columns > 0
+        if together:
+            coordinates = _of_first_process(coordinates, params[0].device)
         columns = _hessian_columns(loss, params, coordinates)
         # One device and one dtype for the small matrices; the sketch goes back to each parameter's own.
         flat = torch.cat([column.to(columns[0].device) for column in columns], dim=1)
+        if together:
+            torch.distributed.all_reduce(flat)
+            flat /= num_processes()
         finite = flat.isfinite().all(dim=1)
         flat, coordinates = flat[finite], coordinates.to(flat.device)[finite]
         factor, spectrum = nystrom_factor(flat, flat[:, coordinates])
@@ -239,6 +261,21 @@ def _check_options(options: dict[str, Any]) -> None:
     check_count("update_period", options["update_period"])
 
 
+def _check_not_sharded(params: list[Tensor]) -> None:
+    check_whole("NystromSGD", params)
+    if any(hasattr(param, "device_mesh") for param in params):
+        raise ValueError(
+            "NystromSGD needs whole parameters, and a DTensor gives each process a part of them; "
+            "take DistributedDataParallel, or SOFIM"
+        )
+
+
+def _of_first_process(coordinates: Tensor, device: torch.device) -> Tensor:
+    coordinates = coordinates.to(device)
+    torch.distributed.broadcast(coordinates, src=0)
+    return coordinates.cpu()
+
+
 def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) -> list[Tensor]:
     """Columns of the Hessian, one a coordinate, as one (m, numel) tensor for each parameter.
 
@@ -246,6 +283,9 @@ def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) ->
     """
     with torch.enable_grad():
         grads = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+    for grad in grads:
+        if grad is not None and grad.layout is not torch.strided:
+            raise_sparse_gradient("NystromSGD", grad)
     columns = [param.new_zeros(len(coordinates), param.numel()) for param in params]
     ends = torch.tensor([param.numel() for param in params], device="cpu").cumsum(0)
     for row, coordinate in enumerate(coordinates.tolist()):

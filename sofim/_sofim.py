@@ -18,9 +18,11 @@ from sofim._checks import (
     check_not_negative,
     check_positive,
     check_real,
+    check_whole,
     raise_sparse_gradient,
 )
 from sofim._in_place import average_on_device, average_on_host
+from sofim._sharded import over_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 Hyperparameter = float | Tensor
 _Number = TypeVar("_Number", float, Tensor)
+# Subclasses may mean anything by a storage, a product or a sum: a DTensor's local part is not the tensor.
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 
 @overload
@@ -88,10 +92,11 @@ def sofim_update(
 
     Nothing is written in place and no value is read on the host, so that it runs under `torch.func.vmap`, there also
     with a different hyperparameter for each model, and under `torch.compile`. The norm is over all the tensors
-    together. Sums are taken in float32 at least; the results have the dtypes of the arguments.
+    together, where they are sharded (`DTensor`) over all their ranks. Sums are taken in float32 at least; the results
+    have the dtypes of the arguments.
 
     Args:
-        params: Parameters, tensors of any shapes.
+        params: Parameters, real tensors of any shapes.
         grads: Their gradients, of the same shapes.
         averages: M̂_{t−1}, of the same shapes; zeros before the first step.
         step: t, counted from 1: the number of this step.
@@ -110,6 +115,7 @@ def sofim_update(
     >>> params[0], averages[0]
     (tensor([0.9400, 0.9200]), tensor([3., 4.]))
     """
+    check_real("sofim_update", params)
     weight = averaging_weight(step, beta)
     averages = [
         _new_average(average, grad, param, weight, weight_decay, maximize)
@@ -143,8 +149,10 @@ def _new_average(
 
 def _scale_tensor(averages: Sequence[Tensor], lr: Hyperparameter, rho: Hyperparameter) -> Tensor:
     device = averages[0].device
-    square_norms = [_wide(average).square().sum().to(device) for average in averages]
-    return step_scale(torch.stack(square_norms).sum(), lr, rho)
+    square_norms = [_wide(average).square().sum() for average in averages]
+    if not all(type(square_norm) is Tensor for square_norm in square_norms):
+        square_norms = over_ranks(square_norms)
+    return step_scale(torch.stack([square_norm.to(device) for square_norm in square_norms]).sum(), lr, rho)
 
 
 def _new_param(param: Tensor, average: Tensor, scale: Tensor, maximize: bool) -> Tensor:
@@ -172,6 +180,15 @@ class SOFIM(torch.optim.Optimizer):
     On CPU the norm comes to the host; elsewhere nothing does, so that a CUDA stream never waits.
     Where ‖M̂‖² overflows float32 (‖M̂‖ > 1.8e19, or float64's 1.3e154) the step is zero; it would be under η · 1e-19.
 
+    In several processes: under DistributedDataParallel, FSDP2 (`fully_shard`) and tensor parallelism (`DTensor`) the
+    step is that of one process, with one all-reduce of a number for each layout. FSDP1 and ZeroRedundancyOptimizer give
+    each process a part of the parameters, of which the norm would be, and are refused. Pipeline stages, and wrappers
+    that leave no trace in their tensors (DeepSpeed's ZeRO), make each process's part a Fisher block of its own.
+
+    Schedulers that cycle the momentum (`OneCycleLR`, `CyclicLR`) cycle β: in a parameter group `momentum` is another
+    name of `beta`, and a step takes whichever was set since the last one. With a β that changes M̂ stays a weighted
+    mean of the gradients.
+
     Args:
         params: Parameters, named parameters, or dicts that define parameter groups. Real floating-point tensors.
         lr: Learning rate η, at least 0, number or 1-element tensor. Of the unit of the loss: along a step the linear
@@ -184,7 +201,7 @@ class SOFIM(torch.optim.Optimizer):
             tensors of a group by few calls where they share a device and are float32 or float64.
 
     Raises:
-        ValueError: A hyperparameter is out of its range, or a parameter is complex.
+        ValueError: A hyperparameter is out of its range, or a parameter is complex or a process's part (see above).
         RuntimeError: In `step`: a gradient is sparse.
 
     >>> p = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -209,6 +226,8 @@ class SOFIM(torch.optim.Optimizer):
         defaults: dict[str, Any] = {
             "lr": lr,
             "beta": beta,
+            "momentum": beta,
+            "settled_beta": beta,
             "rho": rho,
             "weight_decay": weight_decay,
             "maximize": maximize,
@@ -229,11 +248,20 @@ class SOFIM(torch.optim.Optimizer):
         """
         super().add_param_group(param_group)
         try:
+            _settle_beta(self.param_groups[-1])
             _check_options(self.param_groups[-1])
             check_real("SOFIM", self.param_groups[-1]["params"])
+            check_whole("SOFIM", self.param_groups[-1]["params"])
         except ValueError:
             del self.param_groups[-1]
             raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        # What was stored by an earlier version knows one name.
+        for options in (self.defaults, *self.param_groups):
+            for name in ("momentum", "settled_beta"):
+                options.setdefault(name, options["beta"])
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -271,28 +299,42 @@ class SOFIM(torch.optim.Optimizer):
         params, grads = _with_gradients(group["params"])
         if not params:
             return
-        averages, steps = self._advance(params)
+        averages, steps, beta = self._advance(params, group)
         same_age = steps.count(steps[0]) == len(steps)
         path = _fast_path(params, group["foreach"]) if same_age else None
         if path is None:
-            _step_each(params, grads, averages, [averaging_weight(step, group["beta"]) for step in steps], group)
+            _step_each(params, grads, averages, [averaging_weight(step, beta) for step in steps], group)
         else:
-            path(params, grads, averages, averaging_weight(steps[0], group["beta"]), group)
+            path(params, grads, averages, averaging_weight(steps[0], beta), group)
 
-    # A count that a compiled graph reads as a number would be compiled anew at every step.
+    # Numbers that a compiled graph reads from where they are kept would be compiled anew at every step.
     @_disable_dynamo
-    def _advance(self, params: list[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """Count the step; return the averages and how many gradients each holds, the coming one included."""
+    def _advance(self, params: list[Tensor], group: dict[str, Any]) -> tuple[list[Tensor], list[int], float]:
+        """Count the step; return the averages, how many gradients each holds, the coming one included, and β."""
         averages, steps = [], []
         for param in params:
             state = self.state[param]
             if not state:
+                # Again, since FSDP1 may be wrapped around parameters that an optimizer has.
+                check_whole("SOFIM", [param])
                 state["step"] = 0
                 state["average"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             state["step"] += 1
             averages.append(state["average"])
             steps.append(state["step"])
-        return averages, steps
+        return averages, steps, _settle_beta(group)
+
+
+def _settle_beta(group: dict[str, Any]) -> float:
+    """β of the next step, which has two names in a group: `momentum` is where schedulers look for it and set it.
+
+    `settled_beta` is what both were when they were last alike, so that the one that was set since is known.
+    """
+    name = "momentum" if group["momentum"] != group["settled_beta"] else "beta"
+    beta: float = group[name]
+    if beta != group["settled_beta"]:
+        group["beta"] = group["momentum"] = group["settled_beta"] = beta
+    return beta
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -325,7 +367,7 @@ def _fast_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None
         return None
     dtype, on_cpu = params[0].dtype, params[0].is_cpu
     for param in params:
-        if param.dtype is not dtype or param.is_cpu is not on_cpu:
+        if param.dtype is not dtype or param.is_cpu is not on_cpu or type(param) not in _PLAIN:
             return None
     if dtype.itemsize < 4:
         return None

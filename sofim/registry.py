@@ -69,7 +69,8 @@ def adahessian(
     Source: Yao et al., arXiv 2006.00719; implementation: pytorch_optimizer, whose `update_period` is left at 1, since
     other periods distort its early bias correction. z comes from torch's global generator.
 
-    Differs from the paper: D is not averaged over the entries of a convolution kernel.
+    Differs from the paper: D is not averaged over the entries of a convolution kernel. Where the loss is linear D is 0,
+    and the step η m̂ / ε: with the defaults a thousand times the gradient.
 
     Args:
         params: Parameters, or dicts that define parameter groups.
@@ -83,7 +84,7 @@ def adahessian(
         ValueError: A hyperparameter is out of its range.
     """
     # Here, since it takes a second, which every command and every worker would wait for.
-    from pytorch_optimizer import AdaHessian
+    from sofim._adahessian import AdaHessian
 
     # The library raises errors of its own, which are no ValueError, and lets NaN pass.
     check_learning_rate(lr)

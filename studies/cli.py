@@ -123,6 +123,7 @@ def launch(
     """
     from studies.confirm import SEEDS
     from studies.confirm import confirm as run_again
+    from studies.failures import failing_lines
     from studies.launch import draw_up
     from studies.launch import launch as run
     from studies.starts import read_starts
@@ -155,6 +156,8 @@ def launch(
     check_any_worked(found.name, tallies, storage)
     console.print()
     print_leaderboard(found.name, storage, console)
+    for line in failing_lines(tallies):
+        console.print(line, style="red", soft_wrap=True)
     if then_confirm:
         gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
         run_again(blueprint, storage, Resources(address, None, gpus), console, safekeeping=kept)

@@ -152,12 +152,12 @@ def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> N
     failed = sum(tally.failed for tally in tallies)
     if not failed or any(tally.done > tally.failed for tally in tallies):
         return
-    from studies.workloads._blame import place_in
+    from studies.failures import reason_of
 
-    failure = _last_failure(campaign, storage)
+    failure = reason_of(_last_failure(campaign, storage))
     raise UserError(
-        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure.splitlines()[-1]}"
-        f"{place_in(failure)}; mend that and run it under another name with --name"
+        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure}; "
+        f"mend that and run it under another name with --name"
     )
 
 

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from studies.failures import failing, failing_lines
 from studies.trials import Tally
 
 COUNTS = ("running", "complete", "pruned", "diverged", "failed")
@@ -116,6 +117,7 @@ class Progress:
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
         self._finished: set[str] = {tally.study for tally in tallies() if _is_over(tally)}
+        self._said: set[tuple[str, str, str]] = set()  # of what fails
         self._last_line = time.monotonic()
         self._live: Live | None = None
         self._thread: threading.Thread | None = None
@@ -141,6 +143,7 @@ class Progress:
         tallies = self._tallies()
         trouble = self._trouble()
         view = status_view(tallies, self._seconds_left(tallies))
+        view = Group(view, *(Text(line, style="red") for line in failing_lines(tallies)))
         return Group(view, *stopped_lines(tallies), *([Text(trouble, style="red")] if trouble else []))
 
     def _seconds_left(self, tallies: Sequence[Tally]) -> float | None:
@@ -154,6 +157,10 @@ class Progress:
     def _lines(self) -> None:
         tallies = self._tallies()
         left = self._seconds_left(tallies)
+        for key, line in failing(tallies):
+            if key not in self._said:
+                self._said.add(key)
+                self._plain(line)
         for tally in tallies:
             if _is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)

@@ -37,6 +37,16 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """Why an optimizer fails of whose ``trials`` every one has failed: ``count`` of them for this ``reason``."""
+
+    optimizer: str
+    count: int
+    trials: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
@@ -44,6 +54,7 @@ class Tally:
     ``runs`` says what was run; of other than trials of a search, ``best`` is the mean of those that are complete.
     ``asked_for`` is ``None`` where something else than the number of trials ends the study, and ``since_best`` counts
     the trials that ended after the best one. ``replicate`` counts the studies of one workload and optimizer.
+    ``failing`` has the optimizers (a search with a budget has several) whose every trial failed so far.
     """
 
     study: str
@@ -64,6 +75,7 @@ class Tally:
     runs: Literal["trials", "confirmation runs", "evaluation runs"] = "trials"
     replicate: int = 1
     since_best: int = 0
+    failing: tuple[Failing, ...] = ()
 
     @property
     def label(self) -> str:

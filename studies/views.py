@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from studies.failures import FailureCount, failing_lines
 from studies.options import storage_again
 from studies.progress import format_duration, format_value, status_view, stopped_lines
-from studies.trials import Tally
+from studies.trials import Failing, Tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,7 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
             seconds=row["seconds"],
             stopped=_why_stopped(every[every["study"] == study.name]),
             replicate=study.replicate,
+            failing=_failing(every[every["study"] == study.name], study.optimizer),
         )
         for study in found
         for row in [rows[study.workload, study.optimizer, study.replicate]]
@@ -79,6 +81,16 @@ def _why_stopped(trials: pd.DataFrame) -> str | None:
     return None
 
 
+def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:
+    """What only fails in a study, as the ledger counts it."""
+    counted = FailureCount()
+    for row in trials.sort_values("number").to_dict("records"):
+        if row["outcome"] not in ("lost", "running"):
+            failure = str(row["failure"]) if row["outcome"] == "failed" else None
+            counted.add(str(row["params"].get("optimizer", optimizer)), failure)
+    return counted.failing()
+
+
 def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
     """What drives a campaign and how far each of its studies is."""
     driver, found = tallies(storage, campaign)
@@ -86,6 +98,8 @@ def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
     console.print(status_view(found, None))
     for line in stopped_lines(found):
         console.print(line, soft_wrap=True)
+    for sentence in failing_lines(found):
+        console.print(Text(sentence, style="red"), soft_wrap=True)
     for sentence in _confirmed_so_far(storage, campaign):
         console.print(Text(sentence), soft_wrap=True)
     console.print()

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, SpaceError
 from studies.errors import UserError
+from studies.failures import FailureCount, reason_of
 from studies.ledger._writer import TrialWriter
 from studies.trials import Assignment, Tally
 
@@ -93,6 +94,7 @@ class Book(ABC):
         self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
         self._failures_in_a_row = 0
+        self._failures = FailureCount()
         self.stopped: str | None = None
 
     # ------------------------------------------------------------------ restart
@@ -273,11 +275,13 @@ class Book(ABC):
         """Counts a trial that ended for good."""
         self._since_best += 1
         self._seconds += float(trial.user_attrs.get("seconds", 0.0))
-        if trial.state == TrialState.FAIL:
+        failure = str(trial.user_attrs.get("failure", "")) if trial.state == TrialState.FAIL else None
+        self._failures.add(str(trial.params.get("optimizer", self.plan.optimizer)), failure)
+        if failure is not None:
             self._counts["failed"] += 1
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                self.stopped = too_many_failures(str(trial.user_attrs.get("failure", "")))
+                self.stopped = too_many_failures(failure)
             return
         self._failures_in_a_row = 0
         if trial.user_attrs.get("diverged"):
@@ -327,13 +331,13 @@ class Book(ABC):
             seconds=self._seconds,
             stopped=self.stopped,
             replicate=self.plan.replicate,
+            failing=self._failures.failing(),
         )
 
 
 def too_many_failures(failure: str) -> str:
     """Why a study is stopped, in one line, from the ``failure`` (a line or a traceback) of its last trial."""
-    lines = failure.strip().splitlines()
-    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {lines[-1] if lines else '?'}"
+    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {reason_of(failure)}"
 
 
 def origin_of(trial: FrozenTrial) -> int:

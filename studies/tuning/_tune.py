@@ -194,14 +194,13 @@ def _search(
 
 def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -> UserError:
     """The error for a search in which no trial ran its whole budget."""
-    from studies.workloads._blame import place_in
+    from studies.failures import reason_of
 
     failure = ledger.last_failure() if tally.failed else None
     if failure is not None:
-        last = failure.strip().splitlines()[-1]
         return UserError(
             f"workload {search.workload}: no trial ran its whole budget, {tally.failed} of {tally.done} failed, "
-            f"the last: {last}{place_in(failure)}; mend that and give another --name"
+            f"the last: {reason_of(failure)}; mend that and give another --name"
         )
     if not clock.limited:
         return UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import sysconfig
 import traceback
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from studies.errors import UserError
 
-_OTHERS = tuple({*sysconfig.get_paths().values(), str(Path(__file__).resolve().parents[1])})
+_HOME = Path(__file__).resolve().parents[2]
+_OURS = (f"{_HOME / package}{os.sep}" for package in ("sofim", "search_spaces", "studies", "analysis"))
+_OTHERS = tuple({*sysconfig.get_paths().values(), *_OURS})
 _LONGEST = 200
 
 

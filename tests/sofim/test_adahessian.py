@@ -67,3 +67,32 @@ def test_weight_decay_is_decoupled():
     # The loss is flat at 1 to first order.
     advance(SPEC, optimizer, lambda: (x - 1).square().sum())
     assert x.item() == pytest.approx(1.0 - 0.5 * 0.1)
+
+
+def test_without_curvature_the_step_is_that_of_a_zero_diagonal():
+    """A loss that is linear in pieces: p ← p − η m̂ / ε, and the moving average of the gradient goes on."""
+    x = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    slope = torch.tensor([3.0, -1.0], dtype=torch.float64)
+    optimizer = SPEC.factory([x], lr=0.1, eps=0.5)
+    for count in range(1, 4):
+        advance(SPEC, optimizer, lambda: (slope * x).sum())
+        expected = torch.tensor([1.0, -2.0], dtype=torch.float64) - count * 0.1 * slope / 0.5
+        torch.testing.assert_close(x.detach(), expected)
+        assert torch.equal(optimizer.state[x]["hessian"], torch.zeros(2, dtype=torch.float64))
+
+
+def test_a_linear_part_beside_a_curved_one_leaves_its_estimate_as_it_is():
+    """The probes are drawn for all, so that the curved part sees the numbers it sees alone."""
+    hessian = torch.tensor([[2.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
+
+    def estimates(*, beside):
+        torch.manual_seed(0)
+        curved, linear = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+        optimizer = SPEC.factory([curved, linear] if beside else [curved], lr=0.0)
+        advance(SPEC, optimizer, lambda: curved @ hessian @ curved / 2 + (linear.sum() if beside else 0.0))
+        return [optimizer.state[param]["hessian"] for param in optimizer.param_groups[0]["params"]]
+
+    together, of_the_linear = estimates(beside=True)
+    [alone] = estimates(beside=False)
+    assert torch.equal(together, alone)
+    assert torch.equal(of_the_linear, torch.zeros(2, dtype=torch.float64))

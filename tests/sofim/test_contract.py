@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import pickle
 
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from sofim import OPTIMIZERS
 from tests.sofim.driver import advance
@@ -44,8 +46,34 @@ ARGUMENTS: dict[str, dict[str, dict[str, object]]] = {
     "network": {"nystrom-sgd": {"lr": 0.05, "rho": 0.1, "rank": 5, "update_period": 4}},
 }
 ONE_GROUP = {"lbfgs", "nystrom-sgd"}
-# Their libraries keep attributes that torch's Optimizer.__getstate__ leaves out; state_dict carries all that matters.
-LOSES_ATTRIBUTES = {"adahessian", "lbfgs"}
+# It keeps attributes that torch's Optimizer.__getstate__ leaves out; state_dict carries all that matters.
+LOSES_ATTRIBUTES = {"lbfgs"}
+# Torch refuses to cycle what is not there: they have no momentum.
+NO_MOMENTUM = {"lbfgs", "nystrom-sgd"}
+
+# Schedulers with what they cannot do without, and their defaults otherwise.
+SCHEDULERS = {
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step),
+    "MultiplicativeLR": lambda optimizer: lr_scheduler.MultiplicativeLR(optimizer, lambda step: 0.9),
+    "StepLR": lambda optimizer: lr_scheduler.StepLR(optimizer, 2),
+    "MultiStepLR": lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [2, 5]),
+    "ConstantLR": lr_scheduler.ConstantLR,
+    "LinearLR": lr_scheduler.LinearLR,
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
+    "PolynomialLR": lr_scheduler.PolynomialLR,
+    "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 10),
+    "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 3),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=20),
+    "CyclicLR": lambda optimizer: lr_scheduler.CyclicLR(optimizer, base_lr=0.01, max_lr=0.1, step_size_up=5),
+    "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=1),
+    "ChainedScheduler": lambda optimizer: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.LinearLR(optimizer), lr_scheduler.ExponentialLR(optimizer, 0.9)]
+    ),
+    "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer, [lr_scheduler.LinearLR(optimizer), lr_scheduler.ExponentialLR(optimizer, 0.9)], [4]
+    ),
+}
+CYCLE_MOMENTUM = {"OneCycleLR", "CyclicLR"}
 
 
 def arguments(problem, spec):
@@ -266,6 +294,140 @@ def test_schedulers_set_the_learning_rate(spec):
     before = parameters(model)
     train(spec, model, optimizer, data[2:])
     assert_equal(before, parameters(model))
+
+
+def scheduled(spec, optimizer, scheduler, model, data):
+    for batch in data:
+        [loss] = train(spec, model, optimizer, [batch])
+        scheduler.step(*([loss] if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) else []))
+
+
+@ROWS
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_works_and_resumes_bit_for_bit(spec, name):
+    def build_all():
+        model = network()
+        optimizer = build(spec, model.parameters(), "network")
+        return model, optimizer, SCHEDULERS[name](optimizer)
+
+    if spec.key in NO_MOMENTUM and name in CYCLE_MOMENTUM:
+        with pytest.raises(ValueError, match="momentum"):
+            build_all()
+        return
+    data = batches(10)
+    model, optimizer, scheduler = build_all()
+    scheduled(spec, optimizer, scheduler, model, data[:5])
+    late_model, late_optimizer, late_scheduler = build_all()
+    late_model.load_state_dict(copy.deepcopy(model.state_dict()))
+    late_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    late_scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))
+    generator_state = torch.get_rng_state()
+    scheduled(spec, optimizer, scheduler, model, data[5:])
+    torch.set_rng_state(generator_state)
+    scheduled(spec, late_optimizer, late_scheduler, late_model, data[5:])
+    assert all(torch.isfinite(param).all() for param in model.parameters())
+    assert_equal(parameters(late_model), parameters(model))
+
+
+@ROWS
+@pytest.mark.parametrize("name", sorted(CYCLE_MOMENTUM))
+def test_the_momentum_that_a_scheduler_sets_is_that_of_the_step(spec, name):
+    """The same learning rates, once with a momentum that moves and once with one that does not."""
+    if spec.key in NO_MOMENTUM:
+        pytest.skip("has no momentum")
+    ends = []
+    for limits in ({"base_momentum": 0.5, "max_momentum": 0.95}, {"base_momentum": 0.5, "max_momentum": 0.5}):
+        model = network()
+        optimizer = build(spec, model.parameters(), "network")
+        kind = getattr(lr_scheduler, name)
+        span = {"total_steps": 20} if name == "OneCycleLR" else {"base_lr": 0.01, "step_size_up": 5}
+        scheduler = kind(optimizer, max_lr=0.1, **span, **limits)
+        scheduled(spec, optimizer, scheduler, model, batches(8))
+        ends.append(parameters(model)[0])
+    assert (ends[0] - ends[1]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("key", ["sofim", "nystrom-sgd"])
+def test_a_tensor_as_learning_rate_follows_its_scheduler(key):
+    """Our own; torch's take one under conditions of theirs."""
+    spec = OPTIMIZERS[key]
+    ends = []
+    for rate in (0.05, torch.tensor(0.05, dtype=torch.float64)):
+        model = network()
+        torch.manual_seed(0)
+        optimizer = spec.factory(model.parameters(), **(arguments("network", spec) | {"lr": rate}))
+        scheduled(spec, optimizer, lr_scheduler.CosineAnnealingLR(optimizer, 10), model, batches(6))
+        ends.append(parameters(model)[0])
+    torch.testing.assert_close(*ends)
+
+
+@ROWS
+def test_averages_of_weights_and_a_group_that_joins_late(spec):
+    """`swa_utils` reads what the optimizer writes; the late group is trained with the others."""
+    model, late = network(), nn.Linear(4, 3).double()
+    optimizer = build(spec, model.parameters(), "network")
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    scheduler = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.01)
+    for batch in batches(4):
+        scheduled(spec, optimizer, scheduler, model, [batch])
+        averaged.update_parameters(model)
+    assert not torch.equal(averaged.module[0].weight, model[0].weight)
+    if spec.key in ONE_GROUP:
+        return
+    optimizer.add_param_group({"params": late.parameters(), "lr": 0.1})
+    before = parameters(late)
+    for inputs, targets in batches(2):
+        advance(spec, optimizer, lambda i=inputs, t=targets: nn.functional.cross_entropy(model(i) + late(i), t))
+    assert not any(torch.equal(old, new) for old, new in zip(before, late.parameters(), strict=True))
+
+
+def hinge(model, inputs, targets):
+    return (1 - model(inputs).squeeze(1) * (targets * 2.0 - 1)).clamp(min=0).mean()
+
+
+EDGES = {
+    # linear in pieces
+    "hinge": lambda model, inputs, targets: hinge(model[0], inputs, targets),
+    "absolute error": lambda model, inputs, targets: (model[0](inputs).squeeze(1) - targets).abs().mean(),
+    "a sum of outputs": lambda model, inputs, targets: model[0](inputs).mean(),
+    # linear in some parameters and curved in others
+    "a linear branch": lambda model, inputs, targets: (
+        hinge(model[0], inputs, targets) + model[1](inputs).square().mean()
+    ),
+    "linear in the last layer": lambda model, inputs, targets: model[2](model[1](inputs).tanh()).mean(),
+    # gradients that are zero, missing or far from one
+    "constant": lambda model, inputs, targets: 0.0 * model[0](inputs).mean(),
+    "already perfect": lambda model, inputs, targets: (model[0](inputs) * 0.0).square().mean(),
+    "some unused": lambda model, inputs, targets: model[0](inputs).square().mean(),
+    "minute": lambda model, inputs, targets: 1e-30 * model[0](inputs).square().mean(),
+    "huge": lambda model, inputs, targets: 1e30 * model[0](inputs).square().mean(),
+}
+
+
+@ROWS
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("edge", EDGES)
+def test_trains_or_diverges_but_does_not_break_at_an_edge_of_the_mathematics(spec, edge, precision):
+    """A run that diverges is judged by the loss; an exception would be a failure of the optimizer's own."""
+    torch.manual_seed(1)
+    layers = nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 3), nn.Linear(3, 1)]).to(precision)
+    layers[2].bias.requires_grad_(False)
+    optimizer = build(spec, [param for param in layers.parameters() if param.requires_grad], "network")
+    before = parameters(layers)
+    losses = []
+    for inputs, targets in batches(3):
+        losses.append(
+            advance(
+                spec, optimizer, lambda i=inputs, t=targets: EDGES[edge](layers, i.to(precision), (t > 1).to(precision))
+            )
+        )
+        if not math.isfinite(losses[-1]):
+            break
+    assert math.isfinite(losses[0])
+    if edge in ("constant", "already perfect") and spec.key != "adamw":  # which decays what it does not train
+        assert_equal(parameters(layers), before)
+    if edge in ("hinge", "absolute error", "a sum of outputs", "a linear branch"):
+        assert not torch.equal(layers[0].weight, before[0])
 
 
 @ROWS

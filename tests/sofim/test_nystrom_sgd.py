@@ -271,3 +271,33 @@ def test_complex_and_sparse_are_refused():
     x.grad = torch.ones(2).to_sparse()
     with pytest.raises(RuntimeError, match="sparse"):
         optimizer.step()
+    embedding = nn.Embedding(5, 2, sparse=True)
+    with pytest.raises(RuntimeError, match="sparse"):
+        NystromSGD(embedding.parameters()).refresh(embedding(torch.tensor([1, 2])).square().sum())
+
+
+def test_sums_over_a_sketch_in_half_precision_do_not_overflow():
+    x = nn.Parameter(torch.full((64,), 1e-4, dtype=torch.float16))
+    optimizer = NystromSGD([x], 1.0, rho=1.0, rank=8)
+    # One direction, whose curvature 64 · 2 · 40² is above float16's largest number; its columns are not.
+    loss = (40.0 * x).sum().square()
+    optimizer.refresh(loss)
+    assert optimizer.param_groups[0]["spectrum"][-1] == pytest.approx(64 * 2 * 40**2, rel=0.01)
+
+
+def test_a_hessian_whose_sums_overflow_is_left_out():
+    x = nn.Parameter(torch.zeros(64))
+    optimizer = NystromSGD([x], 1.0, rho=1.0, rank=64)
+    loss = 1e38 * x.sum().square() + x.sum()
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert torch.equal(x, -torch.ones(64))
+
+
+def test_nothing_to_train_costs_nothing():
+    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    optimizer = NystromSGD([frozen])
+    assert optimizer.refresh(nn.Parameter(torch.ones(2)).sum()) == 0
+    optimizer.step()
+    assert torch.equal(frozen, torch.ones(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -55,6 +56,12 @@ def test_bad_hyperparameters(bad):
 def test_complex_parameters_are_refused():
     with pytest.raises(ValueError, match="view_as_real"):
         SOFIM([nn.Parameter(torch.ones(2, dtype=torch.complex64))])
+
+
+def test_the_pure_function_refuses_complex_parameters():
+    z = torch.ones(2, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="view_as_real"):
+        sofim_update([z], [z], [z], 1, lr=0.1, beta=0.9, rho=0.5)
 
 
 def test_sparse_gradients_are_refused_and_change_nothing():
@@ -128,6 +135,92 @@ def test_learning_rate_may_be_a_tensor():
     SOFIM([shaped], lr=torch.tensor([0.25]), foreach=False).step()
     assert torch.equal(number, tensor)
     torch.testing.assert_close(number, shaped)
+
+
+def test_beta_and_momentum_are_two_names_of_one_option():
+    """The one that was set last counts, as people and schedulers set it, one after the other."""
+    param = parameter(3)
+    [group] = (optimizer := SOFIM([param], beta=0.8)).param_groups
+    assert group["beta"] == group["momentum"] == 0.8
+    for name, value in (("momentum", 0.7), ("beta", 0.6), ("beta", 0.8), ("momentum", 0.95), ("beta", 0.9)):
+        group[name] = value
+        optimizer.step()
+        assert group["beta"] == group["momentum"] == value
+
+
+@pytest.mark.parametrize("name", ["beta", "momentum"])
+def test_a_group_may_give_either_name(name):
+    first, second = parameter(3), parameter(3)
+    optimizer = SOFIM([{"params": [first], name: 0.5}, {"params": [second]}], beta=0.9)
+    assert [group["beta"] for group in optimizer.param_groups] == [0.5, 0.9]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.5, 0.9]
+    with pytest.raises(ValueError, match="beta"):
+        SOFIM([{"params": [parameter(3)], name: 1.0}])
+
+
+@pytest.mark.parametrize("scheduler_first", [True, False])
+def test_the_cycled_momentum_is_the_beta_of_the_formula(scheduler_first):
+    """Step by step against the pure function, which is told the momentum; over an interruption at any moment."""
+    param = parameter(3)
+    optimizer = SOFIM([param], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.2, total_steps=10)
+    expected, average = param.detach().clone(), torch.zeros(3)
+    seen = set()
+    for step in range(1, 9):
+        group = optimizer.param_groups[0]
+        seen.add(momentum := group["momentum"])
+        param.grad = torch.sin(param.detach() + step)
+        [expected], [average] = sofim_update(
+            [expected], [torch.sin(expected + step)], [average], step, lr=group["lr"], beta=momentum, rho=group["rho"]
+        )
+        if not scheduler_first:
+            optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        optimizer.step()
+        torch.testing.assert_close(param.detach(), expected)
+        scheduler.step()
+        if scheduler_first:
+            optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert len(seen) == 8
+
+
+def test_states_of_earlier_versions_load():
+    """They know β as `beta` alone."""
+    param = parameter(3)
+    old = SOFIM([param], beta=0.7)
+    old.step()
+    stored = old.state_dict()
+    for name in ("momentum", "settled_beta"):
+        del stored["param_groups"][0][name], old.defaults[name]
+    new = SOFIM([param])
+    new.load_state_dict(stored)
+    unpickled = pickle.loads(pickle.dumps(old))
+    for optimizer in (new, unpickled):
+        assert optimizer.param_groups[0]["momentum"] == 0.7
+        optimizer.step()
+        assert optimizer.param_groups[0]["beta"] == 0.7
+    # also where a scheduler goes on with it
+    torch.optim.lr_scheduler.OneCycleLR(new, max_lr=0.2, total_steps=10)
+    new.step()
+    assert new.param_groups[0]["beta"] == 0.95
+
+
+def test_subclasses_of_tensors_are_stepped_by_their_own_operations():
+    """Nothing is known of what in-place calls on many of them would do."""
+
+    class Careful(torch.Tensor):
+        """Refuses what the fast way is made of."""
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            assert "foreach" not in str(function)
+            assert "lerp" not in str(function)
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    plain, special = parameter(5), nn.Parameter(parameter(5).detach().as_subclass(Careful))
+    special.grad = plain.grad.clone()
+    SOFIM([plain], lr=0.5, weight_decay=0.1).step()
+    SOFIM([special], lr=0.5, weight_decay=0.1).step()
+    torch.testing.assert_close(special.detach().as_subclass(torch.Tensor), plain.detach())
 
 
 def test_zero_gradient_takes_no_step():
@@ -253,6 +346,28 @@ def test_compiled_step_equals_eager():
         torch.testing.assert_close(one, other)
     assert counters["stats"]["unique_graphs"] <= 8
     assert compiled_optimizer.state[compiled[0]]["step"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_step_follows_a_momentum_that_is_cycled():
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    eager, compiled = parameter(8, 4), parameter(8, 4)
+    optimizers = [SOFIM([eager], lr=0.3), SOFIM([compiled], lr=0.3)]
+    schedulers = [torch.optim.lr_scheduler.OneCycleLR(one, max_lr=0.3, total_steps=30) for one in optimizers]
+    step = torch.compile(optimizers[1].step)
+    for count in range(20):
+        eager.grad = torch.sin(eager.detach() + count)
+        compiled.grad = torch.sin(compiled.detach() + count)
+        optimizers[0].step()
+        step()
+        for scheduler in schedulers:
+            scheduler.step()
+    torch.testing.assert_close(eager, compiled)
+    assert counters["stats"]["unique_graphs"] <= 8
 
 
 @pytest.mark.slow

@@ -276,6 +276,32 @@ def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
     )
 
 
+def test_a_launch_ends_with_what_only_failed_and_why(sofim):
+    outcomes = {
+        "digits-mlp/sofim": ["failed: ValueError: [no] luck"] * 2,
+        "digits-mlp/sgd": [0.5, "failed: KeyError: 1"],
+    }
+    make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"])
+    line = "fake/digits-mlp/sofim: every trial of sofim failed so far, 2 of 2 with ValueError: [no] luck\n"
+    done = sofim("launch", "fake")
+    assert done.code == 0
+    assert done.out.index("digits-mlp: best accuracy") < done.out.index(line) < done.out.index("Next:")
+    assert "KeyError" not in done.out
+    assert line in sofim("status").out
+
+
+def test_a_launch_of_which_every_trial_failed_is_no_success(sofim):
+    outcomes = {f"digits-mlp/{key}": [f"failed: ValueError: {key}"] * 2 for key in ("sofim", "sgd")}
+    make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"])
+    done = sofim("launch", "fake")
+    assert done.code == 2
+    assert done.err == (
+        "sofim: campaign 'fake': all of its 4 trials failed, the last: ValueError: sgd; "
+        "mend that and run it under another name with --name\n"
+    )
+    assert sofim("status").out.count("2 of 2 with ValueError: ") == 2
+
+
 @pytest.mark.cluster
 def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim):
     (tmp_path / "mine.py").write_text(MINE)
