@@ -208,17 +208,19 @@ def _check_whole(storage: BaseStorage, every: Sequence[FrozenStudy], campaign: s
             )
 
 
-def damaged(storage: BaseStorage) -> list[str]:
-    """A line for each study of a campaign that has lost some of what a campaign stores with it."""
-    return [_damage(frozen, maker) for frozen, maker in _damaged(storage, storage.get_all_studies())]
+def damaged(storage: BaseStorage) -> dict[str, list[str]]:
+    """By campaign, a line for each of its studies that has lost some of what a campaign stores with it."""
+    found: dict[str, list[str]] = {}
+    for frozen, maker in _damaged(storage, storage.get_all_studies()):
+        found.setdefault(maker.campaign, []).append(_damage(frozen, maker))
+    return found
 
 
 def _damaged(storage: BaseStorage, every: Sequence[FrozenStudy]) -> Iterator[tuple[FrozenStudy, Maker]]:
     for frozen in every:
         maker = maker_of(frozen.study_name, frozen.user_attrs)
-        # what a driver stores with a new study comes one by one, "protocol" last: without trials it is not yet described
-        begun = frozen.user_attrs.keys() >= {"protocol"} or not maker.damage or storage.get_n_trials(frozen._study_id)
-        if maker.damage and begun:
+        # a driver stores them one by one, "protocol" last: where that and trials are missing, it is about to
+        if maker.damage and ("protocol" in frozen.user_attrs or storage.get_n_trials(frozen._study_id)):
             yield frozen, maker
 
 

@@ -1,7 +1,7 @@
 """Which studies of a database are a campaign's: what those who write them and those who read them agree on.
 
-Any program may call its study ``a/b/c``, and an attribute of it ``campaign`` or ``metric``. A study is a campaign's only
-if all that a campaign stores with it is there, is of the right kind, and agrees with the study's name.
+Any program may call its study ``a/b/c``, and an attribute of it ``campaign`` or ``metric``. A study is a campaign's
+only if all that a campaign stores with it is there, is of the right kind, and agrees with the study's name.
 """
 
 from __future__ import annotations

@@ -322,7 +322,7 @@ ROWS = [
         ),
         says=(
             "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
-            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+            "<any>); bring them up to date with: <any>optuna storage upgrade --storage {storage}"
         ),
     ),
     Mistake(
@@ -334,7 +334,7 @@ ROWS = [
         ),
         says=(
             "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
-            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+            "<any>); bring them up to date with: <any>optuna storage upgrade --storage {storage}"
         ),
     ),
     Mistake(
