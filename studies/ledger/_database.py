@@ -166,8 +166,8 @@ def refused(shown: str, error: BaseException, waited: float = 0.0) -> UserError:
     """The error for a storage, shown as ``shown``, that was opened and answered with ``error``, for ``waited`` s."""
     since = f" for {waited:.0f} s" if waited >= 1 else ""
     return UserError(
-        f"storage '{shown}' refuses{since}: {first_line(error)}; {remedy_for_writing(error)} and run the same command again: "
-        "every trial that it has counts, the others are asked again"
+        f"storage '{shown}' refuses{since}: {first_line(error)}; {remedy_for_writing(error)} and run the same command "
+        "again: every trial that it has counts, the others are asked again"
     )
 
 

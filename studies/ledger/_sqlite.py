@@ -72,7 +72,7 @@ class SqliteFile:
         Raises:
             UserError: a program that was cut off has left it so that only a copy can be read, and none can be made.
         """
-        if self._is_unsettled() or _WITH_A_LOG in self._header[18:20]:
+        if self._has_log or self._is_unsettled():  # a look at one with a log would make its index
             self._copy = self._copied()
         name = _read_only(self._name) if self._copy is None else self._copy.as_uri()
         keywords = {**self._keywords, "uri": True}
@@ -89,11 +89,15 @@ class SqliteFile:
         Raises:
             UserError: there is such a change.
         """
-        if not self.is_empty and self._is_unsettled():
+        if not (self.is_empty or self._has_log) and self._is_unsettled():
             raise UserError(
                 f"storage '{self._shown}' is in the middle of a change, whose program was cut off; give that program's "
                 "command again (sofim launch, for a campaign), which undoes the change, and then this one"
             )
+
+    @property
+    def _has_log(self) -> bool:
+        return _WITH_A_LOG in self._header[18:20]
 
     def _is_unsettled(self) -> bool:
         try:
