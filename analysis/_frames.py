@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,20 +120,32 @@ def _trial_rows(
         study, trial_id = entry.study, entry.row.trial_id
         # of a trial that ended only after the index was read, half might be known
         facts = attributes.get(trial_id, {}) if entry.ended else {}
+        failure = facts.get("failure")
         if study.own:
-            seconds, evaluations = facts.get("seconds", 0.0), facts.get("gradient_evaluations", 0)
+            seconds, evaluations = _number(facts.get("seconds", 0.0)), _number(facts.get("gradient_evaluations", 0))
         else:
             seconds, evaluations = _duration(entry.row), math.nan
         row = (
             study.name, study.workload, study.optimizer, entry.row.number,
-            _outcome(entry.row, facts, () if study.own else constraints.get(trial_id, ())),
+            _outcome(entry, facts, () if study.own else constraints.get(trial_id, ())),
             values.get(trial_id, math.nan) if entry.ended else math.nan,
-            seconds, evaluations, facts.get("failure"), params.get(trial_id, {}),
-            attributes.get(trial_id, {}).get("seed") if study.own else None,
-            any(name.startswith(TEST_PREFIX) for name in facts),
+            seconds, evaluations, failure if isinstance(failure, str) else None, params.get(trial_id, {}),
+            _whole(attributes.get(trial_id, {}).get("seed")) if study.own else None,
+            study.own and any(name.startswith(TEST_PREFIX) for name in facts),
         )  # fmt: skip
         rows.append(dict(zip(_TRIAL, row, strict=True)))
     return rows
+
+
+def _number(value: object) -> float:
+    """What a trial stores as a number; NaN where it is none that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if abs(value) <= sys.float_info.max else math.nan
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
 def _duration(row: TrialRow) -> float:
@@ -142,14 +155,15 @@ def _duration(row: TrialRow) -> float:
     return (row.completed - row.started).total_seconds()
 
 
-def _outcome(row: TrialRow, facts: Mapping[str, Any], constraints: Sequence[float]) -> str:
-    if row.state in ("COMPLETE", "PRUNED") and not all(value <= 0 for value in constraints):
+def _outcome(entry: Entry, facts: Mapping[str, Any], constraints: Sequence[float]) -> str:
+    state = entry.row.state
+    if state in ("COMPLETE", "PRUNED") and not all(value <= 0 for value in constraints):
         return "infeasible"
-    if row.state == "PRUNED":
-        return "diverged" if facts.get("diverged") else "pruned"
-    if row.state == "FAIL":
-        return "lost" if facts.get("failure") in NOT_ASKED_FOR else "failed"
-    return "complete" if row.state == "COMPLETE" else "running"
+    if state == "PRUNED":
+        return "diverged" if facts.get("diverged") is True else "pruned"
+    if state == "FAIL":  # nobody asks again for a trial of another program
+        return "lost" if entry.study.own and facts.get("failure") in NOT_ASKED_FOR else "failed"
+    return "complete" if state == "COMPLETE" else "running"
 
 
 def curve_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
@@ -175,6 +189,10 @@ def _point_frame(points: Points, place: Mapping[int, int]) -> pd.DataFrame:
     return frame[frame["entry"] >= 0]
 
 
+def _is_column(column: object) -> bool:
+    return isinstance(column, list) and {*map(type, column)} <= {int, float, type(None)}
+
+
 def _history_frame(attributes: Iterable[Attribute], entries: Sequence[Entry], place: Mapping[int, int]) -> pd.DataFrame:
     """Columns ``entry`` (position in the index), ``epoch``, and those of the history."""
     lengths: list[int] = []
@@ -184,6 +202,8 @@ def _history_frame(attributes: Iterable[Attribute], entries: Sequence[Entry], pl
         position = place.get(trial_id)
         if position is None or not (entries[position].ended and entries[position].study.own):
             continue
+        if not isinstance(history, Mapping) or not all(_is_column(column) for column in history.values()):
+            continue  # what another program wrote there
         length = len(history.get("epoch", ()))
         positions.append(position)
         lengths.append(length)

@@ -8,7 +8,7 @@ ended yet is ``running`` and has no value, whatever is written of it in the mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +22,7 @@ from analysis import _frames
 from analysis._parameters import Choice, Kind, ParameterInfo, from_distributions, from_space
 from analysis._rows import open_reader
 from analysis.errors import AnalysisError
+from search_spaces import Maker, maker_of
 from search_spaces.errors import suggestion
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "Study",
     "campaigns",
     "check_protocols",
+    "check_whole",
     "confirmations",
     "confirming",
     "curves",
+    "damaged",
     "read",
     "repeated",
     "studies",
@@ -124,13 +127,19 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
         storage: Optuna's.
         campaign: the name of one; ``None`` for all.
         replicates: also those that repeat another's search, see :attr:`Study.replicate`.
+
+    Raises:
+        AnalysisError: a study of the one campaign is damaged. Of all, those are left out, and `damaged` names them.
     """
     every = storage.get_all_studies()
-    confirming = {frozen.study_name: frozen.user_attrs for frozen in every if frozen.study_name.endswith(_CONFIRM)}
+    if campaign is not None:
+        _check_whole(storage, every, campaign)
+    own = [frozen for frozen in every if _is_own(frozen)]
+    confirming = {frozen.study_name: frozen.user_attrs for frozen in own if frozen.study_name.endswith(_CONFIRM)}
     found = [
         replace(_describe(storage, frozen), confirmation=confirming.get(frozen.study_name + _CONFIRM, {}))
-        for frozen in every
-        if _is_own(frozen) and not frozen.study_name.endswith(_ASIDE)
+        for frozen in own
+        if not frozen.study_name.endswith(_ASIDE)
         if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
     ]
     return sorted((one for one in found if replicates or one.replicate == 1), key=lambda study: study.study_id)
@@ -167,7 +176,7 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
     """
     every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
     if name not in every:
-        names = [known for known in every if not known.endswith(_ASIDE)]
+        names = [known for known, found in every.items() if not (known.endswith(_ASIDE) and _is_own(found))]
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         listed = f"there are {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no study"
         raise AnalysisError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
@@ -204,6 +213,49 @@ def check_protocols(of: Sequence[Study]) -> None:
             f"the studies were made by different rules (protocols {' and '.join(protocols)}), so that their values do "
             "not compare; report on each with --study"
         )
+
+
+def check_whole(storage: BaseStorage, campaign: str) -> None:
+    """Refuses a campaign with a study that has lost some of what a campaign stores with it.
+
+    Raises:
+        AnalysisError: it has one; the line names it, and what it lacks.
+    """
+    _check_whole(storage, storage.get_all_studies(), campaign)
+
+
+def _check_whole(storage: BaseStorage, every: Sequence[FrozenStudy], campaign: str) -> None:
+    for frozen, maker in _damaged(storage, every):
+        if maker.campaign == campaign:
+            raise AnalysisError(
+                f"{_damage(frozen, maker)}; restore the storage from a copy, or report on its studies one by one "
+                "with sofim report --study NAME"
+            )
+
+
+def damaged(storage: BaseStorage) -> dict[str, list[str]]:
+    """By campaign, a line for each of its studies that has lost some of what a campaign stores with it."""
+    found: dict[str, list[str]] = {}
+    for frozen, maker in _damaged(storage, storage.get_all_studies()):
+        found.setdefault(maker.campaign, []).append(_damage(frozen, maker))
+    return found
+
+
+def _damaged(storage: BaseStorage, every: Sequence[FrozenStudy]) -> Iterator[tuple[FrozenStudy, Maker]]:
+    for frozen in every:
+        maker = maker_of(frozen.study_name, frozen.user_attrs)
+        # a driver stores them one by one, "protocol" last: where that and trials are missing, it is about to
+        if maker.damage and ("protocol" in frozen.user_attrs or storage.get_n_trials(frozen._study_id)):
+            yield frozen, maker
+
+
+def _damage(frozen: FrozenStudy, maker: Maker) -> str:
+    names = " and ".join(f"'{name}'" for name in maker.damage)
+    many = len(maker.damage) > 1
+    return (
+        f"study '{frozen.study_name}' of campaign '{maker.campaign}' is damaged: its attribute{'s' if many else ''} "
+        f"{names} {'are' if many else 'is'} missing or not what a campaign stores"
+    )
 
 
 def campaigns(storage: BaseStorage) -> list[str]:
@@ -301,13 +353,12 @@ def evaluating(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
 
 
 def _holding(storage: BaseStorage, of: Sequence[Study], suffix: str) -> dict[int, Study]:
-    ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if len(frozen.directions) == 1}
+    ids = {frozen.study_name: frozen._study_id for frozen in storage.get_all_studies() if _is_own(frozen)}
     return {ids[study.name + suffix]: study for study in of if study.own and study.name + suffix in ids}
 
 
 def _is_own(frozen: FrozenStudy) -> bool:
-    # "protocol" is written last: without it a study is somebody else's, or not yet described
-    return isinstance(frozen.user_attrs.get("campaign"), Mapping) and "protocol" in frozen.user_attrs
+    return len(frozen.directions) == 1 and maker_of(frozen.study_name, frozen.user_attrs).is_campaign
 
 
 def _metric(frozen: FrozenStudy, objective: int) -> str:

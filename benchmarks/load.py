@@ -58,7 +58,7 @@ def build(url: str, *, trials: int, epochs: int, history: bool = True, seed: int
         "optimizer": "sofim",
         "metric": "accuracy",
         "search_space": space.to_dict(),
-        "campaign": {"name": "load", "trials": trials},
+        "campaign": {"name": "load", "workloads": ["digits-mlp"], "optimizers": ["sofim"], "trials": trials},
         "protocol": 1,
     }
     for name, value in described.items():

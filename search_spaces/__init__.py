@@ -29,6 +29,7 @@ from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
 from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
+from search_spaces._study import Maker, maker_of
 from search_spaces.errors import SpaceError, shown, suggestion
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ConditionalSpace",
     "Distribution",
     "Interval",
+    "Maker",
     "Parameter",
     "Scale",
     "SearchSpace",
@@ -48,6 +50,7 @@ __all__ = [
     "configuration_key",
     "configured",
     "from_dict",
+    "maker_of",
 ]
 
 SEARCH_SPACES: Mapping[str, SearchSpace] = {

@@ -238,20 +238,26 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
 @storage_option
 def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
-    from analysis.load import campaigns
+    from analysis.load import campaigns, check_whole, damaged
     from search_spaces.errors import suggestion
     from studies.views import print_status
 
     console = _console()
     with existing(storage) as opened:
+        if campaign is not None:
+            check_whole(opened, campaign)
         names = campaigns(opened)
         if campaign is not None and campaign not in names:
             there = f"there are: {', '.join(names)}" if names else "there is none"
             near = suggestion(campaign, names)
             raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}{near}")
+        hurt = damaged(opened)
         for name in names if campaign is None else [campaign]:
-            print_status(opened, name, console)
-    if not names:
+            if name not in hurt:
+                print_status(opened, name, console)
+    for line in (line for lines in hurt.values() for line in lines):
+        _complain(line)
+    if not names and not hurt:
         click.echo(f"No campaign in {without_password(storage)} yet; start one: sofim launch quickstart")
 
 
@@ -331,7 +337,7 @@ def report(
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
     if objective is not None and study is None:
         raise UserError("--objective is of one study; name it with --study NAME")
-    with existing(storage) as opened:
+    with existing(storage, written=publish) as opened:
         make_report(
             opened,
             without_password(storage),
@@ -431,7 +437,7 @@ def export(
         )
 
     names = [campaign_name(name) for name in campaigns]
-    with existing(storage) as opened:
+    with existing(storage, written=evaluated) as opened:
         found = recommend(
             opened,
             without_password(storage),
@@ -456,6 +462,7 @@ def export(
 @storage_option
 def list_everything(storage: str) -> None:
     """List presets, workloads, optimizers and the campaigns in the storage."""
+    from analysis.load import damaged
     from studies.views import print_list
 
     if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
@@ -463,6 +470,8 @@ def list_everything(storage: str) -> None:
         return
     with existing(storage) as opened:
         print_list(opened, without_password(storage), _console())
+        for line in (line for lines in damaged(opened).values() for line in lines):
+            _complain(line)
 
 
 @sofim.command()
@@ -500,9 +509,11 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
     Every study of a campaign shows a note, and convergence and importances among its plots. They are not stored.
     """
     from studies.dashboard import serve
+    from studies.ledger import check_settled
 
     shown = without_password(storage)
-    with existing(storage) as opened:
+    check_settled(storage)
+    with existing(storage, written=True) as opened:
         serve(
             opened,
             host,

@@ -119,10 +119,10 @@ def _studies(
     there = campaigns_in(storage)
     found: list[Study] = []
     for name in dict.fromkeys(campaigns):
-        if name not in there:
+        own = studies(storage, name)
+        if not own:
             listed = f"there are: {', '.join(there)}" if there else "there is none"
             raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
-        own = studies(storage, name)
         if any(study.optimizer == ANY for study in own):
             raise UserError(
                 f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: sofim tune "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from studies.errors import UserError
+from studies.storage_url import file_of, hide_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -26,7 +27,7 @@ def find_campaign(name: str, storage: str) -> Campaign:
 
     if name in presets() or _is_file(name):
         return load(name)
-    stored = _stored_campaigns(storage)
+    stored = _stored_campaigns(storage, name)
     if name in stored:
         return _launched(stored[name])
     there = f" ({', '.join(stored)})" if stored else ""
@@ -50,7 +51,7 @@ def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
     from studies.campaign import Campaign
     from studies.extension import join
 
-    stored = _stored_campaigns(storage).get(campaign.name)
+    stored = _stored_campaigns(storage, campaign.name).get(campaign.name)
     if stored is None:
         return campaign
     before = _launched(stored)
@@ -86,7 +87,7 @@ def _exists(file: str) -> bool:
 
 def find_tuned(name: str, storage: str) -> Campaign:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
-    stored = _stored_campaigns(storage)
+    stored = _stored_campaigns(storage, campaign_name(name))
     if name not in stored:
         named = find_campaign(name, storage)
         if named.name in stored and named.stored() != stored[named.name]:
@@ -108,28 +109,42 @@ def _launched(stored: Mapping[str, Any]) -> Campaign:
     return Campaign.from_stored(stored)
 
 
-def _stored_campaigns(storage: str) -> dict[str, Mapping[str, object]]:
-    """The campaigns in the storage by name; of a file that is not there, none."""
-    if storage.startswith(("sqlite:///", "journal:///")) and not _exists(storage.partition(":///")[2]):
+def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:
+    """The campaigns in the storage by name; of a file that is not there, none.
+
+    Raises:
+        UserError: a study of the one that is ``wanted`` is damaged.
+    """
+    file = file_of(storage)
+    if file is not None and not _exists(str(file)):
         return {}
-    from analysis.load import studies
+    from analysis.load import check_whole, studies
 
     with existing(storage) as opened:
+        check_whole(opened, wanted)
         return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
 
 
 @contextmanager
-def existing(storage: str) -> Iterator[BaseStorage]:
+def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
     """A storage that is there, closed afterwards.
 
+    Args:
+        storage: its URL.
+        written: whether something is written to it, or may be meanwhile and is to be seen; else nothing of it changes.
+
     Raises:
-        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke.
+        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke; or what
+            is in it cannot be analysed.
     """
+    from analysis.errors import AnalysisError
     from studies.ledger import REFUSALS, close_storage, open_storage, unreadable
 
-    opened = open_storage(storage, create=False)
+    opened = open_storage(storage, create=False, read_only=not written)
     try:
         yield opened
+    except AnalysisError as error:
+        raise UserError(str(error)) from None
     except REFUSALS as error:
         raise unreadable(without_password(storage), error) from error
     finally:
@@ -138,8 +153,6 @@ def existing(storage: str) -> Iterator[BaseStorage]:
 
 def without_password(storage: str) -> str:
     """The URL of a storage as it may be printed."""
-    from studies.ledger import hide_password
-
     return hide_password(storage)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from studies.safekeeping import STORAGE_TIMEOUT
+from studies.storage_url import hide_password
 
 if TYPE_CHECKING:
     from studies.safekeeping import Safekeeping
@@ -89,10 +89,8 @@ def kept_safe(storage: str, storage_timeout: float, checkpoint_every: int, check
 
 def storage_again(storage: str) -> list[str]:
     """What names the storage on the next command line: nothing where it is the usual one."""
-    from studies.lookup import without_password
-
     usual = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
-    return [] if storage == usual else ["--storage", without_password(storage)]
+    return [] if storage == usual else ["--storage", hide_password(storage)]
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -104,9 +102,7 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
     """What to type after an interruption; passwords are left out of it."""
     if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["export"]):
         return ""
-    from studies.lookup import without_password
-
-    shown = _shown(arguments, without_password)
+    shown = _shown(arguments)
     if shown != list(arguments):  # a command that cannot be typed as it stands
         return (
             "; nothing that had finished is lost, to go on, with the password in the place of ***, or the whole URL "
@@ -115,13 +111,13 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
     return f"; nothing that had finished is lost, to go on: {shlex.join(['sofim', *shown])}"
 
 
-def _shown(arguments: Sequence[str], hide: Callable[[str], str]) -> list[str]:
+def _shown(arguments: Sequence[str]) -> list[str]:
     """Arguments as they may be shown: URLs, and whatever was given for a storage, without passwords."""
     shown = []
     for before, part in zip(["", *arguments], arguments, strict=False):
         option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
         is_storage = "--storage" in (before, option) or "://" in value
-        shown.append(f"{option}{equals}{hide(value)}" if is_storage and value else part)
+        shown.append(f"{option}{equals}{hide_password(value)}" if is_storage and value else part)
     return shown
 
 
@@ -130,25 +126,8 @@ def hide_title(arguments: Sequence[str]) -> None:
 
     From the start of the process to here they are seen there; in the environment variable they never are.
     """
-    shown = _shown(arguments, _coarsely)
+    shown = _shown(arguments)
     if shown != list(arguments):
         from setproctitle import setproctitle
 
         setproctitle(shlex.join([Path(sys.argv[0]).name, *shown]))
-
-
-def _coarsely(url: str) -> str:
-    """A URL without what may be secret in it, found without the packages that can read it, which take a second."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return f"{url.partition(':')[0]}:***" if ":" in url else url
-    if scheme.startswith(("sqlite", "journal")):
-        return url
-    rest = re.sub(r"((?:pass|pwd)[^=&]*)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
-    if "@" not in rest:  # a host was forgotten, or none has a password
-        authority, slash, path = rest.partition("/")
-        user, colon, port = authority.partition(":")
-        return f"{scheme}://{user}:***{slash}{path}" if colon and not port.isdigit() else f"{scheme}://{rest}"
-    login, at, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{scheme}://{user}{':***' if colon else ''}{at}{place}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studies.errors import UserError
+from studies.storage_url import file_of
 
 STORAGE_TIMEOUT = 300.0
 """Seconds that a database may be away before a run ends, where nobody says otherwise."""
@@ -123,8 +124,8 @@ def _check_writable(directory: Path) -> None:
 def _usual_place(storage: str) -> Path:
     from studies.data import cache_directory
 
-    if storage.startswith(("sqlite", "journal")):
-        file = storage.split("///", 1)[-1].partition("?")[0]
+    file = file_of(storage)
+    if file is not None:
         return Path(f"{file}.checkpoints")
     # of one person, who may have several databases; folders are called by what no two studies share
     return cache_directory() / "checkpoints"

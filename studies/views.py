@@ -123,12 +123,11 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     """Which optimizer is ahead on each workload, and with which hyperparameters."""
     from analysis.comparison import leaderboard
     from analysis.load import studies, trials
-    from studies.ledger import close_storage, open_storage
+    from studies.lookup import existing
 
-    opened = open_storage(storage, create=False)
-    found = studies(opened, campaign)
-    board = leaderboard(found, trials(opened, found))
-    close_storage(opened)
+    with existing(storage) as opened:
+        found = studies(opened, campaign)
+        board = leaderboard(found, trials(opened, found))
     splits = {
         study.workload: "training" if study.attributes.get("metric_split") == "train" else "validation"
         for study in found
@@ -172,12 +171,11 @@ def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1)
         top: number of winners of each study.
     """
     from analysis.load import confirmations, studies, trials
-    from studies.ledger import close_storage, open_storage
+    from studies.lookup import existing
 
-    opened = open_storage(storage, create=False)
-    found = studies(opened, campaign)
-    searched, runs = trials(opened, found), confirmations(opened, found)
-    close_storage(opened)
+    with existing(storage) as opened:
+        found = studies(opened, campaign)
+        searched, runs = trials(opened, found), confirmations(opened, found)
     for workload in dict.fromkeys(study.workload for study in found):
         own = [study for study in found if study.workload == workload]
         rows = [row for study in own for row in _confirmed_rows(study, searched, runs, top)]

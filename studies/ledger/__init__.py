@@ -6,7 +6,7 @@ from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcom
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import REFUSALS, close_storage, hide_password, open_storage
+from studies.ledger._database import REFUSALS, check_settled, close_storage, open_storage
 from studies.ledger._evaluating import Candidate
 from studies.ledger._evaluation import EvaluationLedger
 from studies.ledger._lease import in_words as driver_in_words
@@ -15,6 +15,7 @@ from studies.ledger._opening import unreadable
 from studies.ledger._pace import FEWEST_SEEDS
 from studies.ledger._samplers import derive_seed
 from studies.ledger._seeds import fresh_seeds
+from studies.storage_url import hide_password
 
 __all__ = [
     "CONFIRM",
@@ -34,6 +35,7 @@ __all__ = [
     "OutOfTimeError",
     "Outcome",
     "StudyPlan",
+    "check_settled",
     "close_storage",
     "derive_seed",
     "driver_in_words",

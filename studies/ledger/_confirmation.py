@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
+from search_spaces import maker_of
 from studies.errors import UserError
 from studies.ledger._book import StudyPlan
 from studies.ledger._confirming import CONFIRM, ConfirmationBook, overtaken, ranked
@@ -74,7 +75,7 @@ class ConfirmationLedger(Ledger):
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [self._tuned_study(plan, shown) for plan in plans]
-        self._refuse_foreign(plans)
+        self._refuse_others({plan.name + CONFIRM for plan in plans})
         self._take(study_ids[0], shown, undo)
         trials = {
             plan.name: self._storage.get_all_trials(study_id) for plan, study_id in zip(plans, study_ids, strict=True)
@@ -107,7 +108,7 @@ class ConfirmationLedger(Ledger):
         study_id = find_study(self._storage, plan.name)
         attributes = {} if study_id is None else self._storage.get_study_user_attrs(study_id)
         name = self._campaign["name"]
-        if study_id is None or "protocol" not in attributes:
+        if study_id is None or not maker_of(plan.name, attributes).is_campaign:
             raise UserError(f"storage '{shown}' has no study '{plan.name}' to confirm; launch campaign '{name}' first")
         if attributes["protocol"] != PROTOCOL:
             raise UserError(
@@ -115,15 +116,6 @@ class ConfirmationLedger(Ledger):
                 "runs of now do not compare with its trials; tune it again under another name"
             )
         return study_id
-
-    def _refuse_foreign(self, plans: Sequence[StudyPlan]) -> None:
-        for plan in plans:
-            name = plan.name + CONFIRM
-            study_id = find_study(self._storage, name)
-            if study_id is None or "protocol" in self._storage.get_study_user_attrs(study_id):
-                continue
-            if self._storage.get_n_trials(study_id):
-                raise UserError(f"the storage has a study '{name}' that is not this program's; rename or delete it")
 
     def _judge(self, tallies: Sequence[Tally]) -> None:
         """Refuses a search that is not finished, or notes what of it is missing."""

@@ -60,6 +60,7 @@ class EvaluationLedger(Ledger):
         first = study_ids[0]
         if first is None or None in study_ids:
             raise UserError(f"storage '{shown}' has not all studies of campaign '{self._campaign['name']}'")
+        self._refuse_others({plan.name + EVALUATE for plan in plans})
         # where a driver of the search has its lease, whichever studies are evaluated
         head = "/".join([self._campaign["name"], self._campaign["workloads"][0], self._campaign["optimizers"][0]])
         leased = find_study(self._storage, head)

@@ -1,7 +1,7 @@
 """Optuna's journal file as a storage: for disks shared by a network, where SQLite is not safe.
 
 It has no transactions. A file whose last line is torn (the disk was full) is unreadable to Optuna once a line follows,
-so the torn part is cut off before the driver writes.
+so the torn part is cut off before anything is written.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-SCHEME = "journal:///"
-
 
 @contextmanager
 def _told_as_others_do() -> Iterator[None]:
@@ -28,15 +26,36 @@ def _told_as_others_do() -> Iterator[None]:
 
 
 class _Backend(JournalFileBackend):
-    """Optuna's, whose errors are those that its other storages raise."""
+    """Optuna's, whose errors are those that its other storages raise; a torn line is cut off before the first write."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._whole = False  # whether the last line is known to be
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         with _told_as_others_do():
             yield from super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if not self._whole:
+            self.mend()
         with _told_as_others_do():
             super().append_logs(logs)
+
+    def mend(self) -> None:
+        """Cuts off a last line that is torn: whoever wrote it is gone, lines are written under the lock."""
+        lock = JournalFileSymlinkLock(str(self._path))
+        with _told_as_others_do():
+            lock.acquire()
+            try:
+                with self._path.open("rb+") as file:
+                    content = file.read()
+                    if content and not content.endswith(b"\n"):
+                        file.truncate(content.rfind(b"\n") + 1)
+            finally:
+                lock.release()
+        self._whole = True
 
 
 class JournalFile(JournalStorage):
@@ -52,17 +71,9 @@ class JournalFile(JournalStorage):
     def __init__(self, path: Path) -> None:
         self.path = path
         with _told_as_others_do():
-            super().__init__(_Backend(str(path)))
+            self._file = _Backend(path)
+            super().__init__(self._file)
 
     def mend(self) -> None:
-        """Cuts off a last line that is torn: whoever wrote it is gone, lines are written under the lock."""
-        lock = JournalFileSymlinkLock(str(self.path))
-        with _told_as_others_do():
-            lock.acquire()
-            try:
-                with self.path.open("rb+") as file:
-                    content = file.read()
-                    if content and not content.endswith(b"\n"):
-                        file.truncate(content.rfind(b"\n") + 1)
-            finally:
-                lock.release()
+        """Cuts off a last line that is torn, as a write that failed leaves it."""
+        self._file.mend()

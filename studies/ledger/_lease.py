@@ -161,7 +161,7 @@ def alive(holder: Mapping[str, Any]) -> bool:
 
 def in_words(attributes: Mapping[str, Any]) -> str:
     """Whether a driver runs the campaign, from the user attributes of its first study."""
-    holder = attributes.get(KEY)
+    holder = _holder(attributes.get(KEY))
     if holder and alive(holder):
         return f"running, process {holder['pid']} on {holder['host']}"
     return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
@@ -197,8 +197,12 @@ def _started(pid: int) -> float | None:
 
 
 def _parsed(text: str | None) -> Mark | None:
-    found = None if text is None else json.loads(text)
-    return found if isinstance(found, dict) else None
+    return None if text is None else _holder(json.loads(text))
+
+
+def _holder(found: Any) -> Mark | None:
+    """What the attribute says of a driver; ``None`` where it is no driver's."""
+    return found if isinstance(found, dict) and found.keys() >= {"host", "pid", "started", "seen"} else None
 
 
 class _Cell(ABC):

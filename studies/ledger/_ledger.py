@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from typing import Any, Literal, Self
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
+from search_spaces import maker_of
 from studies.errors import UserError
 from studies.extension import differences, extended
 from studies.ledger import _lease
@@ -20,20 +22,25 @@ from studies.ledger._database import (
     REFUSALS,
     close_storage,
     find_study,
-    hide_password,
     open_storage,
     refused,
     set_everywhere,
 )
 from studies.ledger._evaluating import EVALUATE
-from studies.ledger._journal import JournalFile
 from studies.ledger._lease import Lease
 from studies.ledger._tuning import StudyBook
 from studies.ledger._writer import FOLDER, TrialWriter, new_folder
 from studies.safekeeping import Safekeeping
+from studies.storage_url import hide_password
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
+_METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
+# what a study is described with, before its protocol
+_DESCRIBED = frozenset({
+    "workload", "optimizer", "metric", "metric_split", "versions", "search_space", "epochs", "replicate", FOLDER,
+    "campaign",
+})  # fmt: skip
 _ASIDE = (CONFIRM, EVALUATE)  # what names of studies end in that hold no trials of a search
 
 
@@ -81,8 +88,6 @@ class Ledger:
             self._storage = open_storage(url, create=self._creates)
             undo.callback(close_storage, self._storage)
             try:
-                if isinstance(self._storage, JournalFile):
-                    self._storage.mend()
                 self._open(shown, plans, versions, undo)
             except REFUSALS as error:
                 raise refused(shown, error) from error
@@ -140,13 +145,7 @@ class Ledger:
 
     def _check(self, names: set[str]) -> None:
         """Refuses a storage that holds something else under these names, before anything is written."""
-        for study in self._storage.get_all_studies():
-            foreign = not _is_of_a_campaign(study.user_attrs)
-            if foreign and study.study_name in names and self._storage.get_n_trials(study._study_id):
-                raise UserError(
-                    f"the storage has a study '{study.study_name}' that no campaign made; "
-                    "give this campaign another name with --name"
-                )
+        self._refuse_others(names)
         ours = self._ours()
         reason = next((reason for reason in map(self._difference, ours.values()) if reason), None)
         if reason is None:
@@ -157,12 +156,45 @@ class Ledger:
         for study_id in ours:  # it never came to run a trial: a slip of the fingers that binds nobody
             self._storage.delete_study(study_id)
 
+    def _refuse_others(self, names: Set[str]) -> None:
+        """Refuses a storage with a study of one of these names that is none of a campaign, or a damaged one.
+
+        Raises:
+            UserError: there is one; nothing is written to it.
+        """
+        for study in self._storage.get_all_studies():
+            maker = maker_of(study.study_name, study.user_attrs)
+            if maker.is_campaign or study.study_name not in names or self._is_begun(study):
+                continue
+            other = (
+                "delete it" if self._command in ("confirm", "export") else "give this campaign another name with --name"
+            )
+            if maker.damage:
+                lost = " and ".join(f"'{name}'" for name in maker.damage)
+                raise UserError(
+                    f"study '{study.study_name}' of campaign '{maker.campaign}' is damaged: {lost} missing or not what "
+                    f"a campaign stores; restore the storage from a copy, or {other}"
+                )
+            raise UserError(f"the storage has a study '{study.study_name}' that no campaign made; {other}")
+
+    def _is_begun(self, study: FrozenStudy) -> bool:
+        """Whether a study is what a driver leaves that dies while it makes one: without trials, not yet described."""
+        user, system = study.user_attrs, study.system_attrs
+        return (
+            "protocol" not in user
+            and user.keys() <= _DESCRIBED
+            and (not user or f"/{user.get('workload')}/" in study.study_name)
+            and system.keys() <= {_METRIC_NAMES}
+            and len(study.directions) == 1
+            and not self._storage.get_n_trials(study._study_id)
+        )
+
     def _ours(self) -> dict[int, Mapping[str, Any]]:
         """The attributes of the studies of this campaign's searches, by study id."""
         return {
             study._study_id: study.user_attrs
             for study in self._storage.get_all_studies()
-            if _is_of_a_campaign(study.user_attrs)
+            if maker_of(study.study_name, study.user_attrs).is_campaign
             and study.user_attrs["campaign"]["name"] == self._campaign["name"]
             and not study.study_name.endswith(_ASIDE)
         }
@@ -203,8 +235,8 @@ class Ledger:
 
     def _open_study(self, plan: StudyPlan, versions: Mapping[str, str]) -> int:
         study_id = find_study(self._storage, plan.name)
+        direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
         if study_id is None:
-            direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
             try:
                 study_id = self._storage.create_new_study([direction], plan.name)
             except DuplicatedStudyError:
@@ -214,8 +246,13 @@ class Ledger:
                 ) from None
         elif "protocol" in self._storage.get_study_user_attrs(study_id):
             return study_id
+        elif self._storage.get_study_directions(study_id) != [direction]:
+            raise UserError(
+                f"the storage has a study '{plan.name}' of the other direction, without a trial; delete it, or give "
+                "this campaign another name with --name"
+            )
         # the dashboard names the axis by this
-        self._storage.set_study_system_attr(study_id, "study:metric_names", [plan.metric])
+        self._storage.set_study_system_attr(study_id, _METRIC_NAMES, [plan.metric])
         attributes = {
             "workload": plan.workload,
             "optimizer": plan.optimizer,
@@ -324,7 +361,3 @@ class Ledger:
     def flush(self) -> None:
         """Returns when the database has all that the ledger knows."""
         self._writer.flush()
-
-
-def _is_of_a_campaign(attributes: Mapping[str, Any]) -> bool:
-    return isinstance(attributes.get("campaign"), Mapping) and "protocol" in attributes

@@ -16,13 +16,13 @@ from typing import Any
 
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import exc as sa_exc
 
 from studies.errors import UserError
 from studies.ledger._database import REFUSALS, refused
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import HEARTBEAT_SECONDS, Lease
 from studies.ledger._opening import first_line
+from studies.ledger._passing import is_passing
 from studies.ledger._rows import (
     Batch,
     Key,
@@ -39,8 +39,6 @@ SHOW_SECONDS = 1.0  # and what only shows how far they are
 FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; then twice as long, and so on
 LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
-# what may be over a moment later: a server that restarts or fails over, a full disk, a lock; the last two of a journal
-_PASSING = (sa_exc.OperationalError, sa_exc.InterfaceError, sa_exc.InternalError, OSError, RuntimeError)
 
 
 def new_folder() -> str:
@@ -262,7 +260,10 @@ class TrialWriter:
                 again = True
                 self._forget_connections()
                 waited = time.monotonic() - began
-                if not _is_passing(error) or waited >= self._safekeeping.storage_timeout:
+                lasting = not is_passing(error)
+                if lasting and waited < self._safekeeping.storage_timeout:
+                    self._write_one_by_one(batch)
+                if lasting or waited >= self._safekeeping.storage_timeout:
                     raise refused(self._shown, error, waited) from error
                 with self._condition:
                     self._trouble = (began, first_line(error))
@@ -275,6 +276,15 @@ class TrialWriter:
                 with self._condition:
                     self._trouble = None
                 return True
+
+    def _write_one_by_one(self, batch: Batch) -> None:
+        """Writes what can be written of a batch that is refused for good: it is of one trial that the others end."""
+        if len(batch) < 2 or not isinstance(self._storage, RDBStorage):
+            return
+        for key, pending in batch.items():
+            self._batches += 1
+            with suppress(*REFUSALS):
+                self._write({key: pending}, False)
 
     def _forget_connections(self) -> None:
         """Connections that broke are not used again."""
@@ -301,8 +311,3 @@ class TrialWriter:
                 for name, value in kept.items():
                     set_attribute(session, self._kept_on, name, value)
         self._ids.update(found)
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether a refusal may be over a moment later; Optuna wraps those that its own calls meet."""
-    return isinstance(error, _PASSING) or isinstance(error.__cause__, _PASSING)

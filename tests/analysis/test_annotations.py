@@ -175,9 +175,10 @@ def test_nothing_from_outside_is_markup(storage: RDBStorage, watch: Watch) -> No
 
 def evil_study(storage: RDBStorage, num_trials: int = 3) -> optuna.Study:
     """A study that claims to be a campaign's, and whose every name is markup."""
-    study = optuna.create_study(storage=storage, study_name=f"{EVIL}/w/o", direction="maximize")
+    study = optuna.create_study(storage=storage, study_name=f"{EVIL}/{EVIL}/{EVIL}", direction="maximize")
     facts = {"workload": EVIL, "optimizer": EVIL, "metric": EVIL, "epochs": EVIL, "protocol": 1}
-    for name, value in {"campaign": {"name": EVIL, "trials": 3, "sampler": EVIL}, **facts}.items():
+    campaign = {"name": EVIL, "workloads": [EVIL], "optimizers": [EVIL], "trials": 3, "sampler": EVIL}
+    for name, value in {"campaign": campaign, **facts}.items():
         study.set_user_attr(name, value)
     for number in range(num_trials):
         trial = study.ask(

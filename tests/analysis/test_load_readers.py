@@ -109,7 +109,7 @@ def test_what_stands_in_the_frames_of_another_programs_study(opened):
     rows = frames.trials
     assert rows["number"].tolist() == list(range(9))
     assert rows["outcome"].tolist() == [
-        "complete", "complete", "complete", "pruned", "diverged", "failed", "lost", "running", "running",
+        "complete", "complete", "complete", "pruned", "diverged", "failed", "failed", "running", "running",
     ]  # fmt: skip
     assert rows["value"].tolist()[:4] == [0.5, math.inf, -math.inf, 0.9]
     assert rows["value"][4:].isna().all()

@@ -35,7 +35,7 @@ ROWS = [
         prepare=without_rights,
         only=POSTGRES,
         says=(
-            "storage '{guest}' cannot be opened: permission denied for table version_info; ask its owner for "
+            "storage '{guest}' cannot be opened: permission denied for table alembic_version; ask its owner for "
             "the right to read and write it, or name another with --storage"
         ),
     ),
@@ -46,7 +46,7 @@ ROWS = [
         prepare=without_rights,
         only=POSTGRES,
         says=(
-            "storage '{guest}' cannot be opened: permission denied for table version_info; ask its owner for "
+            "storage '{guest}' cannot be opened: permission denied for table alembic_version; ask its owner for "
             "the right to read and write it, or name another with --storage"
         ),
     ),

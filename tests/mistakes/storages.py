@@ -138,6 +138,98 @@ ROWS = [
         says="storage 'sqlite://' lives in memory and would be lost; name a file: sqlite:///sofim.db",
     ),
     Mistake(
+        id="a database in memory by another name",
+        typed="status --storage 'sqlite:///file:x?mode=memory&uri=true'",
+        only=LITE,
+        says=(
+            "storage 'sqlite:///file:x?mode=memory&uri=true' lives in memory and would be lost; name a file: "
+            "sqlite:///sofim.db"
+        ),
+    ),
+    Mistake(
+        id="a home directory in a URL",
+        typed=f"{RUN} --storage sqlite:///~/x.db",
+        only=LITE,
+        says=("storage 'sqlite:///~/x.db': ~ is not a home directory in a URL; write it out: sqlite:////<any>/x.db"),
+    ),
+    Mistake(
+        id="a driver that waits for events",
+        typed="status --storage sqlite+aiosqlite:///x.db",
+        only=LITE,
+        says=(
+            "storage 'sqlite+aiosqlite:///x.db' names a driver for asynchronous programs, aiosqlite, which Optuna "
+            "cannot use; write sqlite:… for the usual one"
+        ),
+    ),
+    Mistake(
+        id="an option of a journal",
+        typed=f"{RUN} --storage 'journal:///x.log?timeout=60'",
+        only=LITE,
+        says=(
+            "storage 'journal:///x.log?timeout=60' cannot be opened: a journal has no option 'timeout'; leave that out "
+            "of the URL"
+        ),
+    ),
+    Mistake(
+        id="a journal without a file",
+        typed="status --storage journal://x.log",
+        only=LITE,
+        says="storage 'journal://x.log' names no file; write for example journal:///sofim.log",
+    ),
+    Mistake(
+        id="an option that is no number",
+        typed="status --storage 'sqlite:///x.db?timeout=soon'",
+        only=LITE,
+        says=(
+            "storage 'sqlite:///x.db?timeout=soon' cannot be opened: could not convert string to float: 'soon'; mend "
+            "that, or name another with --storage"
+        ),
+    ),
+    Mistake(
+        id="a dashboard on a file with nothing in it",
+        typed="dashboard --storage sqlite:///x.db",
+        files={"x.db": ""},
+        only=LITE,
+        says="storage 'sqlite:///x.db' is empty; launch a campaign first, or name another with --storage",
+    ),
+    Mistake(
+        id="a dashboard on a database with nothing in it",
+        typed="dashboard",
+        storage="empty",
+        only=POSTGRES,
+        says="storage '{storage}' is empty; launch a campaign first, or name another with --storage",
+    ),
+    *(
+        Mistake(
+            id=f"a damaged study: {typed}",
+            typed=typed,
+            storage="copy",
+            prepare=changed("DELETE FROM study_user_attributes WHERE key = 'metric'"),
+            says=(
+                "study 'fake/digits-mlp/sgd' of campaign 'fake' is damaged: its attribute 'metric' is missing or not "
+                "what a campaign stores; restore the storage from a copy, or report on its studies one by one with "
+                "sofim report --study NAME"
+            ),
+        )
+        for typed in ("status fake", "report fake", "export fake", "confirm fake", "launch fake")
+    ),
+    Mistake(
+        id="another program's study where a campaign's would be",
+        typed=f"{RUN} --name other",
+        storage="copy",
+        prepare=changed(
+            "INSERT INTO studies (study_name) VALUES ('other/digits-mlp/sgd')",
+            "INSERT INTO study_directions (study_id, direction, objective) SELECT study_id, 'MINIMIZE', 0 "
+            "FROM studies WHERE study_name = 'other/digits-mlp/sgd'",
+            "INSERT INTO study_user_attributes (study_id, key, value_json) SELECT study_id, 'author', '\"Ada\"' "
+            "FROM studies WHERE study_name = 'other/digits-mlp/sgd'",
+        ),
+        says=(
+            "the storage has a study 'other/digits-mlp/sgd' that no campaign made; give this campaign another name "
+            "with --name"
+        ),
+    ),
+    Mistake(
         id="a text for a database",
         typed="status --storage sqlite:///text",
         files={"text": "this is no database"},
@@ -322,7 +414,7 @@ ROWS = [
         ),
         says=(
             "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
-            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+            "<any>); bring them up to date with: <any>optuna storage upgrade --storage {storage}"
         ),
     ),
     Mistake(
@@ -334,7 +426,7 @@ ROWS = [
         ),
         says=(
             "storage '{storage}' has the tables of an older Optuna (v2.6.0.a, and Optuna <any> needs "
-            "<any>); bring them up to date with: optuna storage upgrade --storage {storage}"
+            "<any>); bring them up to date with: <any>optuna storage upgrade --storage {storage}"
         ),
     ),
     Mistake(

@@ -514,7 +514,7 @@ def test_a_study_of_somebody_elses_that_has_the_name_is_left_alone(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     opened = open_storage(url, create=False)
     optuna.create_study(study_name=f"{SOFIM}/confirm", storage=opened).add_trial(optuna.trial.create_trial(value=1.0))
-    with pytest.raises(UserError, match="that is not this program's; rename or delete it"):
+    with pytest.raises(UserError, match="that no campaign made; delete it"):
         confirming(url, made)
     with suppress(KeyError):
         assert "protocol" not in opened.get_study_user_attrs(opened.get_study_id_from_name(f"{SOFIM}/confirm"))

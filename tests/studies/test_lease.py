@@ -143,11 +143,21 @@ def test_a_lease_of_another_machine_that_still_moves_is_alive_whatever_its_clock
     with driver(any_storage):
         write_lease(any_storage, host="elsewhere", seen=time.time() - 3600)
         monkeypatch.setattr(_lease, "_WATCH_SECONDS", 0.5)
-        late = threading.Timer(0.1, write_lease, [any_storage], {"seen": time.time() - 3599})
-        late.start()
-        with pytest.raises(UserError, match="is being run by process"):
-            driver(any_storage)
-        late.join()
+        refused = threading.Event()
+
+        def move() -> None:
+            seen = time.time() - 3600
+            while not refused.wait(0.02):
+                write_lease(any_storage, seen=(seen := seen + 0.01))
+
+        other = threading.Thread(target=move)
+        other.start()
+        try:
+            with pytest.raises(UserError, match="is being run by process"):
+                driver(any_storage)
+        finally:
+            refused.set()
+            other.join()
 
 
 def test_a_lease_of_another_machine_lapses_after_a_minute(any_storage, monkeypatch):

@@ -20,7 +20,7 @@ from studies.errors import UserError
 from studies.ledger import Ledger, StudyPlan, close_storage, open_storage
 from studies.trials import Assignment
 
-CAMPAIGN = {"name": "c", "trials": 12, "seed": 0}
+CAMPAIGN = {"name": "c", "workloads": ["w"], "optimizers": ["sofim"], "trials": 12, "seed": 0}
 
 
 def plan(optimizer: str = "sofim", **changes: object) -> StudyPlan:

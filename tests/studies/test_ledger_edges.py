@@ -23,7 +23,7 @@ from studies.ledger import Ledger, StudyPlan, _lease, _ledger, _writer, close_st
 from studies.safekeeping import Safekeeping
 from studies.trials import Assignment
 
-CAMPAIGN = {"name": "c", "trials": 12, "seed": 0}
+CAMPAIGN = {"name": "c", "workloads": ["w"], "optimizers": ["sofim"], "trials": 12, "seed": 0}
 STUDY = "c/w/sofim"
 
 

@@ -33,9 +33,9 @@ def secret_url(postgres):
         ("postgresql://me:sec@ret@host/name", "postgresql://me:***@host/name"),
         ("postgresql://me:s:e/c@host:5432/name", "postgresql://me:***@host:5432/name"),
         ("postgresql://me@host/name", "postgresql://me@host/name"),
-        ("postgresql://host/name?user=me&password=secret", "postgresql://host/name?user=me&password=***"),
+        ("postgresql://host/name?user=me&password=secret", "postgresql://host/name?password=***&user=me"),
         ("--storage=mysql://me:secret@host/name", "--storage=mysql://me:***@host/name"),
-        ("postgresql://me:secret/name", "postgresql://me:***/name"),
+        ("postgresql://me:secret/name", "postgresql:***"),  # the host was forgotten
         ("postgresql://host:5432/name", "postgresql://host:5432/name"),
         ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
         ("mine:workload", "mine:workload"),

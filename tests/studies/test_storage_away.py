@@ -296,3 +296,160 @@ def test_a_journal_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match=r"storage 'journal:.*' cannot be read: "):
         look()
+
+
+# ------------------------------------------------------------- what no waiting helps
+
+
+def for_good(url: str, break_it: Callable[[Ledger], object], match: str) -> None:
+    """A driver whose database refuses from some moment on ends at once, though it might wait for ten minutes."""
+    ledger = driver(url, timeout=600.0)
+    work(ledger, ledger.ask())
+    ledger.flush()
+    break_it(ledger)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=match) as raised:
+        try_on(ledger)
+    assert time.monotonic() - began < 60
+    assert "\n" not in str(raised.value)
+
+
+def try_on(ledger: Ledger) -> None:
+    """Trials whose values take seven digits, until one is refused."""
+    try:
+        while (assignment := ledger.ask()) is not None:
+            for epoch in range(1, assignment.epochs + 1):
+                ledger.report(assignment, record(epoch, 1e6))
+            ledger.complete(assignment, {"device": "cpu"})
+            ledger.flush()
+    finally:
+        ledger.close()
+
+
+def ended(url: str) -> list[TrialState]:
+    return [trial.state for trial in trials_of(url) if trial.state.is_finished()]
+
+
+def execute(url: str, statement: str) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+
+
+def test_a_file_that_takes_no_such_value_is_not_asked_again(tmp_path):
+    url = f"sqlite:///{tmp_path}/trials.db"
+    trigger = (
+        "CREATE TRIGGER short BEFORE INSERT ON trial_user_attributes WHEN NEW.key = 'history' "
+        "BEGIN SELECT RAISE(ABORT, 'history too long'); END"
+    )
+    for_good(url, lambda _: execute(url, trigger), "history too long")
+    assert ended(url) == [TrialState.COMPLETE]
+
+
+def test_a_file_whose_tables_are_others_by_now_is_not_asked_again(tmp_path):
+    url = f"sqlite:///{tmp_path}/trials.db"
+    for_good(url, lambda _: execute(url, "ALTER TABLE trial_values RENAME TO other"), "no such table: .*trial_values")
+
+
+def test_a_file_that_may_not_be_written_any_more_is_not_asked_again(tmp_path):
+    import sqlalchemy as sa
+
+    def break_it(ledger: Ledger) -> None:
+        def forbid(connection: sqlite3.Connection, _record: object) -> None:
+            connection.execute("PRAGMA query_only = ON")
+
+        sa.event.listen(ledger._storage.engine, "connect", forbid)
+        ledger._storage.engine.dispose()
+
+    url = f"sqlite:///{tmp_path}/trials.db"
+    for_good(url, break_it, "attempt to write a readonly database")
+    assert ended(url) == [TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize(
+    ("statement", "match"),
+    [
+        ("ALTER TABLE trial_user_attributes ALTER COLUMN value_json TYPE VARCHAR(50) USING '0'", "value too long"),
+        ("ALTER TABLE trial_values ALTER COLUMN value TYPE NUMERIC(3, 2)", "numeric field overflow"),
+        ("REVOKE INSERT ON trial_user_attributes FROM {role}", "permission denied for table trial_user_attributes"),
+    ],
+    ids=["too long", "out of range", "a right that is missing"],
+)
+def test_a_server_that_refuses_for_good_is_not_asked_again(postgres, statement, match):
+    owner = postgres.new_database()
+    limited = f"limited_{owner.rpartition('_')[2]}"
+    close_storage(open_storage(owner))
+    execute(owner, f"CREATE ROLE {limited} LOGIN")
+    for kind in ("TABLES", "SEQUENCES"):
+        execute(owner, f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {limited}")
+    url = owner.replace("postgres@", f"{limited}@")
+    for_good(url, lambda _: execute(owner, statement.format(role=limited)), match)
+    assert set(ended(owner)) <= {TrialState.COMPLETE}
+
+
+def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
+    """Trials that end together are written in one transaction, which fails as a whole."""
+    url = f"sqlite:///{tmp_path}/trials.db"
+    ledger = driver(url, timeout=600.0)
+    execute(
+        url,
+        "CREATE TRIGGER short BEFORE INSERT ON trial_user_attributes WHEN length(NEW.value_json) > 900 "
+        "BEGIN SELECT RAISE(ABORT, 'too long'); END",
+    )
+    asked = [ledger.ask() for _ in range(4)]
+    for assignment in asked:
+        for epoch in range(1, 101 if assignment is asked[1] else 4):
+            ledger.report(assignment, record(epoch, 0.5))
+    ledger.flush()
+    with ledger._writer._condition:  # all four ends in one batch
+        for assignment in asked:
+            ledger.complete(assignment, {"device": "cpu"})
+    with pytest.raises(UserError, match="too long"):
+        ledger.close()
+    assert [t.state.name for t in trials_of(url)] == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
+    execute(url, "DROP TRIGGER short")
+    with driver(url) as again:
+        while (assignment := again.ask()) is not None:
+            work(again, assignment)
+    assert sum(t.state == TrialState.COMPLETE for t in trials_of(url)) == 12
+
+
+@pytest.mark.parametrize(
+    ("number", "passing"),
+    [(1205, True), (1213, True), (2006, True), (2013, True), (1040, True), (1114, True), (1290, True),
+     (1142, False), (1045, False), (1153, False), (1118, False), (4025, False), (1054, False)],
+)  # fmt: skip
+def test_what_a_server_tells_by_a_number(number, passing):
+    import sqlalchemy as sa
+
+    from studies.ledger._passing import is_passing
+
+    told = sa.exc.OperationalError("INSERT", {}, Exception(number, "…"))
+    wrapped = optuna.exceptions.StorageInternalError("…")
+    wrapped.__cause__ = told
+    assert is_passing(told) is is_passing(wrapped) is passing
+
+
+@pytest.mark.parametrize(("number", "passing"), [(28, True), (5, True), (13, False), (30, False), (122, False)])
+def test_what_a_journal_is_told_by_the_system(number, passing):
+    from studies.ledger._passing import is_passing
+
+    wrapped = optuna.exceptions.StorageInternalError("…")
+    wrapped.__cause__ = OSError(number, "…")
+    assert is_passing(wrapped) is passing
+
+
+def test_the_remedy_for_a_text_that_ends_too_early_names_table_and_column():
+    import sqlalchemy as sa
+
+    from studies.ledger._database import refused
+
+    told = sa.exc.DataError(
+        "INSERT INTO trial_user_attributes (trial_id, value_json) VALUES (%s, %s)",
+        {},
+        Exception(1406, "Data too long for column 'value_json' at row 4"),
+    )
+    line = str(refused("mysql://host/name", told))
+    assert "make room with the statement ALTER TABLE trial_user_attributes MODIFY value_json LONGTEXT and run" in line
