@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from studies.cli import main
 from studies.ledger import close_storage
 from studies.training import train
 from studies.workloads import resolve
@@ -52,6 +56,25 @@ def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
 def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs the command there."""
     return python(home, "-m", "studies.cli", *arguments, **more)
+
+
+def called(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Calls the command there in this very process, which has a Ray (the fixture ``one_ray``)."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(home),
+        patch.object(sys, "path", list(sys.path)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main(list(arguments))
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(home)):
+            del sys.modules[name]  # the next directory may have another of this name
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def trials_of(home: Path, study: str) -> list[FrozenTrial]:

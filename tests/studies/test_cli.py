@@ -277,7 +277,8 @@ def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
 
 
 @pytest.mark.cluster
-def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim):
+def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, one_ray):
+    one_ray.use(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "file.toml").write_text(
         'name = "by-name"\nworkloads = ["mine:fire"]\noptimizers = ["sgd"]\ntrials = 3\nsampler = "random"\n'

@@ -54,7 +54,7 @@ def ended(home: Path) -> int:
 
 
 @pytest.mark.cluster
-def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim) -> None:
+def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim, one_ray) -> None:
     driver = subprocess.Popen(
         [sys.executable, "-m", "studies.cli", *COMMAND],
         cwd=home,
