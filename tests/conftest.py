@@ -33,6 +33,16 @@ settings.register_profile("shared-machine", deadline=None)  # a busy machine is 
 settings.load_profile("shared-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="the long form of tests that repeat, and all of them")
+
+
+@pytest.fixture(scope="session")
+def nightly(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time to repeat what tests repeat as often as one would like."""
+    return bool(request.config.getoption("--nightly"))
+
+
 @cache
 def _that_start_ray(file: Path) -> tuple[bool, frozenset[str]]:
     """Whether all tests of a file start Ray, and the names of those that are marked one by one."""

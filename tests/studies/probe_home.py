@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -56,6 +57,48 @@ def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
 def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs the command there."""
     return python(home, "-m", "studies.cli", *arguments, **more)
+
+
+HELD = """
+import sys, time
+from studies.ledger import Ledger
+whole, ended = Ledger.complete, []
+def complete(self, assignment, facts):
+    whole(self, assignment, facts)
+    ended.append(assignment)
+    if len(ended) == int(sys.argv[1]):
+        time.sleep(600)
+Ledger.complete = complete
+from studies.cli import main
+main(sys.argv[2:])
+"""
+"""The command, which hears of no more once so many trials are complete: it can be killed there on any machine."""
+
+
+@contextlib.contextmanager
+def held(home: Path, complete: int, *arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command there, which comes to that many complete trials and no further; it is killed in the end."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", HELD, str(complete), *arguments],
+        cwd=home,
+        env=environment(home, **more),
+        stdout=subprocess.DEVNULL,  # Ray's processes would hold a pipe open
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait(timeout=60)
+
+
+def wait_until(come: Callable[[], bool], seconds: float = 200.0) -> None:
+    """Returns when it has, and fails after far longer than a busy machine takes."""
+    deadline = time.monotonic() + seconds
+    while not come():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def called(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

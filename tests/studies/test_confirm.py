@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +14,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger import fresh_seeds
+from tests.chaos.home import progress
 from tests.studies import probe_home
 from tests.studies.fake_campaign import make
-from tests.studies.probe_home import called, environment, python, settle
+from tests.studies.probe_home import called, held, settle, sofim, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -59,25 +58,11 @@ def complete(home: Path, optimizer: str) -> list[FrozenTrial]:
 def killed(tmp_path_factory) -> tuple[Path, pd.DataFrame, subprocess.CompletedProcess[str]]:
     """A campaign killed amid its confirmation and begun again: where, what was noted before, and what came of it."""
     home = settle(tmp_path_factory.mktemp("killed"), WORKLOAD, trials=2)
-    command = ["-m", "studies.cli", "launch", "probe.toml", "--confirm"]
-    driver = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=home,
-        env=environment(home, PROBE_SECONDS="0.3"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (notes := notes_of(home)).query("what == 'test'").size:
-        time.sleep(0.1)
-    while time.monotonic() < deadline and len(notes := notes_of(home)) < 9:  # four trials, one look at test data, runs
-        time.sleep(0.1)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait(timeout=60)
-    confirmed = sum(len(complete(home, optimizer)) for optimizer in OPTIMIZERS)
-    assert 0 < confirmed < 20, "it was not killed amid the confirmation"
-    return home, notes, python(home, *command, PROBE_SECONDS="0.3")
+    command = ["launch", "probe.toml", "--confirm"]
+    with held(home, 7, *command, PROBE_SECONDS="0.3"):
+        wait_until(lambda: progress(f"sqlite:///{home}/sofim.db").finished == 7)
+    assert sum(len(complete(home, optimizer)) for optimizer in OPTIMIZERS) == 3, "after four trials of the search"
+    return home, notes_of(home), sofim(home, *command, PROBE_SECONDS="0.3")
 
 
 def test_a_killed_confirmation_is_continued_to_the_exact_number(killed):
