@@ -47,7 +47,7 @@ def test_killed_drivers_cost_no_trial_and_leave_no_process(tmp_path: Path, night
             assert found.lost >= len(deaths)
             assert found.continued() >= 1
             assert not (tmp_path / "chaos.db.checkpoints").exists()
-            until = time.monotonic() + 60
+            until = time.monotonic() + PATIENCE_SECONDS
             while any(left_of(driver.pid) for driver in havoc.drivers) and time.monotonic() < until:
                 time.sleep(0.5)
             assert not [process for driver in havoc.drivers for process in left_of(driver.pid)]
