@@ -9,53 +9,99 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # threads that wait for each other spin: beside another process a forest of trees takes 25 times as long with two
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.postgres import AVAILABLE, Postgres
+
+if TYPE_CHECKING:
+    from tests.one_ray import OneRay
 
 # a shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  # not the person's own
 torch.set_num_threads(1)
-settings.register_profile("shared-machine", deadline=None)  # a busy machine is no bug
+# a busy machine is no bug
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="the long form of tests that repeat, and all of them")
+
+
+@pytest.fixture(scope="session")
+def nightly(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time to repeat what tests repeat as often as one would like."""
+    return bool(request.config.getoption("--nightly"))
+
+
 @cache
-def _starts_ray(file: Path) -> bool:
-    """Whether all tests of a file do."""
-    return re.search(r"^pytestmark = .*pytest\.mark\.cluster\b", file.read_text(), re.MULTILINE) is not None
+def _that_start_ray(file: Path) -> tuple[bool, frozenset[str]]:
+    """Whether all tests of a file start Ray, and the names of those that are marked one by one."""
+    text = file.read_text(encoding="utf-8")
+    every = re.search(r"^pytestmark = .*pytest\.mark\.cluster\b", text, re.MULTILINE) is not None
+    return every, frozenset(re.findall(r"^@pytest\.mark\.cluster\n(?:[@ )].*\n)*def (\w+)", text, re.MULTILINE))
+
+
+def _starts_ray(file: Path, test: str) -> bool:
+    every, names = _that_start_ray(file)
+    return every or test.partition("[")[0] in names
+
+
+def _joins_ray(item: pytest.Item | None) -> bool:
+    """Whether a test uses the one Ray that tests of this process share."""
+    return "one_ray" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts Ray, or a database that is no file, is slow; what starts Ray begins at once: it takes longest."""
-    items.sort(key=lambda item: not _starts_ray(item.path))
+    items.sort(key=lambda item: (not _starts_ray(item.path, item.name), not _joins_ray(item)))
     for item in items:
         if item.get_closest_marker("cluster") or "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
 
 
 class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file in one process, and one process for all files whose tests start Ray: two at a time take twice as long."""
+    """A file in one process, and one process for all tests that start Ray: two at a time take twice as long."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "those that start Ray" if _starts_ray(self.config.rootpath / file) else file
+        starts = _starts_ray(self.config.rootpath / file, nodeid.rpartition("::")[2])
+        return "those that start Ray" if starts else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneRay:
     """Files to processes."""
     return _OneRay(config, log)
+
+
+_RAY: list[OneRay] = []
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> OneRay:
+    """Ray for what is called in this process: started by the first test that needs it, ended after the last one."""
+    if not _RAY:
+        from tests.one_ray import OneRay
+
+        _RAY.append(OneRay())
+    return _RAY[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if _RAY and not _joins_ray(nextitem):
+        _RAY.pop().shut_down()
 
 
 @pytest.fixture(scope="session")

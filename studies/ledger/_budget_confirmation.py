@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,13 +100,13 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         with self._lock:
             assignment = None if self.finished else super().ask()
             if assignment is not None:
-                self._began[assignment.number] = time.monotonic()
+                self._began[assignment.number] = self._clock.now()
             return assignment
 
     def complete(self, assignment: Assignment, facts: Facts) -> None:
         """The run ran its whole budget."""
         with self._lock:
-            took = time.monotonic() - self._began.pop(assignment.number)
+            took = self._clock.now() - self._began.pop(assignment.number)
             self._run_seconds = took if self._run_seconds is None else min(took, self._run_seconds)
             super().complete(assignment, facts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -13,13 +14,15 @@ class Clock:
 
     Attributes:
         budget: seconds; infinite where the time does not matter.
-        began: when this driver began, in the seconds of ``time.monotonic``.
+        began: when this driver began, in the seconds of ``now``.
         before: seconds that earlier drivers spent.
+        now: tells the time in seconds.
     """
 
     budget: float = math.inf
     began: float = field(default_factory=time.monotonic)
     before: float = 0.0
+    now: Callable[[], float] = time.monotonic
 
     @property
     def limited(self) -> bool:
@@ -28,7 +31,7 @@ class Clock:
 
     def spent(self) -> float:
         """Seconds, those of earlier drivers included."""
-        return self.before + time.monotonic() - self.began
+        return self.before + self.now() - self.began
 
     def left(self) -> float:
         """Seconds; below 0 when the budget is overdrawn."""

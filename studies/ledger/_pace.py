@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -39,8 +40,13 @@ def no_improvement_expected(done: int, since_best: int) -> bool:
 
 @dataclass(slots=True)
 class Pace:
-    """Seconds that trials, workers and confirmations take."""
+    """Seconds that trials, workers and confirmations take.
 
+    Attributes:
+        now: tells the time in seconds.
+    """
+
+    now: Callable[[], float] = time.monotonic
     _asked: float | None = None  # when the first trial was asked for
     _start: float | None = None  # seconds until the first of the search's workers trained
     _overheads: list[float] = field(default_factory=list)
@@ -48,12 +54,12 @@ class Pace:
     def asked(self) -> None:
         """A trial was asked for."""
         if self._asked is None:
-            self._asked = time.monotonic()
+            self._asked = self.now()
 
     def reported(self, training_seconds: float) -> None:
         """A trial reported, having trained so long."""
         if self._start is None and self._asked is not None:
-            waited = time.monotonic() - self._asked - training_seconds
+            waited = self.now() - self._asked - training_seconds
             if waited > 0:  # else it went on from a checkpoint, and trained in an earlier driver
                 self._start = waited
 

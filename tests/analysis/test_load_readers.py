@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from datetime import datetime, timedelta
 
 import optuna
@@ -242,34 +243,43 @@ def test_reading_while_a_driver_writes_sees_whole_trials_and_never_fewer(url, op
     outcomes = [0.5, ("pruned", 0.25), "diverged", 0.75] * 3
     errors: list[BaseException] = []
 
+    reading = threading.Event()
+    reading.set()
+    counts: list[int] = []
+
     def drive() -> None:
         try:
             with open_ledger(url, made) as ledger:
                 for outcome in outcomes:
                     play(ledger, {"digits-mlp/sofim": [outcome]})
-                    ledger.flush()  # a transaction a trial: many moments to read in between
+                    ledger.flush()  # a transaction a trial
+                    looks = len(counts)
+                    while reading.is_set() and len(counts) < looks + 2:  # the first may have begun before
+                        time.sleep(0.001)
         except BaseException as error:
             errors.append(error)
 
     [ours] = studies(opened)
     driver = threading.Thread(target=drive)
     driver.start()
-    counts = []
-    while driver.is_alive():
-        frames = read(opened, [ours])
-        ended = frames.trials[frames.trials["outcome"] != "running"]
-        expected = ["pruned" if isinstance(o, tuple) else o if isinstance(o, str) else "complete" for o in outcomes]
-        assert ended["outcome"].tolist() == expected[: len(ended)]
-        assert (ended["seconds"] == 0.5).all()
-        assert ended.loc[ended["outcome"] != "diverged", "value"].notna().all()
-        assert ended["params"].map(len).eq(5).all()
-        with_history = frames.curves[frames.curves["seconds"].notna()]
-        assert with_history["number"].tolist() == ended["number"].tolist()
-        counts.append(len(ended))
-    driver.join()
+    try:
+        while driver.is_alive():
+            frames = read(opened, [ours])
+            ended = frames.trials[frames.trials["outcome"] != "running"]
+            expected = ["pruned" if isinstance(o, tuple) else o if isinstance(o, str) else "complete" for o in outcomes]
+            assert ended["outcome"].tolist() == expected[: len(ended)]
+            assert (ended["seconds"] == 0.5).all()
+            assert ended.loc[ended["outcome"] != "diverged", "value"].notna().all()
+            assert ended["params"].map(len).eq(5).all()
+            with_history = frames.curves[frames.curves["seconds"].notna()]
+            assert with_history["number"].tolist() == ended["number"].tolist()
+            counts.append(len(ended))
+    finally:
+        reading.clear()
+        driver.join()
     assert not errors
     assert counts == sorted(counts)
-    assert len(set(counts)) > 2, "it was read while it was written"
+    assert set(counts) >= set(range(1, 13)), "each trial was seen before the next one"
     assert len(trials(opened, [ours])) == 12
 
 

@@ -20,21 +20,33 @@ Life = list[str]
 """What happens while one driver runs, the last of it is how it is killed: names of methods of :class:`Havoc`."""
 
 
-def lives(rng: random.Random, *, outages: bool) -> list[Life]:
-    """The lives of ten drivers.
+def lives(rng: random.Random, *, outages: bool, nightly: bool) -> list[Life]:
+    """The lives of ten drivers by night, of three by day.
 
-    Five are killed while they start, two with the first results they hear of, three later; only these live long
-    enough for workers, nodes and the database to die under them.
+    By night five are killed while they start, two with the first results they hear of, three later; only these live
+    long enough for workers, nodes and the database to die under them. By day there is one of each kind.
     """
-    later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
-    disturbances = ["lose_worker"] * 4 + ["change_node"] + (["stop_database", "crash_database"] if outages else [])
+    if nightly:
+        later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
+        disturbances = ["lose_worker"] * 4 + ["change_node"] + (["stop_database", "crash_database"] if outages else [])
+        short = [["kill_at_first_results"], *([["kill_while_starting"]] * 5)]
+    else:
+        later = ["kill_while_away" if outages else "kill_at_work"]
+        disturbances = ["lose_worker", *(["crash_database"] if outages else ["lose_worker", "change_node"])]
+        short = [["kill_while_starting"]]
     rng.shuffle(disturbances)
     rng.shuffle(later)
     long = [[*disturbances[place :: len(later)], death] for place, death in enumerate(later)]
-    short = [["kill_at_first_results"], *([["kill_while_starting"]] * 5)]
     rest = long + short
     rng.shuffle(rest)
     return [["kill_at_first_results"], *rest]  # the first one also tells how long a start takes
+
+
+def counted(planned: list[Life]) -> Counter[str]:
+    """How often a driver, a worker, a node and a database are lost in these lives."""
+    lost = {"lose_worker": "worker", "change_node": "node", "stop_database": "outage", "crash_database": "outage"}
+    found = Counter(lost[event] for life in planned for event in life if event in lost)
+    return found + Counter(driver=len(planned))
 
 
 class Havoc:

@@ -141,7 +141,7 @@ ROWS = [
     Mistake(
         id="more GPUs than any node has",
         typed=f"{RUN} --gpus-per-trial 64",
-        cluster=True,
+        cluster="joined",
         storage="empty",
         leaves="studies",
         prints=True,

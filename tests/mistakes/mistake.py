@@ -42,12 +42,12 @@ class Mistake:
         storage: which database the command is given: one with a finished campaign ``fake`` that all rows share, a
             copy of that for this row alone, or an empty one.
         prepare: what else is to be done before.
-        only: the kind of database that it is about; both where it is about neither.
+        only: the kind of database that it is about; where it is about neither, the theme of the row says which.
         environment: variables that are set.
         as_nobody: whether it is a user without rights who types it (where the tests are run by root, who may all).
         prints: whether something came on standard output before the mistake was found.
         leaves: what may be found afterwards in the database: studies in which no trial has worked, which bind nobody.
-        cluster: whether it takes Ray.
+        cluster: whether Ray is started; ``"joined"``: one that is there will do.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Mistake:
     as_nobody: bool = False
     prints: bool = False
     leaves: Literal["nothing", "studies"] = "nothing"
-    cluster: bool = False
+    cluster: bool | Literal["joined"] = False
 
 
 def with_lines(**lines: str) -> str:

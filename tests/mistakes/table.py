@@ -14,14 +14,14 @@ from tests.mistakes import (
     workloads,
 )
 
+# what they are about may depend on the kind of the database, and is tried on both
+OF_DATABASES = [*storages.ROWS, *servers.ROWS, *reports.ROWS, *safety.ROWS]
+
 TABLE = [
     *campaign_files.ROWS,
     *spaces.ROWS,
     *workloads.ROWS,
     *data_sets.ROWS,
-    *storages.ROWS,
-    *servers.ROWS,
-    *reports.ROWS,
-    *safety.ROWS,
+    *OF_DATABASES,
     *command_line.ROWS,
 ]

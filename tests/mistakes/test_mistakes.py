@@ -27,7 +27,7 @@ from studies.data import DATASETS
 from studies.ledger import close_storage
 from studies.workloads import WORKLOADS
 from tests.mistakes.mistake import Mistake, Place
-from tests.mistakes.table import TABLE
+from tests.mistakes.table import OF_DATABASES, TABLE
 from tests.postgres import PASSWORD, Postgres
 from tests.studies.fake_campaign import make
 
@@ -152,24 +152,58 @@ def nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def marks_of(row: Mistake, kind: str) -> list[pytest.MarkDecorator]:
-    if row.cluster:
-        return [pytest.mark.cluster]
-    return [pytest.mark.slow] if kind == "postgresql" else []
+def kinds_of(row: Mistake) -> Sequence[str]:
+    if row.only:
+        return (row.only,)
+    return ("sqlite", "postgresql") if row in OF_DATABASES else ("sqlite",)
 
 
-def rows() -> list[Any]:
+def rows(*, cluster: bool | str = False) -> list[Any]:
     return [
-        pytest.param(row, kind, id=f"{row.id}-{kind}", marks=marks_of(row, kind))
+        pytest.param(row, kind, id=f"{row.id}-{kind}", marks=[pytest.mark.slow] if kind == "postgresql" else [])
         for row in TABLE
-        for kind in ((row.only,) if row.only else ("sqlite", "postgresql"))
+        for kind in kinds_of(row)
+        if row.cluster == cluster
     ]
 
 
+@pytest.fixture
+def check(databases, here, open_cache, monkeypatch, capfd) -> Callable[[Mistake, str], None]:
+    """Makes a mistake, and looks at what is said and at what is there afterwards."""
+
+    def made(mistake: Mistake, kind: str) -> None:
+        check_one(mistake, kind, databases, here, open_cache, monkeypatch, capfd)
+
+    return made
+
+
 @pytest.mark.parametrize(("mistake", "kind"), rows())
-def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
-    mistake, kind, databases, here, open_cache, monkeypatch, capfd, request
-):
+def test_a_mistake_is_one_line_and_leaves_all_as_it_was(check, mistake, kind):
+    check(mistake, kind)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("mistake", "kind"), rows(cluster=True))
+def test_a_mistake_that_shows_when_ray_has_started_is_one_line_too(check, mistake, kind):
+    check(mistake, kind)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("mistake", "kind"), rows(cluster="joined"))
+def test_a_mistake_that_shows_on_the_machines_is_one_line_too(check, mistake, kind, here, one_ray):
+    one_ray.use(here)
+    check(mistake, kind)
+
+
+def check_one(
+    mistake: Mistake,
+    kind: str,
+    databases: Databases,
+    here: Path,
+    open_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     for name, content in mistake.files.items():
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -298,7 +298,7 @@ class Tired(nn.Linear):
             "({here}/mine.py:23); mend that and run it under another name with --name"
         ),
         typed="launch quickstart --workload mine:xor --optimizers sgd --trials 3 --cpus-per-trial 2",
-        cluster=True,
+        cluster="joined",
         storage="empty",
         leaves="studies",
         prints=True,

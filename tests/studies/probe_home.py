@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from studies.cli import main
 from studies.ledger import close_storage
 from studies.training import train
 from studies.workloads import resolve
@@ -52,6 +57,67 @@ def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
 def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs the command there."""
     return python(home, "-m", "studies.cli", *arguments, **more)
+
+
+HELD = """
+import sys, time
+from studies.ledger import Ledger
+whole, ended = Ledger.complete, []
+def complete(self, assignment, facts):
+    whole(self, assignment, facts)
+    ended.append(assignment)
+    if len(ended) == int(sys.argv[1]):
+        time.sleep(600)
+Ledger.complete = complete
+from studies.cli import main
+main(sys.argv[2:])
+"""
+"""The command, which hears of no more once so many trials are complete: it can be killed there on any machine."""
+
+
+@contextlib.contextmanager
+def held(home: Path, complete: int, *arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command there, which comes to that many complete trials and no further; it is killed in the end."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", HELD, str(complete), *arguments],
+        cwd=home,
+        env=environment(home, **more),
+        stdout=subprocess.DEVNULL,  # Ray's processes would hold a pipe open
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait(timeout=60)
+
+
+def wait_until(come: Callable[[], bool], seconds: float = 200.0) -> None:
+    """Returns when it has, and fails after far longer than a busy machine takes."""
+    deadline = time.monotonic() + seconds
+    while not come():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def called(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Calls the command there in this very process, which has a Ray (the fixture ``one_ray``)."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(home),
+        patch.object(sys, "path", list(sys.path)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main(list(arguments))
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(home)):
+            del sys.modules[name]  # the next directory may have another of this name
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def trials_of(home: Path, study: str) -> list[FrozenTrial]:

@@ -14,17 +14,39 @@ from torch import nn
 from studies.workloads import Data, Metric, Workload, accuracy
 
 
-def _note(what):
-    notes = os.environ.get("PROBE_NOTES")
-    if notes and ray.is_initialized():
-        context = ray.get_runtime_context()
-        if context.worker.mode == ray.WORKER_MODE:
-            import studies
+def _notes():
+    """Beside this file, where the code does not travel."""
+    return Path(os.environ.get("PROBE_NOTES") or Path(__file__).parent / "notes")
 
-            gpus = ",".join(map(str, context.get_accelerator_ids().get("GPU", [])))
-            line = "\t".join([what, context.get_node_id(), str(os.getpid()), gpus, __file__, studies.__file__])
-            with (Path(notes) / "notes.tsv").open("a") as file:
-                file.write(f"{line}\t{time.time()}\n")
+
+def _told(name, otherwise):
+    """What the test says, in the environment or in a file beside the notes."""
+    said = _notes() / name
+    return float(os.environ.get(name) or (said.read_text() if said.exists() else otherwise))
+
+
+def _wait_for_the_others():
+    """Until so many trials have begun as are to run at once; far longer than any machine takes, and then no more."""
+    until = time.monotonic() + 120
+    while (_notes() / "notes.tsv").read_text().count("begin\t") < _told("PROBE_TOGETHER", 0):
+        if time.monotonic() > until:
+            raise TimeoutError("no others run beside this one")
+        time.sleep(0.05)
+
+
+def _in_a_worker():
+    return ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE
+
+
+def _note(what):
+    if _in_a_worker():
+        import studies
+
+        context = ray.get_runtime_context()
+        gpus = ",".join(map(str, context.get_accelerator_ids().get("GPU", [])))
+        line = "\t".join([what, context.get_node_id(), str(os.getpid()), gpus, __file__, studies.__file__])
+        with (_notes() / "notes.tsv").open("a") as file:
+            file.write(f"{line}\t{time.time()}\n")
 
 
 def _load(_directory):
@@ -36,7 +58,9 @@ def _load(_directory):
 
 def _model():
     _note("begin")
-    time.sleep(float(os.environ.get("PROBE_SECONDS", "0")))
+    if _in_a_worker():
+        _wait_for_the_others()
+        time.sleep(_told("PROBE_SECONDS", 0))
     return nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
 
 
@@ -53,7 +77,7 @@ def raising():
 
     def model():
         calls.append(1)
-        if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE and len(calls) == 2:
+        if _in_a_worker() and len(calls) == 2:
             raise RuntimeError("the second trial is cursed")
         return _model()
 
@@ -68,8 +92,8 @@ def dying():
 
     def loss(outputs, targets):
         batches.append(1)
-        if ray.is_initialized() and len(batches) > 20:
-            marker = Path(os.environ["PROBE_NOTES"]) / "died"
+        if _in_a_worker() and len(batches) > 20:
+            marker = _notes() / "died"
             if not marker.exists():
                 marker.touch()
                 os._exit(9)
@@ -84,7 +108,7 @@ def exiting():
 
     def model():
         calls.append(1)
-        if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE and len(calls) == 2:
+        if _in_a_worker() and len(calls) == 2:
             raise SystemExit("enough")
         return _model()
 
@@ -94,12 +118,15 @@ def exiting():
 
 
 def slow():
-    """Epochs of ``PROBE_EPOCH`` seconds in workers, with random numbers in every pass; each leaves a note."""
+    """Epochs of ``PROBE_EPOCH`` seconds in workers, with random numbers in every pass; each leaves a note.
+
+    Where the test leaves a file ``hurry``, they take no longer than they have to.
+    """
     seconds = float(os.environ.get("PROBE_EPOCH", "0.4"))
 
     def finish(value):
-        if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
-            time.sleep(seconds)
+        if _in_a_worker():
+            time.sleep(0.0 if (_notes() / "hurry").exists() else seconds)
             _note("epoch")
         return value
 

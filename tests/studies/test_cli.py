@@ -303,7 +303,8 @@ def test_a_launch_of_which_every_trial_failed_is_no_success(sofim):
 
 
 @pytest.mark.cluster
-def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim):
+def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, one_ray):
+    one_ray.use(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "file.toml").write_text(
         'name = "by-name"\nworkloads = ["mine:fire"]\noptimizers = ["sgd"]\ntrials = 3\nsampler = "random"\n'

@@ -23,12 +23,13 @@ from tests.studies.probe_home import (
     sofim,
     trials_of,
     wait_for_notes,
+    wait_until,
 )
 
 pytestmark = pytest.mark.cluster
 
 WORKLOAD = "probe_workload:slow"
-TRIALS = 10
+TRIALS = 25  # as many as last until a node has joined; then the rest is hurried
 
 # of the workers: none of them finds the driver's mark, by which it would know that they share a disk
 BLIND = """
@@ -65,6 +66,23 @@ def cluster_of(home: Path) -> Iterator[Any]:
             cluster.shutdown()
 
 
+def amid_a_trial(home: Path, node: str) -> int:
+    """A worker there that has trained some epochs of its trial, of which checkpoints are kept, and not nearly all."""
+    found: list[int] = []
+
+    def come() -> bool:
+        epochs: dict[int, int] = {}
+        for line in (home / "notes" / "notes.tsv").read_text().splitlines():
+            what, where, pid, *_ = line.split("\t")
+            if where == node:
+                epochs[int(pid)] = 0 if what == "begin" else epochs.get(int(pid), 0) + (what == "epoch")
+        found[:] = [pid for pid, number in epochs.items() if 2 <= number <= 4]
+        return bool(found)
+
+    wait_until(come)
+    return found[0]
+
+
 @dataclass
 class Ran:
     """What became of a campaign on it."""
@@ -91,10 +109,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             found = wait_for_notes(home, "epoch", 3)
             while {line[1] for line in found} < set(nodes):
                 found = wait_for_notes(home, "epoch", len(found) + 1)
-            victim = next(line for line in reversed(found) if line[1] == cluster.head_node.node_id)
-            os.kill(int(victim[2]), signal.SIGKILL)
+            os.kill(amid_a_trial(home, cluster.head_node.node_id), signal.SIGKILL)
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
             joined = cluster.add_node(num_cpus=2).node_id
+            wait_until(lambda: joined in {line[1] for line in notes_of(home, "begin")})
+            (home / "notes" / "hurry").touch()
             out, err = driver.communicate(timeout=180)
         finally:
             if driver.poll() is None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +14,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger import fresh_seeds
+from tests.chaos.home import progress
 from tests.studies import probe_home
 from tests.studies.fake_campaign import make
-from tests.studies.probe_home import environment, python, settle
+from tests.studies.probe_home import called, held, settle, sofim, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -59,25 +58,11 @@ def complete(home: Path, optimizer: str) -> list[FrozenTrial]:
 def killed(tmp_path_factory) -> tuple[Path, pd.DataFrame, subprocess.CompletedProcess[str]]:
     """A campaign killed amid its confirmation and begun again: where, what was noted before, and what came of it."""
     home = settle(tmp_path_factory.mktemp("killed"), WORKLOAD, trials=2)
-    command = ["-m", "studies.cli", "launch", "probe.toml", "--confirm"]
-    driver = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=home,
-        env=environment(home, PROBE_SECONDS="0.3"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (notes := notes_of(home)).query("what == 'test'").size:
-        time.sleep(0.1)
-    while time.monotonic() < deadline and len(notes := notes_of(home)) < 9:  # four trials, one look at test data, runs
-        time.sleep(0.1)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait(timeout=60)
-    confirmed = sum(len(complete(home, optimizer)) for optimizer in OPTIMIZERS)
-    assert 0 < confirmed < 20, "it was not killed amid the confirmation"
-    return home, notes, python(home, *command, PROBE_SECONDS="0.3")
+    command = ["launch", "probe.toml", "--confirm"]
+    with held(home, 7, *command, PROBE_SECONDS="0.3"):
+        wait_until(lambda: progress(f"sqlite:///{home}/sofim.db").finished == 7)
+    assert sum(len(complete(home, optimizer)) for optimizer in OPTIMIZERS) == 3, "after four trials of the search"
+    return home, notes_of(home), sofim(home, *command, PROBE_SECONDS="0.3")
 
 
 def test_a_killed_confirmation_is_continued_to_the_exact_number(killed):
@@ -143,28 +128,17 @@ def test_the_numbers_are_those_of_plain_training_on_each_seed(killed, monkeypatc
         assert trial.user_attrs["test_loss"] == chosen.test_loss
 
 
-ON_GPUS = """
-import sys, ray
-ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-from studies.cli import main
-for arguments in (["--seeds", "2", "--gpus-per-trial", "1"], ["--seeds", "4", "--cpus-per-trial", "1"]):
-    try:
-        main(["confirm", "probe.toml", *arguments])
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
-
-
-def test_every_gpu_has_one_run_and_whoever_asks_for_less_is_not_called_alone(tuned):
-    done = python(tuned, "-c", ON_GPUS, PROBE_SECONDS="1")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "one at a time on a GPU" in done.stdout
+def test_every_gpu_has_one_run_and_whoever_asks_for_less_is_not_called_alone(tuned, one_ray):
+    one_ray.use(tuned)
+    (tuned / "notes" / "PROBE_SECONDS").write_text("1")
+    (tuned / "notes" / "PROBE_TOGETHER").write_text("2")  # neither goes on before both have begun
+    for arguments in (["--seeds", "2", "--gpus-per-trial", "1"], ["--seeds", "4", "--cpus-per-trial", "1"]):
+        done = called(tuned, "confirm", "probe.toml", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("one at a time on a GPU" in done.stdout) is ("--gpus-per-trial" in arguments)
     begun = notes_of(tuned).query("what == 'begin'").sort_values("time")
     on_gpus, on_cpus = begun.iloc[:4], begun.iloc[4:]
     assert set(on_gpus["gpus"]) == {"0", "1"}
-    first = [trials_of(tuned, optimizer)[0] for optimizer in OPTIMIZERS]
-    assert max(t.datetime_start for t in first) < min(t.datetime_complete for t in first), "both GPUs work"
     for _, own in on_gpus.groupby("gpus"):
         assert all(later - earlier >= 1 for earlier, later in pairwise(own["time"]))
     assert len(on_cpus) == 4

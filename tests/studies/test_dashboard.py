@@ -150,8 +150,8 @@ def test_what_the_driver_writes_meanwhile_is_seen(page, url, complaints):
     first = count()
     assert first >= 7
     expect(page.get_by_text("Complete", exact=True).first).to_be_visible(timeout=PATIENCE)
-    page.wait_for_timeout(2000)
-    assert count() > first
+    while count() <= first:  # the driver ends ten trials a second, or what a busy machine lets it
+        page.wait_for_timeout(200)
 
 
 def test_nobody_on_another_address_is_answered(url):
@@ -172,6 +172,6 @@ def test_ctrl_c_ends_it_in_one_line(home):
     with dashboard(home) as (server, url):
         open_connection = socket.create_connection(("127.0.0.1", urlsplit(url).port))  # as a browser keeps one
         server.send_signal(signal.SIGINT)
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=120)
         open_connection.close()
     assert (server.returncode, out, err) == (130, "", "\nsofim: interrupted\n")

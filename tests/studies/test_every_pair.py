@@ -14,6 +14,7 @@ from sofim import OPTIMIZERS
 from studies.ledger import close_storage
 from studies.workloads import WORKLOADS
 from tests.reference.published_formats import write
+from tests.studies.probe_home import called
 
 # so few images because a ResNet18 costs a second for every fifteen of them, and there are seven optimizers
 FILES = {
@@ -53,18 +54,11 @@ rank = [1, 2]
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path):
+def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray):
     for dataset, sizes in FILES.items():
         write(dataset, tmp_path / "data", **sizes)
     (tmp_path / "pairs.toml").write_text(CAMPAIGN.replace("'", '"'))
-    done = subprocess.run(
-        [sys.executable, "-m", "studies.cli", "launch", "pairs.toml", "--data", "data"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
+    done = called(tmp_path, "launch", "pairs.toml", "--data", "data")
     assert done.returncode == 0, done.stderr
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/sofim.db")
     try:

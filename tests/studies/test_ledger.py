@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from scipy.stats import binom
 
 from search_spaces import SEARCH_SPACES
 from studies.errors import UserError
@@ -56,9 +57,10 @@ def quality(assignment: Assignment) -> float:
     return -abs(math.log10(float(assignment.arguments["lr"]) / 0.3))
 
 
-def work(ledger: Ledger, assignment: Assignment) -> None:
+def work(ledger: Ledger, assignment: Assignment, value: float | None = None) -> None:
+    value = quality(assignment) if value is None else value
     for epoch in range(1, assignment.epochs + 1):
-        if ledger.report(assignment, record(epoch, quality(assignment) + epoch / 100)):
+        if ledger.report(assignment, record(epoch, value + epoch / 100)):
             ledger.prune(assignment, {"device": "cpu"})
             return
     ledger.complete(assignment, {"device": "cpu"})
@@ -118,7 +120,7 @@ def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
     assert all(low <= beta <= high for beta in betas)
     # log-uniform in 1 - beta: as many trials above the geometric middle as below; uniform in beta would put most below
     middle = 1 - math.sqrt((1 - low) * (1 - high))
-    assert 35 < sum(beta > middle for beta in betas) < 65
+    assert binom.ppf(1e-4, 100, 0.5) <= sum(beta > middle for beta in betas) <= binom.ppf(1 - 1e-4, 100, 0.5)
 
 
 def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
@@ -135,8 +137,10 @@ def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
 
 @pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
 def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
-    with Ledger(url, CAMPAIGN, [plan(trials=40, pruner=pruner)], {}) as ledger:
-        work_off(ledger)
+    """Each trial is worse than all before it, so that every pruner stops some."""
+    with Ledger(url, CAMPAIGN, [plan(trials=40, pruner=pruner, sampler="random")], {}) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment, value=-float(assignment.number))
     trials = study_of(url).trials
     pruned = [t for t in trials if t.state == TrialState.PRUNED]
     assert len(trials) == 40
@@ -162,11 +166,15 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
     assert trial.constraints == {"diverged": 1.0}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
-    """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often."""
+    """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often.
 
-    def share_diverging(ledger: Ledger, trials: int) -> float:
+    Five searches are judged together: half of the range diverges, and one that learns nothing has so few later trials
+    there in one of a thousand tests.
+    """
+
+    def diverging(ledger: Ledger, trials: int) -> int:
         diverged = 0
         for _ in range(trials):
             assignment = ledger.ask()
@@ -176,19 +184,19 @@ def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
             else:
                 ledger.report(assignment, record(1, 0.5 + 0.01 * math.sin(1e4 * float(assignment.arguments["lr"]))))
                 ledger.complete(assignment, {"device": "cpu"})
-        return diverged / trials
+        return diverged
 
-    block = 12 if sampler == "gp" else 20  # the Gaussian process costs half a second a trial
+    rate = SEARCH_SPACES["sofim"].declared["lr"]
+    assert rate.low * rate.high == pytest.approx(0.1**2), "half of the range, on its scale"
+    searches, late = 5, 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        with Ledger(
-            f"sqlite:///{tmp_path}/trials.db", CAMPAIGN, [plan(trials=3 * block, sampler=sampler, epochs=1)], {}
-        ) as ledger:
-            first = share_diverging(ledger, block)
-            share_diverging(ledger, block)
-            last = share_diverging(ledger, block)
-    assert first > 0.1
-    assert last < first
+        for seed in range(searches):
+            searched = plan(trials=60, sampler=sampler, epochs=1, seed=seed)
+            with Ledger(f"sqlite:///{tmp_path}/{seed}.db", CAMPAIGN, [searched], {}) as ledger:
+                diverging(ledger, 40)
+                late += diverging(ledger, 20)
+    assert late < binom.ppf(0.001, 20 * searches, 0.5)
 
 
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
@@ -235,8 +243,9 @@ def test_quasi_random_points_fill_the_space_more_evenly_than_random_ones():
 
     from studies.ledger._samplers import random_point, sobol_point
 
-    quasi, plain = ([point(7, i, 4) for i in range(64)] for point in (sobol_point, random_point))
-    assert qmc.discrepancy(quasi) < 0.5 * qmc.discrepancy(plain)
+    for seed in range(20):
+        quasi, plain = ([point(seed, i, 4) for i in range(64)] for point in (sobol_point, random_point))
+        assert qmc.discrepancy(quasi) < qmc.discrepancy(plain), seed
 
 
 def test_studies_are_interleaved(url):

@@ -111,7 +111,8 @@ def test_a_dry_run_counts_replicates(sofim):
 
 
 @pytest.mark.cluster
-def test_replicates_are_trained_and_their_winners_not_confirmed(tmp_path, sofim):
+def test_replicates_are_trained_and_their_winners_not_confirmed(tmp_path, sofim, one_ray):
+    one_ray.use(tmp_path)
     home = settle(tmp_path, "confirm_workload:xor", trials=2)
     with (home / "probe.toml").open("a") as file:
         file.write("replicates = 2\n")

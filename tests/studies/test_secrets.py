@@ -98,12 +98,12 @@ def leaks(directory: Path, since: float) -> list[Path]:
 @pytest.mark.cluster
 def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secret_url, postgres):
     """Looked for: process titles, the environment of workers, what is printed, Ray's session, files, the database."""
-    home = settle(tmp_path, "probe_workload:plain", trials=4)
+    home = settle(tmp_path, "probe_workload:plain", trials=100)  # far more than end while it is looked at
     elsewhere = secret_url.rpartition("/")[0] + "/nowhere"  # what is typed counts more
     began = time.time()
     driver = subprocess.Popen(
         [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--storage", secret_url],
-        cwd=home, env=environment(home, PROBE_SECONDS="1", PGPASSWORD=PASSWORD, SOFIM_STORAGE=elsewhere), text=True,
+        cwd=home, env=environment(home, PROBE_SECONDS="0.5", PGPASSWORD=PASSWORD, SOFIM_STORAGE=elsewhere), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     notes = home / "notes" / "notes.tsv"

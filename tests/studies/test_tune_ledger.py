@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import binom
 
 from analysis.load import study, trials
 from search_spaces import OPTIMIZER, SEARCH_SPACES, ConditionalSpace
@@ -61,7 +62,7 @@ def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(S
     return Search(blueprint, WORKLOAD, budget, seeds, True, tuple(first), ())
 
 
-def searching(url: str, asked: Search, **clock: float) -> BudgetLedger:
+def searching(url: str, asked: Search, **clock: Any) -> BudgetLedger:
     seconds = math.inf if asked.budget.seconds is None else asked.budget.seconds
     made = Clock(**({"budget": seconds} | clock))
     return BudgetLedger(url, asked.stored(), asked.plan(), {"torch": "x"}, clock=made, seeds=asked.seeds)
@@ -191,12 +192,15 @@ def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
 
 
 @pytest.mark.slow
-def test_the_sampler_learns_which_optimizer_is_good(url):
-    with searching(url, search(Budget(trials=80), epochs=1)) as ledger:
-        done = [a for a in iter(ledger.ask, None) if work(ledger, a) or True]
-    later = Counter(assignment.optimizer for assignment in done[40:])
-    assert later.most_common(1)[0][0] in ("sgd", "adam")
-    assert later["sgd"] + later["adam"] > 0.4 * sum(later.values()), "2 of 7 by chance"
+def test_the_sampler_learns_which_optimizer_is_good(tmp_path):
+    """More often than chance would have it, which is 2 of 7, in one of a thousand tests."""
+    later: list[str] = []
+    for seed in range(2):
+        asked = search(Budget(trials=60), epochs=1, seed=seed)
+        with searching(f"sqlite:///{tmp_path}/{seed}.db", asked) as ledger:
+            done = [a for a in iter(ledger.ask, None) if work(ledger, a) or True]
+        later += [assignment.optimizer for assignment in done[30:]]
+    assert later.count("sgd") + later.count("adam") > binom.ppf(0.999, len(later), 2 / len(SEARCH_SPACES))
 
 
 def test_only_the_optimizers_that_were_asked_for_are_chosen(url):
@@ -268,13 +272,13 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
 
 def test_time_spent_by_earlier_drivers_counts_and_that_between_them_does_not(url):
     asked = search(Budget(seconds=1000.0))
-    with searching(url, asked, began=time.monotonic() - 300) as ledger:
+    with searching(url, asked, began=0.0, now=lambda: 300.0) as ledger:
         work_off(ledger, most=3)
         left = ledger.seconds_left()
-    assert stored(url)[1]["spent_seconds"] == pytest.approx(300, abs=20)
-    with searching(url, asked, began=time.monotonic() - 100) as ledger:
-        assert ledger.seconds_left() == pytest.approx(left - 100, abs=20)
-    assert stored(url)[1]["spent_seconds"] == pytest.approx(400, abs=30)
+    assert stored(url)[1]["spent_seconds"] == 300
+    with searching(url, asked, began=5000.0, now=lambda: 5100.0) as ledger:
+        assert ledger.seconds_left() == pytest.approx(left - 100, abs=20)  # a driver's own workers take time to start
+    assert stored(url)[1]["spent_seconds"] == 400
 
 
 def test_a_search_that_is_over_stays_so_until_it_gets_another_budget(url):
@@ -367,6 +371,65 @@ def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_ask
     more = search(Budget(seconds=9000.0), seeds=10, pruner="none")
     with searching(url, more) as ledger:
         assert [ledger.ask().arguments, ledger.ask().arguments] == [a.arguments for a in running]
+
+
+HARDER = {"lbfgs": 3.0, "adahessian": 4.0}  # so many times the seconds of an epoch
+
+
+def play_out(
+    ledger: Any, now: list[float], epoch_seconds: float, start_seconds: float, slots: int, **test: float
+) -> None:
+    """What the engine does, in a time of its own: workers that take time to start, trials in parallel, looks at it."""
+    events: list[tuple[float, int, Assignment, int]] = []
+    numbers = count()
+
+    def lasts(assignment: Assignment) -> float:
+        return epoch_seconds * HARDER.get(assignment.optimizer, 1.0)
+
+    def begin(wait: float) -> None:
+        if (assignment := ledger.ask()) is not None:
+            heapq.heappush(events, (now[0] + wait + lasts(assignment), next(numbers), assignment, 1))
+
+    for _ in range(slots):
+        begin(start_seconds)
+    while events:
+        at, _, assignment, number = heapq.heappop(events)
+        while now[0] < at:
+            now[0] = min(at, now[0] + 0.5)
+            try:
+                ledger.look()
+            except OutOfTimeError:
+                return
+        trained = lasts(assignment) * number
+        facts = {"device": "CPU x", "busy_seconds": trained, "exclusive": True}
+        if ledger.report(assignment, {**record(number, quality(assignment), trained), **test}):
+            ledger.prune(assignment, facts)
+        elif number == assignment.epochs:
+            ledger.complete(assignment, facts)
+        else:
+            heapq.heappush(events, (at + lasts(assignment), next(numbers), assignment, number + 1))
+            continue
+        begin(0.2)
+
+
+@pytest.mark.parametrize(
+    ("epoch_seconds", "start_seconds"), [(0.1, 11.0), (0.5, 3.0), (0.5, 20.0), (1.0, 11.0), (2.0, 3.0), (4.0, 11.0)]
+)
+def test_a_minute_is_not_overdrawn_however_fast_the_machine_is(url, epoch_seconds, start_seconds):
+    """And whatever won is confirmed in it, on as many seeds as an interval needs."""
+    now = [3.0]
+    clock = Clock(budget=60.0, began=0.0, now=lambda: now[0])
+    asked = search(Budget(seconds=60.0), seeds=10)
+    with BudgetLedger(url, asked.stored(), asked.plan(), {}, clock=clock, seeds=10) as ledger:
+        play_out(ledger, now, epoch_seconds, start_seconds, slots=2)
+        assert ledger.ended is not None
+        [tally] = ledger.tallies()
+    assert tally.best is not None or epoch_seconds >= 1.0
+    if tally.best is not None:
+        with confirming(url, asked, clock) as ledger:
+            play_out(ledger, now, epoch_seconds, 0.65 * start_seconds, slots=1, test_loss=1.0, test_metric=0.5)
+            assert 3 <= len(ledger.outcome().validation) <= 10
+    assert now[0] <= 60 * 1.05
 
 
 def test_the_last_epoch_of_a_trial_is_never_cut_off(url):
