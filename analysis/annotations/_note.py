@@ -31,11 +31,13 @@ class Setting:
         option: what a command needs to find the storage, such as ``("--storage", "sqlite:///other.db")``.
         reports: the directory in which ``sofim report`` puts reports.
         address: under which the dashboard serves that directory.
+        program: what a command begins with.
     """
 
     option: Sequence[str] = ()
     reports: Path = Path("reports")
     address: str = "/reports"
+    program: Sequence[str] = ("sofim",)
 
     def report(self, campaign: str) -> tuple[str, datetime.datetime] | None:
         """Link to the report on a campaign and when it was made; ``None`` where there is none."""
@@ -51,7 +53,7 @@ class Setting:
 
     def command(self, *words: str) -> str:
         """A command as one types it."""
-        return shlex.join(["sofim", *words, *self.option])
+        return shlex.join([*self.program, *words, *self.option])
 
 
 def search_note(

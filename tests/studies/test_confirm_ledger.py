@@ -463,7 +463,7 @@ def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
     )
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], timeout=120, check=False)
     assert searched(url)[-1].state == TrialState.RUNNING
-    with pytest.raises(UserError, match=r"1 of 2 trials are missing \(digits-mlp/sofim 1\)"):
+    with pytest.raises(UserError, match=r"1 of 2 trials is missing \(digits-mlp/sofim 1\)"):
         confirming(url, made)
     assert searched(url)[-1].user_attrs["failure"] == "driver lost"
     with open_ledger(url, made) as tuning:
