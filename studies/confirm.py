@@ -74,7 +74,7 @@ def confirm(
             for line in stopped_lines(tallies):
                 say(console, line, "red")
             runs = sum(tally.done for tally in tallies)
-            all_runs = "the only confirmation run" if runs == 1 else f"all {runs} confirmation runs"
+            all_runs = "the only confirmation run" if runs == 1 else f"the {runs} confirmation runs"
             are = "is" if runs == 1 else "are"
             say(console, f"Nothing left to run: {all_runs} of {campaign.name} {are} in the storage.")
             return tallies

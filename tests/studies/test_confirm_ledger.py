@@ -352,7 +352,7 @@ def test_an_unfinished_campaign_is_refused_with_what_is_missing_and_left_as_it_i
         confirming(url, made)
     assert str(refused.value) == (
         "campaign 'fake' is not finished: 3 of 6 trials are missing (digits-mlp/sofim 2, digits-mlp/sgd 1); "
-        "go on with: sofim launch fake, or confirm what is there with --anyway"
+        f"go on with: sofim launch fake --storage {url}, or confirm what is there with --anyway"
     )
     opened = open_storage(url, create=False)
     assert not any(study.study_name.endswith("confirm") for study in opened.get_all_studies())
