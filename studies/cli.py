@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,16 @@ if TYPE_CHECKING:
 SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
 
 
+_LIBRARIES = r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqlalchemy|ray|torch)\b"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
     hide_title(typed)
-    with standard_streams(_complain) as end:
+    with standard_streams(_complain) as end, warnings.catch_warnings():
+        if not sys.warnoptions:  # what a library warns its programmers of is nothing that a person can mend
+            warnings.filterwarnings("ignore", module=_LIBRARIES)
         code = _run(typed)
         sys.exit(end() or code)
 

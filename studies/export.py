@@ -311,13 +311,17 @@ def _lines(document: Document) -> Iterator[str]:
 
 
 def _evidence(entry: Document) -> str:
+    from search_spaces.errors import number_of
+
     told = entry["evidence"]
-    said = f"{told['kind']} of {told['trials']} trials of {told['campaign']}"
+    said = f"{told['kind']} of {number_of(told['trials'], 'trial')} of {told['campaign']}"
     if "winner_confirmed" in told:
         value = f"{told['winner_confirmed']:.4g}"
         if "winner_confirmed_interval" in told:
             value += " [{:.4g}, {:.4g}]".format(*told["winner_confirmed_interval"])
-        said += f"; its winner's {told['metric']} on {told['data']} data {value} over {told['seeds']} seeds"
+        said += (
+            f"; its winner's {told['metric']} on {told['data']} data {value} over {number_of(told['seeds'], 'seed')}"
+        )
     if "left_out" in entry and "regret" in entry["left_out"]:
         said += f"; regret on a workload left out {entry['left_out']['regret']:.2g}"
     return said

@@ -93,7 +93,8 @@ def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
 
 def _state(driver: str, tallies: Sequence[Tally]) -> str:
     """What drives a campaign; of one that nobody has to drive any more, that it is over."""
-    if driver.startswith("running") or not all(is_over(tally) for tally in tallies):
+    search_is_over = driver == "not running" or "launch it again" in driver  # others confirm or evaluate what it found
+    if not search_is_over or not all(is_over(tally) for tally in tallies):
         return driver
     return "stopped" if any(tally.stopped for tally in tallies) else "finished"
 

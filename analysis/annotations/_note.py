@@ -19,6 +19,7 @@ from analysis.notes import code, markdown
 from analysis.report import is_report, slug
 from analysis.winners import winner
 from search_spaces import ANY
+from search_spaces.errors import number_of
 
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
 
@@ -159,7 +160,11 @@ def _how(study: Study) -> str:
         f"{name} {markdown(str(fields[name]))}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields
     ]
     epochs = study.attributes.get("epochs")
-    return ", ".join([*named, *([f"{markdown(str(epochs))} epochs a trial"] if epochs is not None else [])])
+    return ", ".join([*named, *([f"{markdown(_epochs(epochs))} a trial"] if epochs is not None else [])])
+
+
+def _epochs(stored: object) -> str:
+    return number_of(stored, "epoch") if isinstance(stored, int) else f"{stored} epochs"
 
 
 def _counts(trials: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from analysis.comparison.fairness import given_starts
 from analysis.comparison.intervals import DRAWS
 from analysis.comparison.spaces import searched
 from analysis.comparison.words import count, listing, number
+from analysis.comparison.words import epochs as epoch_budget
 
 _SAMPLERS = {
     "tpe": "the tree-structured Parzen estimator",
@@ -59,7 +60,7 @@ def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     starts = [name for contest in contests for name in given_starts(contest)]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
-    epochs = ", ".join(f"{c.workload} ({c.studies[0].attributes.get('epochs', '?')} epochs)" for c in contests)
+    epochs = ", ".join(f"{c.workload} ({epoch_budget(c.studies[0])})" for c in contests)
     sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))

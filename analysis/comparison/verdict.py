@@ -211,7 +211,7 @@ def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
     """What a reader must know before believing the rest."""
     said = []
     wordless = [
-        f"{contest.workload}: {without} of {len(contest.runs)} runs gave no {contest.label}"
+        f"{contest.workload}: {without} of {count(len(contest.runs), 'run')} gave no {contest.label}"
         for contest in contests
         if contest.data == "test"
         and (without := int((contest.runs["broken"] & (contest.runs["outcome"] == "complete")).sum()))

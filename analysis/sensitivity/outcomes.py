@@ -88,9 +88,8 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
         goodness = np.maximum(goodness, fence) if moved else goodness
     kept = used["outcome"].to_numpy()
     counts = {kind: int((kept == kind).sum()) for kind in ("complete", "pruned", "diverged")}
-    parts = [
-        f"{counts['complete']} complete, {counts['pruned']} pruned and {counts['diverged']} diverged trials are used"
-    ]
+    listed = f"{counts['complete']} complete, {counts['pruned']} pruned and {counts['diverged']} diverged"
+    parts = [f"{listed} trial is used" if len(used) == 1 else f"{listed} trials are used"]
     if counts["pruned"] or counts["diverged"] or method != "rank":
         parts.append(how)
     if counts["diverged"]:
