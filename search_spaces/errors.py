@@ -43,6 +43,15 @@ def key_shown(key: str) -> str:
     return key if plain and len(key) <= _LONGEST else shown(key)
 
 
+def number_of(count: int, noun: str, several: str | None = None) -> str:
+    """Return a number of things, ``several`` of which are called so where an s does not do.
+
+    >>> number_of(1, "trial"), number_of(0, "trial"), number_of(2, "study", "studies")
+    ('1 trial', '0 trials', '2 studies')
+    """
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean X?"`` for the known name nearest to ``name``, or nothing where none is near.
 

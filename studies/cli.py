@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from studies.called import DEFAULT_STORAGE, called, command_line
 from studies.errors import UserError
 from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
 from studies.options import (
-    DEFAULT_STORAGE,
     hide_title,
     how_to_go_on,
     kept_safe,
@@ -24,10 +25,9 @@ from studies.options import (
     storage_again,
     storage_option,
 )
+from studies.screen import make_console, say, speaks_unicode, standard_streams, verbatim
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from analysis.defaults import Recommendation
     from analysis.load import Study
 
@@ -35,30 +35,42 @@ if TYPE_CHECKING:
 SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
 
 
+_LIBRARIES = r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqlalchemy|ray|torch)\b"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
-    hide_title(sys.argv[1:] if arguments is None else arguments)
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    hide_title(typed)
+    with standard_streams(_complain) as end, warnings.catch_warnings():
+        if not sys.warnoptions:  # what a library warns its programmers of is nothing that a person can mend
+            warnings.filterwarnings("ignore", module=_LIBRARIES)
+        code = _run(typed)
+        sys.exit(end() or code)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        code = sofim.main(args=arguments, prog_name="sofim", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = sofim.main(args=list(arguments), prog_name=shlex.join(called()), standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "sofim"
+        command = context.command_path if context is not None else shlex.join(called())
         _complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
-        sys.exit(2)
+        return 2
     except UserError as error:
         _complain(str(error))
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         # click has ended the line of the ^C
-        click.echo(f"sofim: interrupted{how_to_go_on(sys.argv[1:] if arguments is None else arguments)}", err=True)
-        sys.exit(130)
+        click.echo(f"sofim: interrupted{how_to_go_on(arguments)}", file=sys.stderr)
+        return 130
 
 
 def _complain(message: str) -> None:
     """Prints one line to standard error, whatever control characters are in the names that people gave to things."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    click.echo(f"sofim: {line}", err=True)
+    click.echo(f"sofim: {line}", file=sys.stderr)
 
 
 @click.group(
@@ -69,7 +81,7 @@ def _complain(message: str) -> None:
 def sofim(context: click.Context) -> None:
     """Which optimizer, with which hyperparameters, and how sure are we?"""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        click.echo(context.get_help(), file=sys.stdout)
 
 
 @sofim.command()
@@ -127,7 +139,16 @@ def launch(
     from studies.launch import draw_up
     from studies.launch import launch as run
     from studies.starts import read_starts
-    from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands
+    from studies.views import (
+        AFTER_CONFIRM,
+        AFTER_LAUNCH,
+        ONE_SEED,
+        PURE_LUCK,
+        print_confirmed,
+        print_dry_run,
+        print_leaderboard,
+        print_next_commands,
+    )
 
     _check_shares(cpus_per_trial, gpus_per_trial)
     if own and workloads is not None:
@@ -143,11 +164,11 @@ def launch(
     kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
     # that test data are there is known before the search, not after
     blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
-    console = _console()
+    console = make_console()
     if dry_run:
         print_dry_run(blueprint, console, cpus_per_trial)
         if then_confirm:
-            console.print(f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
+            say(console, f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
         return
     from studies.engine import Resources
 
@@ -163,7 +184,8 @@ def launch(
         run_again(blueprint, storage, Resources(address, None, gpus), console, safekeeping=kept)
         console.print()
         print_confirmed(found.name, storage, console)
-    print_next_commands(found.name, storage, console, confirmed=then_confirm)
+    say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
+    print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=found.name)
 
 
 @sofim.command()
@@ -197,13 +219,13 @@ def confirm(
     """
     from studies.confirm import confirm as run
     from studies.launch import draw_up
-    from studies.views import print_confirmed, print_next_commands
+    from studies.views import AFTER_CONFIRM, PURE_LUCK, print_confirmed, print_next_commands
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
     sys.path.insert(0, str(Path.cwd()))
     found = find_tuned(campaign, storage)
     blueprint = draw_up(found, data.resolve() if data else None, test=True)
-    console = _console()
+    console = make_console()
     from studies.engine import Resources
 
     run(
@@ -219,7 +241,8 @@ def confirm(
     )
     console.print()
     print_confirmed(found.name, storage, console, top)
-    print_next_commands(found.name, storage, console, confirmed=True)
+    say(console, f"{PURE_LUCK} Next:")
+    print_next_commands(AFTER_CONFIRM, storage, console, campaign=found.name)
 
 
 def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
@@ -242,7 +265,7 @@ def status(campaign: str | None, storage: str) -> None:
     from search_spaces.errors import suggestion
     from studies.views import print_status
 
-    console = _console()
+    console = make_console()
     with existing(storage) as opened:
         if campaign is not None:
             check_whole(opened, campaign)
@@ -258,7 +281,8 @@ def status(campaign: str | None, storage: str) -> None:
     for line in (line for lines in hurt.values() for line in lines):
         _complain(line)
     if not names and not hurt:
-        click.echo(f"No campaign in {without_password(storage)} yet; start one: sofim launch quickstart")
+        start = command_line("launch", "quickstart", *storage_again(storage))
+        verbatim(console, f"No campaign in {without_password(storage)} yet; start one: {start}")
 
 
 @sofim.command()
@@ -283,18 +307,23 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
     import psutil
 
     from studies.tuning import tune as run
+    from studies.views import print_next_commands
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
     sys.path.insert(0, str(Path.cwd()))
-    console = _console()
+    console = make_console()
     options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     found = run(workload, storage=storage, console=console, began=began, **options)
     console.print()
-    console.print(str(found), soft_wrap=True)
+    for line in found.told():
+        say(console, line)
     console.print()
-    report_on = shlex.join(["sofim", "report", "--study", found.study, *storage_again(storage)])
-    console.print(f"How sensitive it is: {report_on}", soft_wrap=True)
+    for line in found.code.splitlines():
+        verbatim(console, line)
+    console.print()
+    console.print("Next:")
+    print_next_commands(["report", "dashboard"], storage, console, study=found.study)
 
 
 @sofim.command()
@@ -327,7 +356,7 @@ def report(
     stopped: str,
     seed: int,
 ) -> None:
-    """Say how sensitive each optimizer is to its hyperparameters: a page, figures and tables.
+    """Say which optimizer is better and how sensitive each is to its hyperparameters: a page, figures and tables.
 
     CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
     """
@@ -348,7 +377,8 @@ def report(
             publish=publish,
             stopped=stopped,
             seed=seed,
-            console=_console(),
+            again=storage,
+            console=make_console(),
         )
 
 
@@ -430,7 +460,7 @@ def export(
             studies,
             recommended,
             resources,
-            _console(sys.stderr),  # standard output is for what is exported
+            make_console(sys.stderr),  # standard output is for what is exported
             seeds=seeds,
             data_directory=directory,
             safekeeping=kept_safe(storage, **keeping),
@@ -447,15 +477,16 @@ def export(
             exact=not robust,
             evaluate=run if evaluated else None,
         )
-    text = printed(found, form)
     if out is None:
-        click.echo(text, nl=False)
+        # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
+        click.echo(printed(found, form, ascii_only=not speaks_unicode(sys.stdout)), file=sys.stdout, nl=False)
         return
+    text = printed(found, form)
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
-    click.echo(f"Recommended hyperparameters: {out}")
+    verbatim(make_console(), f"Recommended hyperparameters: {out}")
 
 
 @sofim.command("list")
@@ -466,10 +497,10 @@ def list_everything(storage: str) -> None:
     from studies.views import print_list
 
     if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
-        print_list(None, without_password(storage), _console())
+        print_list(None, without_password(storage), [], make_console())
         return
     with existing(storage) as opened:
-        print_list(opened, without_password(storage), _console())
+        print_list(opened, without_password(storage), storage_again(storage), make_console())
         for line in (line for lines in damaged(opened).values() for line in lines):
             _complain(line)
 
@@ -488,13 +519,13 @@ def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
     for name in names or tuple(DATASETS):
         dataset(name)
         rows.append(fetch(name, directory) if download else status(name, directory))
-    print_datasets(rows, _console())
+    print_datasets(rows, make_console())
     problems = {row.name: row.problem for row in rows if row.problem}
     if not names or not problems:
         return
     if len(problems) == 1:
         raise UserError(*problems.values())
-    again = shlex.join(["sofim", "data", *problems, "--download", *(["--data", str(directory)] if directory else [])])
+    again = command_line("data", *problems, "--download", *(["--data", str(directory)] if directory else []))
     raise UserError(f"{', '.join(problems)}: missing or damaged; fetch them with: {again}")
 
 
@@ -518,19 +549,12 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             opened,
             host,
             port,
-            lambda url: click.echo(f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
+            lambda url: verbatim(make_console(), f"Optuna's dashboard on {shown}: {url} (Ctrl-C stops it)"),
             notes=not no_notes,
             option=storage_again(storage),
+            program=called(),
             complain=_complain,
         )
-
-
-def _console(file: TextIO | None = None) -> Console:
-    from rich.console import Console
-
-    width = None if (file or sys.stdout).isatty() else 160
-    # what people name is printed as it is: mine:fire is a function, [bold] no style
-    return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
 
 
 if __name__ == "__main__":

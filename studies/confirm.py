@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 from rich.console import Console
-from rich.text import Text
 
+from search_spaces.errors import number_of
 from studies.launch import Blueprint, versions, work_off
 from studies.progress import stopped_lines
+from studies.screen import say
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -67,19 +68,20 @@ def confirm(
     )
     with made as ledger:
         for note in ledger.notes:
-            console.print(Text(note), soft_wrap=True)
+            say(console, note)
         tallies = ledger.tallies()
         if ledger.finished:
             for line in stopped_lines(tallies):
-                console.print(line, soft_wrap=True)
+                say(console, line, "red")
             runs = sum(tally.done for tally in tallies)
-            sentence = f"Nothing left to run: the {runs} confirmation runs of {campaign.name} are in the storage."
-            console.print(Text(sentence), soft_wrap=True)
+            all_runs = "the only confirmation run" if runs == 1 else f"the {runs} confirmation runs"
+            are = "is" if runs == 1 else "are"
+            say(console, f"Nothing left to run: {all_runs} of {campaign.name} {are} in the storage.")
             return tallies
         if like_tuning:
             on_gpus = any(not device.upper().startswith("CPU") for device in ledger.devices)
             resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
-        console.print(Text(_announcement(tallies, seeds, resources)), soft_wrap=True)
+        say(console, _announcement(tallies, seeds, resources))
         if resources.address is None:
             _say_who_else_works(console)
         work_off(ledger, blueprint, resources, console)
@@ -91,9 +93,9 @@ def _say_who_else_works(console: Console) -> None:
     cores = psutil.cpu_count() or 1
     busy = psutil.cpu_percent(_LOOK_SECONDS) / 100 * cores
     if busy >= _NOTABLE_CORES:
-        console.print(
-            Text(f"Other programs keep {busy:.1f} of this machine's {cores} cores busy: times will show that."),
-            soft_wrap=True,
+        say(
+            console,
+            f"Other programs keep {busy:.1f} of this machine's {number_of(cores, 'core')} busy: times will show that.",
         )
 
 
@@ -101,5 +103,8 @@ def _announcement(tallies: list[Tally], seeds: int, resources: Resources) -> str
     asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
     place = "a GPU" if resources.gpus_per_trial else "a node"
     how = f"one at a time on {place}" if resources.cpus_per_trial is None else "placed as you say"
-    there = f", {done} are there" if done else ""
-    return f"Confirming winners on {seeds} fresh seeds: {asked_for} runs{there}; {how}, whole budgets, no pruner."
+    there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
+    return (
+        f"Confirming winners on {number_of(seeds, 'fresh seed')}: {number_of(asked_for, 'run')}{there}; {how}, "
+        "whole budgets, no pruner."
+    )

@@ -49,6 +49,7 @@ def serve(
     *,
     notes: bool = True,
     option: Sequence[str] = (),
+    program: Sequence[str] = ("sofim",),
     complain: Callable[[str], None] = print,
 ) -> None:
     """Serves Optuna's dashboard until the process is interrupted.
@@ -61,6 +62,7 @@ def serve(
         ready: called with the URL once the server listens.
         notes: whether to show a note and plots of this project on every study of a campaign.
         option: what a command that a note tells to type needs to find the storage.
+        program: what such a command begins with.
         complain: called with a line when notes cannot be kept up to date.
 
     Raises:
@@ -69,7 +71,8 @@ def serve(
     from optuna_dashboard import wsgi
 
     reports = Path("reports")
-    with _annotated(storage, reports, option, complain) if notes else nullcontext((storage, None)) as (shown, watch):
+    setting = (reports, option, program)
+    with _annotated(storage, *setting, complain) if notes else nullcontext((storage, None)) as (shown, watch):
         application = _with_reports(wsgi(shown), reports)
         if watch is not None:
             application = _watched(application, watch)
@@ -87,7 +90,11 @@ def serve(
 
 @contextmanager
 def _annotated(
-    storage: BaseStorage, reports: Path, option: Sequence[str], complain: Callable[[str], None]
+    storage: BaseStorage,
+    reports: Path,
+    option: Sequence[str],
+    program: Sequence[str],
+    complain: Callable[[str], None],
 ) -> Iterator[tuple[BaseStorage, Watch | None]]:
     """The storage with notes and plots laid over it, and who makes them; a database, that is, and no other storage."""
     from optuna.storages import RDBStorage
@@ -97,7 +104,7 @@ def _annotated(
     if not isinstance(storage, RDBStorage):
         yield storage, None
         return
-    watch = Watch(storage, Setting(option, reports, _REPORTS), complain)
+    watch = Watch(storage, Setting(option, reports, _REPORTS, program), complain)
     watch.start()
     try:
         yield AnnotatedStorage(storage, watch), watch

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
-from rich.text import Text
 
 from studies.campaign import Campaign
 from studies.errors import UserError
 from studies.export import stored_space
 from studies.launch import draw_up, versions, work_off
 from studies.progress import stopped_lines
+from studies.screen import say
 
 if TYPE_CHECKING:
     from analysis.defaults import Recommendation
@@ -54,6 +54,7 @@ def evaluate(
         UserError: a campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
         KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
     """
+    from search_spaces.errors import number_of
     from studies.ledger import EvaluationLedger
 
     sources = {(study.optimizer, study.workload): study for study in studies}
@@ -74,13 +75,13 @@ def evaluate(
         with made as ledger:
             tallies = ledger.tallies()
             asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
-            there = f", {done} are there" if done else ""
-            line = f"Evaluating what is recommended on {campaign}, {seeds} fresh seeds: {asked_for} runs{there}."
-            console.print(Text(line), soft_wrap=True)
+            there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
+            on, runs = number_of(seeds, "fresh seed"), number_of(asked_for, "run")
+            say(console, f"Evaluating what is recommended on {campaign}, {on}: {runs}{there}.")
             if not ledger.finished:
                 work_off(ledger, blueprint, resources, console)
             for sentence in stopped_lines(ledger.tallies()):
-                console.print(sentence, soft_wrap=True)
+                say(console, sentence, "red")
 
 
 def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> Campaign:

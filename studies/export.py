@@ -6,10 +6,10 @@ import datetime
 import importlib.metadata
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from studies.called import command_line
 from studies.code_line import code_line
 from studies.errors import UserError
 
@@ -82,7 +82,7 @@ def export(
     if not every:
         raise UserError(
             f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
-            f"see how they ended with: {shlex.join(['sofim', 'status', campaigns[0]])}"
+            f"see how they ended with: {command_line('status', campaigns[0])}"
         )
     measured, regrets = None, "of surrogates"
     if evaluate is not None:
@@ -125,8 +125,8 @@ def _studies(
             raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
         if any(study.optimizer == ANY for study in own):
             raise UserError(
-                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: sofim tune "
-                f"{own[0].workload} --name {name} with the budget it had"
+                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: "
+                f"{command_line('tune', own[0].workload, '--name', name)} with the budget it had"
             )
         found += own
     for what, wanted, known in (
@@ -262,21 +262,34 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def printed(document: Document, form: str) -> str:
-    """The document in a format: toml, json, python or yaml; a newline at the end."""
+def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
+    """The document in a format; a newline at the end.
+
+    Args:
+        document: what is recommended.
+        form: toml, json, python or yaml.
+        ascii_only: write all other characters as the format's escapes, which read as the same values.
+    """
     if form == "json":
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n"
     if form == "yaml":
         import yaml
 
-        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=not ascii_only))
     if form == "toml":
         import tomli_w
 
-        return tomli_w.dumps(document)
+        text = tomli_w.dumps(document)  # of basic strings alone, keys included, which take escapes anywhere
+        return "".join(map(_toml_escape, text)) if ascii_only else text
     if form == "python":
-        return "\n".join(_lines(document)) + "\n"
+        text = "\n".join(_lines(document)) + "\n"
+        return text.encode("ascii", "backslashreplace").decode() if ascii_only else text
     raise UserError(f"--format {form}: must be one of {', '.join(FORMATS)}")
+
+
+def _toml_escape(character: str) -> str:
+    code = ord(character)
+    return character if code < 128 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _lines(document: Document) -> Iterator[str]:
@@ -298,13 +311,17 @@ def _lines(document: Document) -> Iterator[str]:
 
 
 def _evidence(entry: Document) -> str:
+    from search_spaces.errors import number_of
+
     told = entry["evidence"]
-    said = f"{told['kind']} of {told['trials']} trials of {told['campaign']}"
+    said = f"{told['kind']} of {number_of(told['trials'], 'trial')} of {told['campaign']}"
     if "winner_confirmed" in told:
         value = f"{told['winner_confirmed']:.4g}"
         if "winner_confirmed_interval" in told:
             value += " [{:.4g}, {:.4g}]".format(*told["winner_confirmed_interval"])
-        said += f"; its winner's {told['metric']} on {told['data']} data {value} over {told['seeds']} seeds"
+        said += (
+            f"; its winner's {told['metric']} on {told['data']} data {value} over {number_of(told['seeds'], 'seed')}"
+        )
     if "left_out" in entry and "regret" in entry["left_out"]:
         said += f"; regret on a workload left out {entry['left_out']['regret']:.2g}"
     return said

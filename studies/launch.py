@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
 from search_spaces import SearchSpace
+from studies import screen
 from studies.campaign import Campaign
 from studies.errors import UserError
 from studies.progress import Progress, stopped_lines
@@ -152,7 +152,7 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
     )
 
     def say(line: str) -> None:
-        console.print(Text(line), soft_wrap=True)
+        screen.say(console, line)
 
     with Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble):
         execute(ledger, setting, replace(resources, code=user_code(blueprint)), say)
@@ -161,13 +161,12 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:
     stopped = stopped_lines(tallies)
     if not stopped:
-        console.print(Text(f"Nothing left to run: every trial of {name} is in the storage."), soft_wrap=True)
+        screen.say(console, f"Nothing left to run: every trial of {name} is in the storage.")
         return
     for line in stopped:
-        console.print(line, soft_wrap=True)
-    console.print(
-        Text(f"Nothing left to run in {name}; once the cause is mended, run it under another name with --name."),
-        soft_wrap=True,
+        screen.say(console, line, "red")
+    screen.say(
+        console, f"Nothing left to run in {name}; once the cause is mended, run it under another name with --name."
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os.path
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from studies.called import command_line
 from studies.errors import UserError
+from studies.options import storage_again
+from studies.screen import make_console, say
 from studies.storage_url import file_of, hide_password
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def find_campaign(name: str, storage: str) -> Campaign:
         return load(name)
     stored = _stored_campaigns(storage, name)
     if name in stored:
-        return _launched(stored[name])
+        return _launched(stored[name], storage)
     there = f" ({', '.join(stored)})" if stored else ""
     raise UserError(
         f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
@@ -48,16 +48,18 @@ def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
     Raises:
         UserError: it differs in more than additions.
     """
+    from search_spaces.errors import number_of
     from studies.campaign import Campaign
     from studies.extension import join
 
     stored = _stored_campaigns(storage, campaign.name).get(campaign.name)
     if stored is None:
         return campaign
-    before = _launched(stored)
+    before = _launched(stored, storage)
     if trials is not None and trials < before.trials:
+        there = number_of(before.trials, "trial")
         raise UserError(
-            f"--extend --trials {trials}: campaign '{campaign.name}' has {before.trials} trials a study, and --extend "
+            f"--extend --trials {trials}: campaign '{campaign.name}' has {there} a study, and --extend "
             "takes nothing away; give at least that many, or another --name"
         )
     joined, different = join(before.stored(), campaign.stored())
@@ -91,20 +93,24 @@ def find_tuned(name: str, storage: str) -> Campaign:
     if name not in stored:
         named = find_campaign(name, storage)
         if named.name in stored and named.stored() != stored[named.name]:
-            click.echo(f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.")
+            say(
+                make_console(),
+                f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.",
+            )
         name = named.name
     if name not in stored:
         there = f"there are: {', '.join(stored)}" if stored else "there is none"
         raise UserError(f"no campaign '{name}' in {without_password(storage)} to confirm; {there}; launch it first")
-    return _launched(stored[name])
+    return _launched(stored[name], storage)
 
 
-def _launched(stored: Mapping[str, Any]) -> Campaign:
+def _launched(stored: Mapping[str, Any], storage: str) -> Campaign:
     """A campaign of the storage that ``sofim launch`` made."""
     from studies.campaign import Campaign
 
     if "budget" in stored:
-        again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
+        words = ["tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"]
+        again = command_line(*words, *storage_again(storage))
         raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
     return Campaign.from_stored(stored)
 
@@ -168,9 +174,9 @@ def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> N
     from studies.failures import reason_of
 
     failure = reason_of(_last_failure(campaign, storage))
+    all_failed = "its only trial failed" if failed == 1 else f"all of its {failed} trials failed, the last"
     raise UserError(
-        f"campaign '{campaign}': all of its {failed} trials failed, the last: {failure}; "
-        f"mend that and run it under another name with --name"
+        f"campaign '{campaign}': {all_failed}: {failure}; mend that and run it under another name with --name"
     )
 
 

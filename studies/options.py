@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
 from studies.safekeeping import STORAGE_TIMEOUT
 from studies.storage_url import hide_password
 
 if TYPE_CHECKING:
     from studies.safekeeping import Safekeeping
 
-DEFAULT_STORAGE = "sqlite:///sofim.db"
-STORAGE_VARIABLE = "SOFIM_STORAGE"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -89,8 +87,7 @@ def kept_safe(storage: str, storage_timeout: float, checkpoint_every: int, check
 
 def storage_again(storage: str) -> list[str]:
     """What names the storage on the next command line: nothing where it is the usual one."""
-    usual = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
-    return [] if storage == usual else ["--storage", hide_password(storage)]
+    return storage_named(storage, hide_password(storage))
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -106,9 +103,9 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
     if shown != list(arguments):  # a command that cannot be typed as it stands
         return (
             "; nothing that had finished is lost, to go on, with the password in the place of ***, or the whole URL "
-            f"in {STORAGE_VARIABLE}: {shlex.join(['sofim', *shown])}"
+            f"in {STORAGE_VARIABLE}: {command_line(*shown)}"
         )
-    return f"; nothing that had finished is lost, to go on: {shlex.join(['sofim', *shown])}"
+    return f"; nothing that had finished is lost, to go on: {command_line(*shown)}"
 
 
 def _shown(arguments: Sequence[str]) -> list[str]:

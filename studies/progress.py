@@ -6,19 +6,29 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search_spaces.errors import number_of
 from studies.failures import failing, failing_lines
 from studies.trials import Tally
 
 COUNTS = ("running", "complete", "pruned", "diverged", "failed")
 LOOK_SECONDS = 0.5  # between two looks at the tallies where lines are printed
 LINE_SECONDS = 15.0  # between two plain lines of a study that moves
+_SHORTEST = 0.5  # seconds that are told as such
+_SHORTEST_BAR = 4
+_STOPPED_SHOWN = 3  # studies that stopped, while others run
+_FEWEST_LINES = 5  # on a terminal of hardly any
+_WIDE = 10_000  # columns: what a table wants where there is room
 
 
 def format_value(value: float | None) -> str:
@@ -30,7 +40,7 @@ def format_duration(seconds: float | None) -> str:
     """Seconds as ``under 1 s``, ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
     if seconds is None:
         return "–"
-    if 0 < seconds < 0.5:
+    if 0 < seconds < _SHORTEST:
         return "under 1 s"
     seconds = round(seconds)
     if seconds < 60:
@@ -40,33 +50,148 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def status_view(tallies: Sequence[Tally], seconds_left: float | None) -> Group:
+def about(seconds: float) -> str:
+    """A duration that is not known exactly.
+
+    >>> about(0.2), about(42)
+    ('under 1 s', 'about 42 s')
+    """
+    return format_duration(seconds) if 0 < seconds < _SHORTEST else f"about {format_duration(seconds)}"
+
+
+def status_view(tallies: Sequence[Tally], seconds_left: float | None, *, lines: int | None = None) -> ConsoleRenderable:
     """A table a workload, of equal columns, with a row a study: bar, counts, best value; then the time left.
 
-    It can be read on a terminal of 80 columns: the workload, whose name may be long, stands above its rows.
+    It can be read on a terminal of 80 columns: the workload, whose name may be long, stands above its rows. On a
+    narrower one the bar is left out, then counts that are 0 everywhere, and then each study has lines of its own.
+
+    Args:
+        tallies: of the studies.
+        seconds_left: where that is known.
+        lines: how many there is room for; where more are needed, the studies whose trials run are shown, and of the
+            others as many as fit.
     """
-    by_workload: dict[str, list[Tally]] = {}
+    return _StatusView(tallies, seconds_left, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _StatusView:
+    """What :func:`status_view` shows, made when the terminal's width is known."""
+
+    tallies: Sequence[Tally]
+    seconds_left: float | None
+    lines: int | None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        parts = self._parts(self.tallies, console, options)
+        if self.lines is None or _height(parts, console, options) <= self.lines:
+            yield from parts
+            return
+        first = sorted(range(len(self.tallies)), key=lambda place: (_urgency(self.tallies[place]), place))
+        for most in range(min(len(first), self.lines), 0, -1):
+            parts = self._parts([self.tallies[place] for place in sorted(first[:most])], console, options)
+            if _height(parts, console, options) <= self.lines:
+                break
+        yield from parts
+
+    def _parts(self, shown: Sequence[Tally], console: Console, options: ConsoleOptions) -> list[RenderableType]:
+        parts = _tables(shown, self.tallies, console, options)
+        if len(shown) < len(self.tallies):
+            parts.append(Text(_the_others(shown, self.tallies)))
+        if self.seconds_left is not None:
+            parts.append(Text(f"{about(self.seconds_left)} left", style="italic"))
+        return parts
+
+
+def _height(parts: Sequence[RenderableType], console: Console, options: ConsoleOptions) -> int:
+    return sum(len(console.render_lines(part, options, pad=False)) for part in parts)
+
+
+def _urgency(tally: Tally) -> int:
+    """What a person wants to see first: what runs, what has begun, what is to come, and what is over."""
+    return 3 if is_over(tally) and not tally.running else 0 if tally.running else 1 if tally.done else 2
+
+
+def _the_others(shown: Sequence[Tally], every: Sequence[Tally]) -> str:
+    there = {tally.study for tally in shown}
+    others = [tally for tally in every if tally.study not in there]
+    over = sum(is_over(tally) for tally in others)
+    return f"and {number_of(len(others), 'more study', 'more studies')}, {over} of them over; in all {_totals(every)}"
+
+
+def _totals(tallies: Sequence[Tally]) -> str:
+    """How many trials of how many, of all studies together."""
+    done = sum(tally.done for tally in tallies)
+    counted = [tally.asked_for for tally in tallies if tally.asked_for is not None]
+    kind = tallies[0].runs.removesuffix("s")
+    return f"{done}/{number_of(sum(counted), kind)}" if len(counted) == len(tallies) else number_of(done, kind)
+
+
+def _tables(
+    shown: Sequence[Tally], every: Sequence[Tally], console: Console, options: ConsoleOptions
+) -> list[RenderableType]:
+    """The tables of the studies that are shown, of columns that all of them have room in."""
+    all_counts = COUNTS, tuple(name for name in COUNTS if any(getattr(tally, name) for tally in every))
+    for counts, with_bar in ((all_counts[0], True), (all_counts[0], False), (all_counts[1], False)):
+        parts = _as_tables(shown, every, counts, with_bar)
+        wanted = [Measurement.get(console, options.update(width=_WIDE), part) for part in parts]
+        if max(size.minimum for size in wanted) <= options.max_width:
+            return parts
+    return _as_lines(shown)
+
+
+def _by_workload(tallies: Sequence[Tally]) -> dict[str, list[Tally]]:
+    found: dict[str, list[Tally]] = {}
     for tally in tallies:
-        by_workload.setdefault(tally.workload, []).append(tally)
-    names = max((len(tally.label) for tally in tallies), default=0)
-    done = max((len("done"), *(len(_done(tally)) for tally in tallies)))
+        found.setdefault(tally.workload, []).append(tally)
+    return found
+
+
+def _title(workload: str, first: Tally) -> Text:
+    return Text.assemble((workload, "bold"), f", {_summary(first)} {first.metric}")
+
+
+def _as_tables(
+    shown: Sequence[Tally], every: Sequence[Tally], counts: Sequence[str], with_bar: bool
+) -> list[RenderableType]:
+    def widest(column: Callable[[Tally], str], least: int) -> int:
+        return max((least, *(cell_len(column(tally)) for tally in every)))
+
+    names = widest(lambda tally: tally.label, 0)
     parts: list[RenderableType] = []
-    for workload, rows in by_workload.items():
+    for workload, rows in _by_workload(shown).items():
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_header=not parts)
         table.add_column(min_width=names + 2, no_wrap=True)
-        table.add_column(max_width=24)
-        table.add_column("done", justify="right", min_width=done, no_wrap=True)
-        for name in COUNTS:
+        if with_bar:
+            table.add_column(min_width=_SHORTEST_BAR, max_width=24)
+        table.add_column("done", justify="right", min_width=widest(_done, len("done")), no_wrap=True)
+        for name in counts:
             table.add_column(name, justify="right", min_width=len(name), no_wrap=True)
-        table.add_column(_summary(rows[0]), justify="right", min_width=9, no_wrap=True)
+        best = widest(lambda tally: format_value(tally.best), 9)
+        table.add_column(_summary(rows[0]), justify="right", min_width=best, no_wrap=True)
         for tally in rows:
-            counts = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in COUNTS]
-            bar = "" if tally.asked_for is None else ProgressBar(total=tally.asked_for, completed=tally.done)
-            table.add_row(Text(f"  {tally.label}"), bar, _done(tally), *counts, format_value(tally.best))
-        parts += [Text.assemble((workload, "bold"), f", {_summary(rows[0])} {rows[0].metric}"), table]
-    if seconds_left is not None:
-        parts.append(Text(f"about {format_duration(seconds_left)} left", style="italic"))
-    return Group(*parts)
+            cells = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in counts]
+            bar = [] if not with_bar else [""] if tally.asked_for is None else [_bar(tally.asked_for, tally.done)]
+            table.add_row(Text(f"  {tally.label}"), *bar, _done(tally), *cells, format_value(tally.best))
+        parts += [_title(workload, rows[0]), table]
+    return parts
+
+
+def _bar(asked_for: int, done: int) -> ProgressBar:
+    return ProgressBar(total=asked_for, completed=done)
+
+
+def _as_lines(shown: Sequence[Tally]) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for workload, rows in _by_workload(shown).items():
+        parts.append(_title(workload, rows[0]))
+        for tally in rows:
+            counts = [f"{getattr(tally, name)} {name}" for name in COUNTS if getattr(tally, name)]
+            best = f"{_summary(tally)} {format_value(tally.best)}"
+            parts.append(Text(f"  {tally.label} {_done(tally)}, {best}"))
+            if counts:
+                parts.append(Padding(Text(", ".join(counts)), (0, 0, 0, 4)))
+    return parts
 
 
 def _summary(tally: Tally) -> str:
@@ -82,9 +207,9 @@ def _style(count: str, tally: Tally) -> str:
     return "bold red" if count == "failed" and tally.failed else ""
 
 
-def stopped_lines(tallies: Sequence[Tally]) -> list[Text]:
+def stopped_lines(tallies: Sequence[Tally]) -> list[str]:
     """A line for each study that was stopped before its last trial, with the reason."""
-    return [Text(f"{tally.study} stopped: {tally.stopped}", style="red") for tally in tallies if tally.stopped]
+    return [f"{tally.study} stopped: {tally.stopped}" for tally in tallies if tally.stopped]
 
 
 def _count(number: int) -> str:
@@ -116,14 +241,14 @@ class Progress:
         self._troubled = False  # whether the last line said so
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
-        self._finished: set[str] = {tally.study for tally in tallies() if _is_over(tally)}
+        self._finished: set[str] = {tally.study for tally in tallies() if is_over(tally)}
         self._said: set[tuple[str, str, str]] = set()  # of what fails
         self._last_line = time.monotonic()
         self._live: Live | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4)
             self._live.start()
         else:
@@ -142,12 +267,22 @@ class Progress:
     def _render(self) -> RenderableType:
         tallies = self._tallies()
         trouble = self._trouble()
-        view = status_view(tallies, self._seconds_left(tallies))
-        view = Group(view, *(Text(line, style="red") for line in failing_lines(tallies)))
-        return Group(view, *stopped_lines(tallies), *([Text(trouble, style="red")] if trouble else []))
+        lines = [*failing_lines(tallies), *stopped_lines(tallies)]
+        below: list[RenderableType] = [Text(line, style="red") for line in lines]
+        left = self._seconds_left(tallies)
+        if self._stop.is_set():  # what stays on the screen is all of it
+            return Group(status_view(tallies, left), *below, *_in_red(trouble))
+        if len(below) > _STOPPED_SHOWN:
+            more = Text(f"and {len(below) - _STOPPED_SHOWN} more stopped or failing", style="red")
+            below = [*below[:_STOPPED_SHOWN], more]
+        below += _in_red(trouble)
+        room = self._console.height - 1 - _height(below, self._console, self._console.options)
+        return Group(status_view(tallies, left, lines=max(room, _FEWEST_LINES)), *below)
 
     def _seconds_left(self, tallies: Sequence[Tally]) -> float | None:
         left = self._clock()
+        if left is not None and (self._stop.is_set() or all(is_over(tally) for tally in tallies)):
+            return None  # it is over, whatever the clock says
         return self._pace.seconds_left(tallies) if left is None else left
 
     def _print_lines(self) -> None:
@@ -162,10 +297,10 @@ class Progress:
                 self._said.add(key)
                 self._plain(line)
         for tally in tallies:
-            if _is_over(tally) and tally.study not in self._finished:
+            if is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
                 self._plain(
-                    f"{tally.study}: {_done(tally)} {tally.runs} ({tally.complete} complete, "
+                    f"{tally.study}: {_totals([tally])} ({tally.complete} complete, "
                     f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed), "
                     f"{_summary(tally)} {tally.metric} {format_value(tally.best)}"
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
@@ -176,20 +311,21 @@ class Progress:
             self._plain(trouble or "The storage answers again, and has all results.")
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            done, running, failed = (
-                sum(getattr(tally, name) for tally in tallies) for name in ("done", "running", "failed")
-            )
-            counted = [tally.asked_for for tally in tallies if tally.asked_for is not None]
-            asked_for = f"/{sum(counted)}" if len(counted) == len(tallies) else ""
-            time_left = "" if left is None else f", about {format_duration(left)} left"
-            self._plain(f"{done}{asked_for} {tallies[0].runs}, {running} running, {failed} failed{time_left}")
+            running, failed = (sum(getattr(tally, name) for tally in tallies) for name in ("running", "failed"))
+            time_left = "" if left is None else f", {about(left)} left"
+            self._plain(f"{_totals(tallies)}, {running} running, {failed} failed{time_left}")
 
     def _plain(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
 
 
-def _is_over(tally: Tally) -> bool:
+def is_over(tally: Tally) -> bool:
+    """Whether a study asks for no more trials, because it has all of them or was stopped."""
     return tally.stopped is not None or (tally.asked_for is not None and tally.done >= tally.asked_for)
+
+
+def _in_red(line: str | None) -> list[RenderableType]:
+    return [Text(line, style="red")] if line else []
 
 
 class _Pace:

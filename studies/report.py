@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,11 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from studies.errors import UserError
-from studies.views import number_of
+from studies.screen import say, speaks_unicode, verbatim
+from studies.views import print_next_commands
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from analysis.load import Study
     from analysis.report import Report
     from analysis.sensitivity.outcomes import Method
 
@@ -29,6 +32,7 @@ def make_report(
     publish: bool,
     stopped: str,
     seed: int,
+    again: str,
     console: Console,
 ) -> None:
     """Write the report of a campaign or of one study, and say where it is.
@@ -41,7 +45,7 @@ def make_report(
     from analysis.load import campaigns, studies
     from analysis.load import study as study_called
     from search_spaces import ANY
-    from search_spaces.errors import suggestion
+    from search_spaces.errors import number_of, suggestion
 
     name = campaign or study or ""
     try:
@@ -55,14 +59,15 @@ def make_report(
         titled = found[0].title if study is not None else name
         # a study that chooses the optimizer itself has nothing beside it to be compared with
         together = study is None and not any(one.optimizer == ANY for one in found)
-        with console.status(f"{number_of(len(found), 'study', 'studies')} …") as status:
+        spinner = "dots" if speaks_unicode(console.file) else "line"
+        with console.status(f"{number_of(len(found), 'study', 'studies')} …", spinner=spinner) as status:
             left = len(found)
 
             def tell(done: str) -> None:
                 nonlocal left
                 left -= 1
                 status.update(f"{number_of(left, 'study', 'studies')} left …")
-                console.print(Text(f"{report.printable(done)}: done"), soft_wrap=True)
+                say(console, f"{report.printable(done)}: done")
 
             written = report.write(
                 storage,
@@ -81,9 +86,23 @@ def make_report(
         raise UserError(str(error)) from None
     console.print()
     print_findings(written, console)
-    console.print(Text(f"Report: {written.index}"), soft_wrap=True)
+    verbatim(console, f"Report: {written.index}")
     if publish:
-        console.print("The findings are on the studies as notes: sofim dashboard")
+        say(console, "The findings are on the studies as notes, which the dashboard shows.")
+    _print_next(found, again, console, confirmed=written.confirmed)
+
+
+def _print_next(found: Sequence[Study], storage: str, console: Console, *, confirmed: bool | None) -> None:
+    """What one may type after the report: of studies that no campaign has there is nothing but to look."""
+    from search_spaces import ANY
+
+    console.print()
+    console.print("Next:")
+    if not found[0].own or found[0].optimizer == ANY:
+        print_next_commands(["dashboard"], storage, console)
+        return
+    commands = [*(["confirm"] if confirmed is False else []), "export", "dashboard"]
+    print_next_commands(commands, storage, console, campaign=str(found[0].campaign["name"]))
 
 
 def print_findings(written: Report, console: Console) -> None:
@@ -92,9 +111,9 @@ def print_findings(written: Report, console: Console) -> None:
     from analysis.sensitivity.sentences import headline
 
     for sentence in (*written.verdict, *written.across):
-        console.print(Text(sentence))
+        say(console, sentence)
     for chapter in written.chapters:
         console.print(Text(printable(chapter.study.title), style="bold"), soft_wrap=True)
         for sentence in headline(chapter.findings):
-            console.print(Text(f"  {printable(sentence)}"), soft_wrap=True)
+            say(console, f"  {printable(sentence)}")
     console.print()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from studies.called import command_line
 from studies.failures import FailureCount, failing_lines
 from studies.options import storage_again
-from studies.progress import format_duration, format_value, status_view, stopped_lines
+from studies.progress import about, format_duration, format_value, is_over, status_view, stopped_lines
+from studies.screen import print_table, say, verbatim
 from studies.trials import Failing, Tally
 
 if TYPE_CHECKING:
@@ -94,15 +94,23 @@ def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:
 def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
     """What drives a campaign and how far each of its studies is."""
     driver, found = tallies(storage, campaign)
-    console.print(Text.assemble((campaign, "bold"), f": {driver}"), soft_wrap=True)
+    console.print(Text.assemble((campaign, "bold"), f": {_state(driver, found)}"), soft_wrap=True)
     console.print(status_view(found, None))
     for line in stopped_lines(found):
-        console.print(line, soft_wrap=True)
+        say(console, line, "red")
     for sentence in failing_lines(found):
-        console.print(Text(sentence, style="red"), soft_wrap=True)
+        say(console, sentence, "red")
     for sentence in _confirmed_so_far(storage, campaign):
-        console.print(Text(sentence), soft_wrap=True)
+        say(console, sentence)
     console.print()
+
+
+def _state(driver: str, tallies: Sequence[Tally]) -> str:
+    """What drives a campaign; of one that nobody has to drive any more, that it is over."""
+    search_is_over = driver == "not running" or "launch it again" in driver  # others confirm or evaluate what it found
+    if not search_is_over or not all(is_over(tally) for tally in tallies):
+        return driver
+    return "stopped" if any(tally.stopped for tally in tallies) else "finished"
 
 
 def _confirmed_so_far(storage: BaseStorage, campaign: str) -> Iterator[str]:
@@ -135,27 +143,23 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     better = {study.workload: study.better for study in found}
     for workload, rows in board.groupby("workload", sort=False):
         first = rows.iloc[0]
-        table = Table(
-            box=None,
-            padding=(0, 1),
-            header_style="bold",
-        )
-        table.add_column("", justify="right")
-        table.add_column("optimizer", no_wrap=True)
-        table.add_column(str(first["metric"]), justify="right", no_wrap=True)
-        table.add_column("hyperparameters")
-        table.add_column("trials", justify="right", no_wrap=True)
-        for row in rows.to_dict("records"):
-            table.add_row(
+        made = [
+            (
                 str(row["rank"]),
                 str(row["optimizer"]),
                 format_value(row["best"]),
-                Text(format_params(row["params"]) or "no trial ran its whole budget"),
+                format_params(row["params"]) or "no trial ran its whole budget",
                 _outcomes(row),
             )
-        title = f": best {first['metric']} on {splits[str(workload)]} data ({better[str(workload)]})"
+            for row in rows.to_dict("records")
+        ]
+        metric = str(first["metric"])
+        title = f": best {metric} on {splits[str(workload)]} data ({better[str(workload)]})"
+        meaning = _meaning(str(workload), metric)
+        title += f"; {metric}: {meaning}" if meaning else ""
         console.print(Text.assemble((str(workload), "bold"), title), soft_wrap=True)
-        console.print(table)
+        headings = ("", "optimizer", metric, "hyperparameters", "trials")
+        print_table(console, headings, made, right={0, 2, 4}, under=3)
         console.print()
 
 
@@ -187,17 +191,17 @@ def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1)
         better_high = maximize and not on_training
         # runs that did not come through are no small matter: whoever has some stands below whoever has none
         rows.sort(key=lambda row: (row.lost, (-row.test[0] if better_high else row.test[0]) if row.test else math.inf))
-        table = Table(box=None, padding=(0, 1), header_style="bold")
-        table.add_column("optimizer", no_wrap=True)
-        table.add_column(f"{'training' if on_training else 'validation'}\n{metric}", justify="right", no_wrap=True)
-        table.add_column(f"test\n{'loss' if on_training else metric}", justify="right", no_wrap=True)
-        table.add_column("seeds", justify="right", no_wrap=True)
-        table.add_column("hyperparameters")
-        for row in rows:
-            table.add_row(row.name, _spread(row.value), _spread(row.test), row.seeds, Text(format_params(row.params)))
+        headings = (
+            "optimizer",
+            f"{'training' if on_training else 'validation'}\n{metric}",
+            f"test\n{'loss' if on_training else metric}",
+            "seeds",
+            "hyperparameters",
+        )
+        made = [(row.name, _spread(row.value), _spread(row.test), row.seeds, format_params(row.params)) for row in rows]
         title = ": the winners on fresh seeds, mean ± standard deviation"
         console.print(Text.assemble((workload, "bold"), title), soft_wrap=True)
-        console.print(table)
+        print_table(console, headings, made, right={1, 2, 3}, under=4)
         console.print()
 
 
@@ -254,70 +258,95 @@ def _outcomes(row: Mapping[Any, Any]) -> str:
     return ", ".join(f"{row[name]} {name}" for name in names if row[name])
 
 
-def print_next_commands(campaign: str, storage: str, console: Console, *, confirmed: bool = False) -> None:
-    """What one types after a campaign, or after its winners are confirmed."""
+ONE_SEED = "These values are of one seed, chosen by the search: good for choosing, too good to expect."
+PURE_LUCK = "Nothing was chosen on these seeds or on test data."
+_PURPOSES = {
+    "confirm": "the winners on fresh seeds and test data",
+    "report": "which optimizer is better, and how sensitive each is",
+    "export": "recommended hyperparameters, as TOML, JSON, YAML or Python",
+    "status": "how the trials ended",
+    "dashboard": "every trial in Optuna's dashboard",
+}
+AFTER_LAUNCH = ("confirm", "report", "export", "status", "dashboard")
+AFTER_CONFIRM = ("report", "export", "status", "dashboard")
+
+
+def print_next_commands(
+    commands: Sequence[str], storage: str, console: Console, *, campaign: str = "", study: str = ""
+) -> None:
+    """What one may type next, as the program was called, with what it is for.
+
+    Args:
+        commands: keys of the purposes.
+        storage: URL of the database that they are to find.
+        console: where to print.
+        campaign: what the commands are about.
+        study: the same, where there is one study alone.
+    """
+    what = ["--study", study] if study else [campaign]
     option = storage_again(storage)
-    confirm = {shlex.join(["sofim", "confirm", campaign, *option]): "the winners on fresh seeds and test data"}
-    commands = ({} if confirmed else confirm) | {
-        shlex.join(["sofim", "report", campaign, *option]): "how sensitive each optimizer is",
-        shlex.join(["sofim", "status", campaign, *option]): "how the trials ended",
-        shlex.join(["sofim", "dashboard", *option]): "every trial in Optuna's dashboard",
+    lines = {
+        command_line(name, *(what if name != "dashboard" else []), *option): _PURPOSES[name]
+        if name != "report" or not study
+        else "how sensitive it is"
+        for name in commands
     }
-    if confirmed:
-        console.print("Nothing was chosen on these seeds or on test data. Next:")
-    else:
-        console.print(
-            "These values are of one seed, chosen by the search: good for choosing, too good to expect. Next:",
-            soft_wrap=True,
-        )
-    for command, purpose in commands.items():
-        console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
+    widest = max(map(len, lines))
+    beside = not console.is_terminal or widest + 5 + max(map(len, lines.values())) <= console.width
+    for command, purpose in lines.items():
+        verbatim(console, f"  {command:{widest}}   {purpose}" if beside else f"  {command}")
+        if not beside:
+            verbatim(console, f"      {purpose}")
 
 
 def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
     """What a campaign would run, and what it would cost on this machine."""
+    from search_spaces.errors import number_of
     from studies.launch import estimate
 
     campaign = blueprint.campaign
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("study", overflow="fold")
-    for name in ("trials", "epochs", "a trial,\nat most", "the study,\nat most"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     total = 0.0
     times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(blueprint):
         whole = row.seconds_per_trial * campaign.trials * campaign.replicates
         total += whole
-        table.add_row(
-            Text(row.study.removeprefix(f"{campaign.name}/")),
-            f"{times}{campaign.trials}",
-            str(blueprint.epochs(row.study.split("/")[1])),
-            format_duration(row.seconds_per_trial),
-            format_duration(whole),
+        rows.append(
+            (
+                row.study.removeprefix(f"{campaign.name}/"),
+                f"{times}{campaign.trials}",
+                str(blueprint.epochs(row.study.split("/")[1])),
+                format_duration(row.seconds_per_trial),
+                format_duration(whole),
+            )
         )
     summary = (
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
         f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
     )
-    console.print(Text(summary), soft_wrap=True)
-    console.print(table)
+    say(console, summary)
+    print_table(
+        console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
+    )
     slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
-    most = format_duration(total / slots)
-    console.print(
-        f"Training on this machine, {number_of(slots, 'trial')} at once: at most about {most} "
-        f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more)."
+    most = about(total / slots)
+    say(
+        console,
+        f"Training on this machine, {number_of(slots, 'trial')} at once: at most {most} "
+        f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more).",
     )
 
 
-def print_list(storage: BaseStorage | None, shown: str, console: Console) -> None:
-    """Presets, workloads, optimizers, and the campaigns in ``storage``."""
+def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], console: Console) -> None:
+    """Presets, workloads, optimizers, and the campaigns in ``storage``, which ``option`` names on a command line."""
+    from search_spaces.errors import number_of
     from sofim import OPTIMIZERS
     from studies.campaign import presets
     from studies.workloads import WORKLOADS
 
     _section(
         console,
-        "Presets (sofim launch NAME)",
+        f"Presets ({command_line('launch', 'NAME')})",
         (
             (
                 name,
@@ -331,7 +360,11 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         console,
         "Workloads",
         (
-            (name, f"{w.metric.name}, {w.metric.direction}, target {format_value(w.target)}, {w.epochs} epochs")
+            (
+                name,
+                f"{w.metric.name}{f' ({w.metric.meaning})' if w.metric.meaning else ''}, {w.metric.direction}, "
+                f"target {format_value(w.target)}, {number_of(w.epochs, 'epoch')}",
+            )
             for name, w in WORKLOADS.items()
         ),
     )
@@ -342,23 +375,26 @@ def print_list(storage: BaseStorage | None, shown: str, console: Console) -> Non
         found = studies(storage, replicates=True)
         names = dict.fromkeys(str(study.campaign["name"]) for study in found)
         counts = {name: sum(study.campaign["name"] == name for study in found) for name in names}
-        rows = [(name, "1 study" if count == 1 else f"{count} studies") for name, count in counts.items()]
-        _section(console, f"Campaigns in {shown}", rows or [("none yet", "start one: sofim launch quickstart")])
+        start = command_line("launch", "quickstart", *option)
+        rows = [(name, number_of(count, "study", "studies")) for name, count in counts.items()]
+        _section(
+            console,
+            f"Campaigns in {shown}",
+            rows or [("none yet", f"start one: {start}")],
+        )
 
 
-def number_of(count: int, noun: str, several: str | None = None) -> str:
-    """A number of things, ``several`` of which are called so where an s does not do."""
-    return f"{count} {noun if count == 1 else several or f'{noun}s'}"
+def _meaning(workload: str, metric: str) -> str:
+    """What a metric of a workload of ours is, where its name does not say so."""
+    from studies.workloads import WORKLOADS
+
+    row = WORKLOADS.get(workload)
+    return row.metric.meaning if row is not None and row.metric.name == metric else ""
 
 
 def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
-    table = Table(box=None, padding=(0, 1), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for name, text in rows:
-        table.add_row(Text(f"  {name}"), Text(text))
     console.print(Text(title, style="bold"), soft_wrap=True)
-    console.print(table)
+    print_table(console, ("", ""), [(f"  {name}", text) for name, text in rows], under=1)
     console.print()
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -50,3 +58,111 @@ def test_the_campaign_example_is_accepted(tmp_path):
     campaign = load(tmp_path / "campaign.toml")
     assert campaign.trials == 50
     assert campaign.space("sofim").fixed == {"beta": 0.9}
+
+
+# ------------------------------------------------------------------------------------------------- its commands
+
+NOT_RUN = {  # by a pattern: why
+    r"pip install": "makes an environment, which is here; what follows && is run",
+    r"sofim launch paper": "wants GPUs and data sets of gigabytes",
+}
+LESS = {  # by a pattern: what makes it short; the last of two values counts
+    r"sofim launch quickstart$": "--trials 6 --optimizers sgd --workloads digits-mlp",
+    r"sofim launch quickstart --workload": "--trials 1 --optimizers sgd",
+    r"sofim confirm": "--seeds 2",
+    r"sofim tune": "--optimizers sgd --budget 3 --seeds 2",
+    r"sofim dashboard": "--port 0",
+}
+
+
+def shell_commands() -> list[str]:
+    """All that README tells to type into a shell, in its order, without comments."""
+    lines = [re.sub(r" +#.*", "", line) for block in blocks("sh") for line in block.splitlines()]
+    return [part.strip() for line in lines for part in line.split("&&") if part.strip()]
+
+
+def not_run(command: str) -> str | None:
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, command)), None)
+
+
+def shortened(command: str) -> str:
+    return " ".join([command, *(less for pattern, less in LESS.items() if re.search(pattern, command))])
+
+
+class Road:
+    """A directory with an environment, as somebody has who follows README, and a shell in it."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+        (here / ".venv").symlink_to(sys.prefix)
+        (here / "mine.py").write_text(next(block for block in blocks("python") if "Workload(" in block))
+        hidden = str(Path(sys.prefix) / "bin")
+        path = [part for part in os.environ["PATH"].split(os.pathsep) if part != hidden]
+        self.environment = os.environ | {"PATH": os.pathsep.join(path)}
+        self.environment.pop("VIRTUAL_ENV", None)
+        self.activated = ""
+
+    def types(self, command: str) -> str:
+        """What the command prints; it must work."""
+        if command == ". .venv/bin/activate":
+            self.activated = f"PATH={shlex.quote(str(self.here / '.venv' / 'bin'))}:$PATH; "
+        if re.search("sofim dashboard", command):
+            return self._looks_at(command)
+        done = subprocess.run(
+            ["bash", "-c", self.activated + command], cwd=self.here, env=self.environment, capture_output=True,
+            text=True, timeout=250, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _looks_at(self, command: str) -> str:
+        with subprocess.Popen(
+            ["bash", "-c", f"{self.activated}exec {command}"],
+            cwd=self.here, env=self.environment, stdout=subprocess.PIPE, text=True,
+        ) as server:  # fmt: skip
+            try:
+                said = server.stdout.readline()
+                with urllib.request.urlopen(re.search(r"http://\S+/", said)[0], timeout=60) as page:
+                    assert page.status == 200
+                return said
+            finally:
+                server.terminate()
+
+
+def told_next(printed: str) -> list[str]:
+    """The commands that a command tells to type next."""
+    return re.findall(r"^  (\S*sofim .*?)(?:   .*)?$", printed.partition("Next:")[2], flags=re.MULTILINE)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="README's commands are typed into bash")
+def test_its_commands_work_in_their_order_and_so_does_all_that_they_tell_to_type_next(tmp_path):
+    road = Road(tmp_path)
+    typed: list[str] = []
+    for command in shell_commands():
+        if not_run(command) or "venv .venv" in command or "pytest" in command:
+            continue
+        typed.append(command)
+        for following in told_next(road.types(shortened(command))):
+            # what README has in its own words is run when its turn comes, but for one that is told as it was called
+            plain = following.removeprefix(".venv/bin/")
+            if plain not in typed and (plain not in shell_commands() or "confirm" in following):
+                typed.append(following)
+                road.types(shortened(following))
+    words = {shlex.split(command)[1] for command in typed if "sofim" in command}
+    assert words == {"launch", "confirm", "report", "export", "status", "dashboard", "list", "data", "tune"}
+    assert any(command.startswith(".venv/bin/sofim confirm") for command in typed), "told as the first was called"
+    assert any("report --study" in command for command in typed)
+
+
+def test_every_command_is_run_or_there_is_a_reason_why_not():
+    commands = shell_commands()
+    assert all(re.search("sofim |^python3 -m venv|pip install|pytest$|activate$", command) for command in commands)
+    assert {pattern for pattern in NOT_RUN if any(re.search(pattern, command) for command in commands)} == set(NOT_RUN)
+    inline = set(re.findall(r"`(sofim [^`]+)`", README))
+    assert inline, "commands in sentences are looked at too"
+    from studies.cli import sofim
+
+    assert {line.split()[1] for line in inline} <= set(sofim.commands)

@@ -19,6 +19,7 @@ from analysis.notes import code, markdown
 from analysis.report import is_report, slug
 from analysis.winners import winner
 from search_spaces import ANY
+from search_spaces.errors import number_of
 
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
 
@@ -31,11 +32,13 @@ class Setting:
         option: what a command needs to find the storage, such as ``("--storage", "sqlite:///other.db")``.
         reports: the directory in which ``sofim report`` puts reports.
         address: under which the dashboard serves that directory.
+        program: what a command begins with.
     """
 
     option: Sequence[str] = ()
     reports: Path = Path("reports")
     address: str = "/reports"
+    program: Sequence[str] = ("sofim",)
 
     def report(self, campaign: str) -> tuple[str, datetime.datetime] | None:
         """Link to the report on a campaign and when it was made; ``None`` where there is none."""
@@ -51,7 +54,7 @@ class Setting:
 
     def command(self, *words: str) -> str:
         """A command as one types it."""
-        return shlex.join(["sofim", *words, *self.option])
+        return shlex.join([*self.program, *words, *self.option])
 
 
 def search_note(
@@ -157,7 +160,11 @@ def _how(study: Study) -> str:
         f"{name} {markdown(str(fields[name]))}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields
     ]
     epochs = study.attributes.get("epochs")
-    return ", ".join([*named, *([f"{markdown(str(epochs))} epochs a trial"] if epochs is not None else [])])
+    return ", ".join([*named, *([f"{markdown(_epochs(epochs))} a trial"] if epochs is not None else [])])
+
+
+def _epochs(stored: object) -> str:
+    return number_of(stored, "epoch") if isinstance(stored, int) else f"{stored} epochs"
 
 
 def _counts(trials: pd.DataFrame) -> str:

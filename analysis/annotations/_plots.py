@@ -20,6 +20,7 @@ from analysis.figures._style import colour as _colour_of
 from analysis.load import Study
 from analysis.sensitivity.findings import Findings
 from analysis.winners import ranked
+from search_spaces.errors import number_of
 
 Figure = dict[str, Any]
 BEST = 5  # trials whose curves are shown
@@ -77,7 +78,9 @@ def importance(study: Study, findings: Findings) -> Figure:
     order = table[table["region"] == "all"].sort_values("total_order")["parameter"].tolist()
     shown = order[-most:]
     used = 0 if findings.used is None else len(findings.used.trials)
-    layout = _layout("Importance", f"of {used} trials" + (f"; the {most} most important" if len(order) > most else ""))
+    layout = _layout(
+        "Importance", f"of {number_of(used, 'trial')}" + (f"; the {most} most important" if len(order) > most else "")
+    )
     layout["annotations"] = []
     traces, suffix = [], ""
     for place, region in enumerate(regions):
@@ -110,7 +113,7 @@ def _line(x: Iterable[float], y: Iterable[float], **look: Any) -> Figure:
 def _band(band: pd.DataFrame) -> list[Figure]:
     """The middle of the runs and, around it, where there are two ends."""
     held = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
-    name = f"fresh seeds, median of {int(band['runs'].iloc[0])} runs"
+    name = f"fresh seeds, median of {number_of(int(band['runs'].iloc[0]), 'run')}"
     around = {
         "type": "scatter",
         "mode": "lines",

@@ -25,6 +25,7 @@ from analysis.comparison.intervals import (
     probability_of_improvement,
 )
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
+from analysis.comparison.words import count
 from analysis.load import Study
 
 AGGREGATE = ("optimizer", "iqm", "low", "high", "workloads", "runs")
@@ -349,9 +350,10 @@ def _warning(num_workloads: int, num_optimizers: int) -> str:
     if num_workloads == 1:
         return "one workload: ranks across workloads say nothing beyond it"
     if num_workloads <= FEW_WORKLOADS or num_optimizers <= 5:
+        seen = f"{count(num_workloads, 'workload')} and {count(num_optimizers, 'optimizer')}"
         return (
-            f"{num_workloads} workloads and {num_optimizers} optimizers: the test is approximate and weak below about "
-            f"{FEW_WORKLOADS + 1} workloads and 6 optimizers, and what it does not find may well be there"
+            f"{seen}: the test is approximate and weak below about {FEW_WORKLOADS + 1} workloads and 6 optimizers, and "
+            "what it does not find may well be there"
         )
     return ""
 

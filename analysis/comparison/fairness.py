@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.contest import COUNTED, Contest
 from analysis.comparison.spaces import searched
-from analysis.comparison.words import count, listing
+from analysis.comparison.words import count, epochs, listing
 from analysis.load import Study
 
 COLUMNS = ("rule", "requirement", "workload", "kept", "evidence", "problems", "doubts")
@@ -87,7 +87,8 @@ def _same_budgets(contest: Contest) -> Finding:
     asked = first.campaign.get("trials")
     if len(set(ended.values())) > 1 or (asked is not None and min(ended.values()) < asked):
         told = ", ".join(f"{name} {number}" for name, number in ended.items())
-        found.problems.append(f"trials that ended, of {asked} asked for: {told}")
+        of_all = "" if asked is None else f", of {asked} asked for"
+        found.problems.append(f"trials that ended{of_all}: {told}")
     seeds = sorted({str(seed) for seed in contest.trials["seed"].dropna()})
     if len(seeds) > 1:
         found.problems.append(f"trials have different seeds: {listing(seeds)}")
@@ -102,7 +103,7 @@ def _same_budgets(contest: Contest) -> Finding:
         unknown.append("seeds of the trials")
     found.doubts += [f"{name} not stored" for name in unknown]
     found.evidence += [
-        f"{asked} trials each of {first.attributes.get('epochs', 'unknown')} epochs",
+        f"{'trials' if asked is None else count(asked, 'trial')} each of {epochs(first)}",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
         f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
@@ -223,7 +224,7 @@ def _alone(contest: Contest, found: Finding) -> None:
         most = contest.runs.loc[contest.crowded(), "other_cores"].max()
         cores = int(contest.runs["cores"].max())
         found.problems.append(
-            f"{count(crowded, 'run')} beside other programs, which kept {most:.1f} of {cores} cores busy"
+            f"{count(crowded, 'run')} beside other programs, which kept {most:.1f} of {count(cores, 'core')} busy"
         )
     elif contest.runs["other_cores"].isna().any():
         found.doubts.append("what other programs ran meanwhile is not stored")

@@ -12,6 +12,7 @@ from analysis.comparison.fairness import given_starts
 from analysis.comparison.intervals import DRAWS
 from analysis.comparison.spaces import searched
 from analysis.comparison.words import count, listing, number
+from analysis.comparison.words import epochs as epoch_budget
 
 _SAMPLERS = {
     "tpe": "the tree-structured Parzen estimator",
@@ -59,15 +60,15 @@ def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     starts = [name for contest in contests for name in given_starts(contest)]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
-    epochs = ", ".join(f"{c.workload} ({c.studies[0].attributes.get('epochs', '?')} epochs)" for c in contests)
+    epochs = ", ".join(f"{c.workload} ({epoch_budget(c.studies[0])})" for c in contests)
     sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
         f"We compared {listing(optimizers)} on {count(len(contests), 'workload')}: {epochs}. Each optimizer was tuned "
         f"on each workload with a budget of {count(int(campaign.get('trials', 0)), 'trial')} by {sampler}, {pruner} "
-        f"({trials} trials ended in all). Data splits, initial weights, data order, the learning-rate schedule "
-        f"({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
+        f"({count(trials, 'trial')} ended in all). Data splits, initial weights, data order, the learning-rate "
+        f"schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}."
     )

@@ -79,12 +79,11 @@ def _workload(contest: Contest, tables: Tables) -> list[str]:
 
 
 def _unconfirmed(contest: Contest) -> str:
-    campaign = contest.studies[0].campaign.get("name", "the campaign")
     if all(contest.hopeless(study) for study in contest.studies):
         return f"{contest.workload}: no trial of any optimizer was complete, so there is no winner to confirm."
     return (
         f"{contest.workload}: no winner was confirmed, and tuning alone cannot tell optimizers apart; "
-        f"run sofim confirm {campaign}."
+        "confirm the winners on fresh seeds."
     )
 
 
@@ -212,7 +211,7 @@ def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
     """What a reader must know before believing the rest."""
     said = []
     wordless = [
-        f"{contest.workload}: {without} of {len(contest.runs)} runs gave no {contest.label}"
+        f"{contest.workload}: {without} of {count(len(contest.runs), 'run')} gave no {contest.label}"
         for contest in contests
         if contest.data == "test"
         and (without := int((contest.runs["broken"] & (contest.runs["outcome"] == "complete")).sum()))

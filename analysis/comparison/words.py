@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.load import Study
 
 
 def estimate(value: float, low: float, high: float) -> str:
@@ -49,6 +53,12 @@ def listing(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def epochs(study: Study) -> str:
+    """The epoch budget of a study's trials, as far as it is stored."""
+    stored = study.attributes.get("epochs")
+    return count(stored, "epoch") if isinstance(stored, int) else "an unknown number of epochs"
 
 
 def count(n: int, noun: str) -> str:

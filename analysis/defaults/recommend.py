@@ -27,6 +27,7 @@ from analysis.defaults.portfolio import filled, greedy
 from analysis.load import Study
 from analysis.sensitivity.dependence import band
 from analysis.winners import winner
+from search_spaces.errors import number_of
 
 Estimate = tuple[float, float, float]
 """A number with its interval: estimate, low, high; NaN where not known."""
@@ -214,7 +215,7 @@ def _of_optimizer(
     if len(lands) == 1:
         notes.append("one workload: this says nothing beyond it")
     elif len(lands) < FEW_WORKLOADS:
-        notes.append(f"only {len(lands)} workloads")
+        notes.append(f"only {number_of(len(lands), 'workload')}")
     if unknown:
         notes.append(f"what others reach on {', '.join(unknown)} is not known: counted as 1, no help")
     own = filled(table).mean(axis=1)

@@ -17,6 +17,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures._fit import fit
+
 # Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a brown; each optimizer's own everywhere.
 COLOURS: Mapping[str, str] = {
     "sofim": "#d55e00",
@@ -102,6 +104,7 @@ def label(name: object, longest: int = _LONGEST) -> str:
 
 def svg(figure: Figure) -> str:
     """The figure as an SVG file, without a date."""
+    fit(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
@@ -109,6 +112,7 @@ def svg(figure: Figure) -> str:
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file on white, 200 dots an inch."""
+    fit(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()

@@ -28,6 +28,7 @@ from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 from analysis.sensitivity.outcomes import Outcomes, span
 from analysis.winners import winner
+from search_spaces.errors import number_of
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
@@ -114,7 +115,7 @@ def page(
         methods=across.compared.methods if across.compared else "",
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
-        campaign=chapters[0].study.campaign if chapters[0].study.own else {},
+        campaign=_rules(chapters[0].study) if chapters[0].study.own else "",
         protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
     )
 
@@ -122,6 +123,17 @@ def page(
 def printable(text: str) -> str:
     """Text in a line, without characters that a terminal or a page takes for commands."""
     return " ".join(str(_printable(text)).split())
+
+
+def _rules(study: Study) -> str:
+    """How a campaign searched, as far as it is stored: a search that its time ends has no number of trials."""
+    fields = study.campaign
+    trials, budget = fields.get("trials"), fields.get("budget")
+    seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
+    told = [f"{number_of(trials, 'trial')} a study"] if isinstance(trials, int) else []
+    told += [f"a budget of {seconds:g} s"] if isinstance(seconds, int | float) else []
+    told += [f"{name} {fields[name]}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields]
+    return f"Campaign {fields['name']}: {', '.join(told)}." if told else f"Campaign {fields['name']}."
 
 
 def _printable(value: object) -> object:

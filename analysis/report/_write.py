@@ -49,12 +49,14 @@ class Report:
         chapters: of the studies, in their order.
         across: sentences on all workloads together; empty with one.
         verdict: sentences on which optimizer is better; empty for a study looked at by itself.
+        confirmed: whether there are confirmation runs; ``None`` where optimizers are not compared.
     """
 
     index: Path
     chapters: tuple[Chapter, ...]
     across: tuple[str, ...]
     verdict: tuple[str, ...]
+    confirmed: bool | None
 
 
 def write(
@@ -126,7 +128,8 @@ def write(
     except OSError as error:
         raise _unwritable(out, error) from None
     verdict = tuple(compared.sentences) if compared is not None else ()
-    return Report(out / "index.html", tuple(chapters), across.sentences, verdict)
+    confirmed = None if compared is None else any(len(contest.runs) for contest in compared.contests)
+    return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed)
 
 
 def _check(studies: Sequence[Study]) -> None:

@@ -10,6 +10,7 @@ from analysis.load import Study
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.robustness import ENDS, RIDGE
 from analysis.sensitivity.sentences import number, widths
+from search_spaces.errors import number_of
 
 COLUMNS = ("optimizer", "parameter", "workload", "study", "loss_percent", *ENDS)
 
@@ -79,7 +80,8 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
             parts.append(f"the best value moves: {', '.join(moved)}")
         if unsure:
             parts.append(f"it cannot be told whether the best value moves: {', '.join(unsure)}")
-        of = f"{count} workloads" if count == num_workloads else f"{count} of {num_workloads} workloads"
+        whole = number_of(num_workloads, "workload")
+        of = whole if count == num_workloads else f"{count} of {whole}"
         said.append(f"{optimizer}, on {of}: {'; '.join(parts)}.")
     if untold:
         said.append(

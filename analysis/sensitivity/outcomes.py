@@ -150,9 +150,8 @@ def _sentence(counts: Mapping[str, int], moved: int, left: int, how: str) -> str
     """What was done, for a reader."""
     complete = counts["complete"] + counts["infinite"] + counts["penalty"]
     infeasible = f", {counts['infeasible']} infeasible" if counts["infeasible"] else ""
-    parts = [
-        f"{complete} complete, {counts['pruned']} pruned{infeasible} and {counts['diverged']} diverged trials are used"
-    ]
+    listed = f"{complete} complete, {counts['pruned']} pruned{infeasible} and {counts['diverged']} diverged"
+    parts = [f"{listed} trial is used" if sum(counts.values()) == 1 else f"{listed} trials are used"]
     if how:
         parts.append(how)
     if counts["diverged"]:

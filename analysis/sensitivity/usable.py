@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.load import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.outcomes import MINIMUM_COMPLETE, Floats, Outcomes, constant, span
+from search_spaces.errors import number_of
 
 MINIMUM_TRIALS = 20
 TRIALS_PER_PARAMETER = 5
@@ -75,17 +76,18 @@ def obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str |
     needed = max(MINIMUM_TRIALS, TRIALS_PER_PARAMETER * num_parameters)
     complete = int((kinds == "complete").sum())
     if len(trials) and (trials["outcome"] == "diverged").all():
-        return f"all {len(trials)} trials diverged"
+        return "the only trial diverged" if len(trials) == 1 else f"all {len(trials)} trials diverged"
     if not len(used.goodness):
         return _nothing(trials)
     if len(kinds) < MINIMUM_TRIALS:
-        return f"{len(kinds)} trials are too few, at least {needed} are needed"
+        return f"{_few(len(kinds))}, at least {needed} are needed"
     if num_parameters == 0:
         return "no parameter varies"
     if len(kinds) < needed:
-        return f"{len(kinds)} trials are too few, at least {needed} are needed for {num_parameters} parameters"
+        return f"{_few(len(kinds))}, at least {needed} are needed for {number_of(num_parameters, 'parameter')}"
     if complete < MINIMUM_COMPLETE:
-        return f"only {complete} trials are complete, at least {MINIMUM_COMPLETE} are needed"
+        are = "is" if complete == 1 else "are"
+        return f"only {number_of(complete, 'trial')} {are} complete, at least {MINIMUM_COMPLETE} are needed"
     worked = int(((kinds == "complete") & ~used.failed).sum())
     if worked < MINIMUM_COMPLETE:
         did = (
@@ -114,6 +116,10 @@ def _ends(used: Outcomes) -> str:
     return " and ".join(f"{used.sign * end:.3g}" for end in (used.goodness.max(), used.goodness.min()))
 
 
+def _few(trials: int) -> str:
+    return f"{number_of(trials, 'trial')} {'is' if trials == 1 else 'are'} too few"
+
+
 def usable(parameters: Sequence[ParameterInfo], used: Outcomes) -> tuple[list[ParameterInfo], Floats, list[str]]:
     """The parameters that vary and that enough trials have, the trials' positions (n, d), and what was left out."""
     said: list[str] = []
@@ -127,7 +133,8 @@ def usable(parameters: Sequence[ParameterInfo], used: Outcomes) -> tuple[list[Pa
             said.append(f"{parameter.name} has only one value and is left out.")
         elif len(seen) < MINIMUM_ACTIVE:
             if len(used.goodness) >= MINIMUM_TRIALS:
-                said.append(f"{parameter.name} is left out: only {len(seen)} trials have it.")
+                have = "has" if len(seen) == 1 else "have"
+                said.append(f"{parameter.name} is left out: only {number_of(len(seen), 'trial')} {have} it.")
         else:
             keep.append(column)
             if len(seen) < len(points):

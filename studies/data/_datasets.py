@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from studies.called import command_line
 from studies.data._bundled import BundledDataset, read_breast_cancer, read_digits
 from studies.data._published import PARTS, PublishedDataset, PublishedFile, data_directory
 from studies.data._readers import read_cifar, read_idx, read_svhn
@@ -226,8 +227,8 @@ def fetch(name: str, directory: Path | None = None) -> DatasetStatus:
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError; torchvision raises RuntimeError
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{name}: cannot be fetched into {root} ({reason}); on a machine with a network, run: sofim data {name} "
-            f"--download --data DIR, and copy DIR here{row.hint}"
+            f"{name}: cannot be fetched into {root} ({reason}); on a machine with a network, run: "
+            f"{command_line('data', name, '--download', '--data', 'DIR')}, and copy DIR here{row.hint}"
         ) from error
     return status(name, directory)
 

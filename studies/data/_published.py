@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shlex
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.called import command_line
 from studies.data._cache import cached_arrays
 from studies.data._readers import FormatError, Reader
 from studies.errors import UserError
@@ -85,8 +85,8 @@ class PublishedDataset:
 
     def command(self, directory: Path | None) -> str:
         """Return the command that fetches the data."""
-        where = f" --data {shlex.quote(str(directory))}" if directory is not None else ""
-        return f"sofim data {self.name} --download{where}"
+        where = [] if directory is None else ["--data", str(directory)]
+        return command_line("data", self.name, "--download", *where)
 
     def locate(self, part: Part, directory: Path | None = None) -> tuple[Path, ...]:
         """Return the paths of a part's files, in the first folder that has any of them.

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from search_spaces.errors import number_of
 from studies.ledger._book import Facts, StudyPlan
 from studies.ledger._clock import Clock
 from studies.ledger._database import find_study
@@ -181,13 +182,13 @@ class BudgetLedger(Ledger):
         elif self._is_time_up():
             self.ended = "the time was spent"
         elif tally.best is not None and no_improvement_expected(tally.done, since):
-            self.ended = f"no improvement in the last {since} of {tally.done} trials"
+            self.ended = f"no improvement in the last {since} of {number_of(tally.done, 'trial')}"
         elif not super().finished:
             return
         elif tally.stopped is not None:
             self.ended = tally.stopped
         elif tally.running == 0:
-            self.ended = f"all {tally.asked_for} trials were run"
+            self.ended = "the only trial was run" if tally.asked_for == 1 else f"all {tally.asked_for} trials were run"
 
     def _is_time_up(self, ahead: float = 0.0) -> bool:
         """Whether the confirmation has to begin now, or in ``ahead`` seconds."""

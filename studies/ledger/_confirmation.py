@@ -10,6 +10,8 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial
 
 from search_spaces import maker_of
+from search_spaces.errors import number_of
+from studies.called import command_line, storage_named
 from studies.errors import UserError
 from studies.ledger._book import StudyPlan
 from studies.ledger._confirming import CONFIRM, ConfirmationBook, overtaken, ranked
@@ -124,18 +126,19 @@ class ConfirmationLedger(Ledger):
         if missing:
             listed = ", ".join(f"{study} {trials}" for study, trials in missing.items())
             asked_for = sum(t.asked_for or 0 for t in tallies)
-            sentence = f"{sum(missing.values())} of {asked_for} trials are missing ({listed})"
+            are = "is" if (lacking := sum(missing.values())) == 1 else "are"
+            sentence = f"{lacking} of {number_of(asked_for, 'trial')} {are} missing ({listed})"
             if not self._anyway:
+                again = command_line("launch", str(name), *storage_named(self._url, self._shown))
                 raise UserError(
-                    f"campaign '{name}' is not finished: {sentence}; go on with: sofim launch {name}, "
+                    f"campaign '{name}' is not finished: {sentence}; go on with: {again}, "
                     "or confirm what is there with --anyway"
                 )
             self.notes.append(f"{sentence}; what is there is confirmed, and winners may change")
         for tally in tallies:
             if tally.stopped is not None and tally.asked_for is not None and tally.done < tally.asked_for:
-                self.notes.append(
-                    f"{tally.study} was stopped after {tally.done} of {tally.asked_for} trials: {tally.stopped}"
-                )
+                trials = number_of(tally.asked_for, "trial")
+                self.notes.append(f"{tally.study} was stopped after {tally.done} of {trials}: {tally.stopped}")
 
     def _book(
         self,
@@ -153,10 +156,12 @@ class ConfirmationLedger(Ledger):
         if former:
             numbers = " and ".join(str(winner.number) for winner in winners)
             now = f"the winners now are trials {numbers}" if len(winners) > 1 else f"the winner now is trial {numbers}"
-            was = ", ".join(f"{count} run{'' if count == 1 else 's'} of trial {n}" for n, count in former.items())
+            was = ", ".join(f"{number_of(count, 'run')} of trial {n}" for n, count in former.items())
             self.notes.append(f"{plan.name}: the search went on, and {now}; kept in the storage: {was}")
         if len(winners) < self._top:
-            self.notes.append(f"{plan.name}: only {len(winners)} of {self._top} winners, no more trials are complete")
+            self.notes.append(
+                f"{plan.name}: only {len(winners)} of {number_of(self._top, 'winner')}, no more trials are complete"
+            )
         seeds = fresh_seeds(plan.seed, plan.workload, self._seeds)
         return ConfirmationBook(made, study_id, self._writer, runs, winners, seeds, test=self._test)
 

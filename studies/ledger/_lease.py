@@ -164,6 +164,8 @@ def in_words(attributes: Mapping[str, Any]) -> str:
     holder = _holder(attributes.get(KEY))
     if holder and alive(holder):
         return f"running, process {holder['pid']} on {holder['host']}"
+    if attributes.get("search_ended"):  # of a search that its budget ends
+        return "finished"
     return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
 
 

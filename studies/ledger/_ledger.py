@@ -83,7 +83,7 @@ class Ledger:
         self.safekeeping = Safekeeping() if safekeeping is None else safekeeping
         self._extend = extend
         self._books: Mapping[str, Book] = {}
-        self._shown = shown = hide_password(url)
+        self._url, self._shown = url, (shown := hide_password(url))
         with ExitStack() as undo:
             self._storage = open_storage(url, create=self._creates)
             undo.callback(close_storage, self._storage)

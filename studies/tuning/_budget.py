@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from search_spaces.errors import number_of
 from studies._campaign_checks import MOST
 from studies.errors import UserError
 from studies.progress import format_duration
@@ -31,7 +32,7 @@ class Budget:
         return {"seconds": self.seconds} if self.seconds is not None else {"trials": self.trials or 0}
 
     def __str__(self) -> str:
-        return f"{self.trials} trials" if self.seconds is None else format_duration(self.seconds)
+        return number_of(self.trials or 0, "trial") if self.seconds is None else format_duration(self.seconds)
 
 
 def parse_budget(budget: str | int | timedelta) -> Budget:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.text import Text
 
 from search_spaces import BATCH_SIZE
+from search_spaces.errors import number_of
 from studies.code_line import code_line
 from studies.errors import UserError
 from studies.launch import user_code, versions, work_off
-from studies.progress import format_duration, format_value
+from studies.progress import about, format_duration, format_value
 from studies.safekeeping import STORAGE_TIMEOUT, Safekeeping
+from studies.screen import make_console, say
 from studies.tuning._budget import parse_budget
 from studies.tuning._plan import Search, draw_up
 from studies.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
@@ -99,7 +100,7 @@ def tune(
     )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
-    console = Console(highlight=False, markup=False, emoji=False) if console is None else console
+    console = make_console() if console is None else console
     kept = Safekeeping.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
     with _Machines(search, console) as machines:
         resources = Resources(address, cpus_per_trial, gpus_per_trial)
@@ -159,7 +160,7 @@ class _Machines:
 
     def say(self, sentence: str) -> None:
         """Prints a line."""
-        self.console.print(Text(sentence), soft_wrap=True)
+        say(self.console, sentence)
 
 
 def _search(
@@ -178,7 +179,9 @@ def _search(
             for note in search.notes:
                 machines.say(note)
             before = f", {format_duration(clock.before)} of it spent" if clock.limited and clock.before else ""
-            there = f"; {tally.done} trials are there" if tally.done else ""
+            there = (
+                f"; {number_of(tally.done, 'trial')} {'is' if tally.done == 1 else 'are'} there" if tally.done else ""
+            )
             optimizers = ", ".join(search.blueprint.campaign.optimizers)
             machines.say(f"Tuning {search.workload}, budget {search.budget}{before}{there}: one of {optimizers}.")
             machines.work_off(ledger, resources)
@@ -208,11 +211,12 @@ def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -
             "give a larger --budget"
         )
     quickest = ledger.quickest_seconds
-    takes = "not even an epoch ended" if quickest is None else f"the quickest takes about {format_duration(quickest)}"
+    takes = "not even an epoch ended" if quickest is None else f"the quickest takes {about(quickest)}"
     enough = max(2 * clock.budget, _TIMES_THE_QUICKEST * (quickest or 0.0) + 30)
     remedy = "a larger --budget" if quickest is None else f"--budget {math.ceil(enough / 60)}min or more"
+    epochs = number_of(search.plan().epochs, "epoch")
     return UserError(
-        f"budget {search.budget}: too short, no trial ran its {search.plan().epochs} epochs in it ({takes}); "
+        f"budget {search.budget}: too short, no trial ran its {epochs} in it ({takes}); "
         f"give {remedy}, or fewer --epochs"
     )
 
@@ -233,7 +237,7 @@ def _confirm(
         if not ledger.finished:
             winner = ledger.outcome()
             machines.say(
-                f"Confirming {winner.optimizer} (trial {winner.number}) on {search.seeds} fresh seeds, "
+                f"Confirming {winner.optimizer} (trial {winner.number}) on {number_of(search.seeds, 'fresh seed')}, "
                 "one run at a time on a device, whole budgets, no pruner."
             )
             machines.work_off(ledger, resources)

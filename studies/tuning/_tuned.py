@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from search_spaces.errors import number_of
 from studies.progress import format_duration, format_value
 from studies.trials import Tally
 
@@ -86,6 +87,10 @@ class Tuned:
     code: str
 
     def __str__(self) -> str:
+        return "\n".join([*self.told(), "", *self.code.splitlines()])
+
+    def told(self) -> list[str]:
+        """What was found, in words; the code is apart."""
         split = "training" if self.metric_split == "train" else "validation"
         lines = [
             f"Best on {self.workload}: {self.optimizer}, after {in_words(self.trials)} in "
@@ -94,12 +99,15 @@ class Tuned:
         ]
         if self.test is not None:
             lines.append(f"  test {'loss' if self.metric_split == 'train' else self.metric}: {self.test}")
-        return "\n".join([*lines, f"  {self._seeds()}", "", *self.code.splitlines()])
+        lines.append(f"  {self._seeds()}")
+        if sum(self.trials.values()) == 1:
+            lines.append("  one trial was run, so nothing was compared: give a larger --budget")
+        return lines
 
     def _seeds(self) -> str:
         """On what the intervals rest."""
         runs = len(self.validation.values)
-        said = f"{runs} fresh seed{'' if runs == 1 else 's'}"
+        said = number_of(runs, "fresh seed")
         missing = self.seeds - runs - self.broken
         reasons = [
             *([f"{self.broken} diverged or failed and are not in the mean"] if self.broken else []),
@@ -114,7 +122,7 @@ def in_words(trials: Mapping[str, int]) -> str:
     """How many trials there were, and how they ended."""
     whole = sum(trials.values())
     parts = ", ".join(f"{count} {outcome}" for outcome, count in trials.items() if count)
-    return f"{whole} trial{'' if whole == 1 else 's'}" + (f" ({parts})" if parts else "")
+    return number_of(whole, "trial") + (f" ({parts})" if parts else "")
 
 
 def outcomes(tally: Tally) -> dict[str, int]:

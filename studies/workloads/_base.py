@@ -29,6 +29,7 @@ class Metric:
             dimensions. Means of batches are averaged by their sizes. None means the loss with its penalty.
         split: The examples it is computed on: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
         finish: Called with the mean over the split; returns the metric (a square root, the gap to a known optimum, …).
+        meaning: What it is, in a few words, where its name does not say so.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     function: Callable[[Tensor, Tensor], Tensor] | None = None
     split: Literal["train", "validation"] = "validation"
     finish: Callable[[float], float] | None = None
+    meaning: str = ""
 
     def __post_init__(self) -> None:
         _check_name("metric", self.name)

@@ -114,7 +114,7 @@ def test_no_difference_is_a_result() -> None:
 def test_without_confirmations_nothing_is_concluded() -> None:
     found = made({"w": {"sofim": [], "sgd": []}}).compare()
     assert found.sentences[0] == (
-        "w: no winner was confirmed, and tuning alone cannot tell optimizers apart; run sofim confirm made."
+        "w: no winner was confirmed, and tuning alone cannot tell optimizers apart; confirm the winners on fresh seeds."
     )
     for name in ("comparisons", "time_to_target", "convergence", "cost", "ranks", "aggregate"):
         assert found.tables[name].empty
@@ -272,7 +272,7 @@ def test_a_campaign_in_a_database(tmp_path) -> None:
         close_storage(storage)
     assert result.tables["leaderboard"]["tuned"].tolist() == [0.5, 0.4]
     assert result.tables["leaderboard"]["diverged"].tolist() == [1, 0]
-    assert "run sofim confirm fake" in said(result)
+    assert "confirm the winners on fresh seeds" in said(result)
     assert set(result.tables["search_spaces"]["optimizer"]) == {"sofim", "sgd"}
 
 

@@ -283,8 +283,8 @@ ROWS = [
         storage="empty",
         prepare=unfinished,
         says=(
-            "campaign 'fake' is not finished: 1 of 2 trials are missing (digits-mlp/sgd 1); go on with: sofim "
-            "launch fake, or confirm what is there with --anyway"
+            "campaign 'fake' is not finished: 1 of 2 trials is missing (digits-mlp/sgd 1); go on with: sofim "
+            "launch fake --storage {storage}, or confirm what is there with --anyway"
         ),
     ),
     Mistake(

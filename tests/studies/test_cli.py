@@ -25,11 +25,11 @@ from studies.campaign import presets
 from studies.cli import main
 from studies.data import DATASETS
 from studies.ledger import close_storage
-from studies.views import print_next_commands
+from studies.views import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
 from studies.workloads import WORKLOADS
 from tests.studies.fake_campaign import campaign, make, open_ledger, play
 
-COMMANDS = ["launch", "confirm", "report", "status", "list", "data", "dashboard"]
+COMMANDS = ["launch", "confirm", "report", "export", "tune", "status", "list", "data", "dashboard"]
 
 MINE = '''
 import torch
@@ -262,7 +262,9 @@ def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     assert [words[:3] for words in rows(done.out) if words[0] == "1"] == [
         ["1", "sofim", "0.5"], ["1", "sgd", "0.5"], ["1", "sofim", "0.25"], ["1", "sgd", "0.25"]
     ]  # fmt: skip
-    assert "  sofim status fake    how the trials ended" in done.out
+    assert [line.split("   ")[0] for line in done.out.splitlines()[-5:]] == [
+        "  sofim confirm fake", "  sofim report fake", "  sofim export fake", "  sofim status fake", "  sofim dashboard"
+    ]  # fmt: skip
 
 
 def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
@@ -333,11 +335,15 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, o
 
 
 def test_what_to_type_next_can_be_typed(capsys):
-    print_next_commands("my campaign", "sqlite:///my trials.db", Console(width=40, markup=False))
-    assert capsys.readouterr().out.splitlines()[-3:] == [
-        "  sofim report 'my campaign' --storage 'sqlite:///my trials.db'    how sensitive each optimizer is",
-        "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'    how the trials ended",
-        "  sofim dashboard --storage 'sqlite:///my trials.db'               every trial in Optuna's dashboard",
+    console = Console(width=40, markup=False)
+    print_next_commands(AFTER_CONFIRM, "sqlite:///my trials.db", console, campaign="my campaign")
+    assert capsys.readouterr().out.splitlines() == [
+        "  sofim report 'my campaign' --storage 'sqlite:///my trials.db'   "
+        "which optimizer is better, and how sensitive each is",
+        "  sofim export 'my campaign' --storage 'sqlite:///my trials.db'   "
+        "recommended hyperparameters, as TOML, JSON, YAML or Python",
+        "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'   how the trials ended",
+        "  sofim dashboard --storage 'sqlite:///my trials.db'              every trial in Optuna's dashboard",
     ]
 
 
@@ -617,7 +623,7 @@ def test_ctrl_c_says_how_to_go_on_and_shows_no_password(sofim, monkeypatch, caps
         "the whole URL in SOFIM_STORAGE: "
         "sofim launch quickstart --name 'my own' --storage 'postgresql+nodriver://me:***@host/name'\n"
     )
-    print_next_commands("fake", SECRETS[0], Console(width=40, markup=False))
+    print_next_commands(AFTER_LAUNCH, SECRETS[0], Console(width=40, markup=False), campaign="fake")
     assert "secret" not in capsys.readouterr().out
 
 

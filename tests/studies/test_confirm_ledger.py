@@ -352,7 +352,7 @@ def test_an_unfinished_campaign_is_refused_with_what_is_missing_and_left_as_it_i
         confirming(url, made)
     assert str(refused.value) == (
         "campaign 'fake' is not finished: 3 of 6 trials are missing (digits-mlp/sofim 2, digits-mlp/sgd 1); "
-        "go on with: sofim launch fake, or confirm what is there with --anyway"
+        f"go on with: sofim launch fake --storage {url}, or confirm what is there with --anyway"
     )
     opened = open_storage(url, create=False)
     assert not any(study.study_name.endswith("confirm") for study in opened.get_all_studies())
@@ -463,7 +463,7 @@ def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
     )
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], timeout=120, check=False)
     assert searched(url)[-1].state == TrialState.RUNNING
-    with pytest.raises(UserError, match=r"1 of 2 trials are missing \(digits-mlp/sofim 1\)"):
+    with pytest.raises(UserError, match=r"1 of 2 trials is missing \(digits-mlp/sofim 1\)"):
         confirming(url, made)
     assert searched(url)[-1].user_attrs["failure"] == "driver lost"
     with open_ledger(url, made) as tuning:

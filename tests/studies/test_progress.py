@@ -265,13 +265,14 @@ def test_elsewhere_the_whole_is_told_every_quarter_of_a_minute(file, clock):
 
 def test_a_search_that_its_time_ends_has_no_bar_and_says_what_the_clock_says(monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.02)
     now = tally("any", asked_for=None, complete=3, pruned=2, running=1)
     assert now.missing == 0
     out = io.StringIO()
     console = Console(file=out, width=120)
     with Progress(lambda: [now], console, lambda: 42.0):
-        pass
-    assert "5 trials, 1 running, 0 failed, about 42 s left\n" in out.getvalue()
+        until(lambda: "5 trials, 1 running, 0 failed, about 42 s left\n" in out.getvalue())
+    assert out.getvalue().endswith("5 trials, 1 running, 0 failed\n"), "when it is over no time is left"
     console.print(status_view([now], None))
     row = next(line for line in out.getvalue().splitlines() if line.startswith("  any"))
     assert row.split() == ["any", "5", "1", "3", "2", "·", "·", "–"]

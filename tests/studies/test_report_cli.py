@@ -37,7 +37,7 @@ def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
         code, out, err = sofim(name)
         assert (code, err) == (0, "")
         assert "fake/digits-mlp/sofim\n  No conclusion can be drawn: 3 trials are too few" in out
-        assert out.endswith("Report: reports/fake/index.html\n")
+        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim confirm fake " in out
     code, out, err = sofim("--study", "fake/digits-mlp/sgd", "--out", "here/there")
     assert (code, err) == (0, "")
     assert Path("here/there/index.html").is_file()

@@ -204,8 +204,8 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert "Best on digits-mlp: sgd, after 12 trials" in out
     assert "(all 12 trials were run)" in out
     assert "  test accuracy: 0.25 [0.25, 0.25]" in out
-    assert "How sensitive it is: sofim report --study fake/digits-mlp/any" in out
-    lines = out[out.index("from torch") : out.index("How sensitive")]
+    assert "\n  sofim report --study fake/digits-mlp/any   how sensitive it is\n" in out
+    lines = out[out.index("from torch") : out.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
     exec(lines, namespace)
     assert isinstance(namespace["optimizer"], torch.optim.SGD)

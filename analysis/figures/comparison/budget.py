@@ -21,7 +21,12 @@ def draw(view: View) -> Drawn | None:
         own = table[table["study"] == name].sort_values("k")
         shade = _style.colour(optimizer)
         axes.plot(
-            own["k"], own["expected_best"], color=shade, linestyle=dashes(optimizer), linewidth=1.5, label=optimizer
+            own["k"],
+            own["expected_best"],
+            color=shade,
+            linestyle=dashes(optimizer),
+            linewidth=1.5,
+            label=_style.label(optimizer),
         )
         band = own[own["low"].notna() & own["high"].notna()]
         if len(band):

@@ -45,7 +45,14 @@ def _panel(view: View, rows: pd.DataFrame, quantity: str, axis: str) -> Figure:
         if not len(own):
             continue
         shade = _style.colour(optimizer)
-        axes.plot(own["at"], own["median"], color=shade, linestyle=dashes(optimizer), linewidth=1.5, label=optimizer)
+        axes.plot(
+            own["at"],
+            own["median"],
+            color=shade,
+            linestyle=dashes(optimizer),
+            linewidth=1.5,
+            label=_style.label(optimizer),
+        )
         band = own[np.isfinite(own["low"]) & np.isfinite(own["high"])]
         axes.fill_between(band["at"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
     if quantity != "metric" and (finite[["median", "low"]].min().min() > 0):

@@ -22,7 +22,7 @@ def draw(view: View) -> Drawn | None:
         return None
     reference = str(table["reference"].dropna().iloc[0])
     panels = [
-        Panel(column.removesuffix("_ratio"), _panel(rows, column, text.format(reference)))
+        Panel(column.removesuffix("_ratio"), _panel(rows, column, text.format(_style.label(reference))))
         for column, text in _PANELS.items()
         if len(rows := table[table[column].notna()]) > 1
     ]

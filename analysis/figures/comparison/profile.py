@@ -28,7 +28,7 @@ def draw(comparison: Comparison) -> Drawn | None:
                 color=_style.colour(optimizer),
                 linestyle=dashes(optimizer),
                 linewidth=1.5,
-                label=f"{optimizer} {row['score']:.2f}",
+                label=f"{_style.label(optimizer)} {row['score']:.2f}",
             )
         axes.set_xlim(1, 4)
         axes.set_ylim(-0.03, 1.03)
