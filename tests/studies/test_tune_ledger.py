@@ -413,7 +413,8 @@ def play_out(
 
 
 @pytest.mark.parametrize(
-    ("epoch_seconds", "start_seconds"), [(0.1, 11.0), (0.5, 3.0), (0.5, 20.0), (1.0, 11.0), (2.0, 3.0), (4.0, 11.0)]
+    ("epoch_seconds", "start_seconds"),
+    [pytest.param(0.1, 11.0, marks=pytest.mark.slow), (0.5, 3.0), (0.5, 20.0), (1.0, 11.0), (2.0, 3.0), (4.0, 11.0)],
 )
 def test_a_minute_is_not_overdrawn_however_fast_the_machine_is(url, epoch_seconds, start_seconds):
     """And whatever won is confirmed in it, on as many seeds as an interval needs."""
