@@ -210,9 +210,10 @@ def test_every_objective_has_a_report_of_its_own(tmp_path, monkeypatch, capsys) 
         with pytest.raises(SystemExit) as end:
             main(["report", "--study", "two", "--objective", objective, "--storage", "sqlite:///their.db"])
         assert end.value.code in (0, None)
-        told.append(capsys.readouterr().out.splitlines()[-1].removeprefix("Report: "))
+        lines = capsys.readouterr().out.splitlines()
+        told += [line.removeprefix("Report: ") for line in lines if line.startswith("Report: ")]
     first, second = (Path(path).read_text(encoding="utf-8") for path in told)
-    assert "Best complete trial: 1," in first
+    assert "Best complete trial: 1." in first
     assert "values[0] (lower is better)" in first
     assert "two, objective 1 (values[1])" in second
     assert "values[1] (higher is better)" in second

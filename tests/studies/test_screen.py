@@ -334,8 +334,9 @@ def test_a_search_that_its_time_ended_can_be_reported(tmp_path, monkeypatch) -> 
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/t.db")
     study = optuna.create_study(study_name="t/w/any", storage=storage)
+    searched = {"name": "t", "workloads": ["w"], "optimizers": ["any"], "budget": {"seconds": 60.0}}
     for name, value in {
-        "campaign": {"name": "t", "budget": {"seconds": 60.0}, "sampler": "tpe", "seed": 0},
+        "campaign": {**searched, "sampler": "tpe", "seed": 0},
         "workload": "w", "optimizer": "any", "metric": "accuracy", "protocol": 1,
     }.items():  # fmt: skip
         study.set_user_attr(name, value)

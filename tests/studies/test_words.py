@@ -34,7 +34,8 @@ def few(outcomes: list[str], parameters: int = 1) -> str | None:
     """Why nothing can be said of trials that ended so."""
     trials = pd.DataFrame({"outcome": outcomes})
     valued = trials[trials["outcome"] != "diverged"]
-    used = Outcomes(valued, np.arange(len(valued), dtype=float), 1.0, 0, "")
+    none, every = np.zeros(len(valued), dtype=bool), np.ones(len(valued), dtype=bool)
+    used = Outcomes(valued, np.arange(len(valued), dtype=float), 1.0, 0, "", none, (), every, ())
     return obstacle(trials, used, parameters)
 
 
