@@ -1,6 +1,6 @@
 """The only Optuna of the launching side: ask, report, tell, lease, resume."""
 
-from studies.ledger._book import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW, StudyPlan, too_many_failures
+from studies.ledger._book import INTERRUPTED, MAX_FAILURES_IN_A_ROW, StudyPlan, too_many_failures
 from studies.ledger._budget import BudgetLedger, OutOfTimeError
 from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcome
 from studies.ledger._clock import Clock
@@ -13,6 +13,7 @@ from studies.ledger._lease import in_words as driver_in_words
 from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._opening import unreadable
 from studies.ledger._pace import FEWEST_SEEDS
+from studies.ledger._rows import LOST
 from studies.ledger._samplers import derive_seed
 from studies.ledger._seeds import fresh_seeds
 from studies.storage_url import hide_password

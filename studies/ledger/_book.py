@@ -21,13 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Space, SpaceError
 from studies.errors import UserError
 from studies.failures import FailureCount, reason_of
+from studies.ledger._rows import LOST
 from studies.ledger._writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 Facts = Mapping[str, Any]
 """What a worker says of a trial besides its records, kept as user attributes: ``device``, ``busy_seconds``."""
 
-LOST = "driver lost"
 INTERRUPTED = "interrupted"
 MAX_FAILURES_IN_A_ROW = 10
 

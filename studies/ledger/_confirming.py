@@ -8,7 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger._book import INTERRUPTED, LOST, StudyPlan
+from studies.ledger._book import INTERRUPTED, StudyPlan
+from studies.ledger._rows import LOST
 from studies.ledger._seeds import SeedsBook
 from studies.ledger._writer import TrialWriter
 from studies.trials import Tally

@@ -19,6 +19,8 @@ from sqlalchemy import orm
 
 from studies.errors import UserError
 
+LOST = "driver lost"  # why a trial failed that nobody could end; it is asked again
+
 
 @dataclass
 class Pending:

@@ -15,15 +15,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from studies.errors import UserError
-from studies.ledger._database import REFUSALS, refused
+from studies.ledger._database import REFUSALS, refused, running_template
 from studies.ledger._journal import JournalFile
 from studies.ledger._lease import HEARTBEAT_SECONDS, Lease
 from studies.ledger._opening import first_line
 from studies.ledger._passing import is_passing
 from studies.ledger._rows import (
+    LOST,
     Batch,
     Key,
     Pending,
@@ -77,6 +78,7 @@ class TrialWriter:
         self._storage, self._shown, self._lease, self._safekeeping = storage, shown, lease, safekeeping
         self._kept, self._kept_on = kept, kept_on
         self._ids: dict[Key, int] = {}
+        self._running: set[Key] = set()  # in the database, and there without an end
         self._pending: dict[Key, Pending] = {}  # in the order in which trials were created
         self._condition = threading.Condition()
         self._writing = False
@@ -262,7 +264,7 @@ class TrialWriter:
                 waited = time.monotonic() - began
                 lasting = not is_passing(error)
                 if lasting and waited < self._safekeeping.storage_timeout:
-                    self._write_one_by_one(batch)
+                    self._write_what_can_be(batch)
                 if lasting or waited >= self._safekeeping.storage_timeout:
                     raise refused(self._shown, error, waited) from error
                 with self._condition:
@@ -277,14 +279,24 @@ class TrialWriter:
                     self._trouble = None
                 return True
 
-    def _write_one_by_one(self, batch: Batch) -> None:
-        """Writes what can be written of a batch that is refused for good: it is of one trial that the others end."""
-        if len(batch) < 2 or not isinstance(self._storage, RDBStorage):
+    def _write_what_can_be(self, batch: Batch) -> None:
+        """Of a batch that is refused for good what one trial has, and the others; no trial is left without an end."""
+        if not isinstance(self._storage, RDBStorage):
             return
-        for key, pending in batch.items():
-            self._batches += 1
-            with suppress(*REFUSALS):
-                self._write({key: pending}, False)
+        if len(batch) > 1:
+            for key, pending in batch.items():
+                self._write_if_possible({key: pending})
+        lost = {}
+        for study_id, number in self._running:
+            end = running_template(number, {}, {}, {"failure": LOST})
+            end.state = TrialState.FAIL
+            lost[study_id, number] = Pending(end=end)
+        self._write_if_possible(lost)
+
+    def _write_if_possible(self, batch: Batch) -> None:
+        self._batches += 1
+        with suppress(*REFUSALS):
+            self._write(batch, False)
 
     def _forget_connections(self) -> None:
         """Connections that broke are not used again."""
@@ -311,3 +323,5 @@ class TrialWriter:
                 for name, value in kept.items():
                     set_attribute(session, self._kept_on, name, value)
         self._ids.update(found)
+        self._running |= {key for key, pending in batch.items() if pending.trial is not None}
+        self._running -= {key for key, pending in batch.items() if pending.end is not None}

@@ -345,7 +345,8 @@ def test_a_file_that_takes_no_such_value_is_not_asked_again(tmp_path):
         "BEGIN SELECT RAISE(ABORT, 'history too long'); END"
     )
     for_good(url, lambda _: execute(url, trigger), "history too long")
-    assert ended(url) == [TrialState.COMPLETE]
+    assert ended(url)[0] == TrialState.COMPLETE
+    assert TrialState.RUNNING not in {trial.state for trial in trials_of(url)}
 
 
 def test_a_file_whose_tables_are_others_by_now_is_not_asked_again(tmp_path):
@@ -386,7 +387,9 @@ def test_a_server_that_refuses_for_good_is_not_asked_again(postgres, statement, 
         execute(owner, f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {limited}")
     url = owner.replace("postgres@", f"{limited}@")
     for_good(url, lambda _: execute(owner, statement.format(role=limited)), match)
-    assert set(ended(owner)) <= {TrialState.COMPLETE}
+    stored, *more = ended(owner)
+    assert stored == TrialState.COMPLETE
+    assert set(more) <= {TrialState.FAIL}
 
 
 def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
@@ -408,7 +411,8 @@ def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
             ledger.complete(assignment, {"device": "cpu"})
     with pytest.raises(UserError, match="too long"):
         ledger.close()
-    assert [t.state.name for t in trials_of(url)] == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
+    assert [t.state.name for t in trials_of(url)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert trials_of(url)[1].user_attrs["failure"] == "driver lost"  # so that the next driver asks for it again
     execute(url, "DROP TRIGGER short")
     with driver(url) as again:
         while (assignment := again.ask()) is not None:
