@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -90,6 +91,24 @@ def storage_again(storage: str) -> list[str]:
     from studies.lookup import without_password
 
     return storage_named(storage, without_password(storage))
+
+
+_PLACES = ("--data", "--out", "--from", "--checkpoints")  # files, which the system knows by their bytes
+
+
+def as_typed(arguments: Sequence[str]) -> list[str]:
+    """Arguments as the person typed them, where the locale has no such letters and Python has kept their bytes."""
+    return [
+        part if before in _PLACES or os.path.exists(part) else _text(part)  # noqa: PTH110 (Path raises for a long name)
+        for before, part in zip(["", *arguments], arguments, strict=False)
+    ]
+
+
+def _text(part: str) -> str:
+    try:
+        return os.fsencode(part).decode("utf-8")
+    except UnicodeError:
+        return part
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

@@ -67,8 +67,8 @@ def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     return (
         f"We compared {listing(optimizers)} on {count(len(contests), 'workload')}: {epochs}. Each optimizer was tuned "
         f"on each workload with a budget of {count(int(campaign.get('trials', 0)), 'trial')} by {sampler}, {pruner} "
-        f"({count(trials, 'trial')} ended in all). Data splits, initial weights, data order, the learning-rate schedule "
-        f"({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
+        f"({count(trials, 'trial')} ended in all). Data splits, initial weights, data order, the learning-rate "
+        f"schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}."
     )

@@ -260,7 +260,7 @@ ROWS = [
         prepare=tuned,
         says=(
             "campaign 'best' was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name "
-            "best --budget 1h"
+            "best --budget 1h --storage {storage}"
         ),
     ),
     Mistake(
