@@ -16,6 +16,7 @@ from studies.called import DEFAULT_STORAGE, called, command_line
 from studies.errors import UserError
 from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
 from studies.options import (
+    as_typed,
     hide_title,
     how_to_go_on,
     kept_safe,
@@ -40,7 +41,7 @@ _LIBRARIES = r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqla
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
-    typed = sys.argv[1:] if arguments is None else list(arguments)
+    typed = as_typed(sys.argv[1:] if arguments is None else arguments)
     hide_title(typed)
     with standard_streams(_complain) as end, warnings.catch_warnings():
         if not sys.warnoptions:  # what a library warns its programmers of is nothing that a person can mend
@@ -60,6 +61,12 @@ def _run(arguments: Sequence[str]) -> int:
         return 2
     except UserError as error:
         _complain(str(error))
+        return 2
+    except UnicodeEncodeError as error:
+        letters = error.object[error.start : error.end]
+        if sys.getfilesystemencoding() == "utf-8" and not any(letters in part for part in arguments):
+            raise
+        _complain(f"'{letters}': cannot be part of a name in this locale; set LC_ALL=C.UTF-8, or give another name")
         return 2
     except (KeyboardInterrupt, click.Abort):
         # click has ended the line of the ^C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -88,6 +89,24 @@ def kept_safe(storage: str, storage_timeout: float, checkpoint_every: int, check
 def storage_again(storage: str) -> list[str]:
     """What names the storage on the next command line: nothing where it is the usual one."""
     return storage_named(storage, hide_password(storage))
+
+
+_PLACES = ("--data", "--out", "--from", "--checkpoints")  # files, which the system knows by their bytes
+
+
+def as_typed(arguments: Sequence[str]) -> list[str]:
+    """Arguments as the person typed them, where the locale has no such letters and Python has kept their bytes."""
+    return [
+        part if before in _PLACES or os.path.exists(part) else _text(part)  # noqa: PTH110 (Path raises for a long name)
+        for before, part in zip(["", *arguments], arguments, strict=False)
+    ]
+
+
+def _text(part: str) -> str:
+    try:
+        return os.fsencode(part).decode("utf-8")
+    except UnicodeError:
+        return part
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

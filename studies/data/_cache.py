@@ -73,7 +73,7 @@ def cached_arrays(name: str, identity: object, build: Callable[[], Mapping[str, 
 def _open(folder: Path) -> dict[str, Array] | None:
     """Map the arrays of a finished cache folder, or return None where there is none or it is damaged."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in manifest}
     except (OSError, ValueError, EOFError):
         return None
@@ -91,7 +91,7 @@ def _write(folder: Path, arrays: Mapping[str, Array]) -> None:
         for name, array in arrays.items():
             np.save(building / f"{name}.npy", array)
         manifest = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
-        (building / _MANIFEST).write_text(json.dumps(manifest))
+        (building / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         if folder.exists() and _open(folder) is None:
             # A damaged cache is moved aside: whoever has mapped it keeps its pages.
             aside = folder.parent / f"{building.name}-damaged"

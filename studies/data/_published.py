@@ -233,7 +233,7 @@ def _fingerprint(path: Path) -> list[object] | None:
 def _own_checksums(folder: Path) -> dict[str, str]:
     """Return the checksums that the owner of a folder has put in place of the published ones, by file name."""
     try:
-        lines = (folder / CHECKSUMS).read_text().splitlines()
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:

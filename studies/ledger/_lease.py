@@ -179,7 +179,7 @@ def _machine() -> str:
     """What tells this boot of this machine, and this space of process numbers, from others; empty where unknown."""
     found = []
     with suppress(OSError):
-        found.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
     with suppress(OSError):
         found.append(str(Path("/proc/self/ns/pid").readlink()))
     return " ".join(found)

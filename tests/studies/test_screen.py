@@ -61,7 +61,18 @@ LOCALES = {name: {"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", LOCALES.values(), ids=LOCALES)
-@pytest.mark.parametrize("command", ["list", "status", "launch quickstart --storage nope", "report 学", "--help"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "status",
+        "launch quickstart --storage nope",
+        "report 学",
+        "--help",
+        "status é×学",
+        "status --storage sqlite:///né.db",
+    ],
+)
 def test_whatever_the_encoding_a_command_says_what_it_has_to_say(home: Path, environment: dict, command: str) -> None:
     done = run(home, *command.split(), environment=environment)
     assert b"Traceback" not in done.stdout + done.stderr
@@ -69,6 +80,8 @@ def test_whatever_the_encoding_a_command_says_what_it_has_to_say(home: Path, env
     encoding = environment.get("PYTHONIOENCODING", "ascii")
     said = (done.stdout + done.stderr).decode(encoding)
     assert said
+    if command == "status é×学":
+        assert done.returncode == 0
     if command == "list":
         assert re.search(r"quickstart +2 workloads [x×] 7 optimizers [x×] 30 trials", said)
         assert re.search(r"(é|\\xe9)[x×]\\u5b66 +4 studies", said)
