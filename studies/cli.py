@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,6 +20,7 @@ from studies.options import (
     how_to_go_on,
     kept_safe,
     machine_options,
+    place_options,
     safekeeping_options,
     split,
     storage_again,
@@ -108,6 +110,8 @@ def launch(
     start: Path | None,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
     storage_timeout: float,
@@ -129,6 +133,7 @@ def launch(
     from studies.views import print_confirmed, print_dry_run, print_leaderboard, print_next_commands
 
     _check_shares(cpus_per_trial, gpus_per_trial)
+    _check_place(address, cpus, gpus)
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
@@ -143,21 +148,23 @@ def launch(
     # that test data are there is known before the search, not after
     blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     console = _console()
+    from studies.engine import Resources, slots_offered
+
+    resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
     if dry_run:
-        print_dry_run(blueprint, console, cpus_per_trial)
+        print_dry_run(blueprint, console, slots_offered(resources), address)
         if then_confirm:
             console.print(f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
         return
-    from studies.engine import Resources
-
-    resources = Resources(address, cpus_per_trial, gpus_per_trial)
     tallies = run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
     check_any_worked(found.name, tallies, storage)
     console.print()
     print_leaderboard(found.name, storage, console)
     if then_confirm:
-        gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        run_again(blueprint, storage, Resources(address, None, gpus), console, safekeeping=kept)
+        alone = replace(
+            resources, cpus_per_trial=None, gpus_per_trial=max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
+        )
+        run_again(blueprint, storage, alone, console, safekeeping=kept)
         console.print()
         print_confirmed(found.name, storage, console)
     print_next_commands(found.name, storage, console, confirmed=then_confirm)
@@ -170,7 +177,7 @@ def launch(
 @click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@place_options
 @click.option(
     "--cpus-per-trial", type=float, metavar="X", help="Default: what leaves each run alone on its device, for its time."
 )
@@ -184,6 +191,8 @@ def confirm(
     anyway: bool,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float | None,
     gpus_per_trial: float | None,
     **keeping: Any,
@@ -197,6 +206,7 @@ def confirm(
     from studies.views import print_confirmed, print_next_commands
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
+    _check_place(address, cpus, gpus)
     sys.path.insert(0, str(Path.cwd()))
     found = find_tuned(campaign, storage)
     blueprint = draw_up(found, data.resolve() if data else None, test=True)
@@ -206,7 +216,7 @@ def confirm(
     run(
         blueprint,
         storage,
-        Resources(address, cpus_per_trial, gpus_per_trial or 0.0),
+        Resources(address, cpus_per_trial, gpus_per_trial or 0.0, cpus=cpus, gpus=gpus),
         console,
         seeds=seeds,
         top=top,
@@ -228,6 +238,16 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
             f"--gpus-per-trial {gpus_per_trial:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
             "or a whole number of GPUs"
         )
+
+
+def _check_place(address: str | None, cpus: int | None, gpus: int | None) -> None:
+    """Refuses to limit what another program has started."""
+    for option, number in (("--cpus", cpus), ("--gpus", gpus)):
+        if address is not None and number is not None:
+            raise UserError(
+                f"{option} {number}: limits this machine, and with --address the nodes say what they have; leave it "
+                f"out, or start them with: ray start --num{option[1:]}={number}"
+            )
 
 
 @sofim.command()
@@ -277,6 +297,7 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
+    _check_place(*(options[name] for name in ("address", "cpus", "gpus")))
     sys.path.insert(0, str(Path.cwd()))
     console = _console()
     options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
@@ -374,6 +395,8 @@ def export(
     seeds: int,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
     **keeping: Any,
@@ -387,7 +410,8 @@ def export(
     from studies.export import printed
 
     _check_shares(cpus_per_trial, gpus_per_trial)
-    for name in ("seeds", "data", "address", "cpus_per_trial", "gpus_per_trial", *keeping):
+    _check_place(address, cpus, gpus)
+    for name in ("seeds", "data", "address", "cpus", "gpus", "cpus_per_trial", "gpus_per_trial", *keeping):
         if not evaluated and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
             raise UserError(
@@ -398,7 +422,7 @@ def export(
     def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:
         from studies.engine import Resources
 
-        resources = Resources(address, cpus_per_trial, gpus_per_trial)
+        resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
         directory = data.resolve() if data else None
         evaluate(
             storage,

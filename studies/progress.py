@@ -99,6 +99,7 @@ class Progress:
             it is done, and one for the whole every quarter of a minute.
         time_left: gives the seconds that are left where a clock says so; otherwise they are told from the pace.
         trouble: gives what keeps results from the database, ``None`` while nothing does.
+        waiting: gives what has to come before the first trial, ``None`` once it has.
     """
 
     def __init__(
@@ -107,11 +108,13 @@ class Progress:
         console: Console,
         time_left: Callable[[], float | None] = lambda: None,
         trouble: Callable[[], str | None] = lambda: None,
+        waiting: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._tallies = tallies
         self._console = console
         self._clock = time_left
         self._trouble = trouble
+        self._waiting = waiting
         self._troubled = False  # whether the last line said so
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
@@ -139,9 +142,10 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        trouble = self._trouble()
+        trouble, waiting = self._trouble(), self._waiting()
         view = status_view(tallies, self._seconds_left(tallies))
-        return Group(view, *stopped_lines(tallies), *([Text(trouble, style="red")] if trouble else []))
+        notes = [Text(waiting, style="italic")] if waiting else []
+        return Group(view, *notes, *stopped_lines(tallies), *([Text(trouble, style="red")] if trouble else []))
 
     def _seconds_left(self, tallies: Sequence[Tally]) -> float | None:
         left = self._clock()
@@ -169,6 +173,9 @@ class Progress:
             self._plain(trouble or "The storage answers again, and has all results.")
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
+            if waiting := self._waiting():
+                self._plain(waiting)
+                return
             done, running, failed = (
                 sum(getattr(tally, name) for tally in tallies) for name in ("done", "running", "failed")
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean, stdev
@@ -262,8 +261,8 @@ def print_next_commands(campaign: str, storage: str, console: Console, *, confir
         console.print(Text(f"  {command:{max(map(len, commands))}}   {purpose}"), soft_wrap=True)
 
 
-def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
-    """What a campaign would run, and what it would cost on this machine."""
+def print_dry_run(blueprint: Blueprint, console: Console, slots: int, address: str | None = None) -> None:
+    """What a campaign would run, and what it would cost with so many trials at once here, or on the cluster there."""
     from studies.launch import estimate
 
     campaign = blueprint.campaign
@@ -289,10 +288,10 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
     )
     console.print(Text(summary), soft_wrap=True)
     console.print(table)
-    slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
+    place = "this machine" if address is None else "the cluster, were its nodes like this machine"
     most = format_duration(total / slots)
     console.print(
-        f"Training on this machine, {number_of(slots, 'trial')} at once: at most about {most} "
+        f"Training on {place}, {number_of(slots, 'trial')} at once: at most about {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more)."
     )
 
