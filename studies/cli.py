@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -137,17 +138,18 @@ def launch(
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
-    found = find_campaign(campaign, storage).with_overrides(
-        trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
-    )
-    if start is not None:
-        found = found.starting_from(read_starts(start, found))
-    if extend:
-        found = grown(found, storage, trials=trials)
-    kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
-    # that test data are there is known before the search, not after
-    blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     console = _console()
+    with _reading(campaign, console):
+        found = find_campaign(campaign, storage).with_overrides(
+            trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
+        )
+        if start is not None:
+            found = found.starting_from(read_starts(start, found))
+        if extend:
+            found = grown(found, storage, trials=trials)
+        kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
+        # that test data are there is known before the search, not after
+        blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     from studies.engine import Resources, slots_offered
 
     resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
@@ -208,9 +210,10 @@ def confirm(
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
     _check_place(address, cpus, gpus)
     sys.path.insert(0, str(Path.cwd()))
-    found = find_tuned(campaign, storage)
-    blueprint = draw_up(found, data.resolve() if data else None, test=True)
     console = _console()
+    with _reading(campaign, console):
+        found = find_tuned(campaign, storage)
+        blueprint = draw_up(found, data.resolve() if data else None, test=True)
     from studies.engine import Resources
 
     run(
@@ -517,6 +520,13 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
             option=storage_again(storage),
             complain=_complain,
         )
+
+
+def _reading(name: str, console: Console) -> AbstractContextManager[object]:
+    """Says on a terminal, until there is something else to say, what takes seconds: data, and the packages for them."""
+    from rich.text import Text
+
+    return console.status(Text(f"Reading {name} and its data ..."))
 
 
 def _console(file: TextIO | None = None) -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import ray
 from ray._private import ray_constants
 
@@ -22,6 +24,8 @@ from studies.errors import UserError
 _STORE_BYTES = 200 * 2**20  # messages only; data are memory-mapped files
 _LEAST_STORE_BYTES = 80 * 2**20  # Ray takes no less than 75 MiB
 _ROOM_BYTES = 2**20  # without which nothing starts
+_LITTLE_MEMORY = 500 * 2**20
+_LONGEST_DETAIL = 160  # characters of what a log says
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # characters in its path
 _SOCKET_BELOW = len("/sofim-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
@@ -40,7 +44,7 @@ _OF_ANOTHER_CLUSTER = (
 _SYMPTOMS = (
     (("Too many open files",), "too few files may be open at once; raise the limit with: ulimit -n 8192"),
     (
-        ("Resource temporarily unavailable", "can't start new thread", "pthread_create", "thread: "),
+        ("Resource temporarily unavailable", "can't start new thread", "pthread_create"),
         "too few processes and threads may run at once; raise the limit with: ulimit -u 8192, or end other programs",
     ),
     (
@@ -241,8 +245,23 @@ def _why(error: BaseException, directory: Path) -> str:
         for symptoms, meaning in _SYMPTOMS:
             if any(symptom in line for symptom in symptoms):
                 return meaning.format(directory=directory.parent.parent, error=said[0])
-    detail = f" ({said[1]})" if len(said) > 1 else ""
-    return f"{said[0].rstrip('.')}{detail}; the machine may be too busy, or its limits too low (ulimit -a): try again"
+    detail = "".join(f" ({line[:_LONGEST_DETAIL]})" for line in said[1:2])
+    return f"{said[0].rstrip('.')}{detail}; {_suspicion()}"
+
+
+def _suspicion() -> str:
+    """What to do where Ray's servers ended without a word, by which limit of this process is low."""
+    with suppress(ImportError, OSError):
+        import resource
+
+        for name, option, enough in (("RLIMIT_NPROC", "-u", 1024), ("RLIMIT_NOFILE", "-n", 256)):
+            most, _ = resource.getrlimit(getattr(resource, name))
+            if most != resource.RLIM_INFINITY and most < enough:
+                return f"probably for a limit of {most} (ulimit {option}); raise it with: ulimit {option} 8192"
+    free = min(allowance.memory(), psutil.virtual_memory().available)
+    if free < _LITTLE_MEMORY:
+        return f"probably for too little memory, {free // 2**20} MiB are free; end other programs"
+    return "perhaps the machine is too busy: try again, or with fewer --cpus"
 
 
 def _last_lines(directory: Path) -> list[str]:
@@ -253,5 +272,6 @@ def _last_lines(directory: Path) -> list[str]:
             continue
         with suppress(OSError):
             found = log.read_text(errors="replace").splitlines()
-            lines += [" ".join(line.split()) for line in found if " E " in line or " C " in line or "rror" in line]
-    return lines[::-1]
+            errors = [line for line in found if re.match(r"\[.* [EC] ", line) and not re.search(r"@ +0x", line)]
+            lines += [line.rpartition("] ")[2] for line in errors]
+    return [" ".join(line.split()) for line in reversed(lines) if line.strip()]

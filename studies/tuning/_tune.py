@@ -91,19 +91,20 @@ def tune(
     from studies.ledger import Clock
 
     clock = Clock() if began is None else Clock(began=began)
-    search = draw_up(
-        workload,
-        parse_budget(budget),
-        optimizers,
-        name=name,
-        seed=seed,
-        epochs=epochs,
-        seeds=seeds,
-        data_directory=None if data is None else data.resolve(),
-    )
+    console = Console(highlight=False, markup=False, emoji=False) if console is None else console
+    with console.status(Text(f"Reading {workload} and its data ...")):
+        search = draw_up(
+            workload,
+            parse_budget(budget),
+            optimizers,
+            name=name,
+            seed=seed,
+            epochs=epochs,
+            seeds=seeds,
+            data_directory=None if data is None else data.resolve(),
+        )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
-    console = Console(highlight=False, markup=False, emoji=False) if console is None else console
     kept = Safekeeping.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
     with _Machines(search, console) as machines:
         resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)

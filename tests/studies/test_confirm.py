@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.allowance import affinity
 from studies.ledger import fresh_seeds
 from tests.studies import probe_home
 from tests.studies.fake_campaign import make
@@ -101,7 +101,7 @@ def test_one_run_at_a_time_is_on_the_machine(killed):
         key=lambda trial: trial.datetime_start,
     )
     assert all(trial.user_attrs["exclusive"] for trial in found)
-    cores = psutil.cpu_count()
+    cores = len(affinity())
     assert {trial.user_attrs["cores"] for trial in found} == {cores}
     assert all(0 <= trial.user_attrs["other_cores"] <= cores for trial in found)
     assert all(later.datetime_start >= earlier.datetime_complete for earlier, later in pairwise(found))
