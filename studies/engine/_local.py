@@ -245,23 +245,29 @@ def _why(error: BaseException, directory: Path) -> str:
         for symptoms, meaning in _SYMPTOMS:
             if any(symptom in line for symptom in symptoms):
                 return meaning.format(directory=directory.parent.parent, error=said[0])
+    suspicion = _suspicion()
+    if suspicion is not None:
+        return f"its servers ended, probably for {suspicion}"
     detail = "".join(f" ({line[:_LONGEST_DETAIL]})" for line in said[1:2])
-    return f"{said[0].rstrip('.')}{detail}; {_suspicion()}"
+    return f"{said[0].rstrip('.')}{detail}; perhaps the machine is too busy: try again, or with fewer --cpus"
 
 
-def _suspicion() -> str:
-    """What to do where Ray's servers ended without a word, by which limit of this process is low."""
+def _suspicion() -> str | None:
+    """Which limit of this process is so low that Ray's servers may end without a word, and what to do."""
     with suppress(ImportError, OSError):
         import resource
 
-        for name, option, enough in (("RLIMIT_NPROC", "-u", 1024), ("RLIMIT_NOFILE", "-n", 256)):
+        for name, what, option, enough in (
+            ("RLIMIT_NPROC", "processes and threads", "-u", 1024),
+            ("RLIMIT_NOFILE", "open files", "-n", 256),
+        ):
             most, _ = resource.getrlimit(getattr(resource, name))
             if most != resource.RLIM_INFINITY and most < enough:
-                return f"probably for a limit of {most} (ulimit {option}); raise it with: ulimit {option} 8192"
+                return f"a limit of {most} {what}; raise it with: ulimit {option} 8192"
     free = min(allowance.memory(), psutil.virtual_memory().available)
     if free < _LITTLE_MEMORY:
-        return f"probably for too little memory, {free // 2**20} MiB are free; end other programs"
-    return "perhaps the machine is too busy: try again, or with fewer --cpus"
+        return f"too little memory, {free // 2**20} MiB are free; end other programs"
+    return None
 
 
 def _last_lines(directory: Path) -> list[str]:
