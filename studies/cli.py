@@ -7,6 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from studies.options import (
     how_to_go_on,
     kept_safe,
     machine_options,
+    place_options,
     safekeeping_options,
     split,
     storage_again,
     storage_option,
 )
-from studies.screen import make_console, say, speaks_unicode, standard_streams, verbatim
+from studies.screen import make_console, say, speaks_unicode, standard_streams, verbatim, working
 
 if TYPE_CHECKING:
     from analysis.defaults import Recommendation
@@ -127,6 +129,8 @@ def launch(
     start: Path | None,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
     storage_timeout: float,
@@ -158,28 +162,30 @@ def launch(
     )
 
     _check_shares(cpus_per_trial, gpus_per_trial)
+    _check_place(address, cpus, gpus)
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
-    found = find_campaign(campaign, storage).with_overrides(
-        trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
-    )
-    if start is not None:
-        found = found.starting_from(read_starts(start, found))
-    if extend:
-        found = grown(found, storage, trials=trials)
-    kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
-    # that test data are there is known before the search, not after
-    blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
     console = make_console()
+    with working(console, f"Reading {campaign} and its data ..."):
+        found = find_campaign(campaign, storage).with_overrides(
+            trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
+        )
+        if start is not None:
+            found = found.starting_from(read_starts(start, found))
+        if extend:
+            found = grown(found, storage, trials=trials)
+        kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
+        # that test data are there is known before the search, not after
+        blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
+    from studies.engine import Resources, slots_offered
+
+    resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
     if dry_run:
-        print_dry_run(blueprint, console, cpus_per_trial)
+        print_dry_run(blueprint, console, slots_offered(resources), address)
         if then_confirm:
             say(console, f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
         return
-    from studies.engine import Resources
-
-    resources = Resources(address, cpus_per_trial, gpus_per_trial)
     tallies = run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
     check_any_worked(found.name, tallies, storage)
     console.print()
@@ -187,8 +193,10 @@ def launch(
     for line in failing_lines(tallies):
         console.print(line, style="red", soft_wrap=True)
     if then_confirm:
-        gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        run_again(blueprint, storage, Resources(address, None, gpus), console, safekeeping=kept)
+        alone = replace(
+            resources, cpus_per_trial=None, gpus_per_trial=max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
+        )
+        run_again(blueprint, storage, alone, console, safekeeping=kept)
         console.print()
         print_confirmed(found.name, storage, console)
     say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
@@ -202,7 +210,7 @@ def launch(
 @click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where data sets are.")
-@click.option("--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine.")
+@place_options
 @click.option(
     "--cpus-per-trial", type=float, metavar="X", help="Default: what leaves each run alone on its device, for its time."
 )
@@ -216,6 +224,8 @@ def confirm(
     anyway: bool,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float | None,
     gpus_per_trial: float | None,
     **keeping: Any,
@@ -229,16 +239,18 @@ def confirm(
     from studies.views import AFTER_CONFIRM, PURE_LUCK, print_confirmed, print_next_commands
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
+    _check_place(address, cpus, gpus)
     sys.path.insert(0, str(Path.cwd()))
-    found = find_tuned(campaign, storage)
-    blueprint = draw_up(found, data.resolve() if data else None, test=True)
     console = make_console()
+    with working(console, f"Reading {campaign} and its data ..."):
+        found = find_tuned(campaign, storage)
+        blueprint = draw_up(found, data.resolve() if data else None, test=True)
     from studies.engine import Resources
 
     run(
         blueprint,
         storage,
-        Resources(address, cpus_per_trial, gpus_per_trial or 0.0),
+        Resources(address, cpus_per_trial, gpus_per_trial or 0.0, cpus=cpus, gpus=gpus),
         console,
         seeds=seeds,
         top=top,
@@ -261,6 +273,16 @@ def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:
             f"--gpus-per-trial {gpus_per_trial:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
             "or a whole number of GPUs"
         )
+
+
+def _check_place(address: str | None, cpus: int | None, gpus: int | None) -> None:
+    """Refuses to limit what another program has started."""
+    for option, number in (("--cpus", cpus), ("--gpus", gpus)):
+        if address is not None and number is not None:
+            raise UserError(
+                f"{option} {number}: limits this machine, and with --address the nodes say what they have; leave it "
+                f"out, or start them with: ray start --num{option[1:]}={number}"
+            )
 
 
 @sofim.command()
@@ -318,6 +340,7 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
+    _check_place(*(options[name] for name in ("address", "cpus", "gpus")))
     sys.path.insert(0, str(Path.cwd()))
     console = make_console()
     options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
@@ -436,6 +459,8 @@ def export(
     seeds: int,
     data: Path | None,
     address: str | None,
+    cpus: int | None,
+    gpus: int | None,
     cpus_per_trial: float,
     gpus_per_trial: float,
     **keeping: Any,
@@ -449,7 +474,8 @@ def export(
     from studies.export import printed
 
     _check_shares(cpus_per_trial, gpus_per_trial)
-    for name in ("seeds", "data", "address", "cpus_per_trial", "gpus_per_trial", *keeping):
+    _check_place(address, cpus, gpus)
+    for name in ("seeds", "data", "address", "cpus", "gpus", "cpus_per_trial", "gpus_per_trial", *keeping):
         if not evaluated and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
             raise UserError(
@@ -460,7 +486,7 @@ def export(
     def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:
         from studies.engine import Resources
 
-        resources = Resources(address, cpus_per_trial, gpus_per_trial)
+        resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
         directory = data.resolve() if data else None
         evaluate(
             storage,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psutil
 from rich.console import Console
 
 from search_spaces.errors import number_of
+from studies.allowance import affinity
 from studies.launch import Blueprint, versions, work_off
+from studies.neighbours import Neighbours
 from studies.progress import stopped_lines
 from studies.screen import say
 from studies.trials import Tally
@@ -90,12 +92,14 @@ def confirm(
 
 def _say_who_else_works(console: Console) -> None:
     """Says when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
-    cores = psutil.cpu_count() or 1
-    busy = psutil.cpu_percent(_LOOK_SECONDS) / 100 * cores
+    watch = Neighbours()
+    time.sleep(_LOOK_SECONDS)
+    busy, cores = watch.cores(), len(affinity())
     if busy >= _NOTABLE_CORES:
         say(
             console,
-            f"Other programs keep {busy:.1f} of this machine's {number_of(cores, 'core')} busy: times will show that.",
+            f"Other programs keep {busy:.1f} of the {number_of(cores, 'core')} that may be used busy: times will show "
+            "that.",
         )
 
 

@@ -68,6 +68,7 @@ def export(
     from analysis.defaults import Measured, landscape, portfolio_of_all, recommend
     from analysis.errors import AnalysisError
     from analysis.load import check_protocols, evaluations, read
+    from studies.allowance import cpus
 
     found = _studies(storage, shown, campaigns, optimizers, workloads)
     try:
@@ -75,7 +76,7 @@ def export(
     except AnalysisError as error:
         raise UserError(str(error)) from None
     frames = read(storage, found)
-    lands = joblib.Parallel(n_jobs=-1 if len(found) > 1 else 1)(
+    lands = joblib.Parallel(n_jobs=min(cpus(), len(found)))(
         joblib.delayed(landscape)(study, frames.trials, frames.curves, np.random.default_rng(_SEED)) for study in found
     )
     every = recommend(lands, frames.trials, frames.confirmations, exact=exact)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -141,7 +142,7 @@ def launch(
 
 def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console: Console) -> None:
     """Runs all that ``ledger`` has to ask for, on view."""
-    from studies.engine import execute
+    from studies.engine import execute, session
 
     setting = Setting(
         schedule=blueprint.campaign.schedule,
@@ -154,8 +155,17 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
     def say(line: str) -> None:
         screen.say(console, line)
 
-    with Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble):
-        execute(ledger, setting, replace(resources, code=user_code(blueprint)), say)
+    resources = replace(resources, code=user_code(blueprint))
+    begun = threading.Event()
+
+    def waiting() -> str | None:
+        return None if begun.is_set() else "Workers are starting; training begins when they have."
+
+    with (
+        session(resources, say),  # nothing is shown of trials before there can be one
+        Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble, waiting),
+    ):
+        execute(ledger, setting, resources, say, begun.set)
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

@@ -6,11 +6,14 @@ import time
 
 import psutil
 
+from studies.allowance import affinity
+
 
 class Neighbours:
     """Watches from its making on; only the times of processors are read, at the beginning and when asked.
 
-    On a machine whose cores are shared out by containers, all of its programs are seen, and all count.
+    Only the cores that this process may run on are looked at. On a machine whose cores are shared out by containers,
+    all of its programs are seen there, and all count.
     """
 
     def __init__(self) -> None:
@@ -24,13 +27,16 @@ class Neighbours:
             return 0.0
         others = ((_busy() - self._busy) - (_own() - self._own)) / seconds
         # the times tick every hundredth of a second: of a run of a few of these they may tell more than there is
-        return min(max(0.0, others), float(psutil.cpu_count() or 1))
+        return min(max(0.0, others), float(len(affinity())))
 
 
 def _busy() -> float:
-    """Seconds that all cores together have been busy since the machine started."""
-    spent = psutil.cpu_times()
-    return float(sum(spent) - spent.idle - getattr(spent, "iowait", 0.0) - getattr(spent, "guest", 0.0))
+    """Seconds that the cores of this process together have been busy since the machine started."""
+    cores = psutil.cpu_times(percpu=True)
+    own = [spent for number, spent in enumerate(cores) if number in affinity()]
+    if len(own) < len(affinity()):  # some core is switched off, and their numbers are not their places
+        own = cores
+    return float(sum(sum(s) - s.idle - getattr(s, "iowait", 0.0) - getattr(s, "guest", 0.0) for s in own))
 
 
 def _own() -> float:

@@ -41,6 +41,21 @@ def machine_options(command: _F) -> _F:
             "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
         ),
         click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
+    ):
+        command = option(command)
+    return place_options(command)
+
+
+def place_options(command: _F) -> _F:
+    """Where trials run, and how much of that machine is used."""
+    for option in (
+        click.option("--gpus", type=click.IntRange(0), metavar="N", help="The same of GPUs."),
+        click.option(
+            "--cpus",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Of this machine, at most; default: all that this process may use.",
+        ),
         click.option(
             "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
         ),

@@ -225,6 +225,7 @@ class Progress:
             it is done, and one for the whole every quarter of a minute.
         time_left: gives the seconds that are left where a clock says so; otherwise they are told from the pace.
         trouble: gives what keeps results from the database, ``None`` while nothing does.
+        waiting: gives what has to come before the first trial, ``None`` once it has.
     """
 
     def __init__(
@@ -233,11 +234,13 @@ class Progress:
         console: Console,
         time_left: Callable[[], float | None] = lambda: None,
         trouble: Callable[[], str | None] = lambda: None,
+        waiting: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._tallies = tallies
         self._console = console
         self._clock = time_left
         self._trouble = trouble
+        self._waiting = waiting
         self._troubled = False  # whether the last line said so
         self._pace = _Pace(sum(tally.done for tally in tallies()))
         self._stop = threading.Event()
@@ -266,16 +269,17 @@ class Progress:
 
     def _render(self) -> RenderableType:
         tallies = self._tallies()
-        trouble = self._trouble()
+        trouble, waiting = self._trouble(), self._waiting()
         lines = [*failing_lines(tallies), *stopped_lines(tallies)]
         below: list[RenderableType] = [Text(line, style="red") for line in lines]
+        notes = [Text(waiting, style="italic")] if waiting else []
         left = self._seconds_left(tallies)
         if self._stop.is_set():  # what stays on the screen is all of it
             return Group(status_view(tallies, left), *below, *_in_red(trouble))
         if len(below) > _STOPPED_SHOWN:
             more = Text(f"and {len(below) - _STOPPED_SHOWN} more stopped or failing", style="red")
             below = [*below[:_STOPPED_SHOWN], more]
-        below += _in_red(trouble)
+        below = [*notes, *below, *_in_red(trouble)]
         room = self._console.height - 1 - _height(below, self._console, self._console.options)
         return Group(status_view(tallies, left, lines=max(room, _FEWEST_LINES)), *below)
 
@@ -311,6 +315,9 @@ class Progress:
             self._plain(trouble or "The storage answers again, and has all results.")
         if time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
+            if waiting := self._waiting():
+                self._plain(waiting)
+                return
             running, failed = (sum(getattr(tally, name) for tally in tallies) for name in ("running", "failed"))
             time_left = "" if left is None else f", {about(left)} left"
             self._plain(f"{_totals(tallies)}, {running} running, {failed} failed{time_left}")

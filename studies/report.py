@@ -46,6 +46,7 @@ def make_report(
     from analysis.load import study as study_called
     from search_spaces import ANY
     from search_spaces.errors import number_of, suggestion
+    from studies.allowance import cpus
 
     name = campaign or study or ""
     try:
@@ -76,7 +77,11 @@ def make_report(
                 title=f"{name}: which optimizer, how sensitive?" if together else f"{titled}: how sensitive?",
                 together=together,
                 source=shown,
-                options=report.Options(seed=seed, method=cast("Method", stopped)),  # click has checked it
+                options=report.Options(
+                    seed=seed,
+                    method=cast("Method", stopped),  # click has checked it
+                    workers=cpus(),
+                ),
                 tell=tell,
             )
         if publish:

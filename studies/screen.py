@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from rich.console import Console
+    from rich.status import Status
 
 _WITHOUT_TERMINAL = 160  # columns where nothing says how many there are
 _LEAST = 40  # columns for text beside a table; with fewer it goes below the rows
@@ -162,6 +163,13 @@ def make_console(file: TextIO | None = None) -> Console:
     width = None if (file or sys.stdout).isatty() else _WITHOUT_TERMINAL
     # what people name is printed as it is: mine:fire is a function, [bold] no style
     return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
+
+
+def working(console: Console, words: str) -> Status:
+    """Say on a terminal, until there is something else to say, what takes seconds."""
+    from rich.text import Text
+
+    return console.status(Text(words), spinner="dots" if speaks_unicode(console.file) else "line")
 
 
 def say(console: Console, sentence: str, style: str = "") -> None:

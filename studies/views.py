@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -299,8 +298,8 @@ def print_next_commands(
             verbatim(console, f"      {purpose}")
 
 
-def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float) -> None:
-    """What a campaign would run, and what it would cost on this machine."""
+def print_dry_run(blueprint: Blueprint, console: Console, slots: int, address: str | None = None) -> None:
+    """What a campaign would run, and what it would cost with so many trials at once here, or on the cluster there."""
     from search_spaces.errors import number_of
     from studies.launch import estimate
 
@@ -328,11 +327,11 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
     print_table(
         console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
     )
-    slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
+    place = "this machine" if address is None else "the cluster, were its nodes like this machine"
     most = about(total / slots)
     say(
         console,
-        f"Training on this machine, {number_of(slots, 'trial')} at once: at most {most} "
+        f"Training on {place}, {number_of(slots, 'trial')} at once: at most {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more).",
     )
 

@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
-import psutil
-
+from studies.allowance import affinity
 from studies.errors import UserError
 from studies.neighbours import Neighbours
 from studies.trials import Assignment
@@ -142,7 +141,7 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         _leave_the_gpu()
     last = trial.message(shown, end)
     if neighbours is not None:
-        last |= {"other_cores": round(neighbours.cores(), 3), "cores": psutil.cpu_count() or 1}
+        last |= {"other_cores": round(neighbours.cores(), 3), "cores": len(affinity())}
     send(last)
 
 

@@ -6,7 +6,7 @@ Tuner with one resource shape, so that workers are used again (mixed shapes with
 while another study ends.
 """
 
-from studies.engine._cluster import Resources
+from studies.engine._cluster import Resources, slots_offered
 from studies.engine._run import execute, session
 
-__all__ = ["Resources", "execute", "session"]
+__all__ = ["Resources", "execute", "session", "slots_offered"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -130,8 +130,15 @@ class LedgerSearcher(_NotSaved, Searcher):
 class LedgerScheduler(_NotSaved, FIFOScheduler):
     """Tells the ledger what workers send, and stops the trials that it says."""
 
-    def __init__(self, ledger: Ledger, searcher: LedgerSearcher, watch: Watch) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        searcher: LedgerSearcher,
+        watch: Watch,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._begun = begun
         self._ledger = ledger
         self._searcher = searcher
         self._watch = watch
@@ -184,6 +191,7 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
 
     def _release(self, tune_controller: Any) -> None:
         held, self._held = self._held or {}, None
+        self._begun()
         for trial in held.values():
             if trial.status == Trial.RUNNING:
                 tune_controller._schedule_trial_train(trial)  # no public way leads on from NOOP

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import shutil
-import socket
 import sys
 import sysconfig
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import ray
 
+from studies.engine._joining import joined
+from studies.engine._local import offered, started, temporary_directory
 from studies.errors import UserError
-
-ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
 
 WORKER_ENVIRONMENT = {
     # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
@@ -40,52 +38,40 @@ class Resources:
             a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
         gpus_per_trial: share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
         code: directories or files that the nodes need besides this project, for a user's own workload.
+        cpus: of this machine, at most; ``None``: as many as this process may use.
+        gpus: the same of GPUs.
     """
 
     address: str | None = None
     cpus_per_trial: float | None = 1.0
     gpus_per_trial: float = 0.0
     code: tuple[Path, ...] = ()
+    cpus: int | None = None
+    gpus: int | None = None
 
 
 @contextmanager
-def connected(resources: Resources) -> Iterator[None]:
-    """Ray, started or joined; what was started here is stopped here."""
+def connected(resources: Resources, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
+    """Ray, started or joined; what was started here is stopped here. ``say`` takes what the person should read of it.
+
+    Raises:
+        UserError: it does not start, or the cluster cannot be joined.
+    """
     if ray.is_initialized():
         yield
         return
-    _check_answers(resources.address)
     _silence()
-    with tempfile.TemporaryDirectory(prefix="sofim-code-") as code:
-        try:
-            with _without_credentials():
-                if resources.address is None:
-                    ray.init(
-                        "local",  # never a cluster that happens to run here, nor the one of RAY_ADDRESS
-                        include_dashboard=False,
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                        object_store_memory=200 * 2**20,  # messages only; data are memory-mapped files
-                    )
-                else:
-                    ray.init(
-                        resources.address,
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                        runtime_env={
-                            "working_dir": str(_pack(Path(code), resources.code)),
-                            "env_vars": WORKER_ENVIRONMENT,
-                        },
-                    )
-        except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            if resources.address is None:
-                raise UserError(f"Ray did not start on this machine: {reason}") from error
-            raise _no_answer(resources.address, reason) from error
-        try:
+    if resources.address is None:
+        with started(resources.cpus, resources.gpus, say, _without_credentials):
             yield
-        finally:
-            ray.shutdown()
+        return
+    with temporary_directory() as code:
+
+        def packed() -> dict[str, Any]:
+            return {"working_dir": str(_pack(code, resources.code)), "env_vars": WORKER_ENVIRONMENT}
+
+        with joined(resources.address, packed, say, _without_credentials):
+            yield
 
 
 def _silence() -> None:
@@ -107,39 +93,6 @@ def _without_credentials() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _check_answers(address: str | None) -> None:
-    """Refuses an address at which nothing listens: Ray would try again for minutes, with a line each time."""
-    if address is not None and "://" in address:
-        raise UserError(
-            f"--address {address}: Ray's client cannot run a campaign; give the head's own address (host:6379), "
-            "or --address auto on one of the cluster's machines"
-        )
-    host, _, port = (address or "").rpartition(":")
-    if not host or not port.isdigit():
-        return  # this machine, or "auto"
-    _knock(address, host, int(port))
-    if host in ("localhost", "127.0.0.1", "[::1]"):
-        ours = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # what Ray makes of it
-        try:
-            _knock(address, ours, int(port))
-        except UserError:
-            raise UserError(
-                f"--address {address}: Ray itself looks for it at {ours}:{port}, where nothing answers; start the head "
-                f"with: ray start --head --node-ip-address={ours}"
-            ) from None
-
-
-def _knock(address: str | None, host: str, port: int) -> None:
-    try:
-        socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_answer(address, getattr(error, "strerror", None) or str(error)) from None
-
-
-def _no_answer(address: str | None, reason: str) -> UserError:
-    return UserError(f"--address {address}: no Ray cluster answers there ({reason}); start one with: ray start --head")
 
 
 def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
@@ -174,10 +127,10 @@ def _imported_beside(source: Path) -> Iterator[Path]:
             yield Path(place)
 
 
-def check_fits(resources: Resources) -> None:
-    """Refuses a shape that no node can hold: Ray would wait for ever."""
+def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None = None) -> None:
+    """Refuses a shape that none of the nodes, or of those that live, can hold: Ray would wait for ever."""
     assert resources.cpus_per_trial is not None
-    nodes = living_nodes()
+    nodes = living_nodes() if nodes is None else nodes
     for name, option, wanted in (
         ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
         ("GPU", "--gpus-per-trial", resources.gpus_per_trial),
@@ -220,12 +173,27 @@ def alone_here(resources: Resources) -> bool:
     return all(slots_of(node["Resources"], resources) <= 1 for node in ray.nodes() if node["NodeID"] == own)  # type: ignore[no-untyped-call]
 
 
+def slots_offered(resources: Resources) -> int:
+    """How many trials would run at once: what a run says to itself when it begins.
+
+    Raises:
+        UserError: no node can hold a trial, or the cluster cannot be joined.
+    """
+    if resources.address is None and not ray.is_initialized():
+        nodes = [offered(resources.cpus, resources.gpus)]
+        check_fits(resources, nodes)
+        return slots_of(nodes[0], resources)
+    with connected(resources):
+        check_fits(resources)
+        return sum(slots_of(node, resources) for node in living_nodes())
+
+
 def living_nodes() -> list[dict[str, float]]:
     """The resources of every node that lives."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def slots_of(node: dict[str, float], resources: Resources) -> int:
+def slots_of(node: Mapping[str, float], resources: Resources) -> int:
     """How many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
     assert resources.cpus_per_trial is not None
     slots = math.floor(node.get("CPU", 0.0) / resources.cpus_per_trial + 1e-9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
 from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
+from studies.engine._local import temporary_directory
 from studies.engine._vault import Access, opened
 from studies.engine._watch import Watch
 from studies.trials import Assignment
@@ -35,14 +35,18 @@ _QUIET = {
 
 
 @contextmanager
-def session(resources: Resources) -> Iterator[None]:
+def session(resources: Resources, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
     """Ray for several runs of :func:`execute`, which otherwise start and stop it each.
 
+    Args:
+        resources: where they run.
+        say: takes a line that the person should read.
+
     Raises:
-        UserError: the cluster cannot be reached.
+        UserError: Ray does not start, or the cluster cannot be joined.
     """
     _quieten()
-    with connected(resources):
+    with connected(resources, say):
         yield
 
 
@@ -53,7 +57,11 @@ def _quieten() -> None:
 
 
 def execute(
-    ledger: Ledger, setting: Setting, resources: Resources, say: Callable[[str], None] = lambda _line: None
+    ledger: Ledger,
+    setting: Setting,
+    resources: Resources,
+    say: Callable[[str], None] = lambda _line: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs the campaign until the ledger has nothing left to ask.
 
@@ -62,16 +70,17 @@ def execute(
         setting: what its trials share.
         resources: where they run.
         say: takes a line that the person should read.
+        begun: is called when workers have started, and training begins.
 
     Raises:
-        UserError: the cluster cannot be reached, or no node can hold a trial.
+        UserError: Ray does not start, the cluster cannot be joined, or no node can hold a trial.
         KeyboardInterrupt: Ctrl-C, or SIGTERM. After the first, trials that run have ended their epoch and are told as
             interrupted; after a second, what ran is still RUNNING in the ledger.
     """
     _quieten()
     with (
-        connected(resources),
-        tempfile.TemporaryDirectory(prefix="sofim-") as scratch,
+        connected(resources, say),
+        temporary_directory() as scratch,
         opened(
             ledger.safekeeping.checkpoints if ledger.safekeeping.every else None,
             ledger.folder,
@@ -91,7 +100,7 @@ def execute(
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=LedgerScheduler(ledger, searcher, watch),
+                scheduler=LedgerScheduler(ledger, searcher, watch, begun),
                 num_samples=-1,  # until the searcher says that it has finished
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -99,7 +108,7 @@ def execute(
             ),
             run_config=tune.RunConfig(
                 name="campaign",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
             ),
         )

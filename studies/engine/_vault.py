@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from studies.engine._local import temporary_directory
 from studies.errors import UserError
 from studies.safekeeping import Checkpoints
 from studies.vault import Desk, DirectoryVault
@@ -89,8 +88,8 @@ def opened(checkpoints: Checkpoints | None, folder: str, *, distant: bool) -> It
     Raises:
         UserError: the directory of the checkpoints cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="sofim-desk-") as scratch:
-        place = Path(scratch) if checkpoints is None else checkpoints.directory / folder
+    with temporary_directory() as scratch:
+        place = scratch if checkpoints is None else checkpoints.directory / folder
         desk = Desk(place, uuid.uuid4().hex, None if checkpoints is None else checkpoints.directory)
         try:
             desk.open()

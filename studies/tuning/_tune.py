@@ -19,7 +19,7 @@ from studies.errors import UserError
 from studies.launch import user_code, versions, work_off
 from studies.progress import about, format_duration, format_value
 from studies.safekeeping import STORAGE_TIMEOUT, Safekeeping
-from studies.screen import make_console, say
+from studies.screen import make_console, say, working
 from studies.tuning._budget import parse_budget
 from studies.tuning._plan import Search, draw_up
 from studies.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
@@ -49,6 +49,8 @@ def tune(
     address: str | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
+    cpus: int | None = None,
+    gpus: int | None = None,
     console: Console | None = None,
     began: float | None = None,
     storage_timeout: float = STORAGE_TIMEOUT,
@@ -73,6 +75,8 @@ def tune(
         address: Of a Ray cluster to join; ``None`` for this machine.
         cpus_per_trial: Logical CPUs of a trial in the search. Confirmation runs are alone on a device.
         gpus_per_trial: Share of a GPU of a trial in the search.
+        cpus: Of this machine, at most; ``None`` for all that this process may use.
+        gpus: The same of GPUs.
         console: Where progress is shown; standard output by default.
         began: When the budget of time began to run, in the seconds of ``time.monotonic``; by default now.
         storage_timeout: Seconds that the storage may be away before the search ends.
@@ -88,25 +92,27 @@ def tune(
     from studies.ledger import Clock
 
     clock = Clock() if began is None else Clock(began=began)
-    search = draw_up(
-        workload,
-        parse_budget(budget),
-        optimizers,
-        name=name,
-        seed=seed,
-        epochs=epochs,
-        seeds=seeds,
-        data_directory=None if data is None else data.resolve(),
-    )
+    console = make_console() if console is None else console
+    with working(console, f"Reading {workload} and its data ..."):
+        search = draw_up(
+            workload,
+            parse_budget(budget),
+            optimizers,
+            name=name,
+            seed=seed,
+            epochs=epochs,
+            seeds=seeds,
+            data_directory=None if data is None else data.resolve(),
+        )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
-    console = make_console() if console is None else console
     kept = Safekeeping.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
     with _Machines(search, console) as machines:
-        resources = Resources(address, cpus_per_trial, gpus_per_trial)
+        resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
         tally, ended = _search(search, storage, clock, machines, resources, kept)
         whole_gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        found = _confirm(search, storage, clock, machines, Resources(address, None, whole_gpus), kept)
+        alone = replace(resources, cpus_per_trial=None, gpus_per_trial=whole_gpus)
+        found = _confirm(search, storage, clock, machines, alone, kept)
     plan = search.plan()
     return Tuned(
         study=plan.name,
@@ -150,7 +156,7 @@ class _Machines:
 
         blueprint = self._search.blueprint
         if not self._running:
-            self._session.enter_context(session(replace(resources, code=user_code(blueprint))))
+            self._session.enter_context(session(replace(resources, code=user_code(blueprint)), self.say))
             self._running = True
         try:
             work_off(ledger, blueprint, resources, self.console)

@@ -167,6 +167,56 @@ ROWS = [
         ),
     ),
     Mistake(
+        id="an address without a port",
+        typed=f"{RUN} --address head",
+        storage="empty",
+        leaves="studies",
+        says="--address head: must be host:port of a Ray cluster's head, or auto",
+    ),
+    Mistake(
+        id="a cluster of the environment that is gone",
+        typed=f"{RUN} --address auto",
+        storage="empty",
+        leaves="studies",
+        environment={"RAY_ADDRESS": "127.0.0.1:1"},
+        says=(
+            "--address auto (RAY_ADDRESS=127.0.0.1:1): no Ray cluster answers there (Connection refused); start one "
+            "with: ray start --head"
+        ),
+    ),
+    Mistake(
+        id="more processors than the process may use",
+        typed=f"{RUN} --cpus 4096",
+        storage="empty",
+        leaves="studies",
+        says="--cpus 4096: this process may use <any> CPUs; ask for at most that",
+    ),
+    Mistake(
+        id="more GPUs than the process may use",
+        typed=f"{RUN} --gpus 64",
+        storage="empty",
+        leaves="studies",
+        says="--gpus 64: this process may use <any> GPUs; ask for at most that",
+    ),
+    Mistake(
+        id="processors that no machine has left",
+        typed="launch quickstart --cpus 0",
+        says="Invalid value for '--cpus': 0 is not in the range x>=1; see: sofim launch --help",
+    ),
+    Mistake(
+        id="a limit to a cluster",
+        typed="confirm fake --address auto --cpus 2",
+        says=(
+            "--cpus 2: limits this machine, and with --address the nodes say what they have; leave it out, or start "
+            "them with: ray start --num-cpus=2"
+        ),
+    ),
+    Mistake(
+        id="a dry run of what does not fit",
+        typed=f"{RUN} --dry-run --cpus-per-trial 4096",
+        says="--cpus-per-trial 4096: no node has more than <any> CPUs; ask for at most that",
+    ),
+    Mistake(
         id="an address that is none",
         typed=f"{RUN} --address ray://127.0.0.1:10001",
         storage="empty",

@@ -191,12 +191,13 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sofim):
 
 
 def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("studies.allowance.cpus", lambda: 8)
     estimate = [studies.launch.Estimate("quickstart/digits-mlp/sgd", 60.0)]
     monkeypatch.setattr(studies.launch, "estimate", lambda blueprint: estimate)
     arguments = ["launch", "quickstart", "--dry-run", "--trials", "40", "--optimizers", "sgd", "--cpus-per-trial"]
     assert "4 trials at once: at most about 10 min 00 s " in sofim(*arguments, "2").out
     assert "2 trials at once: at most about 20 min 00 s " in sofim(*arguments, "4").out
+    assert "1 trial at once: at most about 40 min 00 s " in sofim(*arguments, "2", "--cpus", "2").out
 
 
 def test_status_tells_how_far_every_study_is_and_who_drives(sofim):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,6 +128,13 @@ def test_whatever_dies_costs_no_trial_and_no_number(ran):
     assert (ran.code, ran.err) == (0, "")
     assert_as_if_undisturbed(ran.home, WORKLOAD, trials=TRIALS)
     assert not list(ran.home.glob("*.checkpoints"))
+
+
+def test_that_a_cluster_without_a_token_is_open_is_a_line_and_that_it_is_joined_another(ran):
+    """This one, as most that are made in a program, asks for none."""
+    warning, joining = ran.out.splitlines()[:2]
+    assert re.fullmatch(r"Warning: the Ray cluster at \S+ asks for no token: whoever reaches it .*", warning)
+    assert re.fullmatch(r"Joining the Ray cluster at \S+ \.\.\.", joining)
 
 
 def test_what_died_is_a_line_of_ours_each(ran):

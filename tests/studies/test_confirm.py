@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.allowance import affinity
 from studies.ledger import fresh_seeds
 from tests.chaos.home import progress
 from tests.studies import probe_home
@@ -86,7 +86,7 @@ def test_one_run_at_a_time_is_on_the_machine(killed):
         key=lambda trial: trial.datetime_start,
     )
     assert all(trial.user_attrs["exclusive"] for trial in found)
-    cores = psutil.cpu_count()
+    cores = len(affinity())
     assert {trial.user_attrs["cores"] for trial in found} == {cores}
     assert all(0 <= trial.user_attrs["other_cores"] <= cores for trial in found)
     assert all(later.datetime_start >= earlier.datetime_complete for earlier, later in pairwise(found))

@@ -313,13 +313,6 @@ def test_a_shape_that_fits_on_no_one_node_is_refused(monkeypatch):
         _cluster.check_fits(Resources(cpus_per_trial=4, gpus_per_trial=1))
 
 
-def test_rays_client_is_refused_before_anything_starts():
-    with pytest.raises(
-        UserError, match=r"--address ray://head:10001: Ray's client cannot run a campaign; .*head's own"
-    ):
-        _cluster._check_answers("ray://head:10001")
-
-
 def test_what_the_users_code_imports_from_beside_itself_travels_with_it(tmp_path, monkeypatch):
     home, elsewhere, target = (tmp_path / name for name in ("home", "elsewhere", "target"))
     for directory in (home / "packed_layers" / "deep", elsewhere, target):

@@ -8,13 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from socket import SOCK_DGRAM
 
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.allowance import cpus
+from studies.views import number_of
 from tests.studies import probe_home
 from tests.studies.probe_home import assert_as_if_undisturbed, environment, notes_of, settle, wait_for_notes
 
@@ -62,11 +67,23 @@ class Told:
         return [trial for trial in self.trials if trial.user_attrs.get("failure") == "interrupted"]
 
 
+def listening(pid: int) -> set[str]:
+    """The addresses of all sockets that a process and those below it listen on."""
+    found = set()
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            for socket in process.net_connections("inet"):
+                if socket.status == psutil.CONN_LISTEN or (socket.type == SOCK_DGRAM and not socket.raddr):
+                    found.add(socket.laddr.ip)
+    return found
+
+
 @dataclass
 class Story:
     """Three drivers of one campaign, one after the other."""
 
     home: Path
+    listening: set[str]  # addresses on which the first one and its children did
     after_ctrl_c: Told
     waited: bool  # the second one, for an epoch that would not end
     after_a_plea_and_ctrl_c: Told
@@ -78,6 +95,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     home = settle(tmp_path_factory.mktemp("stopping"), SLOW, trials=3)
     with launched(home) as driver:
         wait_for_notes(home, "epoch", 3)
+        doors = listening(driver.pid)
         driver.send_signal(signal.SIGINT)
         first = Told.by(driver, home)
     begun, trained = len(notes_of(home, "begin")), len(notes_of(home, "epoch"))
@@ -93,7 +111,18 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         victim = wait_for_notes(home, "epoch", trained + 2)[-1]
         os.kill(int(victim[2]), signal.SIGKILL)
         third = Told.by(driver, home)
-    return Story(home, first, waited, second, third)
+    return Story(home, doors, first, waited, second, third)
+
+
+def test_nobody_on_the_network_can_reach_what_one_machine_runs(story):
+    """The driver, its workers and each of Ray's servers."""
+    assert story.listening
+    assert {ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in story.listening} == {True}, story.listening
+
+
+def test_the_first_line_says_that_ray_starts_and_on_what(story):
+    begun, *_ = story.after_ctrl_c.out.splitlines()
+    assert begun == f"Starting Ray on {number_of(cpus(), 'CPU')} ..."
 
 
 def test_ctrl_c_lets_epochs_end_and_saves_them(story):
