@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from studies import modules
 from studies.errors import UserError
 from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
 from studies.options import (
@@ -38,6 +39,7 @@ SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
     hide_title(sys.argv[1:] if arguments is None else arguments)
+    modules.look_here_last()
     try:
         code = sofim.main(args=arguments, prog_name="sofim", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -131,7 +133,6 @@ def launch(
     _check_shares(cpus_per_trial, gpus_per_trial)
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
     found = find_campaign(campaign, storage).with_overrides(
         trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
     )
@@ -197,9 +198,8 @@ def confirm(
     from studies.views import print_confirmed, print_next_commands
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
-    sys.path.insert(0, str(Path.cwd()))
     found = find_tuned(campaign, storage)
-    blueprint = draw_up(found, data.resolve() if data else None, test=True)
+    blueprint = draw_up(found, data.resolve() if data else None, test=True, rehearsed=False)
     console = _console()
     from studies.engine import Resources
 
@@ -277,7 +277,6 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
-    sys.path.insert(0, str(Path.cwd()))
     console = _console()
     options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     found = run(workload, storage=storage, console=console, began=began, **options)
@@ -393,7 +392,6 @@ def export(
             raise UserError(
                 f"{option} says how to evaluate, and nothing is run without --evaluate; add it, or leave {option} out"
             )
-    sys.path.insert(0, str(Path.cwd()))
 
     def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:
         from studies.engine import Resources

@@ -103,6 +103,13 @@ def _launched(stored: Mapping[str, Any]) -> Campaign:
     from studies.campaign import Campaign
 
     if "budget" in stored:
+        [workload] = stored["workloads"]
+        if workload.startswith("__main__:"):
+            factory = workload.partition(":")[2]
+            raise UserError(
+                f"campaign '{stored['name']}' was made by studies.tune in a notebook or a script, which also goes on "
+                f"with it: studies.tune({factory}, name={str(stored['name'])!r}, budget='1h')"
+            )
         again = shlex.join(["sofim", "tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"])
         raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
     return Campaign.from_stored(stored)

@@ -287,7 +287,8 @@ def print_dry_run(blueprint: Blueprint, console: Console, cpus_per_trial: float)
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
         f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
     )
-    console.print(Text(summary), soft_wrap=True)
+    for line in (summary, *blueprint.notes):
+        console.print(Text(line), soft_wrap=True)
     console.print(table)
     slots = max(1, int((os.cpu_count() or 1) / cpus_per_trial))
     most = format_duration(total / slots)

@@ -7,19 +7,20 @@ import math
 import os
 import shutil
 import socket
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from studies.errors import UserError
+from studies.modules import imported_from
 
 ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
 
@@ -62,6 +63,7 @@ def connected(resources: Resources) -> Iterator[None]:
                 if resources.address is None:
                     ray.init(
                         "local",  # never a cluster that happens to run here, nor the one of RAY_ADDRESS
+                        job_config=_Job(),
                         include_dashboard=False,
                         logging_level=logging.ERROR,
                         log_to_driver=False,
@@ -86,6 +88,17 @@ def connected(resources: Resources) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+class _Job(JobConfig):
+    """Keeps the driver's directories off the front of its workers' path, where a person's ``studies.py`` would be ours.
+
+    Workers find a person's modules by :attr:`studies.worker.Setting.modules`. There is no public way.
+    """
+
+    def _get_proto_job_config(self) -> Any:
+        self._py_driver_sys_path.clear()
+        return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
 
 
 def _silence() -> None:
@@ -163,15 +176,8 @@ def _imported_beside(source: Path) -> Iterator[Path]:
 
     Not where packages are installed; the nodes have their own.
     """
-    if source.parent in {Path(path) for path in sysconfig.get_paths().values()}:
-        return
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        if "." in name or not isinstance(spec, ModuleSpec):  # some put objects there that are no modules
-            continue
-        place = next(iter(spec.submodule_search_locations or ()), spec.origin)
-        if place is not None and Path(place).parent == source.parent:
-            yield Path(place)
+    if source.parent not in {Path(path) for path in sysconfig.get_paths().values()}:
+        yield from map(Path, imported_from(str(source.parent)))
 
 
 def check_fits(resources: Resources) -> None:

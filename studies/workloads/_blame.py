@@ -14,6 +14,7 @@ from pathlib import Path
 from studies.errors import UserError
 
 _OTHERS = tuple({*sysconfig.get_paths().values(), str(Path(__file__).resolve().parents[1])})
+_INSTALLED = ("site-packages", "dist-packages")  # whichever environment they are in: one may build on another
 _LONGEST = 200
 
 
@@ -44,7 +45,7 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((*_OTHERS, "<frozen", "<string>")):
+        if _is_users(frame.filename):
             return f" ({frame.filename}:{frame.lineno})"
     return ""
 
@@ -56,9 +57,14 @@ def place_in(text: str) -> str:
     ' (/home/me/mine.py:7)'
     """
     for file, line in reversed(re.findall(r'File "(.+)", line (\d+)', text)):
-        if not file.startswith((*_OTHERS, "<")):
+        if _is_users(file) and not file.startswith("<"):
             return f" ({file}:{line})"
     return ""
+
+
+def _is_users(file: str) -> bool:
+    """Return whether it is neither Python's, nor this package's, nor that of an installed one."""
+    return not (file.startswith((*_OTHERS, "<frozen", "<string>")) or set(_INSTALLED) & set(Path(file).parts))
 
 
 def definition(function: object) -> str:

@@ -8,17 +8,19 @@ from typing import SupportsFloat
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from studies.data import Data, Split
 from studies.errors import UserError
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition
+from studies.workloads._load import load
 
 _NUM_EXAMPLES = 4  # to train on
 _NUM_EVALUATED = 64  # a share of right answers, say, may have no value for four
 
 
-def check(workload: Workload, directory: Path | None = None, *, test: bool = False) -> Data:
+def check(workload: Workload, directory: Path | None = None, *, test: bool | None = False) -> Data:
     """Load a workload's data and run its model, loss and metric on a few examples.
 
     It decodes the data into the cache, so that the workers that come after only map them. It leaves torch's global
@@ -27,7 +29,8 @@ def check(workload: Workload, directory: Path | None = None, *, test: bool = Fal
     Args:
         workload: A row of ``WORKLOADS`` or the user's own.
         directory: The data directory; None for the default one.
-        test: Whether test data must be there too, as for confirmation runs. Else they are not looked at.
+        test: Whether test data must be there too, as for confirmation runs. Else they are not looked at. None: they
+            are if there are any.
 
     Returns:
         The data.
@@ -37,9 +40,11 @@ def check(workload: Workload, directory: Path | None = None, *, test: bool = Fal
     """
     name = f"workload {workload.name}"
     with blaming(f"{name}: load", workload.load):
-        data: object = workload.load(directory)
+        data: object = load(workload, directory)
     if not isinstance(data, Data):
         raise UserError(f"{name}: load returned {_kind(data)}, not a Data{definition(workload.load)}")
+    if test is None:
+        test = data.has_test
     if test and not data.has_test:
         raise UserError(f"{name} has no test data; give its Data a third split to confirm winners on it")
     if test:
@@ -47,10 +52,21 @@ def check(workload: Workload, directory: Path | None = None, *, test: bool = Fal
             data.test()
     with torch.random.fork_rng():
         _rehearse(workload, data)
+        if test:
+            with torch.no_grad():
+                _rehearse_split(workload, _new_model(workload).eval(), data.test(), "test")
     return data
 
 
 def _rehearse(workload: Workload, data: Data) -> None:
+    model = _new_model(workload)
+    _rehearse_step(workload, model, _first(data.train, _NUM_EXAMPLES))
+    _require_weights_of_the_seed(workload)
+    with torch.no_grad():
+        _rehearse_evaluation(workload, model, data)
+
+
+def _new_model(workload: Workload) -> nn.Module:
     name = f"workload {workload.name}"
     with blaming(f"{name}: model", workload.model):
         model: object = workload.model()
@@ -58,13 +74,35 @@ def _rehearse(workload: Workload, data: Data) -> None:
         raise UserError(f"{name}: model returned {_kind(model)}, not a torch.nn.Module{definition(workload.model)}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{name}: the model has no parameters to train{definition(workload.model)}")
-    _rehearse_step(workload, model, _first(data.train, _NUM_EXAMPLES))
-    with torch.no_grad():
-        _rehearse_evaluation(workload, model, data)
+    return model
+
+
+def _require_weights_of_the_seed(workload: Workload) -> None:
+    """Two models of one seed are two, and begin alike: otherwise trials would not."""
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(_new_model(workload))
+    first, second = (dict(model.named_parameters()) for model in models)
+    if any(first.get(name) is parameter for name, parameter in second.items()):
+        raise UserError(
+            f"workload {workload.name}: model returned the same parameters twice, so that a trial would go on with "
+            f"those that another has trained; make a new model in each call{definition(workload.model)}"
+        )
+    for name, parameter in second.items():
+        other = first.get(name)
+        if isinstance(parameter, UninitializedParameter) or isinstance(other, UninitializedParameter):
+            continue  # which the optimizers say
+        if other is None or not torch.equal(other.nan_to_num(), parameter.nan_to_num()):
+            raise UserError(
+                f"workload {workload.name}: two models of one seed begin with different {name}; draw weights from "
+                f"torch's global generator alone{definition(workload.model)}"
+            )
 
 
 def _first(split: Split, number: int) -> Split:
-    return Split(split.inputs[:number], split.targets[:number])
+    rows = torch.arange(min(number, len(split)))  # by an index, as training does: no view of the person's data
+    return Split(split.inputs[rows], split.targets[rows])
 
 
 def _rehearse_step(workload: Workload, model: nn.Module, examples: Split) -> None:
@@ -90,11 +128,7 @@ def _rehearse_step(workload: Workload, model: nn.Module, examples: Split) -> Non
 def _rehearse_evaluation(workload: Workload, model: nn.Module, data: Data) -> None:
     """Loss of validation examples, and the metric of examples of its split."""
     name = f"workload {workload.name}"
-    examples = _first(data.validation, _NUM_EVALUATED)
-    outputs = _outputs(workload, model.eval(), examples)
-    with blaming(f"{name}: loss of validation data", workload.loss):
-        loss: object = workload.loss(outputs, examples.targets)
-    _require_number(loss, f"{name}: loss", workload.loss, "a freshly initialized model on validation data")
+    outputs, examples = _rehearse_split(workload, model.eval(), data.validation, "validation")
     if workload.metric.split == "train":
         examples = _first(data.train, _NUM_EVALUATED)
         outputs = _outputs(workload, model, examples)
@@ -110,6 +144,32 @@ def _rehearse_evaluation(workload: Workload, model: nn.Module, data: Data) -> No
         raise UserError(f"{what} returned {_kind(finished)}, not a number{definition(finish)}")
     if math.isnan(float(finished)):
         raise UserError(f"{what} returned nan for {value:g}{definition(finish)}")
+
+
+def _rehearse_split(workload: Workload, model: nn.Module, split: Split, kind: str) -> tuple[Tensor, Split]:
+    """The loss of some examples, which it must leave as they are: evaluation works on the data themselves.
+
+    Returns:
+        The model's outputs, and the examples.
+    """
+    name = f"workload {workload.name}"
+    examples, before = _first(split, _NUM_EVALUATED), _first(split, _NUM_EVALUATED)
+    outputs = _outputs(workload, model, examples)
+    with blaming(f"{name}: loss of {kind} data", workload.loss):
+        loss: object = workload.loss(outputs, examples.targets)
+    _require_number(loss, f"{name}: loss", workload.loss, f"a freshly initialized model on {kind} data")
+    for part in ("inputs", "targets"):
+        if not _equal(getattr(examples, part), getattr(before, part)):
+            raise UserError(
+                f"{name}: evaluation changes the {part} in place, so that every epoch would see others; compute new "
+                f"tensors in model, prepare and loss (x = x - 1 for x -= 1){definition(workload.model)}"
+            )
+    return outputs, examples
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Return whether they are the same, values that are no numbers included."""
+    return bool(((one == other) | (one != one)).all())  # NaN differs from itself
 
 
 def _rehearse_metric(workload: Workload, outputs: Tensor, examples: Split, of: str) -> float | None:
@@ -147,6 +207,8 @@ def _require_number(value: object, what: str, function: object, of: str = "a fre
         raise UserError(
             f"{what} returned a tensor of shape {list(value.shape)}, not its mean over the batch{definition(function)}"
         )
+    if value.is_complex():
+        raise UserError(f"{what} returned a complex number, of which none is the least{definition(function)}")
     if not math.isfinite(value.item()):
         raise UserError(f"{what} of {of} is {value.item()}{definition(function)}")
 
