@@ -301,7 +301,7 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
             space = blueprint.space(optimizer, key)
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
-            with blaming(f"workload {key}: training", workload.model):
+            with blaming(f"workload {key}: training", workload.model, workload.place):
                 run = train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe)
                 times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
             # the first epoch pays for what torch sets up; a run that diverges has no second

@@ -104,9 +104,9 @@ def in_the_way(module: str) -> str | None:
     elif top in sys.stdlib_module_names:
         whose = "a module of Python"
     else:
-        whose = f"the installed {next(_places(spec), top)}"
+        whose = next(_places(spec), top)
     taken = os.path.join(here, top) if rest else file
-    return f"{taken} has the name of {whose}, which is what is imported; rename it"
+    return f"{taken} has the name of {whose}, which is imported instead; rename it"
 
 
 def _places(spec: ModuleSpec) -> Iterator[str]:

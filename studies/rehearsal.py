@@ -75,14 +75,18 @@ class _Trier:
     def error(self, rows: Tensor, *, training: bool = False) -> UserError | None:
         """Return what is wrong with a batch of these examples, or None."""
         try:
-            with torch.no_grad(), blaming(f"{self.what}: {self.described(rows)}", self.workload.loss):
+            with (
+                torch.no_grad(),
+                blaming(f"{self.what}: computing {self.described(rows)}", self.workload.loss, self.workload.place),
+            ):
                 values = list(self.values(rows, training=training))
         except UserError as error:
             return error
         for kind, value, function in values:
             if not torch.isfinite(value.detach()).all():
-                where = definition(function) if self.is_finite(rows) else definition(self.workload.load)
-                said = "" if self.is_finite(rows) else ", as its data are"
+                finite = self.is_finite(rows)
+                said = "" if finite else ": its inputs or targets are not finite"
+                where = definition(function if finite else self.workload.load, self.workload.place)
                 return UserError(f"{self.what}: {kind} of {self.described(rows)} is {value.item():g}{said}{where}")
         return None
 
@@ -147,13 +151,14 @@ def _look_at_gradient(trier: _Trier, rows: Tensor) -> None:
     others = torch.arange(min(len(trier.split), _STEP_BATCH))  # some models refuse a single example
     model = trier.workload.model()
     one = _Trier(trier.name, trier.workload, trier.split, model)
-    with blaming(f"{trier.what}: the gradient of {trier.described(rows)}", trier.workload.loss):
+    with blaming(f"{trier.what}: the gradient of {trier.described(rows)}", trier.workload.loss, trier.workload.place):
         [(_, loss, _)] = one.values(torch.cat([rows, others]), training=True)
         torch.autograd.backward(loss)
     if not all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None):
         raise UserError(
-            f"{trier.what}: the gradient of {trier.described(rows[:1])} is not finite, as its data are; replace these "
-            f"values before the model computes with them (torch.nan_to_num){definition(trier.workload.load)}"
+            f"{trier.what}: the gradient of {trier.described(rows[:1])} is not finite, nor are its inputs or targets; "
+            "replace these values before the model computes with them (torch.nan_to_num)"
+            f"{definition(trier.workload.load, trier.workload.place)}"
         )
 
 
@@ -218,7 +223,7 @@ def _take_two(workload: Workload, data: Data, optimizer: str, space: SearchSpace
         arguments = {**space.arguments(space.default), BATCH_SIZE: size}
     except SpaceError as error:
         raise UserError(f"search space of {optimizer}: {error}") from None
-    with blaming(f"workload {workload.name}: {what} with {optimizer}", workload.model):
+    with blaming(f"workload {workload.name}: {what} with {optimizer}", workload.model, workload.place):
         list(train(workload, OPTIMIZERS[optimizer], arguments, 0, 1, data=part))
 
 
