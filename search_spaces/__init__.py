@@ -51,6 +51,7 @@ __all__ = [
     "configured",
     "from_dict",
     "maker_of",
+    "stored_space",
 ]
 
 SEARCH_SPACES: Mapping[str, SearchSpace] = {
@@ -123,3 +124,15 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
         build=build,
         file=file,
     )
+
+
+def stored_space(data: Mapping[str, object]) -> Space:
+    """Return the space that `SearchSpace.to_dict` or `ConditionalSpace.to_dict` described.
+
+    Raises:
+        SpaceError: As of `from_dict`.
+    """
+    spaces = cast("Mapping[str, Mapping[str, object]] | None", data.get("spaces"))
+    if spaces is None:
+        return from_dict(data)
+    return ConditionalSpace({optimizer: from_dict(space) for optimizer, space in spaces.items()})

@@ -145,6 +145,35 @@ class SearchSpace:
                 fixed[name] = changed
         return dataclasses.replace(space, declared=declared, fixed=fixed)
 
+    def capped(self, examples: int) -> SearchSpace:
+        """Return this space without batches of more than ``examples``, the number that there are to train on.
+
+        What trains the same is one value then: a larger batch size means the whole data too. A range that lies beyond
+        the data becomes the upper half of what they allow; the default is clipped.
+        """
+        batch, fixed = self.declared[BATCH_SIZE], self.fixed.get(BATCH_SIZE)
+        sizes = [size for size in batch.choices if not isinstance(size, str) and size <= examples]
+        if fixed is not None and not isinstance(fixed, str) and fixed > examples:
+            setting: object = examples
+        elif batch.scale == "categorical":
+            setting = sizes if 0 < len(sizes) < len(batch.choices) else None
+        elif batch.high <= examples:
+            setting = None
+        elif examples == 1:
+            setting = 1
+        else:
+            setting = [batch.low if batch.low < examples else (examples + 1) // 2, examples]
+        if setting is None or (fixed is not None and isinstance(setting, list)):
+            return self
+        try:
+            return self.override({BATCH_SIZE: setting})
+        except SpaceError:  # a person's own space accepts no such size, or searches nothing else: full batches then
+            return self
+
+    def nearest(self, stored: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the searched part of a stored configuration, each value moved into its range, missing ones default."""
+        return {name: parameter.nearest(stored.get(name)) for name, parameter in self.parameters.items()}
+
     def to_dict(self) -> dict[str, object]:
         """Return the space as JSON can hold it, for the database; `search_spaces.from_dict` reads it again."""
         return {

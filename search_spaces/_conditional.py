@@ -50,6 +50,9 @@ class Space(Protocol):
                 named, the next one names all that the configuration has.
         """
 
+    def nearest(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
+        """Return the searched part of a stored configuration, each value moved into its range, missing ones default."""
+
     def encode(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
         """Return the search values of a stored configuration."""
 
@@ -132,6 +135,11 @@ class ConditionalSpace:
             chosen = self.optimizer_of(given)
             found |= _prefixed(chosen, self.spaces[chosen].search_distributions())
         return found
+
+    def nearest(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
+        """Return the searched part of a stored configuration, each value moved into its range, missing ones default."""
+        chosen, own = self._split(stored)
+        return self.of(chosen, self.spaces[chosen].nearest(own))
 
     def encode(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
         """Return the search values of a stored configuration; fixed values may be left out and are dropped.

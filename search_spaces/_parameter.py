@@ -178,6 +178,15 @@ class Parameter:
             return False
         return self.low <= value <= self.high
 
+    def nearest(self, value: Value | None) -> Value:
+        """Return the value of the range that is nearest to ``value``; the default where none is near."""
+        if value is not None and self.contains(value):
+            return value
+        if self.scale == "categorical" or isinstance(value, bool | str | None):
+            return self.default
+        clipped = _clip(value, self.low, self.high)
+        return round(clipped) if self.is_integer else clipped
+
     def encode(self, value: Value) -> Value:
         """Return the search value of a stored ``value``.
 

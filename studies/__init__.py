@@ -5,7 +5,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+
+from studies import modules
+
+modules.import_own()
+if sys.argv[:1] == ["-m"]:  # python -m studies.cli: what comes next could be found in the current directory
+    modules.look_here_last()
+
+from typing import TYPE_CHECKING  # noqa: E402
 
 if TYPE_CHECKING:
     from studies.tuning import Tuned, tune

@@ -59,6 +59,11 @@ def epoch_batches(
             yield _prepared(workload, augmented), targets
 
 
+def evaluation_rows(split: Split) -> Iterator[Tensor]:
+    """Yield the places of the examples that :func:`evaluate` takes together."""
+    return iter(torch.split(torch.arange(len(split)), _evaluated_at_once(split)))
+
+
 @torch.no_grad()
 def evaluate(workload: Workload, model: nn.Module, split: Split, *, amp: bool) -> tuple[float, float]:
     """Return mean loss (without penalty) and mean metric (before ``finish``) over a split, in evaluation mode.
@@ -72,7 +77,7 @@ def evaluate(workload: Workload, model: nn.Module, split: Split, *, amp: bool) -
         amp: Whether to compute in bfloat16 where that is safe.
     """
     function, device = workload.metric.function, split.inputs.device
-    size = max(1, _EVALUATED_BYTES.get(device.type, 2**19) // _row_bytes(split))
+    size = _evaluated_at_once(split)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
@@ -84,6 +89,10 @@ def evaluate(workload: Workload, model: nn.Module, split: Split, *, amp: bool) -
     penalty = workload.penalty(model) if function is None and workload.penalty is not None else 0.0
     mean_loss, mean_value = (sums / len(split)).tolist()
     return mean_loss, mean_value + float(penalty)
+
+
+def _evaluated_at_once(split: Split) -> int:
+    return max(1, _EVALUATED_BYTES.get(split.inputs.device.type, 2**19) // _row_bytes(split))
 
 
 def _prepared(workload: Workload, inputs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from studies import modules
 from studies.called import DEFAULT_STORAGE, called, command_line
 from studies.errors import UserError
 from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
     typed = as_typed(sys.argv[1:] if arguments is None else arguments)
     hide_title(typed)
+    modules.look_here_last()
     with standard_streams(_complain) as end, warnings.catch_warnings():
         if not sys.warnoptions:  # what a library warns its programmers of is nothing that a person can mend
             warnings.filterwarnings("ignore", module=_LIBRARIES)
@@ -165,7 +167,6 @@ def launch(
     _check_place(address, cpus, gpus)
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own workload is looked for, as python itself does
     console = make_console()
     with working(console, f"Reading {campaign} and its data ..."):
         found = find_campaign(campaign, storage).with_overrides(
@@ -240,11 +241,10 @@ def confirm(
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
     _check_place(address, cpus, gpus)
-    sys.path.insert(0, str(Path.cwd()))
     console = make_console()
     with working(console, f"Reading {campaign} and its data ..."):
         found = find_tuned(campaign, storage)
-        blueprint = draw_up(found, data.resolve() if data else None, test=True)
+        blueprint = draw_up(found, data.resolve() if data else None, test=True, rehearsed=False)
     from studies.engine import Resources
 
     run(
@@ -341,7 +341,6 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
     _check_place(*(options[name] for name in ("address", "cpus", "gpus")))
-    sys.path.insert(0, str(Path.cwd()))
     console = make_console()
     options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     found = run(workload, storage=storage, console=console, began=began, **options)
@@ -481,7 +480,6 @@ def export(
             raise UserError(
                 f"{option} says how to evaluate, and nothing is run without --evaluate; add it, or leave {option} out"
             )
-    sys.path.insert(0, str(Path.cwd()))
 
     def run(studies: Sequence[Study], recommended: Sequence[Recommendation]) -> None:
         from studies.engine import Resources

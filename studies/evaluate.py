@@ -67,7 +67,7 @@ def evaluate(
             continue
         stored = own[0].campaign
         wanted = {(study.workload, study.optimizer) for study in own}
-        blueprint = draw_up(_only(stored, own), data_directory)
+        blueprint = draw_up(_only(stored, own), data_directory, rehearsed=False)
         plans = [p for p in blueprint.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
         made = EvaluationLedger(
             url, stored, plans, versions(), candidates=candidates, seeds=seeds, safekeeping=safekeeping

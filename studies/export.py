@@ -68,6 +68,7 @@ def export(
     from analysis.defaults import Measured, landscape, portfolio_of_all, recommend
     from analysis.errors import AnalysisError
     from analysis.load import check_protocols, evaluations, read
+    from analysis.pool import pool
     from studies.allowance import cpus
 
     found = _studies(storage, shown, campaigns, optimizers, workloads)
@@ -76,9 +77,11 @@ def export(
     except AnalysisError as error:
         raise UserError(str(error)) from None
     frames = read(storage, found)
-    lands = joblib.Parallel(n_jobs=min(cpus(), len(found)))(
-        joblib.delayed(landscape)(study, frames.trials, frames.curves, np.random.default_rng(_SEED)) for study in found
-    )
+    with pool(min(cpus(), len(found))) as parallel:
+        lands = parallel(
+            joblib.delayed(landscape)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
+            for study in found
+        )
     every = recommend(lands, frames.trials, frames.confirmations, exact=exact)
     if not every:
         raise UserError(

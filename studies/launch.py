@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,9 @@ from search_spaces import SearchSpace
 from studies import screen
 from studies.campaign import Campaign
 from studies.errors import UserError
+from studies.modules import imported_from, search_path
 from studies.progress import Progress, stopped_lines
+from studies.screen import say
 from studies.trials import Tally
 from studies.worker import Setting
 
@@ -34,16 +36,36 @@ _PROBE_EXAMPLES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A campaign with its workloads and search spaces looked up and its data checked."""
+    """A campaign with its workloads and search spaces looked up and its data checked.
+
+    Attributes:
+        campaign: as it was asked for.
+        workloads: by the campaign's name for them.
+        spaces: by optimizer, as the campaign has them.
+        data_directory: where its data are; ``None``: the usual places.
+        examples: numbers of training examples by workload, as far as they are known; no batch size is larger.
+        tested: whether all of them have test data.
+        carried: workloads that cannot be imported, by name, pickled.
+        notes: what the person should know before it runs, a line each.
+    """
 
     campaign: Campaign
     workloads: Mapping[str, Workload]
     spaces: Mapping[str, SearchSpace]
     data_directory: Path | None
+    examples: Mapping[str, int] = field(default_factory=dict)
+    tested: bool = False
+    carried: tuple[tuple[str, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def epochs(self, workload: str) -> int:
         """Epoch budget of a trial on ``workload``."""
         return self.campaign.epochs_for(workload, self.workloads[workload].epochs)
+
+    def space(self, optimizer: str, workload: str) -> SearchSpace:
+        """What is searched of ``optimizer`` on ``workload``."""
+        examples = self.examples.get(workload)
+        return self.spaces[optimizer] if examples is None else self.spaces[optimizer].capped(examples)
 
     def study_plans(self) -> list[StudyPlan]:
         """One plan a study, workload by workload, replicates beside each other.
@@ -66,7 +88,7 @@ class Blueprint:
                 sampler=self.campaign.sampler,
                 pruner=self.campaign.pruner,
                 seed=first if number == 1 else derive_seed(first, "replicate", number),
-                space=self.spaces[optimizer],
+                space=self.space(optimizer, key),
                 replicate=number,
                 starts=self._starts(optimizer, key),
             )
@@ -81,24 +103,66 @@ class Blueprint:
         return () if given is None else (given, self.spaces[optimizer].default)
 
 
-def draw_up(campaign: Campaign, data_directory: Path | None = None, *, test: bool = False) -> Blueprint:
-    """Looks up all that ``campaign`` names and checks that its data are there.
+def draw_up(
+    campaign: Campaign, data_directory: Path | None = None, *, test: bool | None = False, rehearsed: bool = True
+) -> Blueprint:
+    """Looks up all that ``campaign`` names and checks that its data are there and can be trained on.
 
     Args:
         campaign: to be run.
         data_directory: where its data are; ``None``: the usual places.
         test: whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
+            ``None``: they are if there are any.
+        rehearsed: whether each optimizer takes two steps on workloads of a person's own. What has been tuned did.
 
     Raises:
-        UserError: a workload, an optimizer or a range is wrong, or data are missing or damaged.
+        UserError: a workload, an optimizer or a range is wrong, data are missing or damaged, or training cannot work.
     """
-    from studies.workloads import check, resolve
+    from studies.rehearsal import rehearse
+    from studies.workloads import check, content, resolve
 
     workloads = {name: resolve(name) for name in campaign.workloads}
     spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
-    for workload in workloads.values():
-        check(workload, data_directory, test=test)
-    return Blueprint(campaign, workloads, spaces, data_directory)
+    carried = [(name, content(name)) for name in workloads]
+    examples, notes, tested = {}, [], True
+    for name, workload in workloads.items():
+        data = check(workload, data_directory, test=test)
+        examples[name] = len(data.train)
+        tested &= data.has_test
+        notes += _notes(workload, data, spaces)
+        if ":" in name:
+            with_test = data.has_test if test is None else test
+            rehearse(workload, data, spaces if rehearsed else {}, test=with_test)
+    return Blueprint(
+        campaign,
+        workloads,
+        spaces,
+        data_directory,
+        examples,
+        tested,
+        tuple((name, pickled) for name, pickled in carried if pickled is not None),
+        tuple(notes),
+    )
+
+
+def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> list[str]:
+    """What of the data changes how they are trained on, a line each."""
+    from search_spaces import BATCH_SIZE
+
+    notes = []
+    if data.loaders:
+        notes.append(
+            f"{workload.name}: its DataLoader was read once, into memory; {data.loaders} are not used in training: "
+            f"{BATCH_SIZE} is searched, and every epoch has a new order."
+        )
+    most = len(data.train)
+    capped = [key for key, space in spaces.items() if space.capped(most) is not space]
+    if capped:
+        notes.append(
+            f"{workload.name}: {BATCH_SIZE} of {', '.join(capped)} is searched up to {most}, the number of training "
+            "examples."
+        )
+    return notes
 
 
 def launch(
@@ -136,6 +200,9 @@ def launch(
         if ledger.finished:
             _say_finished(campaign.name, ledger.tallies(), console)
         else:
+            if not any(tally.done for tally in ledger.tallies()):  # what was begun keeps its search spaces
+                for note in blueprint.notes:
+                    say(console, note)
             work_off(ledger, blueprint, resources, console)
         return ledger.tallies()
 
@@ -150,6 +217,8 @@ def work_off(ledger: Ledger, blueprint: Blueprint, resources: Resources, console
         data_directory=blueprint.data_directory,
         use_gpu=resources.gpus_per_trial > 0,
         checkpoint_every=ledger.safekeeping.every,
+        modules=search_path() if resources.address is None else (),
+        carried=blueprint.carried,
     )
 
     def say(line: str) -> None:
@@ -192,17 +261,22 @@ def versions() -> dict[str, str]:
 
 
 def user_code(blueprint: Blueprint) -> tuple[Path, ...]:
-    """The files that hold the user's own workloads: the top package's directory, or the module's file."""
+    """The files that hold the user's own workloads: the top package's directory, or the module's file.
+
+    Of one that is carried, what was imported from the current directory.
+    """
+    carried = dict(blueprint.carried)
     found = []
     for name in blueprint.workloads:
-        if ":" not in name:
-            continue
-        module = sys.modules[name.split(":")[0].split(".")[0]]
-        path = getattr(module, "__path__", None)
-        file = next(iter(path)) if path else module.__file__
-        if file is None:
-            raise UserError(f"workload {name}: its module has no file that could travel to the nodes")
-        found.append(Path(file))
+        if name in carried:
+            found += [Path(place) for place in imported_from(str(Path.cwd()))]
+        elif ":" in name:
+            module = sys.modules[name.split(":")[0].split(".")[0]]
+            path = getattr(module, "__path__", None)
+            file = next(iter(path)) if path else module.__file__
+            if file is None:
+                raise UserError(f"workload {name}: its module has no file that could travel to the nodes")
+            found.append(Path(file))
     return tuple(dict.fromkeys(found))
 
 
@@ -223,19 +297,21 @@ def estimate(blueprint: Blueprint) -> list[Estimate]:
 
     from sofim import OPTIMIZERS
     from studies.training import train
+    from studies.workloads import load
     from studies.workloads._blame import blaming
 
     torch.set_num_threads(1)
     estimates = []
     for key, workload in blueprint.workloads.items():
-        data = workload.load(blueprint.data_directory)
+        data = load(workload, blueprint.data_directory)
         examples = len(data.train.targets)
         probe = _first(data, _PROBE_EXAMPLES)
         share = len(probe.train.targets) / examples
-        for optimizer, space in blueprint.spaces.items():
+        for optimizer in blueprint.spaces:
+            space = blueprint.space(optimizer, key)
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
-            with blaming(f"workload {key}: training", workload.model):
+            with blaming(f"workload {key}: training", workload.model, workload.place):
                 run = train(workload, OPTIMIZERS[optimizer], arguments, blueprint.campaign.seed, 2, data=probe)
                 times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
             # the first epoch pays for what torch sets up; a run that diverges has no second

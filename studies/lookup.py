@@ -109,7 +109,14 @@ def _launched(stored: Mapping[str, Any], storage: str) -> Campaign:
     from studies.campaign import Campaign
 
     if "budget" in stored:
-        words = ["tune", *stored["workloads"], "--name", str(stored["name"]), "--budget", "1h"]
+        [workload] = stored["workloads"]
+        if workload.startswith("__main__:"):
+            factory = workload.partition(":")[2]
+            raise UserError(
+                f"campaign '{stored['name']}' was made by studies.tune in a notebook or a script, which also goes on "
+                f"with it: studies.tune({factory}, name={str(stored['name'])!r}, budget='1h')"
+            )
+        words = ["tune", workload, "--name", str(stored["name"]), "--budget", "1h"]
         again = command_line(*words, *storage_again(storage))
         raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
     return Campaign.from_stored(stored)

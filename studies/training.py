@@ -29,7 +29,7 @@ from studies.divergence import LaggedWatch, LossWatch, PromptWatch
 from studies.errors import UserError
 from studies.randomness import GlobalGenerators, Stream, derived_seed
 from studies.schedules import SCHEDULES
-from studies.workloads import Workload
+from studies.workloads import Workload, load
 
 if TYPE_CHECKING:
     from sofim.registry import OptimizerSpec
@@ -104,7 +104,7 @@ def train(
         UserError: If data are missing or the metric is not a number though the loss is.
     """
     if data is None:
-        data = workload.load(data_directory)
+        data = load(workload, data_directory)
     run = Run(
         workload, optimizer, configuration, seed=seed, budget=budget, data=data,
         schedule=schedule, device=device, amp=amp, test=test,

@@ -323,7 +323,8 @@ def print_dry_run(blueprint: Blueprint, console: Console, slots: int, address: s
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
         f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
     )
-    say(console, summary)
+    for line in (summary, *blueprint.notes):
+        say(console, line)
     print_table(
         console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
     )

@@ -5,6 +5,7 @@ No Ray and no Optuna here: the engine hands in ``send``.
 
 from __future__ import annotations
 
+import pickle
 import platform
 import time
 import traceback
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
 from studies.allowance import affinity
 from studies.errors import UserError
+from studies.modules import also_look_in
 from studies.neighbours import Neighbours
 from studies.trials import Assignment
 
@@ -70,6 +72,8 @@ class Setting:
         data_directory: where the nodes have the data; ``None``: the usual places.
         use_gpu: whether trials were given a share of a GPU.
         checkpoint_every: epochs between two checkpoints; 0: none.
+        modules: directories where a person's modules are found, after those where the worker itself looks.
+        carried: workloads of which no file can be imported, by name, pickled.
     """
 
     schedule: str = "constant"
@@ -77,6 +81,8 @@ class Setting:
     data_directory: Path | None = None
     use_gpu: bool = False
     checkpoint_every: int = 1
+    modules: tuple[str, ...] = ()
+    carried: tuple[tuple[str, bytes], ...] = ()
 
 
 class Vault(Protocol):
@@ -203,7 +209,7 @@ class _Trial:
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
         one, setting = self._assignment, self._setting
-        workload, data = _workload(one.workload, setting.data_directory)
+        workload, data = _workload(one.workload, setting)
         return Run(
             workload, OPTIMIZERS[one.optimizer], one.arguments, seed=one.seed, budget=one.epochs, data=data,
             schedule=setting.schedule, device=self._device, amp=setting.amp, test=one.test,
@@ -268,12 +274,15 @@ def _warm_up() -> None:
 
 
 @cache
-def _workload(name: str, data_directory: Path | None) -> tuple[Any, Any]:
+def _workload(name: str, setting: Setting) -> tuple[Any, Any]:
     """The workload and its data: once a process, however many trials it runs."""
-    from studies.workloads import resolve
+    from studies.workloads import carry, load, resolve
 
+    also_look_in(setting.modules)
+    for key, content in setting.carried:
+        carry(key, pickle.loads(content))
     workload = resolve(name)
-    return workload, workload.load(data_directory)
+    return workload, load(workload, setting.data_directory)
 
 
 def _describe(error: BaseException) -> str:

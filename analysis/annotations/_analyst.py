@@ -66,7 +66,7 @@ class Analyst:
         if self._process is None:
             # a session of its own: Ctrl-C in the terminal is for the dashboard
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _PROGRAM],
+                [sys.executable, "-P", "-m", _PROGRAM],  # not from the current directory, whatever lies there
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,

@@ -21,6 +21,7 @@ from analysis.figures._style import style
 from analysis.figures.comparison import ACROSS, View
 from analysis.load import Frames, Study, check_protocols, read, repeated
 from analysis.load import curves as confirmed_curves
+from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
 from analysis.report._page import MAKER, Across, Versus, page
@@ -92,7 +93,7 @@ def write(
     _prepare(out)
     frames = read(storage, studies)
     compared = _compared(storage, studies, frames, options) if studies[0].own and together else None
-    with joblib.Parallel(n_jobs=min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
+    with pool(min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
         chapters = _chapters(studies, frames, options, tell, parallel)
         compared_on = _versus(compared, parallel)
     across = _across(chapters, compared)

@@ -30,9 +30,18 @@ class Split:
         for name in ("inputs", "targets"):
             value = getattr(self, name)
             if not isinstance(value, Tensor):
-                raise TypeError(f"the {name} of a Split are tensors, not {type(value).__name__}")
+                raise TypeError(
+                    f"the {name} of a Split are tensors, not {type(value).__name__}; torch.as_tensor makes one"
+                )
             if value.dim() == 0:
                 raise ValueError(f"the {name} of a Split have one row per example, not shape ()")
+            if value.layout != torch.strided or value.is_nested:
+                raise TypeError(f"the {name} of a Split are dense tensors; make them so, with .to_dense() if sparse")
+            if value.requires_grad:
+                raise ValueError(
+                    f"the {name} of a Split carry an autograd graph, which the first step would use up; "
+                    "compute them under torch.no_grad(), or .detach() them"
+                )
         if len(self.inputs) != len(self.targets):
             raise ValueError(f"a Split has {len(self.inputs)} inputs but {len(self.targets)} targets")
         if len(self.inputs) == 0:
@@ -90,6 +99,9 @@ class Data:
         validation: Examples that choose hyperparameters and the epoch.
         test: Examples for confirmation runs alone, or better a function that reads them: it is called by ``test()``
             and by nothing else, so that tuning cannot see them.
+
+    Attributes:
+        loaders: In words, what the training examples' ``DataLoader`` says that training does not keep to; "" without.
     """
 
     def __init__(self, train: Source, validation: Source, test: Source | Callable[[], Source] | None = None) -> None:
@@ -98,6 +110,7 @@ class Data:
         self._test_source = test
         self._test: Split | None = None
         self._moved: dict[torch.device, Data] = {}
+        self.loaders = _settings(train) if isinstance(train, DataLoader) else ""
 
     @property
     def has_test(self) -> bool:
@@ -126,3 +139,8 @@ class Data:
             moved = Data(self.train.to(device), self.validation.to(device), lambda: self.test().to(device))
             self._moved[device] = moved
         return self._moved[device]
+
+
+def _settings(loader: DataLoader[tuple[Tensor, Tensor]]) -> str:
+    size = "" if loader.batch_size is None else f"its batch_size={loader.batch_size} and "
+    return f"{size}its order"

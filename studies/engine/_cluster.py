@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import ray
 from studies.engine._joining import joined
 from studies.engine._local import offered, started, temporary_directory
 from studies.errors import UserError
+from studies.modules import imported_from
 
 WORKER_ENVIRONMENT = {
     # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
@@ -116,15 +115,8 @@ def _imported_beside(source: Path) -> Iterator[Path]:
 
     Not where packages are installed; the nodes have their own.
     """
-    if source.parent in {Path(path) for path in sysconfig.get_paths().values()}:
-        return
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        if "." in name or not isinstance(spec, ModuleSpec):  # some put objects there that are no modules
-            continue
-        place = next(iter(spec.submodule_search_locations or ()), spec.origin)
-        if place is not None and Path(place).parent == source.parent:
-            yield Path(place)
+    if source.parent not in {Path(path) for path in sysconfig.get_paths().values()}:
+        yield from map(Path, imported_from(str(source.parent)))
 
 
 def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None = None) -> None:

@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import ray
 from ray._private import ray_constants
+from ray.job_config import JobConfig
 
 from studies import allowance
 from studies.errors import UserError
@@ -81,6 +83,17 @@ def offered(cpus: int | None, gpus: int | None) -> dict[str, float]:
     }
 
 
+class _Job(JobConfig):
+    """Keeps the driver's directories off the front of its workers' path, where a person's ``studies.py`` would be ours.
+
+    Workers find a person's modules by :attr:`studies.worker.Setting.modules`. There is no public way.
+    """
+
+    def _get_proto_job_config(self) -> Any:
+        self._py_driver_sys_path.clear()
+        return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
+
+
 @contextmanager
 def started(
     cpus: int | None, gpus: int | None, say: Callable[[str], None], around: Callable[[], AbstractContextManager[None]]
@@ -109,6 +122,7 @@ def started(
             with around():
                 ray.init(
                     "local",  # never a cluster that happens to run here
+                    job_config=_Job(),
                     num_cpus=int(there["CPU"]),
                     num_gpus=int(there["GPU"]),
                     include_dashboard=False,

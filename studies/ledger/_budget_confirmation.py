@@ -83,6 +83,10 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         self._run_seconds: float | None = None  # of the quickest run: the first one waits for its worker
         super().__init__(url, campaign, [plan], versions, seeds=seeds, test=test, safekeeping=safekeeping)
 
+    def _as_begun(self, plan: StudyPlan) -> StudyPlan:
+        self._plan = super()._as_begun(plan)
+        return self._plan
+
     def _judge(self, tallies: Sequence[Tally]) -> None:
         """Nothing: the search is over when this is made."""
 

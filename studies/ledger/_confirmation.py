@@ -77,6 +77,7 @@ class ConfirmationLedger(Ledger):
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [self._tuned_study(plan, shown) for plan in plans]
+        plans = [self._as_begun(plan) for plan in plans]
         self._refuse_others({plan.name + CONFIRM for plan in plans})
         self._take(study_ids[0], shown, undo)
         trials = {

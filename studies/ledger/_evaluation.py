@@ -65,7 +65,7 @@ class EvaluationLedger(Ledger):
         head = "/".join([self._campaign["name"], self._campaign["workloads"][0], self._campaign["optimizers"][0]])
         leased = find_study(self._storage, head)
         self._take(first if leased is None else leased, shown, undo)
-        self._books = {f"{plan.name}{EVALUATE}": self._book(plan, versions) for plan in plans}
+        self._books = {f"{plan.name}{EVALUATE}": self._book(self._as_begun(plan), versions) for plan in plans}
 
     def _book(self, plan: StudyPlan, versions: Mapping[str, str]) -> EvaluationBook:
         candidates = list({one.key: one for one in self._candidates[plan.optimizer]}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from optuna.exceptions import DuplicatedStudyError
@@ -12,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from search_spaces import maker_of
+from search_spaces import SpaceError, maker_of, stored_space
 from studies.errors import UserError
 from studies.extension import differences, extended
 from studies.ledger import _lease
@@ -96,6 +97,7 @@ class Ledger:
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         """Finds or makes the studies, takes the lease, opens the books; ``undo`` hears of what is to be given back."""
         self._check({plan.name for plan in plans})
+        plans = [self._as_begun(plan) for plan in plans]
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = self._open_study(plans[0], versions)
         self._take(first, shown, undo)
@@ -232,6 +234,18 @@ class Ledger:
                 "give this one another name with --name"
             )
         return None
+
+    def _as_begun(self, plan: StudyPlan) -> StudyPlan:
+        """``plan`` with the search space that its study was begun with: its trials lie in that, whatever it is now."""
+        study_id = find_study(self._storage, plan.name)
+        attributes = {} if study_id is None else self._storage.get_study_user_attrs(study_id)
+        stored = attributes.get("search_space")
+        if "protocol" not in attributes or not isinstance(stored, Mapping):
+            return plan
+        try:
+            return replace(plan, space=stored_space(stored))
+        except (SpaceError, KeyError) as error:
+            raise UserError(f"study '{plan.name}': its search space cannot be read ({error})") from None
 
     def _open_study(self, plan: StudyPlan, versions: Mapping[str, str]) -> int:
         study_id = find_study(self._storage, plan.name)

@@ -47,7 +47,8 @@ class StudyBook(Book):
         seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
         self._spared: set[int] = set()  # running trials that the pruner may not stop
-        self._starts = plan.starts or (plan.space.default,)  # what everybody would try first
+        # the default is what everybody would try first; starts may have been made for a wider space
+        self._starts = [plan.space.nearest(start) for start in plan.starts or (plan.space.default,)]
         self._study = optuna.create_study(
             storage=InMemoryStorage(),
             study_name=plan.name,  # Hyperband's brackets depend on it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from studies._campaign_checks import MOST
 from studies.campaign import Campaign
 from studies.errors import UserError
 from studies.launch import Blueprint
+from studies.launch import draw_up as draw_up_campaign
 from studies.tuning._budget import Budget
 from studies.tuning._starts import starts
 
 if TYPE_CHECKING:
     from studies.ledger import StudyPlan
+    from studies.workloads import Workload
 
 _MOST_SEEDS = 10_000
 _NAME_LENGTH = 64
@@ -70,13 +72,15 @@ class Search:
             sampler=campaign.sampler,
             pruner=campaign.pruner,
             seed=campaign.seed,
-            space=ConditionalSpace(self.blueprint.spaces),
+            space=ConditionalSpace(
+                {optimizer: self.blueprint.space(optimizer, self.workload) for optimizer in self.blueprint.spaces}
+            ),
             starts=self.starts,
         )
 
 
 def draw_up(
-    workload: str,
+    workload: str | Workload | Callable[[], Workload],
     budget: Budget,
     optimizers: str | Sequence[str],
     *,
@@ -91,33 +95,22 @@ def draw_up(
     Raises:
         UserError: Something that was asked for makes no sense, or the user's code or data do not work.
     """
-    from studies.workloads import check, resolve
-    from studies.workloads._blame import blaming
+    from studies.workloads import named
 
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
         raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
-    if not isinstance(workload, str):
-        raise UserError(
-            f"workload: must be a name such as digits-mlp or package.module:factory, not {type(workload).__name__}: "
-            "the processes that train import it by that name"
-        )
+    key = workload if isinstance(workload, str) else named(workload)
     campaign = Campaign.of(
-        name=default_name(workload) if name is None else name,
-        workloads=(workload,),
+        name=default_name(key) if name is None else name,
+        workloads=(key,),
         optimizers=_listed(optimizers),
         trials=budget.trials or MOST,
         seed=seed,
         epochs=epochs,
     )
-    found = resolve(workload)
-    data = check(found, data_directory)
-    if data.has_test:
-        with blaming(f"workload {found.name}: reading its test data", found.load):
-            data.test()
-    spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
-    first, notes = starts(ConditionalSpace(spaces), workload)
-    blueprint = Blueprint(campaign, {workload: found}, spaces, data_directory)
-    return Search(blueprint, workload, budget, seeds, data.has_test, tuple(first), tuple(notes))
+    blueprint = draw_up_campaign(campaign, data_directory, test=None)
+    first, notes = starts(ConditionalSpace(blueprint.spaces), key)
+    return Search(blueprint, key, budget, seeds, blueprint.tested, tuple(first), (*notes, *blueprint.notes))
 
 
 def default_name(workload: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from studies.engine import Resources
     from studies.ledger import BudgetLedger, Clock, Ledger, Outcome
     from studies.trials import Tally
+    from studies.workloads import Workload
 
 SEEDS = 10
 """Fresh seeds of the winner where nobody asks for another number."""
@@ -36,7 +37,7 @@ _TIMES_THE_QUICKEST = 8  # what a budget should have room for: some trials, and 
 
 
 def tune(
-    workload: str,
+    workload: str | Workload | Callable[[], Workload],
     *,
     budget: str | int | timedelta,
     optimizers: str | Sequence[str] = "all",
@@ -63,7 +64,8 @@ def tune(
     goes on from there. A budget of time includes the confirmation and the time of earlier calls.
 
     Args:
-        workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own.
+        workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own, or the function
+            itself, in a notebook say.
         budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
         optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them.
         name: Of the search in the storage; one is made of the workload's by default.
@@ -116,7 +118,7 @@ def tune(
     plan = search.plan()
     return Tuned(
         study=plan.name,
-        workload=workload,
+        workload=search.workload,
         optimizer=found.optimizer,
         arguments={key: value for key, value in found.arguments.items() if key != BATCH_SIZE},
         batch_size=int(found.arguments[BATCH_SIZE]),
@@ -182,7 +184,7 @@ def _search(
     with ledger:
         [tally] = ledger.tallies()
         if not ledger.finished:
-            for note in search.notes:
+            for note in search.notes if not tally.done else ():  # what was begun keeps its search space
                 machines.say(note)
             before = f", {format_duration(clock.before)} of it spent" if clock.limited and clock.before else ""
             there = (

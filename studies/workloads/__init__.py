@@ -19,7 +19,8 @@ that Python can import (the current directory will do), and named as ``package.m
         metric = Metric("accuracy", "maximize", accuracy)
         return Workload("xor", load, net, nn.functional.cross_entropy, metric, epochs=5)
 
-In a file ``mine.py`` that is ``sofim launch CAMPAIGN --workload mine:xor``. Each part of ``Data`` may also be a
+In a file ``mine.py`` that is ``sofim launch CAMPAIGN --workload mine:xor --name NAME``; in a notebook's cell
+``studies.tune(xor, budget=…)``. Each part of ``Data`` may also be a
 ``Dataset`` or a ``DataLoader``, and the test part a function that reads it when it is wanted.
 """
 
@@ -29,7 +30,9 @@ from collections.abc import Mapping
 
 from studies.data import Data, Split
 from studies.workloads._base import Metric, Workload, accuracy
+from studies.workloads._carry import carry, content, named
 from studies.workloads._check import check
+from studies.workloads._load import load
 from studies.workloads._resolve import resolve_in
 from studies.workloads.breast_cancer_logreg import BREAST_CANCER_LOGREG
 from studies.workloads.cifar10_lenet5 import CIFAR10_LENET5
@@ -40,7 +43,20 @@ from studies.workloads.digits_mlp import DIGITS_MLP
 from studies.workloads.fashion_lenet5 import FASHION_LENET5
 from studies.workloads.svhn_resnet9 import SVHN_RESNET9
 
-__all__ = ["WORKLOADS", "Data", "Metric", "Split", "Workload", "accuracy", "check", "resolve"]
+__all__ = [
+    "WORKLOADS",
+    "Data",
+    "Metric",
+    "Split",
+    "Workload",
+    "accuracy",
+    "carry",
+    "check",
+    "content",
+    "load",
+    "named",
+    "resolve",
+]
 
 WORKLOADS: Mapping[str, Workload] = {
     workload.name: workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.data import Data, PublishedDataset, Split, dataset
+from studies.workloads._blame import caller
 
 _HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")  # beside the metric
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -78,6 +79,7 @@ class Workload:
         augment: Called with (stored inputs, generator) for training batches alone, before ``prepare``; it draws from
             that generator only.
         penalty: Called with the model; returns a regularization term that is added to the training loss.
+        place: "file:line" where the workload was written, for messages; found, not given.
     """
 
     name: str
@@ -93,13 +95,15 @@ class Workload:
     prepare: Callable[[Tensor], Tensor] | None = None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     penalty: Callable[[nn.Module], Tensor] | None = None
+    place: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "place", caller())
         _check_name("workload", self.name)
-        for field in ("load", "model", "loss"):
-            _check_callable(field, getattr(self, field))
-        for field in ("prepare", "augment", "penalty"):
-            _check_callable(field, getattr(self, field), optional=True)
+        for name in ("load", "model", "loss"):
+            _check_callable(name, getattr(self, name))
+        for name in ("prepare", "augment", "penalty"):
+            _check_callable(name, getattr(self, name), optional=True)
         if isinstance(self.model, nn.Module):
             raise TypeError("model is a function that makes a new model, not a model (lambda: MyNet() is one)")
         if not isinstance(self.metric, Metric):

@@ -7,10 +7,14 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from studies.errors import UserError
+from studies.modules import also_look_in, in_the_way
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition
+from studies.workloads._carry import carried
+from studies.workloads._load import seeded
 
 
 def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
@@ -30,31 +34,25 @@ def _own(table: Mapping[str, Workload], path: str) -> Workload:
     module_name, _, factory_name = path.partition(":")
     if not factory_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise UserError(f"workload {path!r} is not of the form package.module:factory")
-    _find_beside_the_person()
-    try:
-        with blaming(f"workload {path}: importing {module_name}", None):
-            module = importlib.import_module(module_name)
-    except UserError as error:
-        absent = error.__cause__
-        if isinstance(absent, ModuleNotFoundError) and absent.name and f"{module_name}.".startswith(f"{absent.name}."):
-            raise UserError(
-                f"workload {path}: there is no module {absent.name} in {Path.cwd()} or elsewhere on Python's path"
-            ) from absent
-        raise
-    factory: object = getattr(module, factory_name, None)
+    factory = carried(path)
+    file = "this process"
     if factory is None:
-        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        near = difflib.get_close_matches(factory_name, names, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"workload {path}: {module.__file__} has no {factory_name}{meant}")
+        module = _imported(path, module_name)
+        file = getattr(module, "__file__", None) or module_name
+        factory = getattr(module, factory_name, None)
+        if factory is None:
+            names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            near = difflib.get_close_matches(factory_name, names, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"workload {path}: {file} has no {factory_name}{meant}")
     if isinstance(factory, Workload):
         workload: object = factory
     elif callable(factory):
-        with blaming(f"workload {path}: {factory_name}()", factory):
+        with blaming(f"workload {path}: {factory_name}()", factory), seeded():
             workload = factory()
     else:
         raise UserError(
-            f"workload {path}: {factory_name} in {module.__file__} is of type {type(factory).__name__}, not a function"
+            f"workload {path}: {factory_name} in {file} is of type {type(factory).__name__}, not a function"
         )
     if not isinstance(workload, Workload):
         raise UserError(
@@ -69,9 +67,34 @@ def _own(table: Mapping[str, Workload], path: str) -> Workload:
     return workload
 
 
-def _find_beside_the_person() -> None:
-    """Let modules in the current directory be found, as ``python -m`` does and a console command does not."""
+def _imported(path: str, name: str) -> ModuleType:
+    """Import the module called ``name`` of the workload ``path``, also from the current directory."""
     here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+    if "" not in sys.path:  # as in a notebook
+        also_look_in([here])
     importlib.invalidate_caches()
+    hidden = in_the_way(name)
+    if hidden is not None:
+        raise UserError(f"workload {path}: {hidden}")
+    try:
+        with blaming(f"workload {path}: importing {name}", None), seeded():
+            return importlib.import_module(name)
+    except UserError as error:
+        cause = error.__cause__
+        absent = cause.name if isinstance(cause, ModuleNotFoundError) else None
+        if absent and f"{name}.".startswith(f"{absent}."):
+            raise UserError(
+                f"workload {path}: there is no module {absent} in {here} or elsewhere on Python's path"
+            ) from cause
+        hidden = in_the_way(_asked_of(cause))
+        if hidden is not None:
+            raise UserError(f"{error}; {hidden}") from cause
+        raise
+
+
+def _asked_of(error: BaseException | None) -> str:
+    """Return the name of the module of which the error says that it lacks something, or nothing."""
+    if isinstance(error, ImportError):
+        return error.name or ""
+    module = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
+    return module.__name__ if isinstance(module, ModuleType) else ""

@@ -162,7 +162,112 @@ ROWS = [
         files={"mine.py": f"{MINE}{MAKES})\n"},
         says="workload xor has no test data; give its Data a third split to confirm winners on it",
     ),
+    own(
+        "data with an autograd graph",
+        f"""
+def features(directory):
+    points = net()(torch.rand(90, 2))
+    return Data((points[:60], points[:60]), (points[60:], points[60:]))
+
+{MAKES}load=features)
+""",
+        (
+            "workload xor: load raised ValueError: the inputs of a Split carry an autograd graph, which the first step "
+            "would use up; compute them under torch.no_grad(), or .detach() them ({here}/mine.py:22)"
+        ),
+    ),
+    own(
+        "data with a missing value",
+        f"""
+def missing(directory):
+    data = load(directory)
+    data.train.inputs[50, 1] = torch.nan
+    return data
+
+{MAKES}load=missing)
+""",
+        (
+            "workload xor: the loss of training example 50 is nan: its inputs or targets are not finite "
+            "({here}/mine.py:20)"
+        ),
+    ),
+    own(
+        "data with a class that there is not",
+        f"""
+def beyond(directory):
+    data = load(directory)
+    data.train.targets[50] = 2
+    return data
+
+{MAKES}load=beyond)
+""",
+        (
+            "workload xor: computing training example 50 raised IndexError: Target 2 is out of bounds. "
+            "({here}/mine.py:17)"
+        ),
+    ),
+    Mistake(
+        id="a file with the name of a module of Python",
+        typed="launch quickstart --workload types:xor",
+        files={"types.py": "def xor(): ..."},
+        says=(
+            "workload types:xor: {here}/types.py has the name of a module of Python, which is imported instead; "
+            "rename it"
+        ),
+    ),
+    Mistake(
+        id="a workload of a notebook",
+        typed="launch quickstart --workload __main__:nobody_defined",
+        says=(
+            "workload __main__:nobody_defined: was defined in a notebook or a script, and this process has no "
+            "nobody_defined; run its definition in this one and call studies.tune again, or move it to a file, "
+            "mine.py, and name it mine:nobody_defined"
+        ),
+    ),
     # model, loss and metric
+    own(
+        "a model that is made once",
+        f"ONE = net()\n\n{MAKES}model=lambda: ONE)\n",
+        (
+            "workload xor: model returned the same parameters twice, so that a trial would go on with those that "
+            "another has trained; make a new model in each call ({here}/mine.py:22)"
+        ),
+    ),
+    own(
+        "a model that changes its inputs",
+        f"""
+class Shifts(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs.sub_(0.5))
+
+{MAKES}model=lambda: Shifts(2, 2))
+""",
+        (
+            "workload xor: evaluation changes the inputs in place, so that every epoch would see others; compute new "
+            "tensors in model, prepare and loss (x = x - 1 for x -= 1) ({here}/mine.py:25)"
+        ),
+    ),
+    own(
+        "a model without a second derivative",
+        f"""
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, outputs):
+        return outputs * 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient * 2
+
+{MAKES}loss=lambda outputs, targets: nn.functional.cross_entropy(Twice.apply(outputs), targets))
+""",
+        (
+            "workload xor: two steps with adahessian raised RuntimeError: <any> ({here}/mine.py:<any>); "
+            "leave that out: --optimizers sgd"
+        ),
+        typed="launch quickstart --workload mine:xor --optimizers sgd,adahessian",
+    ),
     own(
         "a model that is none",
         f"{MAKES}model=lambda: 3)\n",
@@ -171,7 +276,7 @@ ROWS = [
     own(
         "a model without parameters",
         f"{MAKES}model=nn.Flatten)\n",
-        ("workload xor: the model has no parameters to train (<any>/torch/nn/modules/flatten.py:<any>)"),
+        "workload xor: the model has no parameters to train ({here}/mine.py:17)",
     ),
     own(
         "a model of another width",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from studies.cli import main
 
 
 @pytest.fixture
-def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def sofim(tmp_path, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """The command in this very process, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -22,4 +23,7 @@ def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         code = caught.value.code
         return code if isinstance(code, int) else 0, *capsys.readouterr()
 
-    return run
+    yield run
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]

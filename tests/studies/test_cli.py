@@ -472,7 +472,7 @@ MISTAKES = [
     ),
     (
         "launch quickstart --dry-run --workload mine:second_time",
-        "workload mine:second_time: training raised RuntimeError: cursed ({here}/mine.py:{raise RuntimeError})",
+        "workload xor: model raised RuntimeError: cursed ({here}/mine.py:{raise RuntimeError})",
     ),
     # data
     (

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 import re
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import studies.workloads
 from studies.errors import UserError
-from studies.workloads import WORKLOADS, resolve
+from studies.workloads import WORKLOADS, Data, Metric, Workload, _carry, content, named, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,4 +175,62 @@ def test_modules_that_cannot_be_imported(source, words, home):
     with pytest.raises(UserError, match=words.replace("{file}", re.escape(str(file)))) as caught:
         resolve("mine:factory")
     assert "importing mine raised" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+NOT_IN_THIS_PROCESS = (
+    "workload __main__:nobody_defined: was defined in a notebook or a script, and this process has no nobody_defined; "
+    "run its definition in this one and call studies.tune again, or move it to a file, mine.py, and name it "
+    "mine:nobody_defined"
+)
+
+
+def of_a_cell(**changes):
+    x = torch.zeros(4, 1), torch.zeros(4, 1)
+    parts = {"load": lambda _: Data(x, x), "model": lambda: nn.Linear(1, 1), "loss": nn.functional.l1_loss, **changes}
+    return Workload("of-a-cell", metric=Metric("e", "minimize"), **parts)
+
+
+def test_a_workload_of_another_notebook_is_refused_with_what_to_do():
+    with pytest.raises(UserError) as caught:
+        resolve("__main__:nobody_defined")
+    assert str(caught.value) == NOT_IN_THIS_PROCESS
+
+
+def test_what_a_person_gives_as_it_is_has_a_name_and_travels(monkeypatch):
+    monkeypatch.setitem(_carry._carried, "", None)
+    assert named(of_a_cell) == f"{__name__}:of_a_cell"  # whoever can import it needs no more
+    assert content(f"{__name__}:of_a_cell") is None
+    monkeypatch.setattr(sys.modules["__main__"], "in_a_cell", lambda: of_a_cell(), raising=False)
+    sys.modules["__main__"].in_a_cell.__qualname__ = "in_a_cell"
+    sys.modules["__main__"].in_a_cell.__module__ = "__main__"
+    assert named(sys.modules["__main__"].in_a_cell) == "__main__:in_a_cell"
+    for source in (lambda: of_a_cell(), of_a_cell(), functools.partial(of_a_cell)):
+        assert named(source) == "__main__:of_a_cell"
+        assert resolve("__main__:of_a_cell").name == "of-a-cell"
+        travelled = pickle.loads(content("__main__:of_a_cell"))
+        made = travelled if isinstance(travelled, Workload) else travelled()
+        assert made.load(None).train.inputs.shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (3, "workload: must be a name such as digits-mlp or package.module:factory, or a function that returns"),
+        (lambda: 3, "workload: the function returned int, not a studies.workloads.Workload"),
+        (lambda: 1 / 0, "workload: the function raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_given_and_is_no_workload(source, words):
+    with pytest.raises(UserError, match=words) as caught:
+        named(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_travel_is_refused_before_it_has_to():
+    lock = threading.Lock()
+    name = named(lambda: of_a_cell(load=lambda directory: lock))
+    with pytest.raises(UserError, match="cannot be sent to the processes that train") as caught:
+        content(name)
+    assert "_thread.lock" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,97 @@
+"""Workloads that no process can import by their name: of a notebook's cell, a script or a closure. They are pickled."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+
+from studies.errors import UserError
+from studies.workloads._base import Workload
+from studies.workloads._blame import blaming, definition
+from studies.workloads._load import seeded
+
+MAIN = "__main__"  # the module of a notebook's cells, and of the script that Python runs
+
+Source = Workload | Callable[[], Workload]
+
+_carried: dict[str, Source] = {}
+
+
+def carry(name: str, source: Source) -> None:
+    """Have ``name`` mean ``source`` in this process."""
+    _carried[name] = source
+
+
+def carried(name: str) -> object:
+    """Return what ``name`` means that is not to be imported, or None if it is.
+
+    Raises:
+        UserError: If it was defined in a notebook or a script, and not in this process.
+    """
+    module, _, attribute = name.partition(":")
+    found = _carried.get(name)
+    if found is None and module == MAIN:
+        found = getattr(sys.modules[MAIN], attribute, None)
+        if found is None:
+            raise UserError(
+                f"workload {name}: was defined in a notebook or a script, and this process has no {attribute}; run its "
+                f"definition in this one and call studies.tune again, or move it to a file, mine.py, and name it "
+                f"mine:{attribute}"
+            )
+    return found
+
+
+def content(name: str) -> bytes | None:
+    """Return what ``name`` means as bytes that travel to other processes, or None where these import it.
+
+    Raises:
+        UserError: If it holds what cannot travel.
+    """
+    import cloudpickle
+
+    source = carried(name)
+    if source is None:
+        return None
+    try:
+        pickled: bytes = cloudpickle.dumps(source)
+        cloudpickle.loads(pickled)
+    except Exception as error:  # whatever is in it may raise anything
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"workload {name}: cannot be sent to the processes that train ({type(error).__name__}: {reason}); make "
+            f"what it needs inside load or model, or move it to a file and name it mine:xor{definition(source)}"
+        ) from error
+    return pickled
+
+
+def named(source: Source) -> str:
+    """Return a name for a workload that a person gave as it is: a ``Workload``, or a function that returns one.
+
+    It is the name by which it can be imported, if it has one; otherwise ``source`` is carried under a name of its own.
+
+    Raises:
+        UserError: If it is neither, or the function fails.
+    """
+    if not isinstance(source, Workload) and not callable(source):
+        raise UserError(
+            "workload: must be a name such as digits-mlp or package.module:factory, or a function that returns a "
+            f"Workload, not {type(source).__name__}"
+        )
+    module, attribute = getattr(source, "__module__", ""), getattr(source, "__qualname__", "")
+    if attribute.isidentifier() and getattr(sys.modules.get(module), attribute, None) is source:
+        name = f"{module}:{attribute}"
+        if module == MAIN or getattr(sys.modules[module], "__file__", None):
+            return name
+    workload: object = source
+    if not isinstance(source, Workload):
+        with blaming("workload: the function", source), seeded():
+            workload = source()
+    if not isinstance(workload, Workload):
+        raise UserError(
+            f"workload: the function returned {type(workload).__name__}, not a studies.workloads.Workload"
+            f"{definition(source)}"
+        )
+    name = f"{MAIN}:{re.sub(r'(^(?=[0-9]))|[^A-Za-z0-9]', '_', workload.name)}"
+    carry(name, source)
+    return name
