@@ -8,7 +8,11 @@ import pytorch_optimizer
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+_DELAYED_ERROR = "torch::autograd::Error"
 
 
 class AdaHessian(pytorch_optimizer.AdaHessian):
@@ -42,6 +46,9 @@ class AdaHessian(pytorch_optimizer.AdaHessian):
             num_samples: One.
             alpha: Factor of D.
             distribution: Rademacher's.
+
+        Raises:
+            RuntimeError: A function of the model or the loss cannot be differentiated twice.
         """
         assert num_samples == 1
         assert distribution == "rademacher"
@@ -57,7 +64,26 @@ class AdaHessian(pytorch_optimizer.AdaHessian):
         if not curved:
             return
         grads, directions = zip(*curved, strict=True)
+        _check_differentiable(grads)
         products = torch.autograd.grad(grads, params, grad_outputs=directions, allow_unused=True)
         for param, probe, product in zip(params, probes, products, strict=True):
             if product is not None:
                 state[param]["hessian"].addcmul_(product, probe, value=alpha)
+
+
+def _check_differentiable(grads: Sequence[Tensor]) -> None:
+    """Raise RuntimeError where autograd kept an error instead of a derivative.
+
+    The way to it leads to no parameter, so that the product passes it by: what is unknown would be taken for zero.
+    """
+    seen: set[Any] = {grad.grad_fn for grad in grads}
+    todo = [*seen]
+    while todo:
+        node = todo.pop()
+        if node is None:
+            continue
+        if node.name() == _DELAYED_ERROR:
+            raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        new = {function for function, _ in node.next_functions} - seen
+        seen |= new
+        todo += new

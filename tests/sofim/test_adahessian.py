@@ -96,3 +96,24 @@ def test_a_linear_part_beside_a_curved_one_leaves_its_estimate_as_it_is():
     [alone] = estimates(beside=False)
     assert torch.equal(together, alone)
     assert torch.equal(of_the_linear, torch.zeros(2, dtype=torch.float64))
+
+
+class Once(torch.autograd.Function):
+    """Doubles; its derivative is a constant to autograd, whatever it is."""
+
+    @staticmethod
+    def forward(_context, values):
+        return values * 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(_context, gradient):
+        return gradient * 2
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside what has curvature"])
+def test_a_second_derivative_that_autograd_does_not_have_is_not_taken_for_none(beside):
+    x, y = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = SPEC.factory([x, y] if beside else [x])
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        advance(SPEC, optimizer, lambda: Once.apply(x).square().sum() + (y.square().sum() if beside else 0.0))

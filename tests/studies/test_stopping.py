@@ -18,8 +18,8 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces.errors import number_of
 from studies.allowance import cpus
-from studies.views import number_of
 from tests.studies import probe_home
 from tests.studies.probe_home import assert_as_if_undisturbed, environment, notes_of, settle, wait_for_notes
 
