@@ -263,13 +263,15 @@ def versions() -> dict[str, str]:
 def user_code(blueprint: Blueprint) -> tuple[Path, ...]:
     """The files that hold the user's own workloads: the top package's directory, or the module's file.
 
-    Of one that is carried, what was imported from the current directory.
+    Of one that is carried, what was imported from the current directory, or from that of the script.
     """
     carried = dict(blueprint.carried)
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    beside = {str(Path.cwd()), *([] if script is None else [str(Path(script).resolve().parent)])}
     found = []
     for name in blueprint.workloads:
         if name in carried:
-            found += [Path(place) for place in imported_from(str(Path.cwd()))]
+            found += [Path(place) for directory in sorted(beside) for place in imported_from(directory)]
         elif ":" in name:
             module = sys.modules[name.split(":")[0].split(".")[0]]
             path = getattr(module, "__path__", None)

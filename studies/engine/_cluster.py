@@ -115,7 +115,8 @@ def _imported_beside(source: Path) -> Iterator[Path]:
 
     Not where packages are installed; the nodes have their own.
     """
-    if source.parent not in {Path(path) for path in sysconfig.get_paths().values()}:
+    installed = {Path(path) for path in sysconfig.get_paths().values()}
+    if source.parent not in installed and source.parent.name not in ("site-packages", "dist-packages"):
         yield from map(Path, imported_from(str(source.parent)))
 
 

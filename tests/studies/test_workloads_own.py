@@ -17,7 +17,10 @@ from torch import nn
 
 import studies.workloads
 from studies.errors import UserError
+from studies.launch import Blueprint, user_code
+from studies.lookup import _launched
 from studies.workloads import WORKLOADS, Data, Metric, Workload, _carry, content, named, resolve
+from tests.studies import fake_campaign
 
 ROOT = Path(__file__).parents[2]
 
@@ -234,3 +237,18 @@ def test_what_cannot_travel_is_refused_before_it_has_to():
         content(name)
     assert "_thread.lock" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_remedy_for_a_search_of_a_notebook_is_of_the_notebook():
+    with pytest.raises(UserError, match=re.escape("with it: studies.tune(xor, name='mine', budget='1h')")):
+        _launched({"name": "mine", "workloads": ["__main__:xor"], "budget": {"trials": 3}})
+
+
+def test_what_a_notebooks_workload_imported_from_beside_it_travels_to_the_nodes(home):
+    (home / "deep.py").write_text("WIDTH = 1\n")
+    sys.path.append(str(home))
+    __import__("deep")
+    made = Blueprint(
+        fake_campaign.campaign(), {"__main__:xor": of_a_cell()}, {}, None, carried=(("__main__:xor", b""),)
+    )
+    assert home / "deep.py" in user_code(made)
