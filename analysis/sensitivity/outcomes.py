@@ -172,16 +172,14 @@ def _remarks(
     counts: Mapping[str, int], perfect: int, values: Floats, sign: float, penalties: Sequence[float]
 ) -> Iterator[str]:
     """What is unusual about the values; ``values`` are the ordinary ones."""
+    valued = ", and counted as the worst of the others" if len(values) else ""
     if number := counts["infeasible"]:
         yield (
             f"{number} {_trials(number)} infeasible (a constraint is above 0 or NaN; without constraints a trial is "
-            "feasible, as in Optuna): never the best, and counted as the worst of the others."
+            f"feasible, as in Optuna): never the best{valued}."
         )
     if number := counts["infinite"]:
-        yield (
-            f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}), and count as the worst of the "
-            "others."
-        )
+        yield f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}){valued}."
     if perfect:
         yield (
             f"{perfect} complete {_trials(perfect)} infinitely good ({sign * math.inf:g}), and the best to Optuna and "
