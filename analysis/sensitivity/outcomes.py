@@ -188,8 +188,8 @@ def _remarks(
     if number := counts["penalty"]:
         shared = " or ".join(f"{sign * penalty:.3g}" for penalty in reversed(penalties))
         yield (
-            f"{number} complete trials have a value like a penalty ({shared}): several share it, and it is far worse "
-            "than all others. They count as the worst of these."
+            f"{number} complete trials are far worse than all others, and several have the same value ({shared}), as a "
+            "penalty or a model that learns nothing gives. They count as the worst of the others."
         )
     ordered = np.sort(values)[::-1]
     with np.errstate(over="ignore"):  # then it is far
