@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from analysis._parameters import Choice
 from analysis._rows import CONSTRAINTS, TEST_PREFIX, Attribute, Points, TrialRow, constraint_values
+from analysis.errors import AnalysisError
 
 
 def _table(name: str, *columns: str) -> sa.TableClause:
@@ -148,7 +149,13 @@ def _distribution(written: str) -> BaseDistribution:
     with warnings.catch_warnings():
         # that choices are lists or tables was told to whoever made the study
         warnings.filterwarnings("ignore", "Choices for a categorical distribution", UserWarning)
-        return json_to_distribution(written)
+        try:
+            return json_to_distribution(written)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AnalysisError(
+                f"a parameter's range, as it is stored, cannot be read by the installed Optuna ({error}); was it "
+                "stored by another version?"
+            ) from None
 
 
 def _decode(distribution: BaseDistribution, value: float) -> Choice:

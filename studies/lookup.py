@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,6 +159,8 @@ def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
         yield opened
     except AnalysisError as error:
         raise UserError(str(error)) from None
+    except json.JSONDecodeError as error:  # a text that was cut off, as by a column that is too small for it
+        raise unreadable(without_password(storage), ValueError(f"an entry is not JSON ({error})")) from error
     except REFUSALS as error:
         raise unreadable(without_password(storage), error) from error
     finally:

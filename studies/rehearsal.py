@@ -24,7 +24,7 @@ from studies.training import train
 from studies.workloads import Workload
 from studies.workloads._blame import blaming, definition
 
-_SECONDS = 5.0  # for one split: of very large data, or a very large model, as much is looked at as that allows
+_SECONDS = 3.0  # of very large data, or a slow model, so much is looked at, and the most unusual examples
 _BATCH = 64
 _STEP_BATCH = 4
 _EVALUATED = 64  # validation examples after two steps
@@ -53,10 +53,11 @@ def rehearse(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], 
     data = data.on("cpu")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        _look_at("train", workload, data.train)
-        _look_at("validation", workload, data.validation)
+        end = time.monotonic() + _SECONDS
+        _look_at("train", workload, data.train, end)
+        _look_at("validation", workload, data.validation, end)
         if test:
-            _look_at("test", workload, data.test())
+            _look_at("test", workload, data.test(), end)
     _take_steps(workload, data, spaces)
 
 
@@ -127,23 +128,23 @@ class _Trier:
         return f"workload {self.workload.name}"
 
 
-def _look_at(name: _SplitName, workload: Workload, split: Split) -> None:
+def _look_at(name: _SplitName, workload: Workload, split: Split, end: float) -> None:
+    """Refuse data with an example that no trial can take; beyond ``end``, look at the most unusual ones alone."""
     trier = _Trier(name, workload, split, workload.model())
     training = name == "train"
+    for rows in _shuffled(len(split)) if training else evaluation_rows(split):
+        if time.monotonic() > end:
+            break
+        error = trier.error(rows, training=training)
+        if error is not None:
+            raise trier.culprit(rows) or error
     not_finite, extreme = _unusual(split)
-    for rows in (not_finite, extreme):  # first: of large data the rest may take too long
-        found = trier.culprit(rows) if trier.error(rows) is not None else None
+    for rows in (not_finite, extreme) if time.monotonic() > end else ():
+        found = trier.culprit(rows) if len(rows) and trier.error(rows) is not None else None
         if found is not None:
             raise found
     if training and len(not_finite):
         _look_at_gradient(trier, not_finite)
-    end = time.monotonic() + _SECONDS
-    for rows in _shuffled(len(split)) if training else evaluation_rows(split):
-        error = trier.error(rows, training=training)
-        if error is not None:
-            raise trier.culprit(rows) or error
-        if time.monotonic() > end:
-            break
 
 
 def _look_at_gradient(trier: _Trier, rows: Tensor) -> None:
@@ -223,6 +224,8 @@ def _take_two(workload: Workload, data: Data, optimizer: str, space: SearchSpace
         arguments = {**space.arguments(space.default), BATCH_SIZE: size}
     except SpaceError as error:
         raise UserError(f"search space of {optimizer}: {error}") from None
+    if "max_iter" in arguments:  # a whole step of L-BFGS is twenty of others
+        arguments["max_iter"] = 2
     with blaming(f"workload {workload.name}: {what} with {optimizer}", workload.model, workload.place):
         list(train(workload, OPTIMIZERS[optimizer], arguments, 0, 1, data=part))
 

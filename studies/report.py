@@ -67,7 +67,9 @@ def make_report(
             def tell(done: str) -> None:
                 nonlocal left
                 left -= 1
-                status.update(f"{number_of(left, 'study', 'studies')} left …")
+                status.update(
+                    f"{number_of(left, 'study', 'studies')} left …" if left else "Comparing, and writing the page …"
+                )
                 say(console, f"{report.printable(done)}: done")
 
             written = report.write(

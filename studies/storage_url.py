@@ -5,6 +5,7 @@ SQLAlchemy is imported when a URL is looked at: a command that needs no storage 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -72,8 +73,10 @@ def file_of(url: str) -> Path | None:
     if backend(found) != SQLITE:
         return None
     try:
-        return None if in_memory(name := sqlite_name(found)) else path_of(found, name)
-    except (SQLAlchemyError, SAWarning, ImportError, ValueError):  # is said when the storage is opened
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SAWarning)
+            return None if in_memory(name := sqlite_name(found)) else path_of(found, name)
+    except (SQLAlchemyError, SAWarning, ImportError, TypeError, ValueError):  # is said when the storage is opened
         return None
 
 

@@ -96,10 +96,13 @@ def label(name: object, longest: int = _LONGEST) -> str:
         longest: letters that there is room for; Chinese ones and the like count twice.
     """
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(name))
-    taken = np.cumsum([2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text])
-    if not len(text) or taken[-1] <= longest:
+    widths = np.array([2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text], int)
+    if widths.sum() <= longest:
         return text
-    return text[: int((taken < longest).sum())] + "…"
+    # the middle goes: names that begin alike, as those of files in one directory do, differ at their ends
+    begin = int((widths.cumsum() <= longest // 2).sum())
+    end = int((widths[::-1].cumsum() < longest - widths[:begin].sum()).sum())
+    return f"{text[:begin]}…{text[len(text) - end :]}"
 
 
 def svg(figure: Figure) -> str:

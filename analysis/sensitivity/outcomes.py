@@ -172,16 +172,14 @@ def _remarks(
     counts: Mapping[str, int], perfect: int, values: Floats, sign: float, penalties: Sequence[float]
 ) -> Iterator[str]:
     """What is unusual about the values; ``values`` are the ordinary ones."""
+    valued = ", and counted as the worst of the others" if len(values) else ""
     if number := counts["infeasible"]:
         yield (
             f"{number} {_trials(number)} infeasible (a constraint is above 0 or NaN; without constraints a trial is "
-            "feasible, as in Optuna): never the best, and counted as the worst of the others."
+            f"feasible, as in Optuna): never the best{valued}."
         )
     if number := counts["infinite"]:
-        yield (
-            f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}), and count as the worst of the "
-            "others."
-        )
+        yield f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}){valued}."
     if perfect:
         yield (
             f"{perfect} complete {_trials(perfect)} infinitely good ({sign * math.inf:g}), and the best to Optuna and "
@@ -190,8 +188,8 @@ def _remarks(
     if number := counts["penalty"]:
         shared = " or ".join(f"{sign * penalty:.3g}" for penalty in reversed(penalties))
         yield (
-            f"{number} complete trials have a value like a penalty ({shared}): several share it, and it is far worse "
-            "than all others. They count as the worst of these."
+            f"{number} complete trials are far worse than all others, and several have the same value ({shared}), as a "
+            "penalty or a model that learns nothing gives. They count as the worst of the others."
         )
     ordered = np.sort(values)[::-1]
     with np.errstate(over="ignore"):  # then it is far

@@ -91,9 +91,9 @@ def obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str |
     worked = int(((kinds == "complete") & ~used.failed).sum())
     if worked < MINIMUM_COMPLETE:
         did = (
-            "only 1 has a value that is neither infinite nor a penalty"
+            "only 1 has a value that is neither infinite nor like a penalty"
             if worked == 1
-            else (f"only {worked} have a value that is neither infinite nor a penalty")
+            else (f"only {worked} have a value that is neither infinite nor like a penalty")
         )
         return f"of {complete} complete trials {did}, at least {MINIMUM_COMPLETE} are needed"
     if constant(used.goodness):

@@ -133,6 +133,9 @@ def _told(shown: str, url: sa.URL) -> Iterator[None]:
             warnings.simplefilter("error", sa_exc.SAWarning)  # an option that would be ignored
             yield
     except (ImportError, sa_exc.NoSuchModuleError):
+        if url.get_backend_name() == "postgres":  # as hosts of databases often have it
+            again = shown.replace("postgres", "postgresql", 1)
+            raise UserError(f"storage '{shown}': the scheme is written postgresql; write {again}") from None
         postgres = url.get_backend_name() == "postgresql"
         remedy = "pip install 'psycopg[binary]'" if postgres else "install its SQLAlchemy driver"
         raise UserError(f"storage '{shown}' needs a database driver that is not installed; {remedy}") from None

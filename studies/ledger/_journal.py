@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -23,6 +24,10 @@ def _told_as_others_do() -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         raise StorageInternalError(str(error)) from error
+    except AssertionError:  # all that Optuna says of a kind of entry that it has no name for
+        raise StorageInternalError(
+            f"Optuna {optuna.__version__} does not know all of its entries, as a newer one may write them"
+        ) from None
 
 
 class _Backend(JournalFileBackend):

@@ -83,8 +83,9 @@ def _imported(path: str, name: str) -> ModuleType:
         cause = error.__cause__
         absent = cause.name if isinstance(cause, ModuleNotFoundError) else None
         if absent and f"{name}.".startswith(f"{absent}."):
+            meant = f"; a module is named without .py: {path.replace('.py:', ':')}" if name.endswith(".py") else ""
             raise UserError(
-                f"workload {path}: there is no module {absent} in {here} or elsewhere on Python's path"
+                f"workload {path}: there is no module {absent} in {here} or elsewhere on Python's path{meant}"
             ) from cause
         hidden = in_the_way(_asked_of(cause))
         if hidden is not None:

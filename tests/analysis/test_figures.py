@@ -100,9 +100,10 @@ def test_drawing_leaves_the_settings_of_others_alone() -> None:
 
 def test_a_label_is_short_and_printable() -> None:
     assert label("a\x00b") == "a�b"
-    assert label("x" * 100) == "x" * 23 + "…"
+    assert label("x" * 100) == "x" * 12 + "…" + "x" * 11
+    assert len({label(f"/a/directory/with/a/long/name/{n}") for n in range(60)}) == 60
     assert label("x" * 24) == "x" * 24
-    assert label("学" * 20, 10) == "学" * 4 + "…"
+    assert label("学" * 20, 10) == "学" * 2 + "…" + "学" * 2
     assert label("") == ""
 
 

@@ -93,6 +93,20 @@ def test_a_study_without_a_feasible_trial_has_no_best_one() -> None:
     found = look(made)
     assert best(made) is None
     assert found.sentences[0] == "No conclusion can be drawn: all 25 trials that ended are infeasible."
+    assert "the others" not in " ".join(found.remarks)  # there are none
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("bad", [1, 25])
+def test_infinite_values_are_compared_with_others_where_there_are_any(bad: int, direction: str) -> None:
+    made = new_study(direction=direction)
+    sign = 1 if direction == "minimize" else -1
+    made.optimize(lambda trial: sign * (math.inf if trial.number < bad else bowl(trial)), n_trials=25)
+    [said] = [remark for remark in look(made).remarks if "infinitely bad" in remark]
+    assert said == (
+        f"{bad} complete {'trial is' if bad == 1 else 'trials are'} infinitely bad ({sign * math.inf:g})"
+        f"{', and counted as the worst of the others' if bad == 1 else ''}."
+    )
 
 
 def enqueued(configurations: list[dict[str, float]]) -> optuna.Study:

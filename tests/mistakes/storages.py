@@ -171,6 +171,15 @@ ROWS = [
         ),
     ),
     Mistake(
+        id="the scheme of PostgreSQL in short",
+        typed="status --storage postgres://me:secret@host/name",
+        only=LITE,
+        says=(
+            "storage 'postgres://me:***@host/name': the scheme is written postgresql; write "
+            "postgresql://me:***@host/name"
+        ),
+    ),
+    Mistake(
         id="a journal without a file",
         typed="status --storage journal://x.log",
         only=LITE,

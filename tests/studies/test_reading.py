@@ -284,3 +284,50 @@ def test_who_reads_a_server_could_not_write_to_it(postgres):
     make(url, {"digits-mlp/sgd": [0.5, 0.75]}, **ONE)
     with pytest.raises(UserError, match="read-only transaction"), existing(url) as opened:
         optuna.load_study(study_name="fake/digits-mlp/sgd", storage=opened).set_user_attr("a", 1)
+
+
+CUT = "SUBSTR({0}, 1, LENGTH({0}) - 1)"  # as a column cuts texts off that are too long for it
+NEWER = "REPLACE({0}, 'FloatDistribution', 'NewDistribution')"
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "change", "says"),
+    [
+        ("study_user_attributes", "value_json", CUT, "an entry is not JSON"),
+        ("trial_user_attributes", "value_json", CUT, "an entry is not JSON"),
+        ("trial_system_attributes", "value_json", CUT, "an entry is not JSON"),
+        ("trial_params", "distribution_json", CUT, "a parameter's range, as it is stored, cannot be read"),
+        ("trial_params", "distribution_json", NEWER, "Unknown distribution class: NewDistribution"),
+    ],
+)
+def test_entries_that_cannot_be_read_are_said_in_one_line(sofim, tmp_path, table, column, change, says):
+    made = optuna.create_study(storage=f"sqlite:///{tmp_path}/trials.db", study_name="of another program")
+    made.set_user_attr("note", "theirs")
+    made.add_trial(
+        optuna.trial.create_trial(
+            value=1.0,
+            params={"x": 0.5},
+            distributions={"x": optuna.distributions.FloatDistribution(0, 1)},
+            user_attrs={"note": "theirs", "diverged": True},
+            system_attrs={"constraints": [0.5]},
+        )
+    )
+    with closing(sqlite3.connect(tmp_path / "trials.db")) as opened, opened:
+        opened.execute(f"UPDATE {table} SET {column} = {change.format(column)}")
+    before = contents(tmp_path)
+    code, _, err = sofim("report", "--study", "of another program", "--storage", "sqlite:///trials.db")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert says in err
+    assert contents(tmp_path) == before
+
+
+def test_a_journal_with_entries_of_a_newer_optuna_is_refused_in_one_line(sofim, tmp_path):
+    make(f"journal:///{tmp_path}/trials.log", {"digits-mlp/sgd": [0.5, 0.75]}, **ONE)
+    with (tmp_path / "trials.log").open("a") as file:
+        file.write('{"op_code":99,"worker_id":"a"}\n')
+    before = contents(tmp_path)
+    for typed in READERS:
+        code, _, err = sofim(*shlex.split(typed), "--storage", "journal:///trials.log")
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "does not know all of its entries" in err
+    assert contents(tmp_path) == before

@@ -69,8 +69,9 @@ def test_what_lives_in_memory_is_refused_and_is_no_file(sofim, tmp_path, url):
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql+psycopg://me:a%2Fb@host/name", "mysql://host/x.db", "x.db", "", "sqlite:x"]
-)
+    "url", ["postgresql+psycopg://me:a%2Fb@host/name", "mysql://host/x.db", "x.db", "", "sqlite:x",
+            "sqlite:///x.db?timeout=5&timeout=6", "sqlite:///x.db?timeout=abc", "sqlite:///x.db?mode=ro"],
+)  # fmt: skip
 def test_what_is_no_file(url):
     assert file_of(url) is None
 

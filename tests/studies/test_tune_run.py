@@ -32,12 +32,10 @@ MINE = next(code for code in re.findall(r"```python\n(.*?)```", _README, re.DOTA
 WRONG = (
     MINE
     + """
-calls = []
-
 def loss(outputs, targets):
-    calls.append(1)
-    if len(calls) > 3:
-        raise ValueError("three is enough")
+    import sys
+    if "default_worker" in sys.modules["__main__"].__file__:
+        raise ValueError("works here alone")
     return nn.functional.cross_entropy(outputs, targets)
 
 def wrong():
@@ -155,7 +153,7 @@ def test_errors_in_ones_own_code_point_at_it(tmp_path, one_ray):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no trial ran its whole budget" in done.stderr
-    assert f"ValueError: three is enough ({tmp_path}/mine.py:{line})" in done.stderr
+    assert f"ValueError: works here alone ({tmp_path}/mine.py:{line})" in done.stderr
 
 
 def test_a_budget_without_room_for_a_trial_is_a_mistake_in_one_line(tmp_path):

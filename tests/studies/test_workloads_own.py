@@ -89,6 +89,7 @@ def test_names_of_the_table():
         ("mine:a:b", "not of the form package.module:factory"),
         ("nowhere_to_be_found:factory", "there is no module nowhere_to_be_found in"),
         ("torch.nowhere:factory", "there is no module torch.nowhere in"),
+        ("nowhere.py:factory", "a module is named without .py: nowhere:factory"),
     ],
 )
 def test_names_that_mean_nothing(name, words):
