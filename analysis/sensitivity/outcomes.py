@@ -110,11 +110,10 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
     history = curves[curves["number"].isin(used["number"]) & ~np.isnan(curves["value"].astype(float))]
     lost = np.where(failed, "diverged", kinds)
     if method == "rank":
-        moved, final = _moved(final)
         goodness, how = _by_rank(used, lost, final, history, sign)
     else:
         goodness, how = _at_common_epoch(used, lost, final, history, sign)
-        moved, goodness = _moved(goodness)
+    moved, goodness = _moved(goodness)
     # a curve may be infinite too where trials are compared
     best, worst = perfect | (goodness == np.inf), failed | (goodness == -np.inf)
     measured = np.isfinite(goodness) & ~best & ~worst

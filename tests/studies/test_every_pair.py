@@ -89,5 +89,5 @@ def test_data_that_are_missing_stop_a_campaign_before_any_trial(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "sofim data cifar10 --download --data" in done.stderr
+    assert " data cifar10 --download --data" in done.stderr
     assert not list(Path(tmp_path).glob("*.db"))

@@ -26,6 +26,7 @@ from tests.studies.probe_home import assert_as_if_undisturbed, environment, note
 pytestmark = pytest.mark.cluster
 
 SLOW = "probe_workload:slow"
+AGAIN = f"{sys.executable} -m studies.cli launch probe.toml"
 
 
 @contextmanager
@@ -121,7 +122,8 @@ def test_nobody_on_the_network_can_reach_what_one_machine_runs(story):
 
 
 def test_the_first_line_says_that_ray_starts_and_on_what(story):
-    begun, *_ = story.after_ctrl_c.out.splitlines()
+    notes, begun, *_ = story.after_ctrl_c.out.splitlines()
+    assert "batch_size of sofim, sgd is searched up to 200" in notes  # what is known of the campaign comes before
     assert begun == f"Starting Ray on {number_of(cpus(), 'CPU')} ..."
 
 
@@ -129,7 +131,7 @@ def test_ctrl_c_lets_epochs_end_and_saves_them(story):
     told = story.after_ctrl_c
     assert told.code == 130
     assert "Stopping when the epochs that run have ended; Ctrl-C again stops at once" in told.out
-    assert told.err == "\nsofim: interrupted; nothing that had finished is lost, to go on: sofim launch probe.toml\n"
+    assert told.err == f"\nsofim: interrupted; nothing that had finished is lost, to go on: {AGAIN}\n"
     assert 1 <= len(told.interrupted()) <= 2
     assert not any(t.state == TrialState.RUNNING for t in told.trials)
     epochs = {len(t.user_attrs["history"]["epoch"]) for t in told.interrupted()}
@@ -141,7 +143,7 @@ def test_a_plea_to_end_waits_as_ctrl_c_does_and_the_second_signal_stops_in_the_m
     told = story.after_a_plea_and_ctrl_c
     assert story.waited
     assert told.code == 130
-    assert "to go on: sofim launch probe.toml" in told.err
+    assert f"to go on: {AGAIN}" in told.err
     assert not any(t.state == TrialState.RUNNING for t in told.trials)
     assert len(told.interrupted()) - len(story.after_ctrl_c.interrupted()) == 2
 

@@ -125,7 +125,7 @@ def test_what_is_found_is_better_than_a_default_and_can_be_typed(story, monkeypa
     assert accuracy is not None
     assert re.search(r"test accuracy: \S+ \[\S+, \S+\]", said)
     assert float(accuracy[1]) > default_sgd(story.home, monkeypatch, fresh_seeds(0, "mine:xor", 3))
-    lines = said[said.index("\nfrom ") : said.index("How sensitive it is:")]
+    lines = said[said.index("\nfrom ") : said.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
     exec(lines, namespace)
     space = SEARCH_SPACES[best[1]]

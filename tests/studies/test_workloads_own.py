@@ -242,7 +242,7 @@ def test_what_cannot_travel_is_refused_before_it_has_to():
 
 def test_the_remedy_for_a_search_of_a_notebook_is_of_the_notebook():
     with pytest.raises(UserError, match=re.escape("with it: studies.tune(xor, name='mine', budget='1h')")):
-        _launched({"name": "mine", "workloads": ["__main__:xor"], "budget": {"trials": 3}})
+        _launched({"name": "mine", "workloads": ["__main__:xor"], "budget": {"trials": 3}}, "sqlite:///sofim.db")
 
 
 def test_what_a_notebooks_workload_imported_from_beside_it_travels_to_the_nodes(home):
