@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from studies.dashboard import _with_reports
 from studies.ledger import close_storage, open_storage
 from tests.analysis.test_annotations import EVIL, evil_study
 from tests.browser import PATIENCE, no_complaints, opened_browser
+
+SOFIM = Path(sys.executable).with_name("sofim")
 
 ROOT = Path(__file__).parents[2]
 MAKER = '<meta name="generator" content="SOFIM Studies">'
@@ -129,12 +132,15 @@ def test_a_report_is_read_and_not_written(reports: Path) -> None:
 
 def start(home: Path, *command: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, *command], cwd=home, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    environment = {**os.environ, "PATH": f"{SOFIM.parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=home, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    )
 
 
 @contextmanager
 def dashboard(home: Path, *options: str) -> Iterator[str]:
-    with start(home, "-W", "error", "-m", "studies.cli", "dashboard", "--port", "0", *options) as server:
+    with start(home, "-W", "error", str(SOFIM), "dashboard", "--port", "0", *options) as server:
         try:
             said = server.stdout.readline()  # type: ignore[union-attr]
             url = re.search(r"http://\S+", said)
@@ -194,7 +200,7 @@ def test_a_note_says_what_the_study_is(page: Page, url: str, width: int) -> None
     body = page.locator("body")
     expect(body).to_contain_text("sofim on digits-mlp in campaign fake: validation accuracy", timeout=PATIENCE)
     expect(body).to_contain_text(re.compile(r"Trials: \d+ of 100000 ended \(\d+ complete, \d+ diverged"))
-    export = page.locator("code", has_text="export fake --optimizer sofim --workload digits-mlp")
+    export = page.locator("code", has_text="sofim export fake --optimizer sofim --workload digits-mlp")
     expect(export).to_be_visible()
     box = export.bounding_box()
     assert box is not None
@@ -271,7 +277,7 @@ def test_names_are_shown_as_they_are(page: Page, url: str, home: Path) -> None:
     body = page.locator("body")
     expect(body).to_contain_text(f"{EVIL} on {EVIL} in campaign {EVIL}", timeout=PATIENCE)
     expect(page.get_by_role("cell", name=EVIL, exact=True)).to_be_visible()
-    expect(page.locator("code", has_text=" export ")).to_contain_text(EVIL)
+    expect(page.locator("code", has_text="sofim export")).to_contain_text(EVIL)
     assert page.locator("img").count() == 0
     page.goto(f"{url}dashboard/studies/{evil}")
     convergence = page.locator("[id='user-defined-plot:sofim-convergence']")

@@ -34,7 +34,7 @@ WRONG = (
     + """
 def loss(outputs, targets):
     import sys
-    if "default_worker" in sys.modules["__main__"].__file__:
+    if "default_worker" in getattr(sys.modules["__main__"], "__file__", ""):
         raise ValueError("works here alone")
     return nn.functional.cross_entropy(outputs, targets)
 
