@@ -25,7 +25,7 @@ def draw(subject: Subject) -> Drawn | None:
     names = [
         "default"
         if row["step"] == 0
-        else f"{_style.label(row['parameter'], 14)} "
+        else f"{_style.label(row['parameter'], 24)} "
         + " → ".join(_value(subject.parameter(row["parameter"]), row[end]) for end in ("before", "after"))
         for row in rows
     ]
