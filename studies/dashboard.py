@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from studies.errors import UserError
@@ -34,6 +35,11 @@ class _ThreadedServer(ThreadingMixIn, WSGIServer):
     """A page asks for several things at once."""
 
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection that ended, by the browser or by Ctrl-C in the moment it was taken."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,6 +168,18 @@ def test_nobody_on_another_address_is_answered(url):
     for address in (*addresses, "127.0.0.2"):
         with pytest.raises(OSError, match=r"refused|timed out|unreachable|assign"):
             socket.create_connection((address, port), timeout=5).close()
+
+
+def test_a_browser_that_breaks_off_is_no_traceback(home):
+    with dashboard(home) as (server, url):
+        browser = socket.create_connection(("127.0.0.1", urlsplit(url).port))
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing is then a reset
+        browser.sendall(b"GET /dash")
+        browser.close()
+        assert urllib.request.urlopen(url).status == 200  # it was taken after the other
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=120)
+    assert err == "\nsofim: interrupted\n"
 
 
 def test_ctrl_c_ends_it_in_one_line(home):
