@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis.errors import AnalysisError
-from search_spaces import Parameter, SpaceError
+from search_spaces import Parameter
+from search_spaces.errors import UserError
 
 Kind = Literal["float", "int", "categorical", "mixed"]
 Choice = bool | int | float | str | None
@@ -48,7 +48,7 @@ def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
     """The searched parameters of a space as the database stores it (``SearchSpace.to_dict``); fixed ones left out.
 
     Raises:
-        AnalysisError: it is not such a space.
+        UserError: it is not such a space.
     """
     try:
         fixed = cast("Mapping[str, object]", space["fixed"])
@@ -58,8 +58,8 @@ def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
             for name, fields in stored.items()
             if name not in fixed
         }
-    except (KeyError, TypeError, AttributeError, SpaceError) as error:
-        raise AnalysisError(
+    except (KeyError, TypeError, AttributeError, UserError) as error:
+        raise UserError(
             f"the search space that the study stores cannot be read ({type(error).__name__}: {error}); "
             "was it stored by another version?"
         ) from None

@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from analysis._parameters import Choice
 from analysis._rows import CONSTRAINTS, TEST_PREFIX, Attribute, Points, TrialRow, constraint_values
-from analysis.errors import AnalysisError
+from search_spaces.errors import UserError
 
 
 def _table(name: str, *columns: str) -> sa.TableClause:
@@ -152,7 +152,7 @@ def _distribution(written: str) -> BaseDistribution:
         try:
             return json_to_distribution(written)
         except (ValueError, KeyError, TypeError) as error:
-            raise AnalysisError(
+            raise UserError(
                 f"a parameter's range, as it is stored, cannot be read by the installed Optuna ({error}); was it "
                 "stored by another version?"
             ) from None

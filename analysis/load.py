@@ -21,9 +21,8 @@ from optuna.study._frozen import FrozenStudy
 from analysis import _frames
 from analysis._parameters import Choice, Kind, ParameterInfo, from_distributions, from_space
 from analysis._rows import open_reader
-from analysis.errors import AnalysisError
 from search_spaces import Maker, maker_of
-from search_spaces.errors import suggestion
+from search_spaces.errors import UserError, suggestion
 
 __all__ = [
     "Choice",
@@ -129,7 +128,7 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
         replicates: also those that repeat another's search, see :attr:`Study.replicate`.
 
     Raises:
-        AnalysisError: a study of the one campaign is damaged. Of all, those are left out, and `damaged` names them.
+        UserError: a study of the one campaign is damaged. Of all, those are left out, and `damaged` names them.
     """
     every = storage.get_all_studies()
     if campaign is not None:
@@ -171,7 +170,7 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
             is one alone.
 
     Raises:
-        AnalysisError: there is none, it has no such objective, or several and none is named, or it holds the
+        UserError: there is none, it has no such objective, or several and none is named, or it holds the
             confirmation runs of another.
     """
     every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
@@ -179,20 +178,20 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
         names = [known for known, found in every.items() if not (known.endswith(_ASIDE) and _is_own(found))]
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         listed = f"there are {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "it has no study"
-        raise AnalysisError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
+        raise UserError(f"no study '{name}' in the storage; {listed}{suggestion(name, names)}")
     frozen = every[name]
     if _is_own(frozen) and name.endswith(_ASIDE):
         search, _, suffix = name.rpartition("/")
         kind = "confirmation" if suffix == _CONFIRM[1:] else "evaluation"
-        raise AnalysisError(f"study '{name}' holds {kind} runs; ask for '{search}'")
+        raise UserError(f"study '{name}' holds {kind} runs; ask for '{search}'")
     count = len(frozen.directions)
     if objective is None and count > 1:
-        raise AnalysisError(
+        raise UserError(
             f"study '{name}' has {count} objectives, and a sensitivity is of one: name it with --objective N "
             f"({_listed_objectives(frozen)})"
         )
     if objective is not None and not 0 <= objective < count:
-        raise AnalysisError(f"study '{name}' has no objective {objective}: {_listed_objectives(frozen)}")
+        raise UserError(f"study '{name}' has no objective {objective}: {_listed_objectives(frozen)}")
     return _describe(storage, frozen, objective or 0)
 
 
@@ -205,11 +204,11 @@ def check_protocols(of: Sequence[Study]) -> None:
     """Refuses studies whose values were made by different rules.
 
     Raises:
-        AnalysisError: they are of two protocols or more.
+        UserError: they are of two protocols or more.
     """
     protocols = sorted({str(study.attributes.get("protocol")) for study in of if study.own})
     if len(protocols) > 1:
-        raise AnalysisError(
+        raise UserError(
             f"the studies were made by different rules (protocols {' and '.join(protocols)}), so that their values do "
             "not compare; report on each with --study"
         )
@@ -219,7 +218,7 @@ def check_whole(storage: BaseStorage, campaign: str) -> None:
     """Refuses a campaign with a study that has lost some of what a campaign stores with it.
 
     Raises:
-        AnalysisError: it has one; the line names it, and what it lacks.
+        UserError: it has one; the line names it, and what it lacks.
     """
     _check_whole(storage, storage.get_all_studies(), campaign)
 
@@ -227,7 +226,7 @@ def check_whole(storage: BaseStorage, campaign: str) -> None:
 def _check_whole(storage: BaseStorage, every: Sequence[FrozenStudy], campaign: str) -> None:
     for frozen, maker in _damaged(storage, every):
         if maker.campaign == campaign:
-            raise AnalysisError(
+            raise UserError(
                 f"{_damage(frozen, maker)}; restore the storage from a copy, or report on its studies one by one "
                 "with sofim report --study NAME"
             )
@@ -389,7 +388,7 @@ def _describe(storage: BaseStorage, frozen: FrozenStudy, objective: int = 0) -> 
 
 def _parameters(storage: BaseStorage, frozen: FrozenStudy) -> dict[str, ParameterInfo]:
     if _is_own(frozen) and isinstance(space := frozen.user_attrs.get("search_space"), Mapping):
-        with suppress(AnalysisError):  # of another version: the ranges at least are in the trials
+        with suppress(UserError):  # of another version: the ranges at least are in the trials
             return from_space(space)
     found = open_reader(storage, [frozen._study_id]).distributions()
     return {name: from_distributions(name, listed) for name, listed in found.items()}

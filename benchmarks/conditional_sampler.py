@@ -22,8 +22,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler, TPESampler
 
 from search_spaces import SEARCH_SPACES, ConditionalSpace
-from studies.ledger import StudyPlan, _tuning
-from studies.tuning._starts import starts
+from studies.campaign.plan import StudyPlan
+from studies.commands.tuning._initial import starts
+from studies.ledger import _tuning
 
 EPOCHS = 20
 WEIGHTS = [3.0, 1.0, 0.5, 0.2, 0.05, 0.02]  # of an optimizer's parameters, dealt at random

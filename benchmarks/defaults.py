@@ -25,8 +25,9 @@ from analysis.defaults import Landscape, Measured, common_start, landscape, reco
 from analysis.load import Study, evaluations, read, studies
 from search_spaces import from_dict
 from sofim import OPTIMIZERS
-from studies.ledger import close_storage, fresh_seeds, open_storage
-from studies.training import train
+from studies.ledger import fresh_seeds
+from studies.storage.database import close_storage, open_storage
+from studies.training.run import train
 from studies.workloads import WORKLOADS
 
 TYPED: dict[str, tuple[str, dict[str, Any]]] = {

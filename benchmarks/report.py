@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studies.campaign import Campaign
-from studies.launch import Blueprint
+from studies.campaign.model import Campaign
+from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import ConfirmationLedger, Ledger
 from studies.workloads import WORKLOADS
 
@@ -93,11 +93,11 @@ def build(url: str, trials: int, seeds: int) -> None:
         | {"sampler": "random", "pruner": "median"}
     )
     spaces = {name: campaign.space(name) for name in OPTIMIZERS}
-    blueprint = Blueprint(campaign, {name: WORKLOADS[name] for name in workloads}, spaces, None)
+    resolved = ResolvedCampaign(campaign, {name: WORKLOADS[name] for name in workloads}, spaces, None)
     rng = np.random.default_rng(0)
-    with Ledger(url, campaign.stored(), blueprint.study_plans(), {"benchmark": "1"}) as ledger:
+    with Ledger(url, campaign.stored(), resolved.study_plans(), {"benchmark": "1"}) as ledger:
         play(ledger, rng)
-    made = ConfirmationLedger(url, campaign.stored(), blueprint.study_plans(), {"benchmark": "1"}, seeds=seeds)
+    made = ConfirmationLedger(url, campaign.stored(), resolved.study_plans(), {"benchmark": "1"}, seeds=seeds)
     with made as ledger:
         play(ledger, rng)
 

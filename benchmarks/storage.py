@@ -33,8 +33,10 @@ from pathlib import Path
 import optuna
 
 from search_spaces import SEARCH_SPACES
-from studies.ledger import Ledger, StudyPlan, close_storage, open_storage
-from studies.ledger._writer import TrialWriter
+from studies.campaign.plan import StudyPlan
+from studies.ledger import Ledger
+from studies.storage.database import close_storage, open_storage
+from studies.storage.writer import TrialWriter
 
 SPACE = SEARCH_SPACES["sofim"]
 _numbers = count()

@@ -51,8 +51,8 @@ def records_of(options: argparse.Namespace, arguments: dict[str, object]):
     import torch
 
     from sofim import OPTIMIZERS
-    from studies.training import train
-    from studies.worker import _workload
+    from studies.training.run import train
+    from studies.training.worker import _workload
 
     torch.set_num_threads(1)
     workload, data = _workload(options.workload, None)
@@ -69,9 +69,10 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
     import optuna
     import ray
 
+    from studies.campaign.plan import StudyPlan
     from studies.engine import Resources, execute
-    from studies.ledger import Ledger, StudyPlan
-    from studies.worker import Setting
+    from studies.ledger import Ledger
+    from studies.training.worker import Setting
     from studies.workloads import resolve
 
     metric = resolve(options.workload).metric

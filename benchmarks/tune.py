@@ -30,22 +30,24 @@ CONFIRMED = 10
 def separate(workload: str, trials: int, seed: int, url: str, console: Console) -> dict[str, object]:
     """A study for each optimizer; the best winner confirmed."""
     from search_spaces import SEARCH_SPACES
-    from studies.campaign import Campaign
+    from studies.campaign.model import Campaign
+    from studies.campaign.resolve import resolve_campaign
+    from studies.commands.launch import launch, versions, work_off
     from studies.engine import Resources
-    from studies.launch import draw_up, launch, versions, work_off
-    from studies.ledger import ConfirmationLedger, open_storage
+    from studies.ledger import ConfirmationLedger
+    from studies.storage.database import open_storage
 
     optimizers = tuple(SEARCH_SPACES)
     made = Campaign.of(name="separate", workloads=(workload,), optimizers=optimizers, trials=trials, seed=seed)
-    blueprint = draw_up(made, test=True)
+    resolved = resolve_campaign(made, test=True)
     began = time.perf_counter()
-    tallies = launch(blueprint, url, Resources(), console)
+    tallies = launch(resolved, url, Resources(), console)
     seconds = time.perf_counter() - began
     sign = 1.0 if tallies[0].direction == "maximize" else -1.0
     best = max((tally for tally in tallies if tally.best is not None), key=lambda tally: sign * (tally.best or 0.0))
-    plans = [plan for plan in blueprint.study_plans() if plan.name == best.study]
+    plans = [plan for plan in resolved.study_plans() if plan.name == best.study]
     with ConfirmationLedger(url, made.stored(), plans, versions(), seeds=CONFIRMED) as ledger:
-        work_off(ledger, blueprint, Resources(cpus_per_trial=None), console)
+        work_off(ledger, resolved, Resources(cpus_per_trial=None), console)
     storage = open_storage(url)
     study_id = storage.get_study_id_from_name(f"{best.study}/confirm")
     runs = {run.user_attrs["seed"]: run for run in storage.get_all_trials(study_id) if run.value is not None}
@@ -65,7 +67,8 @@ def together(
 ) -> dict[str, object]:
     """One study that chooses the optimizer, its winner confirmed; its search is not ended early if ``to_the_end``."""
     import studies
-    from studies.ledger import _budget, open_storage
+    from studies.ledger import _budget
+    from studies.storage.database import open_storage
 
     began = time.perf_counter()
     name = f"tune-{'whole' if to_the_end else 'early'}"
@@ -93,7 +96,7 @@ def together(
 
 def show(name: str, found: dict[str, object]) -> None:
     """One side, with Student's t intervals over the confirmation seeds."""
-    from studies.tuning import Estimate
+    from studies.commands.tuning import Estimate
 
     confirmed, test = Estimate.of(found["validation"]), Estimate.of(found["test"])
     print(
@@ -111,7 +114,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="repetitions")
     options = parser.parse_args()
     from search_spaces import SEARCH_SPACES
-    from studies.tuning import Estimate
+    from studies.commands.tuning import Estimate
     from studies.workloads import WORKLOADS
 
     half = options.trials * len(SEARCH_SPACES) // 2

@@ -30,7 +30,7 @@ from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
 from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
 from search_spaces._study import Maker, maker_of
-from search_spaces.errors import SpaceError, shown, suggestion
+from search_spaces.errors import UserError, shown, suggestion
 
 __all__ = [
     "ANY",
@@ -45,7 +45,7 @@ __all__ = [
     "Scale",
     "SearchSpace",
     "Space",
-    "SpaceError",
+    "UserError",
     "Value",
     "configuration_key",
     "configured",
@@ -79,19 +79,19 @@ def configured(optimizer: str, table: Mapping[str, object], *, directory: Path |
         directory: Where a relative ``file`` is looked for; the working directory when ``None``.
 
     Raises:
-        SpaceError: The optimizer or a key is unknown, or a value is not allowed.
+        UserError: The optimizer or a key is unknown, or a value is not allowed.
     """
     settings = dict(table)
     if optimizer not in SEARCH_SPACES:
         known = ", ".join(SEARCH_SPACES)
-        raise SpaceError(
+        raise UserError(
             f"{shown(optimizer)} has no search space: known are {known}{suggestion(optimizer, SEARCH_SPACES)}"
         )
     space = SEARCH_SPACES[optimizer]
     if "file" in settings:
         file = settings.pop("file")
         if not isinstance(file, str) or not file:
-            raise SpaceError(f"file = {shown(file)} is not a path: allowed is a Python file that defines SPACE")
+            raise UserError(f"file = {shown(file)} is not a path: allowed is a Python file that defines SPACE")
         space = load_file(optimizer, (directory or Path()).joinpath(file).absolute())
     return space.override(settings)
 
@@ -102,7 +102,7 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
     The mapping to the optimizer's arguments is code and comes from the present table, or from the user's file.
 
     Raises:
-        SpaceError: Nothing here knows the optimizer or the parameterization.
+        UserError: Nothing here knows the optimizer or the parameterization.
     """
     optimizer, parameterization = cast("str", data["optimizer"]), cast("str", data["parameterization"])
     parameters = cast("Mapping[str, Mapping[str, object]]", data["parameters"])
@@ -111,7 +111,7 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
     if file is not None:
         build = FileArguments(optimizer, file["path"], file["sha256"])
     elif optimizer not in SEARCH_SPACES:
-        raise SpaceError(
+        raise UserError(
             f"the stored space is for {shown(optimizer)}, which is unknown: was it stored by another version?"
         )
     else:
@@ -130,7 +130,7 @@ def stored_space(data: Mapping[str, object]) -> Space:
     """Return the space that `SearchSpace.to_dict` or `ConditionalSpace.to_dict` described.
 
     Raises:
-        SpaceError: As of `from_dict`.
+        UserError: As of `from_dict`.
     """
     spaces = cast("Mapping[str, Mapping[str, object]] | None", data.get("spaces"))
     if spaces is None:

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
-
-from optuna.distributions import BaseDistribution
+from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces._override import override
 from search_spaces._parameter import Parameter, Value
-from search_spaces.errors import SpaceError, key_shown, shown, suggestion
+from search_spaces.errors import UserError, key_shown, shown, suggestion
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 BATCH_SIZE = "batch_size"
 
@@ -38,7 +39,7 @@ class SearchSpace:
         file: Where the user's own space was read from: ``{"path": …, "sha256": …}``.
 
     Raises:
-        SpaceError: There is no ``batch_size``, nothing is left to search, or a fixed value is not declared
+        UserError: There is no ``batch_size``, nothing is left to search, or a fixed value is not declared
             or not accepted.
     """
 
@@ -54,12 +55,12 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         if BATCH_SIZE not in self.declared:
-            raise SpaceError(f"the space of {self.optimizer} has no {BATCH_SIZE}: every space needs one")
+            raise UserError(f"the space of {self.optimizer} has no {BATCH_SIZE}: every space needs one")
         for name, value in self.fixed.items():
             self._check_known(name)
             override(name, self.declared[name], value)
         if len(self.fixed) == len(self.declared):
-            raise SpaceError(f"every parameter of {self.optimizer} is fixed: leave at least one to search")
+            raise UserError(f"every parameter of {self.optimizer} is fixed: leave at least one to search")
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -87,22 +88,22 @@ class SearchSpace:
         """Return the search values of a stored configuration; fixed values may be left out and are dropped.
 
         Raises:
-            SpaceError: A name is unknown or missing, or a value lies outside its range.
+            UserError: A name is unknown or missing, or a value lies outside its range.
         """
         values = self._complete(stored)
         encoded = {}
         for name, parameter in self.parameters.items():
             try:
                 encoded[name] = parameter.encode(values[name])
-            except SpaceError as error:
-                raise SpaceError(f"{name}: {error}") from None
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
         return encoded
 
     def decode(self, search: Mapping[str, Value]) -> dict[str, Value]:
         """Return the stored values of a sampler's configuration, each inside its stored distribution.
 
         Raises:
-            SpaceError: A name is unknown or missing.
+            UserError: A name is unknown or missing.
         """
         self._complete(search)
         return {name: parameter.decode(search[name]) for name, parameter in self.parameters.items()}
@@ -114,7 +115,7 @@ class SearchSpace:
             stored: A stored configuration; fixed values may be left out.
 
         Raises:
-            SpaceError: A name is unknown or missing, or contradicts a fixed value.
+            UserError: A name is unknown or missing, or contradicts a fixed value.
         """
         values = self._complete(stored)
         batch_size = values.pop(BATCH_SIZE)
@@ -130,7 +131,7 @@ class SearchSpace:
                 ``parameterization`` first switches to other coordinates.
 
         Raises:
-            SpaceError: A key is unknown or its value is not allowed; the message says what is.
+            UserError: A key is unknown or its value is not allowed; the message says what is.
         """
         settings = dict(table)
         space = self.switched(settings.pop("parameterization")) if "parameterization" in settings else self
@@ -167,7 +168,7 @@ class SearchSpace:
             return self
         try:
             return self.override({BATCH_SIZE: setting})
-        except SpaceError:  # a person's own space accepts no such size, or searches nothing else: full batches then
+        except UserError:  # a person's own space accepts no such size, or searches nothing else: full batches then
             return self
 
     def nearest(self, stored: Mapping[str, Value]) -> dict[str, Value]:
@@ -188,20 +189,20 @@ class SearchSpace:
         """Return the space of the same optimizer in the parameterization ``name``.
 
         Raises:
-            SpaceError: There is none of that name.
+            UserError: There is none of that name.
         """
         if name == self.parameterization:
             return self
         if not isinstance(name, str) or name not in self.alternatives:
             known = [self.parameterization, *self.alternatives]
             near = suggestion(name, known) if isinstance(name, str) else ""
-            raise SpaceError(f"parameterization = {shown(name)} is unknown: allowed is {', '.join(known)}{near}")
+            raise UserError(f"parameterization = {shown(name)} is unknown: allowed is {', '.join(known)}{near}")
         return self.alternatives[name]
 
     def _check_known(self, name: str) -> None:
         if name not in self.declared:
             known = list(self.declared)
-            raise SpaceError(
+            raise UserError(
                 f"{key_shown(name)} is no parameter of {self.optimizer}: "
                 f"allowed are {', '.join(known)}{suggestion(name, known)}"
             )
@@ -211,8 +212,8 @@ class SearchSpace:
         for name, value in values.items():
             self._check_known(name)
             if name in self.fixed and value != self.fixed[name]:
-                raise SpaceError(f"{name} = {shown(value)} contradicts its fixed value {shown(self.fixed[name])}")
+                raise UserError(f"{name} = {shown(value)} contradicts its fixed value {shown(self.fixed[name])}")
         missing = [name for name in self.parameters if name not in values]
         if missing:
-            raise SpaceError(f"{', '.join(missing)} missing from the configuration {shown(dict(values))}")
+            raise UserError(f"{', '.join(missing)} missing from the configuration {shown(dict(values))}")
         return {name: self.fixed[name] if name in self.fixed else values[name] for name in self.declared}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
-
-from optuna.distributions import BaseDistribution
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from search_spaces._base import SearchSpace
 from search_spaces._parameter import Parameter, Value
-from search_spaces.errors import SpaceError, shown, suggestion
+from search_spaces.errors import UserError, shown, suggestion
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 ANY = "any"
 """What stands for the optimizer where a study chooses it."""
@@ -74,7 +75,7 @@ class ConditionalSpace:
         spaces: By the optimizer's key, in the order of the choices; the first is the default.
 
     Raises:
-        SpaceError: There is no space.
+        UserError: There is no space.
 
     >>> from search_spaces import SEARCH_SPACES
     >>> space = ConditionalSpace(SEARCH_SPACES)
@@ -89,7 +90,7 @@ class ConditionalSpace:
 
     def __post_init__(self) -> None:
         if not self.spaces:
-            raise SpaceError("a conditional space needs at least one optimizer")
+            raise UserError("a conditional space needs at least one optimizer")
 
     @property
     def choice(self) -> Parameter:
@@ -112,12 +113,12 @@ class ConditionalSpace:
         """Return the key of the optimizer that a configuration is of.
 
         Raises:
-            SpaceError: None of the space's is chosen.
+            UserError: None of the space's is chosen.
         """
         chosen = params.get(OPTIMIZER)
         if not isinstance(chosen, str) or chosen not in self.spaces:
             near = suggestion(chosen, self.spaces) if isinstance(chosen, str) else ""
-            raise SpaceError(f"{OPTIMIZER} = {shown(chosen)}: must be one of {', '.join(self.spaces)}{near}")
+            raise UserError(f"{OPTIMIZER} = {shown(chosen)}: must be one of {', '.join(self.spaces)}{near}")
         return chosen
 
     def stored_distributions(self, given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
@@ -145,7 +146,7 @@ class ConditionalSpace:
         """Return the search values of a stored configuration; fixed values may be left out and are dropped.
 
         Raises:
-            SpaceError: No optimizer is chosen, a name is unknown, another optimizer's or missing, or a value lies
+            UserError: No optimizer is chosen, a name is unknown, another optimizer's or missing, or a value lies
                 outside its range.
         """
         chosen, own = self._split(stored)
@@ -155,7 +156,7 @@ class ConditionalSpace:
         """Return the stored values of a sampler's configuration.
 
         Raises:
-            SpaceError: No optimizer is chosen, or a name is unknown, another optimizer's or missing.
+            UserError: No optimizer is chosen, or a name is unknown, another optimizer's or missing.
         """
         chosen, own = self._split(search)
         return self.of(chosen, self.spaces[chosen].decode(own))
@@ -164,7 +165,7 @@ class ConditionalSpace:
         """Return what to train with: ``batch_size`` and exactly the keyword arguments of the chosen one's factory.
 
         Raises:
-            SpaceError: As of `encode`, but for values outside their range.
+            UserError: As of `encode`, but for values outside their range.
         """
         chosen, own = self._split(stored)
         return self.spaces[chosen].arguments(own)
@@ -191,7 +192,7 @@ class ConditionalSpace:
         prefix = f"{chosen}."
         strangers = [name for name in params if name != OPTIMIZER and not name.startswith(prefix)]
         if strangers:
-            raise SpaceError(f"{', '.join(strangers)} not of {chosen}: its parameters are called {prefix}…")
+            raise UserError(f"{', '.join(strangers)} not of {chosen}: its parameters are called {prefix}…")
         return chosen, {name.removeprefix(prefix): value for name, value in params.items() if name != OPTIMIZER}
 
 

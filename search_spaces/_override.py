@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from search_spaces._parameter import Interval, Parameter, Value
-from search_spaces.errors import SpaceError, shown
+from search_spaces.errors import UserError, shown
 
 
 def override(name: str, parameter: Parameter, setting: object) -> Parameter | Value:
@@ -22,7 +22,7 @@ def override(name: str, parameter: Parameter, setting: object) -> Parameter | Va
         a fixed value.
 
     Raises:
-        SpaceError: ``setting`` is nothing that the parameter or its optimizer accepts.
+        UserError: ``setting`` is nothing that the parameter or its optimizer accepts.
     """
     if parameter.scale == "categorical":
         return _override_choices(name, parameter, setting)
@@ -74,15 +74,15 @@ def _number(name: str, parameter: Parameter, value: object, setting: object) -> 
 def _plain(value: Value) -> float:
     """Return a numeric parameter's default as the number it is."""
     if isinstance(value, str):
-        raise SpaceError(f"{shown(value)} is not a number")
+        raise UserError(f"{shown(value)} is not a number")
     return value
 
 
-def _refusal(name: str, parameter: Parameter, setting: object, why: str) -> SpaceError:
+def _refusal(name: str, parameter: Parameter, setting: object, why: str) -> UserError:
     """Return the one line: key, value, why not, and what is allowed."""
     if isinstance(parameter.accepts, Interval):
         kind = "whole numbers" if parameter.is_integer else "numbers"
         allowed = f"a range [low, high] of {kind} {parameter.accepts}, or one value"
     else:
         allowed = f"a list out of {', '.join(map(shown, parameter.accepts))}, or one of them"
-    return SpaceError(f"{name} = {shown(setting)} {why}: allowed is {allowed}")
+    return UserError(f"{name} = {shown(setting)} {why}: allowed is {allowed}")

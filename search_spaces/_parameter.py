@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Literal, Self, cast, get_args
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from search_spaces.errors import UserError, shown
 
-from search_spaces.errors import SpaceError, shown
+if TYPE_CHECKING:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
 Value = bool | int | float | str
 """What a hyperparameter may be: everything that TOML, JSON and a database can hold."""
 
 Scale = Literal["linear", "log", "one-minus-log", "int", "int-log", "categorical"]
 """How a parameter is searched; ``one-minus-log`` is uniform in log(1 − value)."""
-
-Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Parameter:
             campaign may move the range inside it, or fix any value of it.
 
     Raises:
-        SpaceError: The range is empty, reversed, not finite or not accepted, the default lies outside, or the reason
+        UserError: The range is empty, reversed, not finite or not accepted, the default lies outside, or the reason
             is missing.
     """
 
@@ -92,29 +93,29 @@ class Parameter:
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
-            raise SpaceError(f"scale = {shown(self.scale)} is unknown: allowed are {', '.join(get_args(Scale))}")
+            raise UserError(f"scale = {shown(self.scale)} is unknown: allowed are {', '.join(get_args(Scale))}")
         if not self.reason.strip():
-            raise SpaceError("reason is empty: say in a sentence where the range comes from")
+            raise UserError("reason is empty: say in a sentence where the range comes from")
         self._check_choices() if self.scale == "categorical" else self._check_range()
         if not self.contains(self.default):
-            raise SpaceError(f"default = {shown(self.default)} lies outside {self}")
+            raise UserError(f"default = {shown(self.default)} lies outside {self}")
 
     def _check_choices(self) -> None:
         if not self.choices or len(set(map(repr, self.choices))) < len(self.choices):
-            raise SpaceError(f"choices = {shown(list(self.choices))} must be one or more different values")
+            raise UserError(f"choices = {shown(list(self.choices))} must be one or more different values")
 
     def _check_range(self) -> None:
         if not isinstance(self.accepts, Interval):
-            raise SpaceError(f"accepts = {shown(self.accepts)} must be an Interval for a number")
+            raise UserError(f"accepts = {shown(self.accepts)} must be an Interval for a number")
         if not self.low < self.high:
-            raise SpaceError(f"the range [{self.low}, {self.high}] is empty or reversed")
+            raise UserError(f"the range [{self.low}, {self.high}] is empty or reversed")
         for end in (self.low, self.high):
             if end not in self.accepts:
-                raise SpaceError(f"{end} is not accepted: allowed is {self.accepts}")
+                raise UserError(f"{end} is not accepted: allowed is {self.accepts}")
             if self.scale in ("log", "int-log") and end <= 0:
-                raise SpaceError(f"{end} cannot be searched on a log scale: it must be above 0")
+                raise UserError(f"{end} cannot be searched on a log scale: it must be above 0")
             if self.scale == "one-minus-log" and end >= 1:
-                raise SpaceError(f"{end} cannot be searched as 1 − value on a log scale: it must be below 1")
+                raise UserError(f"{end} cannot be searched as 1 − value on a log scale: it must be below 1")
 
     @classmethod
     def log(cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = POSITIVE) -> Self:
@@ -152,6 +153,8 @@ class Parameter:
     @property
     def distribution(self) -> Distribution:
         """The distribution of the stored value, as the database has it."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # late: slow
+
         if self.scale == "categorical":
             return CategoricalDistribution(self.choices)
         if self.is_integer:
@@ -161,6 +164,8 @@ class Parameter:
     @property
     def search_distribution(self) -> Distribution:
         """The distribution that samplers see."""
+        from optuna.distributions import FloatDistribution  # late: slow
+
         if self.scale == "one-minus-log":
             return FloatDistribution(1.0 - self.high, 1.0 - self.low, log=True)
         return self.distribution
@@ -191,10 +196,10 @@ class Parameter:
         """Return the search value of a stored ``value``.
 
         Raises:
-            SpaceError: ``value`` lies outside the range.
+            UserError: ``value`` lies outside the range.
         """
         if not self.contains(value):
-            raise SpaceError(f"{shown(value)} lies outside {self}")
+            raise UserError(f"{shown(value)} lies outside {self}")
         if self.scale != "one-minus-log":
             return value
         return _clip(1.0 - float(value), 1.0 - self.high, 1.0 - self.low)

@@ -1,4 +1,4 @@
-"""Errors of search spaces, and the words in which they name a value and the nearest known name."""
+"""The one exception that stands for a mistake of the user's, and the words in which it names a value."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterable
 _LONGEST = 60
 
 
-class SpaceError(ValueError):
-    """A search space, or a change to one, that makes no sense: one line with the key, the value and what is allowed."""
+class UserError(Exception):
+    """A mistake that the user can mend: one line that names the thing and the remedy.
+
+    The command line prints it to standard error and exits with code 2; no traceback.
+    """
 
 
 def shown(value: object) -> str:

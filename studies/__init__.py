@@ -16,7 +16,7 @@ if sys.argv[:1] == ["-m"]:  # python -m studies.cli: what comes next could be fo
 from typing import TYPE_CHECKING  # noqa: E402
 
 if TYPE_CHECKING:
-    from studies.tuning import Tuned, tune
+    from studies.commands.tuning import Tuned, tune
 
 __all__ = ["Tuned", "tune"]
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> object:
     """Import what is asked for only now: whoever needs a module of this package alone waits for nothing else."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from studies import tuning
+    from studies.commands import tuning
 
     found: object = getattr(tuning, name)
     return found

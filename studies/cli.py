@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from search_spaces.errors import UserError
 from studies import modules
 from studies.called import DEFAULT_STORAGE, called, command_line
-from studies.errors import UserError
-from studies.lookup import campaign_name, check_any_worked, existing, find_campaign, find_tuned, grown, without_password
-from studies.options import (
+from studies.commands.find import (
+    campaign_name,
+    check_any_worked,
+    existing,
+    find_campaign,
+    find_tuned,
+    grown,
+    without_password,
+)
+from studies.commands.options import (
     as_typed,
     hide_title,
     how_to_go_on,
@@ -29,7 +37,7 @@ from studies.options import (
     storage_again,
     storage_option,
 )
-from studies.screen import make_console, say, speaks_unicode, standard_streams, verbatim, working
+from studies.commands.screen import make_console, say, speaks_unicode, standard_streams, verbatim, working
 
 if TYPE_CHECKING:
     from analysis.defaults import Recommendation
@@ -146,13 +154,12 @@ def launch(
 
     CAMPAIGN is a preset (quickstart, fashion, paper), a TOML file, or the name of a campaign in the storage.
     """
-    from studies.confirm import SEEDS
-    from studies.confirm import confirm as run_again
-    from studies.failures import failing_lines
-    from studies.launch import draw_up
-    from studies.launch import launch as run
-    from studies.starts import read_starts
-    from studies.views import (
+    from studies.campaign.initial import read_starts
+    from studies.campaign.resolve import resolve_campaign
+    from studies.commands.confirm import SEEDS
+    from studies.commands.confirm import confirm as run_again
+    from studies.commands.launch import launch as run
+    from studies.commands.tables import (
         AFTER_CONFIRM,
         AFTER_LAUNCH,
         ONE_SEED,
@@ -162,6 +169,7 @@ def launch(
         print_leaderboard,
         print_next_commands,
     )
+    from studies.ledger.failures import failing_lines
 
     _check_shares(cpus_per_trial, gpus_per_trial)
     _check_place(address, cpus, gpus)
@@ -178,16 +186,16 @@ def launch(
             found = grown(found, storage, trials=trials)
         kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
         # that test data are there is known before the search, not after
-        blueprint = draw_up(found, data.resolve() if data else None, test=then_confirm)
+        resolved = resolve_campaign(found, data.resolve() if data else None, test=then_confirm)
     from studies.engine import Resources, slots_offered
 
     resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
     if dry_run:
-        print_dry_run(blueprint, console, slots_offered(resources), address)
+        print_dry_run(resolved, console, slots_offered(resources), address)
         if then_confirm:
             say(console, f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
         return
-    tallies = run(blueprint, storage, resources, console, safekeeping=kept, extend=extend)
+    tallies = run(resolved, storage, resources, console, durability=kept, extend=extend)
     check_any_worked(found.name, tallies, storage)
     console.print()
     print_leaderboard(found.name, storage, console)
@@ -197,7 +205,7 @@ def launch(
         alone = replace(
             resources, cpus_per_trial=None, gpus_per_trial=max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
         )
-        run_again(blueprint, storage, alone, console, safekeeping=kept)
+        run_again(resolved, storage, alone, console, durability=kept)
         console.print()
         print_confirmed(found.name, storage, console)
     say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
@@ -235,20 +243,20 @@ def confirm(
 
     CAMPAIGN has been tuned; it is confirmed as it is in the storage. Run it again with more --seeds to add to them.
     """
-    from studies.confirm import confirm as run
-    from studies.launch import draw_up
-    from studies.views import AFTER_CONFIRM, PURE_LUCK, print_confirmed, print_next_commands
+    from studies.campaign.resolve import resolve_campaign
+    from studies.commands.confirm import confirm as run
+    from studies.commands.tables import AFTER_CONFIRM, PURE_LUCK, print_confirmed, print_next_commands
 
     _check_shares(1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0)
     _check_place(address, cpus, gpus)
     console = make_console()
     with working(console, f"Reading {campaign} and its data ..."):
         found = find_tuned(campaign, storage)
-        blueprint = draw_up(found, data.resolve() if data else None, test=True, rehearsed=False)
+        resolved = resolve_campaign(found, data.resolve() if data else None, test=True, rehearsed=False)
     from studies.engine import Resources
 
     run(
-        blueprint,
+        resolved,
         storage,
         Resources(address, cpus_per_trial, gpus_per_trial or 0.0, cpus=cpus, gpus=gpus),
         console,
@@ -256,7 +264,7 @@ def confirm(
         top=top,
         anyway=anyway,
         like_tuning=gpus_per_trial is None,
-        safekeeping=kept_safe(storage, **keeping),
+        durability=kept_safe(storage, **keeping),
     )
     console.print()
     print_confirmed(found.name, storage, console, top)
@@ -292,7 +300,7 @@ def status(campaign: str | None, storage: str) -> None:
     """Show how far campaigns are, at any time, also while a driver runs."""
     from analysis.load import campaigns, check_whole, damaged
     from search_spaces.errors import suggestion
-    from studies.views import print_status
+    from studies.commands.tables import print_status
 
     console = make_console()
     with existing(storage) as opened:
@@ -335,8 +343,8 @@ def tune(workload: str, storage: str, cpus_per_trial: float, gpus_per_trial: flo
 
     import psutil
 
-    from studies.tuning import tune as run
-    from studies.views import print_next_commands
+    from studies.commands.tables import print_next_commands
+    from studies.commands.tuning import tune as run
 
     began = time.monotonic() - (time.time() - psutil.Process().create_time())  # when the person pressed the key
     _check_shares(cpus_per_trial, gpus_per_trial)
@@ -389,7 +397,7 @@ def report(
 
     CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
     """
-    from studies.report import make_report
+    from studies.commands.report import make_report
 
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
@@ -468,9 +476,9 @@ def export(
 
     CAMPAIGN is the name of a campaign in the storage, or the preset or TOML file that it was launched from.
     """
-    from studies.evaluate import evaluate
-    from studies.export import export as recommend
-    from studies.export import printed
+    from studies.commands.evaluate import evaluate
+    from studies.commands.export import export as recommend
+    from studies.commands.export import printed
 
     _check_shares(cpus_per_trial, gpus_per_trial)
     _check_place(address, cpus, gpus)
@@ -494,7 +502,7 @@ def export(
             make_console(sys.stderr),  # standard output is for what is exported
             seeds=seeds,
             data_directory=directory,
-            safekeeping=kept_safe(storage, **keeping),
+            durability=kept_safe(storage, **keeping),
         )
 
     names = [campaign_name(name) for name in campaigns]
@@ -525,7 +533,7 @@ def export(
 def list_everything(storage: str) -> None:
     """List presets, workloads, optimizers and the campaigns in the storage."""
     from analysis.load import damaged
-    from studies.views import print_list
+    from studies.commands.tables import print_list
 
     if storage == DEFAULT_STORAGE and not Path("sofim.db").exists():
         print_list(None, without_password(storage), [], make_console())
@@ -542,8 +550,8 @@ def list_everything(storage: str) -> None:
 @click.option("--download", is_flag=True, help="Fetch what is missing.")
 def data(names: tuple[str, ...], data: Path | None, download: bool) -> None:
     """Say for each data set whether it is there and where it is looked for, and fetch it."""
+    from studies.commands.tables import print_datasets
     from studies.data import DATASETS, dataset, fetch, status
-    from studies.views import print_datasets
 
     directory = data.resolve() if data else None
     rows = []
@@ -570,8 +578,8 @@ def dashboard(storage: str, host: str, port: int, no_notes: bool) -> None:
 
     Every study of a campaign shows a note, and convergence and importances among its plots. They are not stored.
     """
-    from studies.dashboard import serve
-    from studies.ledger import check_settled
+    from studies.commands.dashboard import serve
+    from studies.storage.database import check_settled
 
     shown = without_password(storage)
     check_settled(storage)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests.postgres import AVAILABLE, Postgres
+from tests.support.postgres import AVAILABLE, Postgres
 
 if TYPE_CHECKING:
-    from tests.one_ray import OneRay
+    from tests.support.one_ray import OneRay
 
 # a shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -92,7 +93,7 @@ _RAY: list[OneRay] = []
 def one_ray() -> OneRay:
     """Ray for what is called in this process: started by the first test that needs it, ended after the last one."""
     if not _RAY:
-        from tests.one_ray import OneRay
+        from tests.support.one_ray import OneRay
 
         _RAY.append(OneRay())
     return _RAY[0]
@@ -137,3 +138,23 @@ def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def every_storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty storage of each kind, those without transactions too."""
     return _empty(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def sofim(tmp_path, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """The command in this very process, in a directory of its own."""
+    from studies.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        code = caught.value.code
+        return code if isinstance(code, int) else 0, *capsys.readouterr()
+
+    yield run
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]

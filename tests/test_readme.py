@@ -50,7 +50,7 @@ def test_the_workload_example_is_the_tested_one():
 
 
 def test_the_campaign_example_is_accepted(tmp_path):
-    from studies.campaign import load
+    from studies.campaign.model import load
 
     example = next(iter(blocks("toml")))
     (tmp_path / "my_package").mkdir()

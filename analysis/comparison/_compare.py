@@ -62,7 +62,7 @@ def compare(
             :func:`analysis.comparison.budget.budget_curves`.
 
     Raises:
-        AnalysisError: the studies are of several protocols, or two are of the same workload and optimizer.
+        UserError: the studies are of several protocols, or two are of the same workload and optimizer.
     """
     found = contests(studies, frames.trials, frames.confirmations, confirmed_curves)
     for_times, for_budgets, for_scores, for_profiles, for_ranks = rng.spawn(5)

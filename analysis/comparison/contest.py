@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.comparison.intervals import Floats
-from analysis.errors import AnalysisError
 from analysis.load import Study, check_protocols
 from analysis.winners import winner
+from search_spaces.errors import UserError
 
 COUNTED = ("complete", "pruned", "diverged", "failed")
 _GIVEN_UP = 10
@@ -135,7 +135,7 @@ def contests(
         curves: the epochs of the confirmation runs, see :func:`analysis.load.curves`.
 
     Raises:
-        AnalysisError: the studies are of several protocols, or two are of the same workload and optimizer.
+        UserError: the studies are of several protocols, or two are of the same workload and optimizer.
     """
     _check(studies)
     trials = trials.sort_values(["study", "number"], kind="stable", ignore_index=True)
@@ -166,7 +166,7 @@ def _check(studies: Sequence[Study]) -> None:
     pairs = [(study.workload, study.optimizer) for study in studies]
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice:
-        raise AnalysisError(f"there are two studies of {twice[1]} on {twice[0]}; compare the studies of one campaign")
+        raise UserError(f"there are two studies of {twice[1]} on {twice[0]}; compare the studies of one campaign")
 
 
 def _counted(

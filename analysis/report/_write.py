@@ -15,7 +15,6 @@ from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
 from analysis.comparison import Comparison, compare
-from analysis.errors import AnalysisError
 from analysis.figures import near_optimal as near_optimal_figure
 from analysis.figures._style import style
 from analysis.figures.comparison import ACROSS, View
@@ -26,6 +25,7 @@ from analysis.report._chapter import Chapter, Options, Picture, chapter, generat
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
 from analysis.report._page import MAKER, Across, Versus, page
 from analysis.sensitivity.across import moves, near_optimal
+from search_spaces.errors import UserError
 
 TABLES = (
     "importance",
@@ -86,7 +86,7 @@ def write(
         tell: called with the name of each study that is done.
 
     Raises:
-        AnalysisError: there is no study, they are of two protocols, or the directory cannot be written.
+        UserError: there is no study, they are of two protocols, or the directory cannot be written.
     """
     options = options or Options()
     _check(studies)
@@ -135,7 +135,7 @@ def write(
 
 def _check(studies: Sequence[Study]) -> None:
     if not studies:
-        raise AnalysisError("there is no study to report on")
+        raise UserError("there is no study to report on")
     check_protocols(studies)
 
 
@@ -229,7 +229,7 @@ def _prepare(out: Path) -> None:
     except OSError as error:
         raise _unwritable(out, error) from None
     if foreign:
-        raise AnalysisError(f"'{index}' is there and is no report; choose another --out")
+        raise UserError(f"'{index}' is there and is no report; choose another --out")
 
 
 def is_report(index: Path) -> bool:
@@ -242,8 +242,8 @@ def is_report(index: Path) -> bool:
         return MAKER in file.read(2000)
 
 
-def _unwritable(out: Path, error: OSError) -> AnalysisError:
-    return AnalysisError(f"cannot write the report to '{out}': {error.strerror or error}; choose another --out")
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write the report to '{out}': {error.strerror or error}; choose another --out")
 
 
 def _remove_old(out: Path) -> None:

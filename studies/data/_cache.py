@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.errors import UserError
+from search_spaces.errors import UserError
 
 Array = NDArray[np.generic]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from search_spaces.errors import UserError
 from studies.called import command_line
 from studies.data._bundled import BundledDataset, read_breast_cancer, read_digits
 from studies.data._published import PARTS, PublishedDataset, PublishedFile, data_directory
 from studies.data._readers import read_cifar, read_idx, read_svhn
-from studies.errors import UserError
 
 
 def _fetch_fashion_mnist(directory: Path) -> None:

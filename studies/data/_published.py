@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.errors import UserError
 from studies.called import command_line
 from studies.data._cache import cached_arrays
 from studies.data._readers import FormatError, Reader
-from studies.errors import UserError
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")

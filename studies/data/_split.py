@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from studies.errors import UserError
+from search_spaces.errors import UserError
 
 _SOURCES = "a Split, an (inputs, targets) pair of tensors, a Dataset or a DataLoader"
 

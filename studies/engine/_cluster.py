@@ -15,9 +15,9 @@ from typing import Any
 
 import ray
 
+from search_spaces.errors import UserError
 from studies.engine._joining import joined
 from studies.engine._local import offered, started, temporary_directory
-from studies.errors import UserError
 from studies.modules import imported_from
 
 WORKER_ENVIRONMENT = {

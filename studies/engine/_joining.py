@@ -15,8 +15,8 @@ import ray
 from ray._private import services
 from ray.exceptions import AuthenticationError
 
+from search_spaces.errors import UserError
 from studies.engine._local import reread_token
-from studies.errors import UserError
 
 ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
 

@@ -20,8 +20,8 @@ import ray
 from ray._private import ray_constants
 from ray.job_config import JobConfig
 
-from studies import allowance
-from studies.errors import UserError
+from search_spaces.errors import UserError
+from studies.training import allowance
 
 _STORE_BYTES = 200 * 2**20  # messages only; data are memory-mapped files
 _LEAST_STORE_BYTES = 80 * 2**20  # Ray takes no less than 75 MiB
@@ -86,7 +86,7 @@ def offered(cpus: int | None, gpus: int | None) -> dict[str, float]:
 class _Job(JobConfig):
     """Keeps the driver's directories off the front of its workers' path, where a person's ``studies.py`` would be ours.
 
-    Workers find a person's modules by :attr:`studies.worker.Setting.modules`. There is no public way.
+    Workers find a person's modules by :attr:`studies.training.worker.Setting.modules`. There is no public way.
     """
 
     def _get_proto_job_config(self) -> Any:

@@ -12,12 +12,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
+from studies.engine._checkpoint_actor import Access, opened
 from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
 from studies.engine._local import temporary_directory
-from studies.engine._vault import Access, opened
-from studies.engine._watch import Watch
+from studies.engine._signals import Watch
+from studies.training.worker import Setting, run
 from studies.trials import Assignment
-from studies.worker import Setting, run
 
 if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
     from studies.ledger import Ledger
@@ -82,7 +82,7 @@ def execute(
         connected(resources, say),
         temporary_directory() as scratch,
         opened(
-            ledger.safekeeping.checkpoints if ledger.safekeeping.every else None,
+            ledger.durability.checkpoints if ledger.durability.every else None,
             ledger.folder,
             distant=resources.address is not None,
         ) as access,

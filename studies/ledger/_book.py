@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, SpaceError
-from studies.errors import UserError
-from studies.failures import FailureCount, reason_of
-from studies.ledger._rows import LOST
-from studies.ledger._writer import TrialWriter
+from search_spaces.errors import UserError
+from studies.campaign.plan import StudyPlan
+from studies.ledger.failures import FailureCount, reason_of
+from studies.storage.rows import LOST
+from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 Facts = Mapping[str, Any]
@@ -45,31 +45,6 @@ class Running:
 
     stored: FrozenTrial
     history: dict[str, list[float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StudyPlan:
-    """What a book needs to know of its study, all of it from the campaign and the workload.
-
-    ``trials`` is ``None`` where something else than their number ends the study. ``starts`` are the stored
-    configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
-    studies of one workload and optimizer; the first is the one whose winner counts.
-    """
-
-    name: str
-    workload: str
-    optimizer: str
-    metric: str
-    direction: Literal["maximize", "minimize"]
-    metric_split: str
-    epochs: int
-    trials: int | None
-    sampler: str
-    pruner: str
-    seed: int
-    space: Space
-    starts: tuple[Mapping[str, Any], ...] = ()
-    replicate: int = 1
 
 
 class Book(ABC):
@@ -156,7 +131,7 @@ class Book(ABC):
         """What the optimizer is called with, and the batch size."""
         try:
             return self.plan.space.arguments(params)
-        except SpaceError as error:  # the user's own file has changed or gone while the campaign runs
+        except UserError as error:  # the user's own file has changed or gone while the campaign runs
             raise UserError(f"study {self.plan.name}: {error}") from None
 
     def tidy(self) -> None:

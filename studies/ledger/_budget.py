@@ -10,12 +10,13 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search_spaces.errors import number_of
-from studies.ledger._book import Facts, StudyPlan
+from studies.campaign.plan import StudyPlan
+from studies.ledger._book import Facts
 from studies.ledger._clock import Clock
-from studies.ledger._database import find_study
 from studies.ledger._ledger import Ledger
 from studies.ledger._pace import FEWEST_SEEDS, Pace, no_improvement_expected
-from studies.safekeeping import Safekeeping
+from studies.storage.database import find_study
+from studies.storage.durability import Durability
 from studies.trials import Assignment
 
 _SPENT = "spent_seconds"  # of the budget, by all drivers: an attribute of the study
@@ -50,7 +51,7 @@ class BudgetLedger(Ledger):
         versions: of the software that computes the values.
         clock: the time.
         seeds: of the confirmation.
-        safekeeping: how long the storage may be away, and where checkpoints are.
+        durability: how long the storage may be away, and where checkpoints are.
 
     Attributes:
         ended: why the search is over, ``None`` while it goes on.
@@ -68,7 +69,7 @@ class BudgetLedger(Ledger):
         *,
         clock: Clock,
         seeds: int,
-        safekeeping: Safekeeping | None = None,
+        durability: Durability | None = None,
     ) -> None:
         self._clock, self._seeds = clock, seeds
         self._pace = Pace(clock.now)
@@ -79,7 +80,7 @@ class BudgetLedger(Ledger):
         self._extended_after = 0
         self.ended: str | None = None
         self._last_words: dict[str, Any] = {}
-        super().__init__(url, campaign, [plan], versions, safekeeping=safekeeping)
+        super().__init__(url, campaign, [plan], versions, durability=durability)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         [plan] = plans

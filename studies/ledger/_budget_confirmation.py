@@ -8,15 +8,16 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from studies.ledger._book import Facts, StudyPlan
+from studies.campaign.plan import StudyPlan
+from studies.ledger._book import Facts
 from studies.ledger._budget import OutOfTimeError
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import find_study
 from studies.ledger._pace import CLOSING_SECONDS, FEWEST_SEEDS
 from studies.ledger._seeds import fresh_seeds
-from studies.safekeeping import Safekeeping
+from studies.storage.database import find_study
+from studies.storage.durability import Durability
 from studies.trials import Assignment, Tally
 
 _OVERDRAWN_SHARE = 0.04  # of the budget, at which a run is given up
@@ -60,7 +61,7 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         clock: the time; it knows what earlier drivers spent.
         seeds: number of fresh seeds, from 1.
         test: whether the workload has test data.
-        safekeeping: how long the storage may be away, and where checkpoints are.
+        durability: how long the storage may be away, and where checkpoints are.
     """
 
     _command = "tune"
@@ -75,13 +76,13 @@ class BudgetConfirmationLedger(ConfirmationLedger):
         clock: Clock,
         seeds: int,
         test: bool,
-        safekeeping: Safekeeping | None = None,
+        durability: Durability | None = None,
     ) -> None:
         self._clock = clock
         self._plan = plan
         self._began: dict[int, float] = {}  # when a running run was asked for, by number
         self._run_seconds: float | None = None  # of the quickest run: the first one waits for its worker
-        super().__init__(url, campaign, [plan], versions, seeds=seeds, test=test, safekeeping=safekeeping)
+        super().__init__(url, campaign, [plan], versions, seeds=seeds, test=test, durability=durability)
 
     def _as_begun(self, plan: StudyPlan) -> StudyPlan:
         self._plan = super()._as_begun(plan)

@@ -10,16 +10,15 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial
 
 from search_spaces import maker_of
-from search_spaces.errors import number_of
+from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
-from studies.errors import UserError
-from studies.ledger._book import StudyPlan
+from studies.campaign.plan import StudyPlan
 from studies.ledger._confirming import CONFIRM, ConfirmationBook, overtaken, ranked
-from studies.ledger._database import find_study
 from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._seeds import fresh_seeds
 from studies.ledger._tuning import StudyBook
-from studies.safekeeping import Safekeeping
+from studies.storage.database import find_study
+from studies.storage.durability import Durability
 from studies.trials import Tally
 
 
@@ -42,7 +41,7 @@ class ConfirmationLedger(Ledger):
         top: number of winners of each study, from 1; fewer where fewer trials are complete.
         anyway: whether to confirm what is there of a campaign that is not finished.
         test: whether the workloads have test data.
-        safekeeping: how long the storage may be away, and where checkpoints are.
+        durability: how long the storage may be away, and where checkpoints are.
 
     Attributes:
         notes: what the person should know before the runs begin, a line each.
@@ -67,13 +66,13 @@ class ConfirmationLedger(Ledger):
         top: int = 1,
         anyway: bool = False,
         test: bool = True,
-        safekeeping: Safekeeping | None = None,
+        durability: Durability | None = None,
     ) -> None:
         self._seeds, self._top, self._anyway, self._test = seeds, top, anyway, test
         self._winners: Mapping[str, Sequence[FrozenTrial]] = {}  # by study, best first
         self.notes: list[str] = []
         self.devices: list[str] = []
-        super().__init__(url, campaign, plans, versions, safekeeping=safekeeping)
+        super().__init__(url, campaign, plans, versions, durability=durability)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [self._tuned_study(plan, shown) for plan in plans]

@@ -8,10 +8,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger._book import INTERRUPTED, StudyPlan
-from studies.ledger._rows import LOST
+from studies.campaign.plan import StudyPlan
+from studies.ledger._book import INTERRUPTED
 from studies.ledger._seeds import SeedsBook
-from studies.ledger._writer import TrialWriter
+from studies.storage.rows import LOST
+from studies.storage.writer import TrialWriter
 from studies.trials import Tally
 
 CONFIRM = "/confirm"  # what the name of a study with confirmation runs ends in

@@ -10,9 +10,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from search_spaces import configuration_key
-from studies.ledger._book import StudyPlan
+from studies.campaign.plan import StudyPlan
 from studies.ledger._seeds import SeedsBook
-from studies.ledger._writer import TrialWriter
+from studies.storage.writer import TrialWriter
 from studies.trials import Tally
 
 EVALUATE = "/evaluate"  # what the name of a study with evaluation runs ends in

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from optuna.distributions import check_distribution_compatibility
 
-from studies.errors import UserError
-from studies.ledger._book import StudyPlan
-from studies.ledger._database import find_study
+from search_spaces.errors import UserError
+from studies.campaign.plan import StudyPlan
 from studies.ledger._evaluating import EVALUATE, Candidate, EvaluationBook
 from studies.ledger._ledger import PROTOCOL, Ledger
 from studies.ledger._seeds import fresh_seeds
-from studies.safekeeping import Safekeeping
+from studies.storage.database import find_study
+from studies.storage.durability import Durability
 
 
 class EvaluationLedger(Ledger):
@@ -31,7 +31,7 @@ class EvaluationLedger(Ledger):
         versions: of the software that computes the values.
         candidates: what is to be run, by the optimizer's key.
         seeds: number of fresh seeds, from 1.
-        safekeeping: how long the storage may be away, and where checkpoints are.
+        durability: how long the storage may be away, and where checkpoints are.
 
     Raises:
         UserError: the storage cannot be opened or has no such campaign, another driver is alive, or a candidate's
@@ -50,10 +50,10 @@ class EvaluationLedger(Ledger):
         *,
         candidates: Mapping[str, Sequence[Candidate]],
         seeds: int,
-        safekeeping: Safekeeping | None = None,
+        durability: Durability | None = None,
     ) -> None:
         self._candidates, self._seeds = candidates, seeds
-        super().__init__(url, campaign, plans, versions, safekeeping=safekeeping)
+        super().__init__(url, campaign, plans, versions, durability=durability)
 
     def _open(self, shown: str, plans: Sequence[StudyPlan], versions: Mapping[str, str], undo: ExitStack) -> None:
         study_ids = [find_study(self._storage, plan.name) for plan in plans]

@@ -13,13 +13,16 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from search_spaces import SpaceError, maker_of, stored_space
-from studies.errors import UserError
-from studies.extension import differences, extended
-from studies.ledger import _lease
-from studies.ledger._book import Book, Facts, StudyPlan
+from search_spaces import maker_of, stored_space
+from search_spaces.errors import UserError
+from studies.campaign.extension import differences, extended
+from studies.campaign.plan import StudyPlan
+from studies.ledger._book import Book, Facts
 from studies.ledger._confirming import CONFIRM
-from studies.ledger._database import (
+from studies.ledger._evaluating import EVALUATE
+from studies.ledger._tuning import StudyBook
+from studies.storage import lease as _lease
+from studies.storage.database import (
     REFUSALS,
     close_storage,
     find_study,
@@ -27,12 +30,10 @@ from studies.ledger._database import (
     refused,
     set_everywhere,
 )
-from studies.ledger._evaluating import EVALUATE
-from studies.ledger._lease import Lease
-from studies.ledger._tuning import StudyBook
-from studies.ledger._writer import FOLDER, TrialWriter, new_folder
-from studies.safekeeping import Safekeeping
-from studies.storage_url import hide_password
+from studies.storage.durability import Durability
+from studies.storage.lease import Lease
+from studies.storage.url import hide_password
+from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Assignment, Tally
 
 PROTOCOL = 1  # version of the rules that make values comparable
@@ -56,7 +57,7 @@ class Ledger:
         campaign: the whole configuration, JSON-able; what a restart is compared with.
         plans: one for each study.
         versions: of the software that computes the values.
-        safekeeping: how long the storage may be away, and where checkpoints are.
+        durability: how long the storage may be away, and where checkpoints are.
         extend: whether a campaign of this name in the storage is made this one, which has more trials, optimizers or
             workloads, and is the same otherwise.
 
@@ -76,12 +77,12 @@ class Ledger:
         plans: Sequence[StudyPlan],
         versions: Mapping[str, str],
         *,
-        safekeeping: Safekeeping | None = None,
+        durability: Durability | None = None,
         extend: bool = False,
     ) -> None:
         self._lock = threading.RLock()
         self._campaign = dict(campaign)
-        self.safekeeping = Safekeeping() if safekeeping is None else safekeeping
+        self.durability = Durability() if durability is None else durability
         self._extend = extend
         self._books: Mapping[str, Book] = {}
         self._url, self._shown = url, (shown := hide_password(url))
@@ -114,7 +115,7 @@ class Ledger:
         lease = Lease(self._storage, study_id, str(self._campaign["name"]), shown, self._command)
         lease.take()
         undo.callback(self._release, lease)
-        self._writer = TrialWriter(self._storage, shown, lease, self.safekeeping, self._kept, study_id)
+        self._writer = TrialWriter(self._storage, shown, lease, self.durability, self._kept, study_id)
         undo.callback(self._tidy)
         undo.callback(self._writer.close)
 
@@ -244,7 +245,7 @@ class Ledger:
             return plan
         try:
             return replace(plan, space=stored_space(stored))
-        except (SpaceError, KeyError) as error:
+        except (UserError, KeyError) as error:
             raise UserError(f"study '{plan.name}': its search space cannot be read ({error})") from None
 
     def _open_study(self, plan: StudyPlan, versions: Mapping[str, str]) -> int:

@@ -8,7 +8,6 @@ functions of (seed, i) alone.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -150,9 +149,3 @@ def make_pruner(pruner: str, epochs: int) -> optuna.pruners.BasePruner:
     if pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
     return optuna.pruners.NopPruner()
-
-
-def derive_seed(seed: int, *names: str | int) -> int:
-    """A 32-bit seed that depends on the campaign's seed and on the names, and is the same on every machine."""
-    digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
-    return int.from_bytes(digest[:4], "little")

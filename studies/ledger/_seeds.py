@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.ledger._book import INTERRUPTED, Book, Facts, StudyPlan, jsonable, origin_of
-from studies.ledger._database import running_template
-from studies.ledger._samplers import derive_seed
-from studies.ledger._writer import TrialWriter
+from studies.campaign.plan import StudyPlan, campaign_seed
+from studies.ledger._book import INTERRUPTED, Book, Facts, jsonable, origin_of
+from studies.storage.database import running_template
+from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 _TEST = "test_"  # what the names of things measured on test data begin with
@@ -37,7 +37,7 @@ def fresh_seeds(seed: int, workload: str, number: int) -> list[int]:
     def all_seeds() -> Iterator[int]:
         given = {seed}
         for index in count():
-            derived = derive_seed(seed, workload, "confirm", index)
+            derived = campaign_seed(seed, workload, "confirm", index)
             if derived not in given:
                 given.add(derived)
                 yield derived

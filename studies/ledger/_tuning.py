@@ -17,10 +17,11 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.ledger._book import Book, StudyPlan, origin_of
-from studies.ledger._database import running_template
-from studies.ledger._samplers import derive_seed, make_plan, make_pruner, make_sampler, suggest
-from studies.ledger._writer import TrialWriter
+from studies.campaign.plan import StudyPlan, campaign_seed
+from studies.ledger._book import Book, origin_of
+from studies.ledger._samplers import make_plan, make_pruner, make_sampler, suggest
+from studies.storage.database import running_template
+from studies.storage.writer import TrialWriter
 from studies.trials import Assignment
 
 _OWN_ATTRIBUTES = ("fixed_params",)  # how a configuration was enqueued in memory: in search coordinates
@@ -44,7 +45,7 @@ class StudyBook(Book):
         super().__init__(plan, study_id, writer)
         self._asked: dict[int, optuna.Trial] = {}  # the running trials, in memory
         self._worst: float | None = None  # of the complete trials
-        seed = derive_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
+        seed = campaign_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
         self._spared: set[int] = set()  # running trials that the pruner may not stop
         # the default is what everybody would try first; starts may have been made for a wider space
@@ -55,7 +56,7 @@ class StudyBook(Book):
             direction=plan.direction,
             # a sampler that learns goes on with fresh random numbers after a restart, not with those it has used
             sampler=make_sampler(
-                plan.sampler, derive_seed(seed, len(trials)) if trials else seed, conditional=plan.space.conditional
+                plan.sampler, campaign_seed(seed, len(trials)) if trials else seed, conditional=plan.space.conditional
             ),
             pruner=make_pruner(plan.pruner, plan.epochs),
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from studies.errors import UserError
+from search_spaces.errors import UserError
 
 _HOUSE = Path(__file__).resolve().parents[2]
 _OTHERS = (

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from studies.errors import UserError
+from search_spaces.errors import UserError
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition
 from studies.workloads._load import seeded

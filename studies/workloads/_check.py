@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from search_spaces.errors import UserError
 from studies.data import Data, Split
-from studies.errors import UserError
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition
 from studies.workloads._load import load

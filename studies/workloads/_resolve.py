@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from studies.errors import UserError
+from search_spaces.errors import UserError
 from studies.modules import also_look_in, in_the_way
 from studies.workloads._base import Workload
 from studies.workloads._blame import blaming, definition

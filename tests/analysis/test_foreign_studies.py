@@ -20,7 +20,7 @@ from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.sentences import headline
 from analysis.winners import winner
 from studies.cli import main
-from studies.ledger import close_storage, open_storage
+from studies.storage.database import close_storage, open_storage
 
 UNIT = FloatDistribution(0.0, 1.0)
 FEW = Options(num_refits=4)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis.load import campaigns, studies, trials
-from studies.ledger import close_storage, open_storage
-from tests.studies.fake_campaign import end, make, open_ledger, play, record
+from studies.storage.database import close_storage, open_storage
+from tests.support.fake_campaign import end, make, open_ledger, play, record
 
 ONE = {"workloads": ["digits-mlp"], "optimizers": ["sofim"]}
 

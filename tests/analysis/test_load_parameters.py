@@ -11,11 +11,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import create_trial
 
 from analysis._parameters import from_distributions, from_space
-from analysis.errors import AnalysisError
 from analysis.load import ParameterInfo, confirmations, curves, studies, study, trials
 from search_spaces import SEARCH_SPACES
-from studies.ledger import close_storage, open_storage
-from tests.studies.fake_campaign import make
+from search_spaces.errors import UserError
+from studies.storage.database import close_storage, open_storage
+from tests.support.fake_campaign import make
 
 ONE = {"workloads": ["digits-mlp"], "optimizers": ["sofim"]}
 
@@ -82,13 +82,13 @@ def test_a_space_of_another_version_is_taken_from_the_trials(url, opened):
     [found] = studies(opened)
     assert set(found.parameters) == set(ours.parameters)
     assert found.parameters["lr"].low == ours.parameters["lr"].low
-    with pytest.raises(AnalysisError, match="another version"):
+    with pytest.raises(UserError, match="another version"):
         from_space(stored)
 
 
 @pytest.mark.parametrize("space", [{}, {"fixed": {}, "parameters": 7}, {"fixed": {}, "parameters": {"lr": 7}}])
 def test_what_is_no_space_is_refused_in_one_line(space):
-    with pytest.raises(AnalysisError, match="cannot be read") as caught:
+    with pytest.raises(UserError, match="cannot be read") as caught:
         from_space(space)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +149,7 @@ def test_steps_are_known_where_all_trials_had_the_same() -> None:
 
 
 def refusal(storage, name, objective=None) -> str:
-    with pytest.raises(AnalysisError) as caught:
+    with pytest.raises(UserError) as caught:
         study(storage, name, objective)
     assert "\n" not in str(caught.value)
     return str(caught.value)

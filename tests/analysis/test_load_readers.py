@@ -22,8 +22,8 @@ from analysis import _frames
 from analysis._rows import OptunaReader, open_reader
 from analysis.load import Frames, curves, read, studies, study, trials
 from benchmarks.load import STUDY, build
-from studies.ledger import close_storage, open_storage
-from tests.studies.fake_campaign import end, make, open_ledger, play, record
+from studies.storage.database import close_storage, open_storage
+from tests.support.fake_campaign import end, make, open_ledger, play, record
 
 ONE = {"workloads": ["digits-mlp"], "optimizers": ["sofim"]}
 NOON = datetime(2026, 3, 1, 12)

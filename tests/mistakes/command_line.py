@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mistakes.mistake import CAMPAIGN, Mistake, Place, with_lines
 from tests.mistakes.storages import RUN
-from tests.studies.fake_campaign import make
+from tests.support.fake_campaign import make
 
 CLI = {"mine.toml": CAMPAIGN}
 
@@ -15,11 +15,11 @@ def unfinished(place: Place) -> None:
 
 def tuned(place: Place) -> None:
     """A search by ``sofim tune``."""
+    from studies.commands.tuning._budget import parse_budget
+    from studies.commands.tuning._plan import resolve_campaign
     from studies.ledger import BudgetLedger, Clock
-    from studies.tuning._budget import parse_budget
-    from studies.tuning._plan import draw_up
 
-    search = draw_up(
+    search = resolve_campaign(
         "digits-mlp", parse_budget("3"), "sgd,sofim", name="best", seed=0, epochs=1, seeds=3, data_directory=None
     )
     with BudgetLedger(place.storage, search.stored(), search.plan(), {}, clock=Clock(), seeds=3):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import optuna
 
-from studies.ledger import close_storage
+from studies.storage.database import close_storage
 from tests.mistakes.mistake import Mistake, Place
 from tests.mistakes.storages import attribute, execute, sealed
-from tests.studies.fake_campaign import make
+from tests.support.fake_campaign import make
 
 
 def two_objectives(place: Place) -> None:

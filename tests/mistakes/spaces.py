@@ -201,21 +201,21 @@ ROWS = [
     in_space(
         "a default outside its range",
         FILE,
-        "file = {here}/own.py does not run: SpaceError: default = 5.0 lies outside the range from 0.1 to 1 (line 6)",
+        "file = {here}/own.py does not run: UserError: default = 5.0 lies outside the range from 0.1 to 1 (line 6)",
         optimizer="sgd",
         own=_own('Parameter.log(0.1, 1.0, default=5.0, reason="x")'),
     ),
     in_space(
         "a reversed range in a file",
         FILE,
-        "file = {here}/own.py does not run: SpaceError: the range [1.0, 0.1] is empty or reversed (line 6)",
+        "file = {here}/own.py does not run: UserError: the range [1.0, 0.1] is empty or reversed (line 6)",
         optimizer="sgd",
         own=_own('Parameter.log(1.0, 0.1, default=0.5, reason="x")'),
     ),
     in_space(
         "zero on a log scale in a file",
         FILE,
-        "file = {here}/own.py does not run: SpaceError: 0.0 is not accepted: allowed is above 0 (line 6)",
+        "file = {here}/own.py does not run: UserError: 0.0 is not accepted: allowed is above 0 (line 6)",
         optimizer="sgd",
         own=_own('Parameter.log(0.0, 1.0, default=0.5, reason="x")'),
     ),
@@ -223,7 +223,7 @@ ROWS = [
         "a range without end in a file",
         FILE,
         (
-            "file = {here}/own.py does not run: SpaceError: inf is not accepted: allowed is above -inf and "
+            "file = {here}/own.py does not run: UserError: inf is not accepted: allowed is above -inf and "
             "below inf (line 6)"
         ),
         optimizer="sgd",

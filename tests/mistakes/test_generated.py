@@ -17,18 +17,19 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, SpaceError, configured
+from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, configured
+from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
-from studies.campaign import PRUNERS, SAMPLERS, Campaign
+from studies.campaign.model import PRUNERS, SAMPLERS, Campaign
+from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
 from studies.cli import main
-from studies.errors import UserError
-from studies.launch import Blueprint, draw_up
-from studies.ledger import Ledger, close_storage, open_storage
-from studies.schedules import SCHEDULES
-from studies.training import train
+from studies.ledger import Ledger
+from studies.storage.database import close_storage, open_storage
+from studies.training.run import train
+from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 from tests.mistakes.mistake import CAMPAIGN
-from tests.studies.fake_campaign import record
+from tests.support.fake_campaign import record
 
 QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 SMALL = ("digits-mlp", "breast-cancer-logreg")
@@ -118,9 +119,9 @@ def read(directory: Path, text: str | bytes) -> Campaign | None:
 
 def run(campaign: Campaign, storage: str, trials: int) -> None:
     """Draws a campaign up, asks for its first trials and tells what became of them; then goes on as after a restart."""
-    blueprint = draw_up(campaign)
+    resolved = resolve_campaign(campaign)
     for _ in range(2):
-        with Ledger(storage, campaign.stored(), blueprint.study_plans(), {"torch": "x"}) as ledger:
+        with Ledger(storage, campaign.stored(), resolved.study_plans(), {"torch": "x"}) as ledger:
             for number in range(trials):
                 assignment = ledger.ask()
                 if assignment is None:
@@ -186,7 +187,7 @@ spaces = st.sampled_from(list(SEARCH_SPACES)).flatmap(lambda key: st.tuples(st.j
 def space_of(optimizer: str, table: Mapping[str, object]) -> SearchSpace | None:
     try:
         return configured(optimizer, table)
-    except SpaceError as error:
+    except UserError as error:
         refused(error)
         return None
 
@@ -231,10 +232,10 @@ def test_every_sampler_searches_a_space_that_is_accepted(new_database, chosen, s
         pruner="none",
         search_space={optimizer: table},
     )
-    blueprint = Blueprint(
+    resolved = ResolvedCampaign(
         campaign, {"digits-mlp": WORKLOADS["digits-mlp"]}, {optimizer: campaign.space(optimizer)}, None
     )
-    with Ledger(new_database(), campaign.stored(), blueprint.study_plans(), {}) as ledger:
+    with Ledger(new_database(), campaign.stored(), resolved.study_plans(), {}) as ledger:
         for number in range(12):  # more than a sampler begins with at random
             assignment = ledger.ask()
             assert assignment is not None
@@ -248,7 +249,7 @@ def test_every_sampler_searches_a_space_that_is_accepted(new_database, chosen, s
 def test_a_parameter_is_made_or_refused_in_a_line(scale, low, high, default, reason):
     try:
         parameter = getattr(Parameter, scale)(low, high, default=default, reason=reason)
-    except SpaceError as error:
+    except UserError as error:
         refused(error)
         return
     assert parameter.low < parameter.high

@@ -21,15 +21,15 @@ import pytest
 import sklearn.datasets
 
 from search_spaces import SEARCH_SPACES
-from studies.campaign import Campaign, presets
+from studies.campaign.model import Campaign, presets
 from studies.cli import main
 from studies.data import DATASETS
-from studies.ledger import close_storage
+from studies.storage.database import close_storage
 from studies.workloads import WORKLOADS
 from tests.mistakes.mistake import Mistake, Place
 from tests.mistakes.table import OF_DATABASES, TABLE
-from tests.postgres import PASSWORD, Postgres
-from tests.studies.fake_campaign import make
+from tests.support.fake_campaign import make
+from tests.support.postgres import PASSWORD, Postgres
 
 NOBODY = 65534
 WITH_STORAGE = ("launch", "confirm", "status", "tune", "report", "export", "list", "dashboard")

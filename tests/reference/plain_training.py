@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from studies.randomness import Stream, derived_seed
+from studies.training.randomness import Stream, stream_seed
 
 
 def plain_training(workload, make_optimizer, batch_size, seed, num_epochs):
     """Return per epoch (mean training loss, validation loss, metric); for optimizers that only need gradients."""
     data = workload.load(None)
-    torch.manual_seed(derived_seed(seed, Stream.WEIGHTS))
+    torch.manual_seed(stream_seed(seed, Stream.WEIGHTS))
     model = workload.model()
     optimizer = make_optimizer(model.parameters())
     history = []
     for epoch in range(num_epochs):
-        generator = torch.Generator().manual_seed(derived_seed(seed, Stream.ORDER, epoch))
+        generator = torch.Generator().manual_seed(stream_seed(seed, Stream.ORDER, epoch))
         order = torch.randperm(len(data.train), generator=generator)
         total = 0.0
         model.train()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import ANY, OPTIMIZER, SEARCH_SPACES, ConditionalSpace, SpaceError
+from search_spaces import ANY, OPTIMIZER, SEARCH_SPACES, ConditionalSpace
+from search_spaces.errors import UserError
 from tests.search_spaces.test_space_properties import inside, points
 
 SPACE = ConditionalSpace(SEARCH_SPACES)
@@ -92,10 +93,10 @@ SGD: dict[str, Any] = SPACE.of("sgd", SEARCH_SPACES["sgd"].default)
     ],
 )
 def test_what_is_no_configuration_is_refused(params: dict[str, Any], words: str) -> None:
-    with pytest.raises(SpaceError, match=words):
+    with pytest.raises(UserError, match=words):
         SPACE.encode(params)
 
 
 def test_without_an_optimizer_there_is_nothing_to_choose_from() -> None:
-    with pytest.raises(SpaceError, match="at least one optimizer"):
+    with pytest.raises(UserError, match="at least one optimizer"):
         ConditionalSpace({})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 import search_spaces
-from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, SpaceError, configured, from_dict
+from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, configured, from_dict
+from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +144,7 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
 def test_a_mistake_is_one_line_that_says_what_is_allowed(
     optimizer: str, table: Mapping[str, object], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SpaceError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         configured(optimizer, table, directory=tmp_path)
     assert str(caught.value).isprintable()
 
@@ -163,7 +164,7 @@ def test_any_setting_gives_a_sound_space_or_a_space_error(space: SearchSpace, da
     table = data.draw(st.dictionaries(names, SETTINGS | st.lists(st.floats(0, 1), min_size=2, max_size=2), max_size=2))
     try:
         changed = space.override(table)
-    except SpaceError:
+    except UserError:
         return
     again = from_dict(json.loads(json.dumps(changed.to_dict(), allow_nan=False)))
     assert again.stored_distributions() == changed.stored_distributions()
@@ -190,7 +191,7 @@ def test_any_setting_gives_a_sound_space_or_a_space_error(space: SearchSpace, da
 )
 def test_encode_refuses_what_the_space_does_not_hold(stored: dict[str, float], message: str) -> None:
     space = SEARCH_SPACES["sofim"].override({"weight_decay": 0})
-    with pytest.raises(SpaceError, match=message):
+    with pytest.raises(UserError, match=message):
         space.encode(stored)
 
 
@@ -228,10 +229,10 @@ def test_a_stored_file_space_needs_the_file_for_arguments_alone(tmp_path: Path) 
     assert again.arguments(again.default) == space.arguments(space.default)
 
     file.write_text(OWN_SPACE.replace("FACTOR = 2.0", "FACTOR = 3.0"))
-    with pytest.raises(SpaceError, match=r"my_space.py has changed since its search space was stored"):
+    with pytest.raises(UserError, match=r"my_space.py has changed since its search space was stored"):
         again.arguments(again.default)
     file.unlink()
-    with pytest.raises(SpaceError, match=r"cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"cannot be read: No such file"):
         again.arguments(again.default)
     assert again.stored_distributions() == space.stored_distributions()
 
@@ -251,7 +252,7 @@ def test_a_stored_file_space_needs_the_file_for_arguments_alone(tmp_path: Path) 
 )
 def test_a_broken_file_is_one_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "my_space.py").write_text(text)
-    with pytest.raises(SpaceError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         configured("sgd", {"file": "my_space.py"}, directory=tmp_path)
     assert str(caught.value).isprintable()
     assert "my_space.py" in str(caught.value)
@@ -271,15 +272,15 @@ def test_a_broken_file_is_one_line(text: str, message: str, tmp_path: Path) -> N
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_refused_when_it_is_written(make: object, message: str) -> None:
-    with pytest.raises(SpaceError, match=message):
+    with pytest.raises(UserError, match=message):
         make()  # type: ignore[operator]
 
 
 def test_a_space_stored_by_another_version_is_refused_by_name() -> None:
     data = SEARCH_SPACES["sgd"].to_dict()
-    with pytest.raises(SpaceError, match=r"'lion', which is unknown"):
+    with pytest.raises(UserError, match=r"'lion', which is unknown"):
         from_dict({**data, "optimizer": "lion"})
-    with pytest.raises(SpaceError, match=r"'polar' is unknown"):
+    with pytest.raises(UserError, match=r"'polar' is unknown"):
         from_dict({**data, "parameterization": "polar"})
 
 

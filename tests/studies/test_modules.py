@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.errors import UserError
 from studies import modules
-from studies.errors import UserError
 from studies.workloads import resolve
-from tests.studies.fake_campaign import make
+from tests.support.fake_campaign import make
 
 TAKEN = (
     "analysis",
@@ -103,7 +103,7 @@ def test_the_processes_that_a_report_computes_in_do_too(home: Path) -> None:
 
 
 CELL = """
-import studies, studies.tuning, studies.workloads, torch
+import studies, studies.commands.tuning, studies.workloads, torch
 from torch import nn
 from studies.workloads import Data, Metric, Workload, accuracy
 import sys; sys.path.append("")  # as a notebook has it

@@ -1,0 +1,1 @@
+"""Campaigns: what a person writes, and what is stored of it."""

@@ -1,0 +1,1 @@
+"""The commands of ``sofim``, one module each; they alone know every other room."""

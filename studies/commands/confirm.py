@@ -1,0 +1,115 @@
+"""From a tuned campaign to its confirmation runs: each study's winners on fresh seeds, one alone on a device."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from search_spaces.errors import number_of
+from studies.campaign.resolve import ResolvedCampaign
+from studies.commands.launch import versions, work_off
+from studies.commands.progress import stopped_lines
+from studies.commands.screen import say
+from studies.training.allowance import affinity
+from studies.training.contention import Neighbours
+from studies.trials import Tally
+
+if TYPE_CHECKING:
+    from studies.engine import Resources
+    from studies.storage.durability import Durability
+
+SEEDS = 10
+"""Fresh seeds of a winner where nobody asks for another number."""
+
+_LOOK_SECONDS = 0.5  # at what else runs
+_NOTABLE_CORES = 0.5
+
+
+def confirm(
+    resolved: ResolvedCampaign,
+    storage: str,
+    resources: Resources,
+    console: Console,
+    *,
+    seeds: int = SEEDS,
+    top: int = 1,
+    anyway: bool = False,
+    like_tuning: bool = False,
+    durability: Durability | None = None,
+) -> list[Tally]:
+    """Runs what is left of a campaign's confirmation runs and shows it on ``console``.
+
+    Args:
+        resolved: of the campaign, its test data looked at.
+        storage: database URL.
+        resources: where runs are placed; times are comparable only if ``cpus_per_trial`` is ``None`` or leaves each
+            alone on its device. Runs say of themselves whether they were (``exclusive``).
+        console: for the live view.
+        seeds: number of fresh seeds.
+        top: number of winners of each study.
+        anyway: whether to confirm what is there of a campaign that is not finished.
+        like_tuning: whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
+        durability: what is done against loss.
+
+    Returns:
+        How far each study's confirmation is at the end.
+
+    Raises:
+        UserError: the storage or the cluster cannot be used, or the campaign is not there, not finished, or has
+            nothing to confirm.
+        KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
+    """
+    from studies.ledger import ConfirmationLedger
+
+    campaign = resolved.campaign
+    plans = [plan for plan in resolved.study_plans() if plan.replicate == 1]
+    made = ConfirmationLedger(
+        storage, campaign.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway, durability=durability
+    )
+    with made as ledger:
+        for note in ledger.notes:
+            say(console, note)
+        tallies = ledger.tallies()
+        if ledger.finished:
+            for line in stopped_lines(tallies):
+                say(console, line, "red")
+            runs = sum(tally.done for tally in tallies)
+            all_runs = "the only confirmation run" if runs == 1 else f"the {runs} confirmation runs"
+            are = "is" if runs == 1 else "are"
+            say(console, f"Nothing left to run: {all_runs} of {campaign.name} {are} in the storage.")
+            return tallies
+        if like_tuning:
+            on_gpus = any(not device.upper().startswith("CPU") for device in ledger.devices)
+            resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
+        say(console, _announcement(tallies, seeds, resources))
+        if resources.address is None:
+            _say_who_else_works(console)
+        work_off(ledger, resolved, resources, console)
+        return ledger.tallies()
+
+
+def _say_who_else_works(console: Console) -> None:
+    """Says when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
+    watch = Neighbours()
+    time.sleep(_LOOK_SECONDS)
+    busy, cores = watch.cores(), len(affinity())
+    if busy >= _NOTABLE_CORES:
+        say(
+            console,
+            f"Other programs keep {busy:.1f} of the {number_of(cores, 'core')} that may be used busy: times will show "
+            "that.",
+        )
+
+
+def _announcement(tallies: list[Tally], seeds: int, resources: Resources) -> str:
+    asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
+    place = "a GPU" if resources.gpus_per_trial else "a node"
+    how = f"one at a time on {place}" if resources.cpus_per_trial is None else "placed as you say"
+    there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
+    return (
+        f"Confirming winners on {number_of(seeds, 'fresh seed')}: {number_of(asked_for, 'run')}{there}; {how}, "
+        "whole budgets, no pruner."
+    )

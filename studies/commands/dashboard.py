@@ -1,0 +1,171 @@
+"""Optuna's dashboard on the campaign's database, with notes and plots of this project, and the reports beside it."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from optuna.storages import BaseStorage
+
+    from analysis.dashboard import Watch
+
+_STUDIES = re.compile(r"/api/studies(?:/(?P<study_id>[0-9]{1,18}))?/?")  # what pages ask for, again and again
+_REPORTS = "/reports"
+_OF_A_REPORT = re.compile(
+    rf"{_REPORTS}/(?P<report>[A-Za-z0-9][A-Za-z0-9.-]*)"
+    r"/(?P<file>index\.html|methods\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
+)
+# A report is of the same address as the dashboard, which deletes studies when asked: what is in it gets no say there.
+_SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
+
+
+class _ThreadedServer(ThreadingMixIn, WSGIServer):
+    """A page asks for several things at once."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection that ended, by the browser or by Ctrl-C in the moment it was taken."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """No line a request."""
+
+
+def serve(
+    storage: BaseStorage,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    *,
+    notes: bool = True,
+    option: Sequence[str] = (),
+    program: Sequence[str] = ("sofim",),
+    complain: Callable[[str], None] = print,
+) -> None:
+    """Serves Optuna's dashboard until the process is interrupted.
+
+    Args:
+        storage: what to show; a driver may be writing it. Nothing is written to it but what people change in the page.
+        host: address to listen on. The dashboard can change and delete studies and knows no passwords: anyone who can
+            reach another address than 127.0.0.1 can do so.
+        port: to listen on; 0 for any free one.
+        ready: called with the URL once the server listens.
+        notes: whether to show a note and plots of this project on every study of a campaign.
+        option: what a command that a note tells to type needs to find the storage.
+        program: what such a command begins with.
+        complain: called with a line when notes cannot be kept up to date.
+
+    Raises:
+        UserError: the address cannot be listened on.
+    """
+    from optuna_dashboard import wsgi
+
+    reports = Path("reports")
+    setting = (reports, option, program)
+    with _annotated(storage, *setting, complain) if notes else nullcontext((storage, None)) as (shown, watch):
+        application = _with_reports(wsgi(shown), reports)
+        if watch is not None:
+            application = _watched(application, watch)
+        try:
+            server = make_server(host, port, application, server_class=_ThreadedServer, handler_class=_QuietHandler)
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host could have that name
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"cannot listen on {host}:{port}: {reason}; choose another --port (0: any free one) or --host"
+            ) from None
+        with server:
+            ready(f"http://{host}:{server.server_port}/")
+            server.serve_forever()
+
+
+@contextmanager
+def _annotated(
+    storage: BaseStorage,
+    reports: Path,
+    option: Sequence[str],
+    program: Sequence[str],
+    complain: Callable[[str], None],
+) -> Iterator[tuple[BaseStorage, Watch | None]]:
+    """The storage with notes and plots laid over it, and who makes them; a database, that is, and no other storage."""
+    from optuna.storages import RDBStorage
+
+    from analysis.dashboard import AnnotatedStorage, Setting, Watch
+
+    if not isinstance(storage, RDBStorage):
+        yield storage, None
+        return
+    watch = Watch(storage, Setting(option, reports, _REPORTS, program), complain)
+    watch.start()
+    try:
+        yield AnnotatedStorage(storage, watch), watch
+    finally:
+        watch.close()
+
+
+def _watched(dashboard: WSGIApplication, watch: Watch) -> WSGIApplication:
+    """The dashboard, which says what it is asked for to who makes notes and plots."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        asked_for = _STUDIES.fullmatch(environ.get("PATH_INFO", ""))
+        if asked_for is not None:
+            study_id = asked_for["study_id"]
+            watch.somebody_looks(int(study_id) if study_id else None)
+        return dashboard(environ, start_response)
+
+    return application
+
+
+def _with_reports(dashboard: WSGIApplication, reports: Path) -> WSGIApplication:
+    """The dashboard and, under another path, the files of reports, and no others, in the directory ``reports``."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(f"{_REPORTS}/"):
+            return dashboard(environ, start_response)
+        content = _file_of_a_report(reports, path) if environ["REQUEST_METHOD"] in ("GET", "HEAD") else None
+        if content is None:
+            start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+            return []
+        kind = mimetypes.guess_type(path)[0] or "text/plain"
+        headers = {
+            "Content-Type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
+            "Content-Length": str(len(content)),
+            "Content-Security-Policy": _SANDBOX,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
+        }
+        start_response("200 OK", list(headers.items()))
+        return [content] if environ["REQUEST_METHOD"] == "GET" else []
+
+    return application
+
+
+def _file_of_a_report(reports: Path, path: str) -> bytes | None:
+    """What the file of that address holds; ``None`` where there is no such file or it belongs to no report."""
+    from analysis.report import is_report
+
+    found = _OF_A_REPORT.fullmatch(path)
+    if found is None:
+        return None
+    home = reports / found["report"]
+    try:
+        file = (home / found["file"]).resolve()
+        return file.read_bytes() if is_report(home / "index.html") and file.is_relative_to(reports.resolve()) else None
+    except OSError:
+        return None

@@ -1,0 +1,196 @@
+"""What a name on the command line means: a campaign in a file, among the presets or in a storage."""
+
+from __future__ import annotations
+
+import json
+import os.path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import UserError
+from studies.called import command_line
+from studies.commands.options import storage_again
+from studies.commands.screen import make_console, say
+from studies.storage.url import file_of, hide_password
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from studies.campaign.model import Campaign
+    from studies.trials import Tally
+
+
+def find_campaign(name: str, storage: str) -> Campaign:
+    """A TOML file, a preset, or a campaign in the storage."""
+    from search_spaces.errors import suggestion
+    from studies.campaign.model import load, presets
+
+    if name in presets() or _is_file(name):
+        return load(name)
+    stored = _stored_campaigns(storage, name)
+    if name in stored:
+        return _launched(stored[name], storage)
+    there = f" ({', '.join(stored)})" if stored else ""
+    raise UserError(
+        f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
+        f"and not in {without_password(storage)}{there}{suggestion(name, (*presets(), *stored))}"
+    )
+
+
+def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
+    """The campaign of that name in the storage, with what ``campaign`` has beyond it; ``campaign`` if there is none.
+
+    Args:
+        campaign: as it was asked for.
+        storage: URL of the database.
+        trials: as they were asked for on the command line, if they were.
+
+    Raises:
+        UserError: it differs in more than additions.
+    """
+    from search_spaces.errors import number_of
+    from studies.campaign.extension import join
+    from studies.campaign.model import Campaign
+
+    stored = _stored_campaigns(storage, campaign.name).get(campaign.name)
+    if stored is None:
+        return campaign
+    before = _launched(stored, storage)
+    if trials is not None and trials < before.trials:
+        there = number_of(before.trials, "trial")
+        raise UserError(
+            f"--extend --trials {trials}: campaign '{campaign.name}' has {there} a study, and --extend "
+            "takes nothing away; give at least that many, or another --name"
+        )
+    joined, different = join(before.stored(), campaign.stored())
+    if different:
+        raise UserError(
+            f"--extend adds trials, optimizers or workloads to campaign '{campaign.name}' and changes nothing else "
+            f"({'; '.join(different)}); leave that as it was, or give this one another name with --name"
+        )
+    return Campaign.from_stored(joined)
+
+
+def campaign_name(name: str) -> str:
+    """The name in the storage of a campaign that may be given by its TOML file."""
+    from studies.campaign.model import load
+
+    return load(name).name if _is_file(name) else name
+
+
+def _is_file(name: str) -> bool:
+    """Whether a campaign's file is meant; a directory of that name, such as one with its data, is no campaign."""
+    return name.endswith(".toml") or os.path.isfile(name)  # noqa: PTH113 (Path raises for a long name)
+
+
+def _exists(file: str) -> bool:
+    return os.path.exists(file)  # noqa: PTH110 (Path raises for a name that no file can have)
+
+
+def find_tuned(name: str, storage: str) -> Campaign:
+    """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
+    stored = _stored_campaigns(storage, campaign_name(name))
+    if name not in stored:
+        named = find_campaign(name, storage)
+        if named.name in stored and named.stored() != stored[named.name]:
+            say(
+                make_console(),
+                f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.",
+            )
+        name = named.name
+    if name not in stored:
+        there = f"there are: {', '.join(stored)}" if stored else "there is none"
+        raise UserError(f"no campaign '{name}' in {without_password(storage)} to confirm; {there}; launch it first")
+    return _launched(stored[name], storage)
+
+
+def _launched(stored: Mapping[str, Any], storage: str) -> Campaign:
+    """A campaign of the storage that ``sofim launch`` made."""
+    from studies.campaign.model import Campaign
+
+    if "budget" in stored:
+        [workload] = stored["workloads"]
+        if workload.startswith("__main__:"):
+            factory = workload.partition(":")[2]
+            raise UserError(
+                f"campaign '{stored['name']}' was made by studies.tune in a notebook or a script, which also goes on "
+                f"with it: studies.tune({factory}, name={str(stored['name'])!r}, budget='1h')"
+            )
+        words = ["tune", workload, "--name", str(stored["name"]), "--budget", "1h"]
+        again = command_line(*words, *storage_again(storage))
+        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
+    return Campaign.from_stored(stored)
+
+
+def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:
+    """The campaigns in the storage by name; of a file that is not there, none.
+
+    Raises:
+        UserError: a study of the one that is ``wanted`` is damaged.
+    """
+    file = file_of(storage)
+    if file is not None and not _exists(str(file)):
+        return {}
+    from analysis.load import check_whole, studies
+
+    with existing(storage) as opened:
+        check_whole(opened, wanted)
+        return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
+
+
+@contextmanager
+def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
+    """A storage that is there, closed afterwards.
+
+    Args:
+        storage: its URL.
+        written: whether something is written to it, or may be meanwhile and is to be seen; else nothing of it changes.
+
+    Raises:
+        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke; or what
+            is in it cannot be analysed.
+    """
+    from studies.storage.database import REFUSALS, close_storage, open_storage
+    from studies.storage.opening import unreadable
+
+    opened = open_storage(storage, create=False, read_only=not written)
+    try:
+        yield opened
+    except json.JSONDecodeError as error:  # a text that was cut off, as by a column that is too small for it
+        raise unreadable(without_password(storage), ValueError(f"an entry is not JSON ({error})")) from error
+    except REFUSALS as error:
+        raise unreadable(without_password(storage), error) from error
+    finally:
+        close_storage(opened)
+
+
+def without_password(storage: str) -> str:
+    """The URL of a storage as it may be printed."""
+    return hide_password(storage)
+
+
+def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> None:
+    """Refuses to call it a result when no trial of a campaign did anything but fail.
+
+    Raises:
+        UserError: every trial failed; the line says of what the last one did, and where in the user's code.
+    """
+    failed = sum(tally.failed for tally in tallies)
+    if not failed or any(tally.done > tally.failed for tally in tallies):
+        return
+    from studies.ledger.failures import reason_of
+
+    failure = reason_of(_last_failure(campaign, storage))
+    all_failed = "its only trial failed" if failed == 1 else f"all of its {failed} trials failed, the last"
+    raise UserError(
+        f"campaign '{campaign}': {all_failed}: {failure}; mend that and run it under another name with --name"
+    )
+
+
+def _last_failure(campaign: str, storage: str) -> str:
+    from analysis.load import studies, trials
+
+    with existing(storage) as opened:
+        found = trials(opened, studies(opened, campaign, replicates=True))
+    return str(found["failure"].dropna().iloc[-1]).strip() or "?"

@@ -1,0 +1,11 @@
+"""The best optimizer and its configuration for one workload, within a budget: ``studies.tune`` and ``sofim tune``.
+
+One study whose first parameter is the optimizer and whose others depend on it runs until the budget is spent or no
+improvement is expected; then its winner is run again on fresh seeds. What it begins with is never pruned.
+"""
+
+from studies.commands.tuning._budget import Budget, parse_budget
+from studies.commands.tuning._tune import tune
+from studies.commands.tuning._tuned import Estimate, Tuned
+
+__all__ = ["Budget", "Estimate", "Tuned", "parse_budget", "tune"]

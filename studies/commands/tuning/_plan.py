@@ -1,0 +1,130 @@
+"""From what a person asks for to a search that can begin: all names looked up, all data checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces import ANY, SEARCH_SPACES, ConditionalSpace
+from search_spaces.errors import UserError
+from studies.campaign._checks import MOST
+from studies.campaign.model import Campaign
+from studies.campaign.resolve import ResolvedCampaign
+from studies.campaign.resolve import resolve_campaign as draw_up_campaign
+from studies.commands.tuning._budget import Budget
+from studies.commands.tuning._initial import starts
+
+if TYPE_CHECKING:
+    from studies.campaign.plan import StudyPlan
+    from studies.workloads import Workload
+
+_MOST_SEEDS = 10_000
+_NAME_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search that can begin.
+
+    Attributes:
+        resolved: of a campaign of one workload, whose optimizers one study chooses from.
+        workload: its key.
+        budget: when it ends.
+        seeds: of the winner's confirmation.
+        test: whether the workload has test data.
+        starts: stored configurations to begin with.
+        notes: what the person should know, a line each.
+    """
+
+    resolved: ResolvedCampaign
+    workload: str
+    budget: Budget
+    seeds: int
+    test: bool
+    starts: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the whole configuration, as JSON can hold it. Without ``trials`` where it is the time that ends it."""
+        whole = self.resolved.campaign.stored()
+        if self.budget.trials is None:
+            del whole["trials"]
+        more = {"budget": self.budget.stored(), "seeds": self.seeds, "starts": [dict(start) for start in self.starts]}
+        return {**whole, **more}
+
+    def plan(self) -> StudyPlan:
+        """Return the study: its optimizer is any."""
+        from studies.campaign.plan import StudyPlan
+
+        campaign, metric = self.resolved.campaign, self.resolved.workloads[self.workload].metric
+        return StudyPlan(
+            name=f"{campaign.name}/{self.workload}/{ANY}",
+            workload=self.workload,
+            optimizer=ANY,
+            metric=metric.name,
+            direction=metric.direction,
+            metric_split=metric.split,
+            epochs=self.resolved.epochs(self.workload),
+            trials=self.budget.trials,
+            sampler=campaign.sampler,
+            pruner=campaign.pruner,
+            seed=campaign.seed,
+            space=ConditionalSpace(
+                {optimizer: self.resolved.space(optimizer, self.workload) for optimizer in self.resolved.spaces}
+            ),
+            starts=self.starts,
+        )
+
+
+def resolve_campaign(
+    workload: str | Workload | Callable[[], Workload],
+    budget: Budget,
+    optimizers: str | Sequence[str],
+    *,
+    name: str | None,
+    seed: int,
+    epochs: int | None,
+    seeds: int,
+    data_directory: Path | None,
+) -> Search:
+    """Look up all that is named, and load the data, test data included if the workload has some.
+
+    Raises:
+        UserError: Something that was asked for makes no sense, or the user's code or data do not work.
+    """
+    from studies.workloads import named
+
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
+        raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
+    key = workload if isinstance(workload, str) else named(workload)
+    campaign = Campaign.of(
+        name=default_name(key) if name is None else name,
+        workloads=(key,),
+        optimizers=_listed(optimizers),
+        trials=budget.trials or MOST,
+        seed=seed,
+        epochs=epochs,
+    )
+    resolved = draw_up_campaign(campaign, data_directory, test=None)
+    first, notes = starts(ConditionalSpace(resolved.spaces), key)
+    return Search(resolved, key, budget, seeds, resolved.tested, tuple(first), (*notes, *resolved.notes))
+
+
+def default_name(workload: str) -> str:
+    """Return what a search on ``workload`` is called in the storage unless somebody names it.
+
+    >>> default_name("mine:xor")
+    'tune-mine-xor'
+    """
+    return f"tune-{re.sub(r'[^A-Za-z0-9._-]+', '-', workload)}"[:_NAME_LENGTH].rstrip("-.")
+
+
+def _listed(optimizers: str | Sequence[str]) -> tuple[str, ...]:
+    if optimizers == "all":
+        return tuple(SEARCH_SPACES)
+    if isinstance(optimizers, str):
+        return tuple(part.strip() for part in optimizers.split(",") if part.strip())
+    return tuple(optimizers)

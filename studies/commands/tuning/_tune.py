@@ -1,0 +1,259 @@
+"""The search and its confirmation, one after the other on the same machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+
+from search_spaces import BATCH_SIZE
+from search_spaces.errors import UserError, number_of
+from studies.campaign.resolve import user_code
+from studies.commands.launch import versions, work_off
+from studies.commands.progress import about, format_duration, format_value
+from studies.commands.python_line import code_line
+from studies.commands.screen import make_console, say, working
+from studies.commands.tuning._budget import parse_budget
+from studies.commands.tuning._plan import Search, resolve_campaign
+from studies.commands.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
+from studies.storage.durability import STORAGE_TIMEOUT, Durability
+
+if TYPE_CHECKING:
+    from studies.engine import Resources
+    from studies.ledger import BudgetLedger, Clock, Ledger, Outcome
+    from studies.trials import Tally
+    from studies.workloads import Workload
+
+SEEDS = 10
+"""Fresh seeds of the winner where nobody asks for another number."""
+
+_TIMES_THE_QUICKEST = 8  # what a budget should have room for: some trials, and the confirmation of one
+
+
+def tune(
+    workload: str | Workload | Callable[[], Workload],
+    *,
+    budget: str | int | timedelta,
+    optimizers: str | Sequence[str] = "all",
+    name: str | None = None,
+    storage: str = "sqlite:///sofim.db",
+    seed: int = 0,
+    data: Path | None = None,
+    epochs: int | None = None,
+    seeds: int = SEEDS,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    console: Console | None = None,
+    began: float | None = None,
+    storage_timeout: float = STORAGE_TIMEOUT,
+    checkpoints: Path | None = None,
+    checkpoint_every: int = 1,
+) -> Tuned:
+    """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
+
+    The search is in the storage while it runs: the same call goes on after an interruption, and one with another budget
+    goes on from there. A budget of time includes the confirmation and the time of earlier calls.
+
+    Args:
+        workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own, or the function
+            itself, in a notebook say.
+        budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
+        optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them.
+        name: Of the search in the storage; one is made of the workload's by default.
+        storage: Database URL.
+        seed: Of configurations, initial weights and data order in the search.
+        data: Directory of the data sets; ``None`` for the usual places.
+        epochs: Epoch budget of a trial, instead of the workload's own.
+        seeds: Fresh seeds of the confirmation; where time runs out there are fewer, but three.
+        address: Of a Ray cluster to join; ``None`` for this machine.
+        cpus_per_trial: Logical CPUs of a trial in the search. Confirmation runs are alone on a device.
+        gpus_per_trial: Share of a GPU of a trial in the search.
+        cpus: Of this machine, at most; ``None`` for all that this process may use.
+        gpus: The same of GPUs.
+        console: Where progress is shown; standard output by default.
+        began: When the budget of time began to run, in the seconds of ``time.monotonic``; by default now.
+        storage_timeout: Seconds that the storage may be away before the search ends.
+        checkpoints: Directory for those of trials that run; by default beside an SQLite file, else in the cache.
+        checkpoint_every: Epochs between two checkpoints of a trial; 0 for none.
+
+    Raises:
+        UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
+            cluster cannot be used, or the budget is too short for anything.
+        KeyboardInterrupt: Ctrl-C; the same call goes on.
+    """
+    from studies.engine import Resources
+    from studies.ledger import Clock
+
+    clock = Clock() if began is None else Clock(began=began)
+    console = make_console() if console is None else console
+    with working(console, f"Reading {workload} and its data ..."):
+        search = resolve_campaign(
+            workload,
+            parse_budget(budget),
+            optimizers,
+            name=name,
+            seed=seed,
+            epochs=epochs,
+            seeds=seeds,
+            data_directory=None if data is None else data.resolve(),
+        )
+    if search.budget.seconds is not None:
+        clock.budget = search.budget.seconds
+    kept = Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
+    with _Machines(search, console) as machines:
+        resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
+        tally, ended = _search(search, storage, clock, machines, resources, kept)
+        whole_gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
+        alone = replace(resources, cpus_per_trial=None, gpus_per_trial=whole_gpus)
+        found = _confirm(search, storage, clock, machines, alone, kept)
+    plan = search.plan()
+    return Tuned(
+        study=plan.name,
+        workload=search.workload,
+        optimizer=found.optimizer,
+        arguments={key: value for key, value in found.arguments.items() if key != BATCH_SIZE},
+        batch_size=int(found.arguments[BATCH_SIZE]),
+        metric=plan.metric,
+        direction=plan.direction,
+        metric_split=plan.metric_split,
+        validation=Estimate.of(found.validation),
+        test=Estimate.of(found.test) if found.test else None,
+        searched=found.tuned,
+        seeds=seeds,
+        broken=found.broken,
+        trials=outcomes(tally),
+        ended=ended,
+        seconds=clock.spent(),
+        code=_lines(found),
+    )
+
+
+class _Machines:
+    """Ray, started when it is first needed and kept for what comes next. A context manager."""
+
+    def __init__(self, search: Search, console: Console) -> None:
+        self._search, self.console = search, console
+        self._session = ExitStack()
+        self._running = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._session.close()
+
+    def work_off(self, ledger: Ledger, resources: Resources) -> None:
+        """Runs all that ``ledger`` has to ask for, on view; a run that does not end in time is ended with Ray."""
+        from studies.engine import session
+        from studies.ledger import OutOfTimeError
+
+        resolved = self._search.resolved
+        if not self._running:
+            self._session.enter_context(session(replace(resources, code=user_code(resolved)), self.say))
+            self._running = True
+        try:
+            work_off(ledger, resolved, resources, self.console)
+        except OutOfTimeError:
+            self._session.close()
+            self._running = False
+
+    def say(self, sentence: str) -> None:
+        """Prints a line."""
+        say(self.console, sentence)
+
+
+def _search(
+    search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
+) -> tuple[Tally, str]:
+    """Searches until the budget is spent; returns how the trials ended, and why there are no more."""
+    from studies.ledger import BudgetLedger
+
+    plan = search.plan()
+    ledger = BudgetLedger(
+        storage, search.stored(), plan, versions(), clock=clock, seeds=search.seeds, durability=durability
+    )
+    with ledger:
+        [tally] = ledger.tallies()
+        if not ledger.finished:
+            for note in search.notes if not tally.done else ():  # what was begun keeps its search space
+                machines.say(note)
+            before = f", {format_duration(clock.before)} of it spent" if clock.limited and clock.before else ""
+            there = (
+                f"; {number_of(tally.done, 'trial')} {'is' if tally.done == 1 else 'are'} there" if tally.done else ""
+            )
+            optimizers = ", ".join(search.resolved.campaign.optimizers)
+            machines.say(f"Tuning {search.workload}, budget {search.budget}{before}{there}: one of {optimizers}.")
+            machines.work_off(ledger, resources)
+        [tally] = ledger.tallies()
+        if not ledger.finished or ledger.ended is None:
+            raise RuntimeError(f"the search of {plan.name} came to a stop without an end")
+        if tally.best is None:
+            raise _nothing(search, ledger, tally, clock)
+        found = f"best {tally.metric} {format_value(tally.best)} in the search"
+        machines.say(f"After {in_words(outcomes(tally))} the search is over: {ledger.ended}; {found}.")
+        return tally, ledger.ended
+
+
+def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -> UserError:
+    """The error for a search in which no trial ran its whole budget."""
+    from studies.ledger.failures import reason_of
+
+    failure = ledger.last_failure() if tally.failed else None
+    if failure is not None:
+        return UserError(
+            f"workload {search.workload}: no trial ran its whole budget, {tally.failed} of {tally.done} failed, "
+            f"the last: {reason_of(failure)}; mend that and give another --name"
+        )
+    if not clock.limited:
+        return UserError(
+            f"workload {search.workload}: none of {in_words(outcomes(tally))} ran its whole budget; "
+            "give a larger --budget"
+        )
+    quickest = ledger.quickest_seconds
+    takes = "not even an epoch ended" if quickest is None else f"the quickest takes {about(quickest)}"
+    enough = max(2 * clock.budget, _TIMES_THE_QUICKEST * (quickest or 0.0) + 30)
+    remedy = "a larger --budget" if quickest is None else f"--budget {math.ceil(enough / 60)}min or more"
+    epochs = number_of(search.plan().epochs, "epoch")
+    return UserError(
+        f"budget {search.budget}: too short, no trial ran its {epochs} in it ({takes}); "
+        f"give {remedy}, or fewer --epochs"
+    )
+
+
+def _confirm(
+    search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
+) -> Outcome:
+    """Runs the winner on fresh seeds, or what is left of that."""
+    from studies.ledger import BudgetConfirmationLedger
+
+    made = BudgetConfirmationLedger(
+        storage, search.stored(), search.plan(), versions(), clock=clock, seeds=search.seeds, test=search.test,
+        durability=durability,
+    )  # fmt: skip
+    with made as ledger:
+        for note in ledger.notes:
+            machines.say(note)
+        if not ledger.finished:
+            winner = ledger.outcome()
+            machines.say(
+                f"Confirming {winner.optimizer} (trial {winner.number}) on {number_of(search.seeds, 'fresh seed')}, "
+                "one run at a time on a device, whole budgets, no pruner."
+            )
+            machines.work_off(ledger, resources)
+        return ledger.outcome()
+
+
+def _lines(found: Outcome) -> str:
+    """The code that makes the winner's optimizer, and its batch size."""
+    written = code_line(found.optimizer, found.arguments, digits=DIGITS)
+    imports, _, expression = written.partition("\n\n")
+    return f"{imports}\n\noptimizer = {expression}\nbatch_size = {found.arguments[BATCH_SIZE]}"

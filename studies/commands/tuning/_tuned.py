@@ -1,0 +1,130 @@
+"""What a search with a budget found, for a person and for a program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from search_spaces.errors import number_of
+from studies.commands.progress import format_duration, format_value
+from studies.trials import Tally
+
+LEVEL = 0.95
+DIGITS = 6
+"""Significant digits of the configuration in the line of code: more than any validation data can tell apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over seeds, with Student's t interval of 95 % (NaN below two seeds); ``values`` are those of the seeds."""
+
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Return the estimate from values (n,) of independent runs; all NaN where there is none."""
+        from scipy.special import stdtrit
+
+        n = len(values)
+        if n == 0:
+            return cls(math.nan, math.nan, math.nan, ())
+        mean = fmean(values)
+        half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * stdev(values) / math.sqrt(n) if n > 1 else math.nan
+        return cls(mean, mean - half, mean + half, tuple(values))
+
+    def __str__(self) -> str:
+        if math.isnan(self.low):
+            return format_value(self.mean)
+        return f"{format_value(self.mean)} [{format_value(self.low)}, {format_value(self.high)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The best optimizer of a search, its configuration, and what that gives on fresh seeds.
+
+    Attributes:
+        study: name of the study in the database; ``sofim report --study`` tells how sensitive it is.
+        workload: what was trained.
+        optimizer: key of the best optimizer.
+        arguments: of its factory in ``sofim.OPTIMIZERS``.
+        batch_size: to train with.
+        metric: what configurations were chosen by.
+        direction: ``"maximize"`` or ``"minimize"``.
+        metric_split: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
+        validation: the metric on fresh seeds.
+        test: the metric on test data (the test loss for a metric of the optimization itself), on the same seeds, at the
+            epoch that validation chose; ``None`` without test data.
+        searched: the metric in the search: the best of many, too good to be expected again.
+        seeds: fresh seeds that were asked for; fewer values mean that time ran out or that runs broke.
+        broken: confirmation runs that diverged or failed.
+        trials: of the search, by how they ended.
+        ended: why the search ended.
+        seconds: spent, by all drivers.
+        code: lines of Python that make the optimizer.
+    """
+
+    study: str
+    workload: str
+    optimizer: str
+    arguments: Mapping[str, object]
+    batch_size: int
+    metric: str
+    direction: str
+    metric_split: str
+    validation: Estimate
+    test: Estimate | None
+    searched: float
+    seeds: int
+    broken: int
+    trials: Mapping[str, int]
+    ended: str
+    seconds: float
+    code: str
+
+    def __str__(self) -> str:
+        return "\n".join([*self.told(), "", *self.code.splitlines()])
+
+    def told(self) -> list[str]:
+        """What was found, in words; the code is apart."""
+        split = "training" if self.metric_split == "train" else "validation"
+        lines = [
+            f"Best on {self.workload}: {self.optimizer}, after {in_words(self.trials)} in "
+            f"{format_duration(self.seconds)} ({self.ended})",
+            f"  {split} {self.metric}: {self.validation}",
+        ]
+        if self.test is not None:
+            lines.append(f"  test {'loss' if self.metric_split == 'train' else self.metric}: {self.test}")
+        lines.append(f"  {self._seeds()}")
+        if sum(self.trials.values()) == 1:
+            lines.append("  one trial was run, so nothing was compared: give a larger --budget")
+        return lines
+
+    def _seeds(self) -> str:
+        """On what the intervals rest."""
+        runs = len(self.validation.values)
+        said = number_of(runs, "fresh seed")
+        missing = self.seeds - runs - self.broken
+        reasons = [
+            *([f"{self.broken} diverged or failed and are not in the mean"] if self.broken else []),
+            *([f"no time for {missing}"] if missing > 0 else []),
+        ]
+        of = f" of {self.seeds} ({', '.join(reasons)})" if reasons else ""
+        interval = "" if math.isnan(self.validation.low) else "; 95 % intervals of the mean, Student's t over seeds"
+        return f"on {said}{of}{interval}"
+
+
+def in_words(trials: Mapping[str, int]) -> str:
+    """How many trials there were, and how they ended."""
+    whole = sum(trials.values())
+    parts = ", ".join(f"{count} {outcome}" for outcome, count in trials.items() if count)
+    return number_of(whole, "trial") + (f" ({parts})" if parts else "")
+
+
+def outcomes(tally: Tally) -> dict[str, int]:
+    """Trials of a search by how they ended."""
+    return {name: getattr(tally, name) for name in ("complete", "pruned", "diverged", "failed")}

@@ -1,0 +1,269 @@
+"""One driver a campaign: who writes, since when it was last heard of, and how much of what it wrote has arrived.
+
+The lease is a user attribute of the campaign's first study. Whoever writes trials renews it in the same transaction, so
+that a driver that has lost it (its host slept, another took over) can write nothing any more, and so that a driver
+whose connection broke during a commit learns whether that commit came through. Optuna's own heartbeat does not work
+with ask and tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import orm
+
+from search_spaces.errors import UserError
+
+HEARTBEAT_SECONDS = 5.0
+LEASE_SECONDS = 60.0  # a driver on another machine that was silent for longer may be dead
+_WATCH_SECONDS = 2.5 * HEARTBEAT_SECONDS  # for which it is then watched: clocks differ, a lease that moves is alive
+KEY = "driver"  # of the attribute
+
+_held: set[str] = set()  # tokens of the leases that this process has
+
+Mark = dict[str, Any]
+"""What the attribute holds: host, machine, pid, started, seen, command, token, written."""
+
+
+class LostLeaseError(UserError):
+    """Another driver has taken over; nothing may be written any more."""
+
+
+class Lease:
+    """Held by this driver from :meth:`take` to :meth:`release`.
+
+    Args:
+        storage: where the campaign is.
+        study_id: of the campaign's first study.
+        campaign: its name, for messages.
+        shown: the storage's URL as a message may show it.
+        command: of ``sofim``, by which the person goes on.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown: str, command: str) -> None:
+        self._campaign, self._shown, self._command = campaign, shown, command
+        self._token = uuid.uuid4().hex
+        self._cell = (_RdbCell if isinstance(storage, RDBStorage) else _PlainCell)(storage, study_id)
+
+    def take(self) -> None:
+        """Takes the lease from nobody, or from a driver that is dead.
+
+        Raises:
+            UserError: another driver is alive.
+        """
+        text = self._cell.read()
+        holder = _parsed(text)
+        if holder is not None and (alive(holder) or self._moves(holder, text)):
+            raise self._refusal(holder)
+        _held.add(self._token)  # before anybody can see it
+        try:
+            taken = self._cell.swap(text, json.dumps(self._mark(written=0)))
+        except BaseException:
+            _held.discard(self._token)
+            raise
+        if not taken:
+            _held.discard(self._token)
+            winner = _parsed(self._cell.read())
+            raise self._refusal(winner or {"pid": "?", "host": "?"})
+
+    def _moves(self, holder: Mark, text: str | None) -> bool:
+        """Whether a lease of another machine that looks dead is renewed all the same."""
+        if _is_here(holder):
+            return False
+        time.sleep(_WATCH_SECONDS)
+        return self._cell.read() != text
+
+    def _refusal(self, holder: Mapping[str, Any]) -> UserError:
+        other = "wait for it, stop it, or give this one another name with --name"
+        return UserError(
+            f"campaign '{self._campaign}' in {self._shown} is being run by process {holder['pid']} on "
+            f"{holder['host']}; {'wait for it, or stop it' if self._command in ('confirm', 'export') else other}"
+        )
+
+    def _mark(self, written: int) -> Mark:
+        return {
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "seen": time.time(),
+            "command": self._command,
+            "token": self._token,
+            "written": written,
+        }
+
+    def renew(self, batch: int, session: orm.Session | None = None) -> bool:
+        """Renews the lease, in the transaction that writes ``batch``.
+
+        Args:
+            batch: number of what is written; of these each is larger than the one before.
+            session: of that transaction; ``None`` for storages that have none.
+
+        Returns:
+            Whether the batch has been written before, by a commit whose answer was lost.
+
+        Raises:
+            LostLeaseError: another driver has taken over.
+        """
+        text = self._cell.read(session)
+        held = _parsed(text)
+        if held is None or held.get("token") != self._token:
+            raise self._lost(held)
+        if held["written"] >= batch:
+            return True
+        if not self._cell.swap(text, json.dumps(self._mark(written=batch)), session):
+            raise self._lost(_parsed(self._cell.read(session)))
+        return False
+
+    def _lost(self, holder: Mark | None) -> LostLeaseError:
+        who = f"process {holder['pid']} on {holder['host']}" if holder else "another driver"
+        return LostLeaseError(
+            f"{who} has taken over campaign '{self._campaign}' in {self._shown} while this one was silent; "
+            f"nothing that is in the storage is lost: wait for the other, or stop it and {self._command} again"
+        )
+
+    def release(self) -> None:
+        """Gives the lease back, if it is still held; it is void from here on, also where the storage is away."""
+        _held.discard(self._token)
+        text = self._cell.read()
+        held = _parsed(text)
+        if held is not None and held.get("token") == self._token:
+            self._cell.swap(text, "null")
+
+
+# ------------------------------------------------------------------------------------------------ who is alive
+
+
+def alive(holder: Mapping[str, Any]) -> bool:
+    """Whether the driver that a lease names lives, as far as can be told from here without waiting."""
+    if _is_here(holder):
+        if holder["pid"] == os.getpid() and "token" in holder:  # a notebook's process outlives its drivers
+            return holder["token"] in _held
+        started, then = _started(int(holder["pid"])), holder["started"]
+        return started is not None and then is not None and bool(abs(started - float(then)) < 1.0)
+    return bool(abs(time.time() - holder["seen"]) < LEASE_SECONDS)
+
+
+def in_words(attributes: Mapping[str, Any]) -> str:
+    """Whether a driver runs the campaign, from the user attributes of its first study."""
+    holder = _holder(attributes.get(KEY))
+    if holder and alive(holder):
+        return f"running, process {holder['pid']} on {holder['host']}"
+    if attributes.get("search_ended"):  # of a search that its budget ends
+        return "finished"
+    return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
+
+
+def _is_here(holder: Mapping[str, Any]) -> bool:
+    """Whether its process number means something here: hosts, and containers on them, may share their name."""
+    return bool(holder["host"] == socket.gethostname() and holder.get("machine", _machine()) == _machine())
+
+
+@cache
+def _machine() -> str:
+    """What tells this boot of this machine, and this space of process numbers, from others; empty where unknown."""
+    found = []
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
+    with suppress(OSError):
+        found.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(found)
+
+
+def _started(pid: int) -> float | None:
+    """When the process began (seconds since the epoch), so that a reused number is not taken for it."""
+    try:
+        process = psutil.Process(pid)
+        # killed, and its parent has not asked how it ended
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time(), 1)
+    except psutil.Error:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------ where it stands
+
+
+def _parsed(text: str | None) -> Mark | None:
+    return None if text is None else _holder(json.loads(text))
+
+
+def _holder(found: Any) -> Mark | None:
+    """What the attribute says of a driver; ``None`` where it is no driver's."""
+    return found if isinstance(found, dict) and found.keys() >= {"host", "pid", "started", "seen"} else None
+
+
+class _Cell(ABC):
+    """The attribute: text that is read, and exchanged for another if it is still what was read."""
+
+    def __init__(self, storage: Any, study_id: int) -> None:
+        self._storage, self._study_id = storage, study_id
+
+    @abstractmethod
+    def read(self, session: orm.Session | None = None) -> str | None:
+        """What stands there; ``None`` where there is nothing yet."""
+
+    @abstractmethod
+    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
+        """Puts ``after`` where ``before`` stands; returns whether it did."""
+
+
+class _RdbCell(_Cell):
+    """A row of Optuna's table of study attributes, exchanged by one conditional statement."""
+
+    def read(self, session: orm.Session | None = None) -> str | None:
+        if session is None:
+            with self._storage.scoped_session() as own, own.begin():
+                return self.read(own)
+        row = models.StudyUserAttributeModel
+        found = session.execute(sa.select(row.value_json).where(row.study_id == self._study_id, row.key == KEY))
+        text: str | None = found.scalar_one_or_none()
+        return text
+
+    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
+        if session is None:
+            try:
+                with self._storage.scoped_session() as own, own.begin():
+                    return self.swap(before, after, own)
+            except sa_exc.IntegrityError:  # two insert at once
+                return False
+        row = models.StudyUserAttributeModel
+        if before is None:
+            session.execute(sa.insert(row).values(study_id=self._study_id, key=KEY, value_json=after))
+            return True
+        statement = (
+            sa.update(row)
+            .where(row.study_id == self._study_id, row.key == KEY, row.value_json == before)
+            .values(value_json=after)
+            .execution_options(synchronize_session=False)
+        )
+        changed: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
+        return changed == 1
+
+
+class _PlainCell(_Cell):
+    """The attribute by public calls. They exchange nothing at once: of two that begin together one finds out later."""
+
+    def read(self, session: orm.Session | None = None) -> str | None:
+        attributes = self._storage.get_study_user_attrs(self._study_id)
+        return json.dumps(attributes[KEY]) if KEY in attributes else None
+
+    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
+        if self.read() != before:
+            return False
+        self._storage.set_study_user_attr(self._study_id, KEY, json.loads(after))
+        return True

@@ -1,0 +1,120 @@
+"""The URL of a storage: taken apart in one place, by SQLAlchemy, whatever is asked of it.
+
+SQLAlchemy is imported when a URL is looked at: a command that needs no storage does not wait for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from search_spaces.errors import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+SQLITE, JOURNAL = "sqlite", "journal"
+MEMORY = ":memory:"
+_SECRET = ("pass", "pwd")  # what an option with a password has in its name
+
+
+def parse(url: str) -> URL:
+    """The parts of ``url``; schemes are the same in upper and lower case.
+
+    Raises:
+        UserError: it is no URL of a database.
+    """
+    found = _parts(url)
+    if found is None:
+        raise UserError(
+            f"storage '{hide_password(url)}' is not a database URL; write for example sqlite:///sofim.db "
+            "or postgresql+psycopg://user@host/name"
+        )
+    return found
+
+
+def rendered(url: URL) -> str:
+    """``url`` as other programs take it, password included."""
+    return url.render_as_string(hide_password=False)
+
+
+def backend(url: URL) -> str:
+    """What kind of storage it is: ``sqlite``, ``postgresql``, …, or ``journal``."""
+    return url.get_backend_name()
+
+
+def sqlite_name(url: URL) -> str:
+    """What SQLite is asked to open: a path, or its own kind of URI where the URL says so; else ``:memory:``.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: an option has no such value, or there is a host.
+    """
+    [name], _ = url.get_dialect()().create_connect_args(url)
+    return str(name)
+
+
+def in_memory(name: str) -> bool:
+    """Whether SQLite would keep that in memory alone, or in a file of its own that it deletes."""
+    path, _, options = name.partition("?")
+    return path in ("", MEMORY, "file:", f"file:{MEMORY}") or "mode=memory" in options.split("&")
+
+
+def file_of(url: str) -> Path | None:
+    """The file that holds the storage; ``None`` where it is no file, or the URL cannot be read."""
+    from sqlalchemy.exc import SAWarning, SQLAlchemyError
+
+    found = _parts(url)
+    if found is None or found.host or not found.database:
+        return None
+    if backend(found) == JOURNAL:
+        return Path(found.database)
+    if backend(found) != SQLITE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SAWarning)
+            return None if in_memory(name := sqlite_name(found)) else path_of(found, name)
+    except (SQLAlchemyError, SAWarning, ImportError, TypeError, ValueError):  # is said when the storage is opened
+        return None
+
+
+def path_of(url: URL, name: str) -> Path:
+    """The file of an SQLite URL, of which SQLite is asked to open ``name``; relative where the URL has it so."""
+    if not name.startswith("file:"):
+        return Path(str(url.database))
+    path = name.removeprefix("file:").partition("?")[0].partition("#")[0]
+    if path.startswith("//"):  # a host, which is this one, or none
+        path = f"/{path[2:].partition('/')[2]}"
+    return Path(unquote(path))
+
+
+def hide_password(url: str) -> str:
+    """``url`` as it may be shown: passwords as ``***``, also those among the options."""
+    parsed = _parts(url)
+    if parsed is None:
+        if "@" in url:
+            return url.rpartition("@")[2].partition("?")[0]
+        return f"{url.partition(':')[0]}:***" if ":" in url else url  # a host was forgotten
+    plain = rendered(parsed)
+    if "@" in (parsed.host or ""):  # of a password with an @ that was not written %40
+        parsed = parsed.set(host=str(parsed.host).rpartition("@")[2])
+    if "@" in (parsed.database or "") and parsed.host:  # and with a /
+        host, _, database = str(parsed.database).rpartition("@")[2].partition("/")
+        parsed = parsed.set(host=host, database=database, port=None)
+    secret = {name: "***" for name in parsed.query if any(word in name.lower() for word in _SECRET)}
+    shown = parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+    # nothing was secret: as it was typed, so that it can be typed again
+    return url if shown == plain and url.isprintable() else shown
+
+
+def _parts(url: str) -> URL | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        return None
+    return found.set(drivername=found.drivername.lower())

@@ -1,0 +1,327 @@
+"""Trials on their way to the database: one background thread writes all that is pending in one transaction.
+
+The driver is the only writer, so what it holds in memory is the truth while it lives, and the database follows. A trial
+is visible as RUNNING with its latest value while it trains, and no transaction ever holds up the training. While the
+database is away, results wait here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces.errors import UserError
+from studies.storage.database import REFUSALS, refused, running_template
+from studies.storage.durability import Durability
+from studies.storage.journal import JournalFile
+from studies.storage.lease import HEARTBEAT_SECONDS, Lease
+from studies.storage.opening import first_line
+from studies.storage.passing import is_passing
+from studies.storage.rows import (
+    LOST,
+    Batch,
+    Key,
+    Pending,
+    ids_of,
+    set_attribute,
+    write_by_public_calls,
+    write_in_one_transaction,
+)
+
+FLUSH_SECONDS = 0.25  # how long ends of trials may wait for company in one transaction
+SHOW_SECONDS = 1.0  # and what only shows how far they are
+FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; then twice as long, and so on
+LONGEST_PAUSE_SECONDS = 10.0
+FOLDER = "checkpoints"  # attribute of a study
+
+
+def new_folder() -> str:
+    """A name for a study's folder of checkpoints: names of studies may come again, in another database."""
+    return uuid.uuid4().hex
+
+
+class TrialWriter:
+    """Writes trials behind the driver's back, and renews its lease while it does and every few seconds.
+
+    A batch that fails is tried again, after pauses that grow, until the storage's timeout; meanwhile results gather,
+    and :attr:`trouble` says why. Each batch arrives once: also when the connection breaks during a commit.
+
+    Args:
+        storage: Optuna's storage. Its public calls cost a transaction each; an RDB's tables are written here, in one
+            transaction, through Optuna's models of them (this is why the Optuna version has an upper bound).
+        shown: the storage's URL as an error may show it.
+        lease: of this driver.
+        durability: how long to try, and where checkpoints are: that of a trial is removed once its end is written.
+        kept: what else is kept up to date with each renewal: user attributes of a study, by name.
+        kept_on: which study that is.
+
+    Raises:
+        UserError: from any method, once a write failed for good: what is in the database is whole, the rest is lost.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        shown: str,
+        lease: Lease,
+        durability: Durability,
+        kept: Callable[[], Mapping[str, Any]] = dict,
+        kept_on: int | None = None,
+    ) -> None:
+        self._storage, self._shown, self._lease, self._safekeeping = storage, shown, lease, durability
+        self._kept, self._kept_on = kept, kept_on
+        self._ids: dict[Key, int] = {}
+        self._running: set[Key] = set()  # in the database, and there without an end
+        self._pending: dict[Key, Pending] = {}  # in the order in which trials were created
+        self._condition = threading.Condition()
+        self._writing = False
+        self._flushing = 0  # callers that wait until all is written
+        self._closed = False  # no more will come
+        self._given_up = False  # what is pending need not be written
+        self._batches = 0
+        self._error: BaseException | None = None
+        self._trouble: tuple[float, str] | None = None
+        self._thread = threading.Thread(target=self._run, name="trial-writer", daemon=True)
+        self._thread.start()
+
+    def known(self, study_id: int, number: int, trial_id: int) -> None:
+        """Says that trial ``number`` is in the database already, as ``trial_id``."""
+        self._ids[study_id, number] = trial_id
+
+    def folder(self, study_id: int, *, make: bool = False) -> str:
+        """What the folder with a study's checkpoints is called, the same for ever.
+
+        Args:
+            study_id: of the study.
+            make: whether to name one where there is none yet: in a study of an earlier version.
+
+        Returns:
+            Its name, or nothing where there is none, or no checkpoints at all.
+        """
+        if self._safekeeping.checkpoints is None:
+            return ""
+        found = self._storage.get_study_user_attrs(study_id).get(FOLDER)
+        if not found and make:
+            found = new_folder()
+            self._storage.set_study_user_attr(study_id, FOLDER, found)
+        return str(found or "")
+
+    def sweep(self, folder: str, keep: Collection[int]) -> None:
+        """Removes the checkpoints of a study that belong to none of these trials."""
+        if self._safekeeping.checkpoints is not None and folder:
+            self._safekeeping.checkpoints.sweep(folder, keep)
+
+    def start(self, study_id: int, trial: FrozenTrial) -> None:
+        """Creates ``trial`` (RUNNING, with its parameters and attributes)."""
+        with self._change(study_id, trial.number) as pending:
+            pending.trial = trial
+
+    def value(self, study_id: int, number: int, epoch: int, value: float) -> None:
+        """Sets an intermediate value of a running trial."""
+        with self._change(study_id, number) as pending:
+            pending.values[epoch] = value
+
+    def finish(self, study_id: int, trial: FrozenTrial, checkpoint: str | None = None) -> None:
+        """Ends a running trial: state, value and new attributes of ``trial``. Its epochs went through :meth:`value`.
+
+        ``checkpoint`` names one that nobody needs once this is written.
+        """
+        with self._change(study_id, trial.number) as pending:
+            pending.end = trial
+            pending.checkpoint = checkpoint
+
+    @contextmanager
+    def _change(self, study_id: int, number: int) -> Iterator[Pending]:
+        with self._condition:
+            self._raise_error()
+            yield self._pending.setdefault((study_id, number), Pending())
+            self._condition.notify_all()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why results wait in memory, in words; ``None`` while the database takes them."""
+        with self._condition:
+            if self._trouble is None:
+                return None
+            began, reason = self._trouble
+            since = time.monotonic() - began
+            return (
+                f"storage '{self._shown}' has not answered {f'for {since:.0f} s' if since >= 1 else 'just now'} "
+                f"({reason}); results are kept in memory, it is asked again until --storage-timeout, "
+                f"{self._safekeeping.storage_timeout:g} s"
+            )
+
+    def check(self) -> None:
+        """Raises what ended the writing, if anything did."""
+        with self._condition:
+            self._raise_error()
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the database has all that was given to be written."""
+        with self._condition:
+            return not (self._error or self._given_up or self._pending or self._writing)
+
+    def flush(self) -> None:
+        """Returns when all is written."""
+        with self._condition:
+            self._flushing += 1
+            self._condition.notify_all()
+            try:
+                self._condition.wait_for(lambda: self._error or not (self._pending or self._writing))
+            finally:
+                self._flushing -= 1
+            self._raise_error()
+
+    def close(self) -> None:
+        """Writes the rest and stops the thread; when that is interrupted, the rest is given up."""
+        try:
+            self.flush()
+        except BaseException:
+            with self._condition:
+                self._given_up = True
+            raise
+        finally:
+            with self._condition:
+                self._closed = True
+                self._condition.notify_all()
+            self._thread.join()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # ------------------------------------------------------------------------------------------- in the thread
+
+    def _run(self) -> None:
+        try:
+            while self._write_next():
+                pass
+            self._write_last_words()
+        except BaseException as error:
+            with self._condition:
+                self._error = error
+                self._writing = False
+                self._condition.notify_all()
+        finally:
+            with suppress(*REFUSALS):
+                self._storage.remove_session()
+
+    def _write_next(self) -> bool:
+        """Waits for something to write, or until the lease is to be renewed, and writes; says whether more may come."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._pending or self._closed, timeout=HEARTBEAT_SECONDS)
+            if self._pending and SHOW_SECONDS > FLUSH_SECONDS:  # the pause after the last batch is part of it
+                self._condition.wait_for(self._hurries, timeout=SHOW_SECONDS - FLUSH_SECONDS)
+            if self._closed and (self._given_up or not self._pending):
+                return False
+            batch, self._pending = self._pending, {}
+            self._writing = True
+            self._batches += 1
+        written = self._write_patiently(batch)
+        with self._condition:
+            self._writing = False
+            self._condition.notify_all()
+        if not written:
+            return False
+        if self._safekeeping.checkpoints is not None:
+            for pending in batch.values():
+                if pending.checkpoint:
+                    self._safekeeping.checkpoints.remove(pending.checkpoint)
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._flushing, timeout=FLUSH_SECONDS)
+        return True
+
+    def _write_last_words(self) -> None:
+        """What is kept, as it is at the end; not again and again: what stands there is some seconds old."""
+        if self._kept() and not self._given_up:
+            self._batches += 1
+            with suppress(*REFUSALS, UserError):
+                self._write({}, False)
+
+    def _hurries(self) -> bool:
+        """Whether something waits that a killed driver would lose, or somebody who wants all to be written."""
+        return self._closed or self._flushing > 0 or any(one.end is not None for one in self._pending.values())
+
+    def _write_patiently(self, batch: Batch) -> bool:
+        """Writes ``batch``, again and again for a while; returns whether it is written, not given up."""
+        began, pause, again = time.monotonic(), FIRST_PAUSE_SECONDS, False
+        while True:
+            try:
+                if again and isinstance(self._storage, JournalFile):
+                    self._storage.mend()  # nothing may follow a line that is torn
+                self._write(batch, again)
+            except REFUSALS as error:
+                again = True
+                self._forget_connections()
+                waited = time.monotonic() - began
+                lasting = not is_passing(error)
+                if lasting and waited < self._safekeeping.storage_timeout:
+                    self._write_what_can_be(batch)
+                if lasting or waited >= self._safekeeping.storage_timeout:
+                    raise refused(self._shown, error, waited) from error
+                with self._condition:
+                    self._trouble = (began, first_line(error))
+                    if self._condition.wait_for(
+                        lambda: self._given_up, min(pause, self._safekeeping.storage_timeout - waited)
+                    ):
+                        return False
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                with self._condition:
+                    self._trouble = None
+                return True
+
+    def _write_what_can_be(self, batch: Batch) -> None:
+        """Of a batch that is refused for good what one trial has, and the others; no trial is left without an end."""
+        if not isinstance(self._storage, RDBStorage):
+            return
+        if len(batch) > 1:
+            for key, pending in batch.items():
+                self._write_if_possible({key: pending})
+        lost = {}
+        for study_id, number in self._running:
+            end = running_template(number, {}, {}, {"failure": LOST})
+            end.state = TrialState.FAIL
+            lost[study_id, number] = Pending(end=end)
+        self._write_if_possible(lost)
+
+    def _write_if_possible(self, batch: Batch) -> None:
+        self._batches += 1
+        with suppress(*REFUSALS):
+            self._write(batch, False)
+
+    def _forget_connections(self) -> None:
+        """Connections that broke are not used again."""
+        with suppress(*REFUSALS):
+            self._storage.remove_session()
+        if isinstance(self._storage, RDBStorage):
+            with suppress(*REFUSALS):
+                self._storage.engine.dispose()
+
+    def _write(self, batch: Batch, again: bool) -> None:
+        kept = self._kept()
+        if not isinstance(self._storage, RDBStorage):
+            self._batches += again  # no transaction: that the lease was renewed says nothing of the rest
+            self._lease.renew(self._batches)
+            write_by_public_calls(self._storage, batch, self._ids, again=again)
+            for name, value in kept.items():
+                self._storage.set_study_user_attr(self._kept_on or 0, name, value)
+            return
+        with self._storage.scoped_session() as session, session.begin():
+            if self._lease.renew(self._batches, session):
+                found = ids_of(session, batch)
+            else:
+                found = write_in_one_transaction(session, batch, self._ids)
+                for name, value in kept.items():
+                    set_attribute(session, self._kept_on, name, value)
+        self._ids.update(found)
+        self._running |= {key for key, pending in batch.items() if pending.trial is not None}
+        self._running -= {key for key, pending in batch.items() if pending.end is not None}

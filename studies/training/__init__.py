@@ -1,0 +1,1 @@
+"""Training: one run of one configuration, its checkpoints, and the worker that trains it."""

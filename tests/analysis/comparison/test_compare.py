@@ -1,0 +1,316 @@
+"""The whole comparison: its tables, verdict and methods, whatever is missing, in any order, always the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from analysis.comparison import Comparison, compare
+from analysis.load import curves, read, studies
+from search_spaces.errors import UserError
+from studies.storage.database import close_storage, open_storage
+from tests.support.fake_campaign import make
+from tests.support.made_campaign import Made, made
+
+TABLES = {
+    "leaderboard", "convergence", "time_to_target", "time_ratios", "budget_curve", "comparisons", "aggregate",
+    "performance_profile", "profile_score", "ranks", "inclusion", "cost", "fairness", "search_spaces", "improvement",
+}  # fmt: skip
+
+
+def values(mean: float, n: int = 10, seed: int = 0) -> list[float | str]:
+    return list(mean + 0.01 * np.random.default_rng(seed).standard_normal(n))
+
+
+def campaign(**changes: object) -> Made:
+    runs = {
+        "u": {"sofim": values(0.8, seed=1), "sgd": values(0.9, seed=2), "adam": [*values(0.7, 9, 3), "diverged"]},
+        "v": {"sofim": values(0.6, seed=4), "sgd": values(0.6, seed=5), "adam": values(0.5, seed=6)},
+    }
+    return made(runs, **changes)
+
+
+def said(found: Comparison) -> str:
+    return "\n".join(found.sentences)
+
+
+def test_all_tables_are_there_with_the_columns_that_files_promise() -> None:
+    tables = campaign().compare().tables
+    assert set(tables) == TABLES
+    assert all(len(table) for table in tables.values())
+    assert list(tables["budget_curve"]) == ["study", "k", "expected_best", "low", "high", "method"]
+    assert list(tables["comparisons"])[:8] == [
+        "workload", "a", "b", "difference", "difference_low", "difference_high", "probability_of_improvement",
+        "verdict",
+    ]  # fmt: skip
+
+
+def equal(a: Comparison, b: Comparison) -> None:
+    for name in TABLES:
+        pd.testing.assert_frame_equal(a.tables[name], b.tables[name])
+    assert (a.sentences, a.methods) == (b.sentences, b.methods)
+
+
+@pytest.mark.slow
+def test_the_order_of_rows_changes_nothing_and_neither_does_asking_twice() -> None:
+    found = campaign()
+    equal(found.compare(), found.compare())
+    equal(found.compare(), found.shuffled(1).compare())
+
+
+@pytest.mark.slow
+def test_the_seed_moves_only_what_is_resampled() -> None:
+    one, two = campaign().compare(0).tables, campaign().compare(1).tables
+    assert not one["aggregate"].equals(two["aggregate"])
+    for name in ("comparisons", "leaderboard", "cost", "convergence", "fairness", "inclusion"):
+        pd.testing.assert_frame_equal(one[name], two[name])
+
+
+def test_the_leaderboard_by_hand() -> None:
+    board = made({"w": {"sofim": [0.6, 0.8], "sgd": [0.9, "diverged"], "adam": []}}).compare().tables["leaderboard"]
+    assert board["optimizer"].tolist() == ["sofim", "sgd", "adam"]
+    assert board["rank"].tolist() == [1, 2, -1]
+    sofim, sgd, adam = (row for _, row in board.iterrows())
+    assert sofim["test"] == pytest.approx(0.7)
+    assert sofim["test_high"] - 0.7 == pytest.approx(12.7062 * 0.1, rel=1e-4)
+    assert sgd["test"] == pytest.approx((0.9 + 0.3) / 2)  # the worst start of a complete run is 0.6 / 2
+    assert (sgd["runs"], sgd["runs_complete"], sgd["runs_diverged"]) == (2, 1, 1)
+    assert (adam["runs"], adam["number"], adam["tuned"]) == (0, 2, 0.7)
+    assert math.isnan(adam["test"])
+    assert board["few"].tolist() == [True, True, False]
+    assert (sofim["params"], sofim["trials"], sofim["complete"]) == ({"lr": 0.1, "batch_size": 32}, 3, 3)
+
+
+def test_equal_means_share_a_rank_and_less_wins_where_it_is_better() -> None:
+    runs = {"w": {"sofim": [0.5, 0.5], "sgd": [0.5, 0.5], "adam": [0.4, 0.4]}}
+    board = made(runs, direction="minimize").compare().tables["leaderboard"]
+    assert list(zip(board["optimizer"], board["rank"], strict=True)) == [("adam", 1), ("sofim", 2), ("sgd", 2)]
+
+
+def test_the_verdict_says_better_worse_or_not_shown_as_the_intervals_do() -> None:
+    found = campaign().compare()
+    text = said(found)
+    assert "sofim against sgd: worse on u, no difference shown on v." in text
+    assert "sgd is better than sofim (" in text
+    assert "sofim contains sgd" in text
+    assert "on u (" in text
+    assert "its search was too small" in text
+    assert "1 of 10 of adam on u" in text
+    table = found.tables["comparisons"]
+    for row in table.to_dict("records"):
+        assert (row["verdict"] == "no difference shown") == (row["difference_low"] <= 0 <= row["difference_high"])
+
+
+def test_no_difference_is_a_result() -> None:
+    found = made({"w": {"sofim": values(0.6, seed=4), "sgd": values(0.6, seed=5)}}).compare()
+    assert found.sentences[0] == "No difference between sofim and sgd could be shown on w."
+
+
+def test_without_confirmations_nothing_is_concluded() -> None:
+    found = made({"w": {"sofim": [], "sgd": []}}).compare()
+    assert found.sentences[0] == (
+        "w: no winner was confirmed, and tuning alone cannot tell optimizers apart; confirm the winners on fresh seeds."
+    )
+    for name in ("comparisons", "time_to_target", "convergence", "cost", "ranks", "aggregate"):
+        assert found.tables[name].empty
+    assert found.tables["leaderboard"]["rank"].tolist() == [-1, -1]
+    assert len(found.tables["budget_curve"]) == 6
+    assert "not confirmed" in found.methods
+
+
+def test_all_diverged_is_said_and_compares_nobody() -> None:
+    found = made({"w": {"sofim": ["diverged"] * 3, "sgd": ["failed"] * 3}}).compare()
+    assert "w: every confirmation run diverged or failed, so nothing can be compared." in found.sentences
+    assert found.tables["comparisons"]["verdict"].tolist() == ["no difference shown"]
+    assert found.tables["leaderboard"]["runs_diverged"].tolist() == [3, 0]
+
+
+def test_trials_that_all_diverged_leave_no_winner() -> None:
+    broken = ["diverged"] * 3
+    found = made({"w": {"sofim": [], "sgd": []}}, trials={"w": {"sofim": broken, "sgd": broken}}).compare()
+    assert "w: no trial of any optimizer was complete, so there is no winner to confirm." in found.sentences
+
+
+def test_a_study_that_has_only_begun_is_not_without_hope() -> None:
+    begun = {"w": {"sgd": ["diverged"]}}
+    found = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials=begun)
+    assert "Not confirmed, and so not compared: sgd on w." in found.compare().sentences
+    ended = {"w": {"sgd": ["diverged"] * 3}}
+    found = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials=ended)
+    assert "Without a complete trial, and so last: sgd on w." in found.compare().sentences
+
+
+def test_a_single_seed_is_said_to_be_few_and_shows_nothing() -> None:
+    found = made({"w": {"sofim": [0.9], "sgd": [0.1]}}).compare()
+    assert "Fewer than 5 seeds, so that intervals rest on little: sofim on w (1) and sgd on w (1)." in found.sentences
+    assert found.sentences[0] == "No difference between sofim and sgd could be shown on w."
+    assert "nan" not in said(found)
+
+
+def test_a_missing_study_is_named_and_left_out_across_workloads() -> None:
+    found = campaign()
+    found.studies = [study for study in found.studies if study.name != "made/v/adam"]
+    result = found.compare()
+    assert "Not confirmed, and so not compared: adam on v." in result.sentences
+    assert result.tables["aggregate"]["workloads"].tolist() == [1, 1, 1]
+    assert (result.tables["fairness"].set_index(["rule", "workload"])["kept"])[(1, "v")] == "no"
+
+
+@pytest.mark.slow
+def test_runs_of_which_seconds_do_not_compare_are_not_called_slower() -> None:
+    found = campaign(targets={"u": 0.5, "v": 0.3}, speed={"adam": 3.0})
+    assert "took longer than" in said(found.compare())
+    found.confirmations["exclusive"] = False
+    text = said(found.compare())
+    assert "took longer than" not in text
+    assert "Seconds on u do not compare" in text
+    assert "Rule 3 was not kept on u" in text
+
+
+def test_methods_have_the_numbers_filled_in() -> None:
+    text = campaign().compare().methods
+    assert text.startswith("## Methods")
+    for part in (
+        "We compared sofim, sgd and adam on 2 workloads: u (4 epochs), v (4 epochs)",
+        "a budget of 3 trials by random search, without early stopping (18 trials ended in all)",
+        "10 fresh seeds",
+        "Of 60 runs, 1 diverged or failed",
+        "over 6 comparisons",
+    ):
+        assert part in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_one_run_without_a_test_value_does_not_turn_test_data_into_validation_data() -> None:
+    campaign = made({"w": {"sofim": [0.8, 0.81, 0.82, 0.83], "sgd": [0.5, 0.51, 0.52, 0.53]}})
+    campaign.confirmations.loc[0, "test_metric"] = np.nan
+    result = campaign.compare()
+    assert set(result.tables["comparisons"]["data"]) == {"test"}
+    assert "Runs that ended without a test value count as broken: w: 1 of 8 runs gave no test accuracy." in said(result)
+    assert "1 of 4 of sofim on w" in said(result)
+
+
+def test_all_who_are_equal_are_named() -> None:
+    text = said(made({"w": {"sofim": [0.5, 0.6], "sgd": [0.5, 0.6], "adam": [0.1, 0.2]}}).compare())
+    assert "w: sofim and sgd have the best mean test accuracy" in text
+    assert "sofim and sgd have the least median time" in text
+
+
+def test_the_least_median_is_not_called_fastest_where_another_is_faster_on_average() -> None:
+    """Six of ten runs at 2 epochs and four that never arrive, against ten that arrive at 2.1."""
+    runs = {"w": {"sofim": [0.9] * 6 + [0.4] * 4, "sgd": [0.9] * 10}}
+    text = said(made(runs, speed={"sgd": 1.05}, targets={"w": 0.6}).compare())
+    assert "sofim has the least median time to the target accuracy 0.6" in text
+    assert "On average sgd (" in text
+    assert "took less time than sofim" in text
+    assert "Not shown to take longer than sofim" not in text
+
+
+def test_pruned_trials_alone_make_no_study_hopeless_before_its_last() -> None:
+    campaign = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials={"w": {"sgd": ["pruned"] * 10}})
+    asked = {"trials": 50}
+    campaign.studies = [dataclasses.replace(s, campaign={**s.campaign, **asked}) for s in campaign.studies]
+    assert "Without a complete trial" not in said(campaign.compare())
+    asked["trials"] = 10
+    campaign.studies = [dataclasses.replace(s, campaign={**s.campaign, **asked}) for s in campaign.studies]
+    assert "Without a complete trial, and so last: sgd on w." in said(campaign.compare())
+
+
+def test_replicates_reach_the_budget_curve() -> None:
+    found = campaign(sampler="tpe")
+    own = found.trials[found.trials["study"] == "made/u/sofim"]
+    table = found.compare(replicates={"made/u/sofim": [own, own]}).tables["budget_curve"]
+    methods = table.groupby("study")["method"].first()
+    assert methods["made/u/sofim"] == "mean of 2 replicates"
+    assert methods["made/u/sgd"] == "one study"
+
+
+def test_protocols_and_campaigns_are_not_mixed() -> None:
+    found = campaign()
+    first = found.studies[0]
+    found.studies[0] = dataclasses.replace(first, attributes={**first.attributes, "protocol": 2})
+    with pytest.raises(UserError, match="protocols 1 and 2"):
+        found.compare()
+    found.studies[0] = dataclasses.replace(first, optimizer="sgd")
+    with pytest.raises(UserError, match="two studies of sgd on u"):
+        found.compare()
+
+
+def test_no_studies_are_an_empty_comparison() -> None:
+    found = Made([], *(frame.iloc[:0] for frame in (campaign().trials, campaign().confirmations, campaign().curves)))
+    result = found.compare()
+    assert result.sentences == ["There are no studies to compare."]
+    assert all(table.empty for table in result.tables.values())
+
+
+def test_metrics_of_the_optimization_itself_are_compared_on_training_data() -> None:
+    found = campaign()
+    found.studies = [
+        dataclasses.replace(study, attributes={**study.attributes, "metric_split": "train"}) for study in found.studies
+    ]
+    result = found.compare()
+    assert set(result.tables["comparisons"]["data"]) == {"train"}
+    assert "best mean training accuracy" in said(result)
+
+
+def test_a_campaign_in_a_database(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    make(
+        url, {"digits-mlp/sofim": [0.5, "diverged"], "digits-mlp/sgd": [0.4, ("pruned", 0.2)]}, workloads=["digits-mlp"]
+    )
+    storage = open_storage(url)
+    try:
+        found = studies(storage, "fake")
+        result = compare(found, read(storage, found), curves(storage, found, confirmed=True), np.random.default_rng(0))
+    finally:
+        close_storage(storage)
+    assert result.tables["leaderboard"]["tuned"].tolist() == [0.5, 0.4]
+    assert result.tables["leaderboard"]["diverged"].tolist() == [1, 0]
+    assert "confirm the winners on fresh seeds" in said(result)
+    assert set(result.tables["search_spaces"]["optimizer"]) == {"sofim", "sgd"}
+
+
+def test_confirmation_runs_in_a_database(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.4, 0.3]}, workloads=["digits-mlp"], epochs=2)
+    storage = open_storage(url)
+    try:
+        found = studies(storage, "fake")
+        for study, best, value in zip(found, (1, 0), (0.8, 0.6), strict=True):
+            confirm = optuna.create_study(storage=storage, study_name=f"{study.name}/confirm", direction="maximize")
+            for name, entry in study.attributes.items():
+                confirm.set_user_attr(name, entry)
+            for seed in range(1, 5):
+                confirm.add_trial(confirmation(best, seed, value + seed / 100))
+            confirm.add_trial(confirmation(1 - best, 9, 0.1))  # of a former winner
+        all_curves = curves(storage, found, confirmed=True)
+        result = compare(found, read(storage, found), all_curves, np.random.default_rng(0))
+    finally:
+        close_storage(storage)
+    [row] = result.tables["comparisons"].to_dict("records")
+    assert (row["runs_a"], row["runs_b"], row["data"], row["verdict"]) == (4, 4, "test", "better")
+    assert row["difference"] == pytest.approx(0.2)
+    rules = result.tables["fairness"].set_index("rule")
+    assert rules.loc[3, "kept"] == "yes"
+    assert rules.loc[2, "problems"].startswith("trial 0 of sofim was confirmed (1 run) and then overtaken")
+    assert result.tables["time_to_target"]["target"].tolist() == pytest.approx([0.825] * 6)
+    assert result.tables["cost"]["seconds_per_epoch"].tolist() == [2.0, 2.0]
+
+
+def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenTrial:
+    history = {
+        "epoch": [1, 2], "seconds": [2.0, 4.0], "gradient_evaluations": [10, 20], "train_loss": [1.0, 0.5],
+        "validation_loss": [1.0, 0.6], "accuracy": [value / 2, value],
+    }  # fmt: skip
+    attributes = {
+        "confirms": confirms, "rank": 1, "exclusive": True, "seed": seed, "device": "cpu", "seconds": 4.0,
+        "other_cores": 0.1, "cores": 2,
+        "gradient_evaluations": 20, "diverged": False, "test_metric": value, "test_loss": 0.5, "history": history,
+    }  # fmt: skip
+    return optuna.trial.create_trial(value=value, intermediate_values={1: value / 2, 2: value}, user_attrs=attributes)

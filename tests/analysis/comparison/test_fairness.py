@@ -1,0 +1,270 @@
+"""The fairness ledger: kept where it was, and the thing that broke it named where it was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from analysis.comparison.contest import contests
+from analysis.comparison.fairness import fairness
+from analysis.comparison.spaces import search_spaces, volume
+from analysis.load import ParameterInfo, confirmations, curves, studies, trials
+from studies.storage.database import close_storage, open_storage
+from tests.support.fake_campaign import make
+from tests.support.made_campaign import Made, made
+
+RUNS = {"w": {"sofim": [0.5 + n / 100 for n in range(10)], "sgd": [0.5] * 10}}
+
+
+def ledger(campaign: Made) -> pd.DataFrame:
+    return fairness(campaign.contests()).set_index("rule")
+
+
+def test_a_campaign_that_kept_all_rules() -> None:
+    found = ledger(made(RUNS))
+    assert found.index.tolist() == [1, 2, 3, 4, 5, 6]
+    assert set(found["kept"]) == {"yes"}
+    assert "3 trials each of 4 epochs" in found.loc[1, "evidence"]
+    assert "sofim 1 parameter (4.0 decades)" in found.loc[1, "evidence"]
+    assert "each alone on a device among this campaign's runs" in found.loc[3, "evidence"]
+    assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[6, "evidence"]
+
+
+def test_unequal_numbers_of_trials_are_named() -> None:
+    found = ledger(made(RUNS, trials={"w": {"sgd": [0.5, 0.6]}}))
+    assert found.loc[1, "kept"] == "no"
+    assert found.loc[1, "evidence"].startswith("trials that ended, of 3 asked for: sofim 3, sgd 2")
+
+
+def test_trials_that_still_run_are_no_trials_that_ended() -> None:
+    running = {"w": {"sofim": [0.5, 0.6, "running"], "sgd": [0.5, 0.6, "running"]}}
+    assert ledger(made(RUNS, trials=running)).loc[1, "kept"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"attributes": {"epochs": 9}}, "epochs differ: sofim 4, sgd 9"),
+        ({"attributes": {"versions": {"torch": "y"}}}, "versions differ"),
+        ({"campaign": {"schedule": "cosine"}}, "schedule differ: sofim constant, sgd cosine"),
+        ({"campaign": {"seed": 7}}, "seed differ"),
+    ],
+)
+def test_anything_else_that_differs_is_named(changes: dict[str, dict[str, object]], named: str) -> None:
+    campaign = made(RUNS)
+    sgd = campaign.studies[1]
+    merged = {field: {**getattr(sgd, field), **own} for field, own in changes.items()}
+    campaign.studies[1] = dataclasses.replace(sgd, **merged)
+    found = ledger(campaign)
+    assert found.loc[1, "kept"] == "no"
+    assert found.loc[1, "evidence"].startswith(named)
+
+
+def test_an_optimizer_without_a_study_is_missing() -> None:
+    found = ledger(made(RUNS, optimizers=["sofim", "sgd", "adam"]))
+    assert found.loc[1, "evidence"].startswith("no study of adam")
+
+
+def test_a_tuning_trial_with_a_test_value_breaks_the_second_rule() -> None:
+    campaign = made(RUNS)
+    assert ledger(campaign).loc[2, "kept"] == "yes"
+    campaign.trials.loc[0, "tested"] = True
+    found = ledger(campaign)
+    assert found.loc[2, "kept"] == "no"
+    assert found.loc[2, "evidence"].split(";")[0] == "1 tuning trial measured on test data"
+
+
+def test_trials_of_another_seed_break_the_first_rule() -> None:
+    campaign = made(RUNS)
+    campaign.trials.loc[0, "seed"] = 7
+    found = ledger(campaign)
+    assert (found.loc[1, "kept"], found.loc[1, "evidence"].split(";")[0]) == (
+        "no",
+        "trials have different seeds: 0 and 7",
+    )
+
+
+def test_the_rules_are_read_from_a_real_database(tmp_path: Path) -> None:
+    """A tuning trial with a test value, and one of another seed, in the storage itself."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.6]}, workloads=["digits-mlp"])
+    storage = open_storage(url, create=False)
+    found = studies(storage, "fake")
+    kept = fairness(contests(found, trials(storage, found), confirmations(storage, found), curves(storage, found)))
+    assert kept.set_index("rule").loc[[1, 2], "kept"].tolist() == ["yes", "yes"]
+    spoilt = optuna.load_study(study_name=found[0].name, storage=storage)
+    attributes = {**spoilt.trials[0].user_attrs, "seed": 7, "test_metric": 0.5}
+    spoilt.add_trial(optuna.create_trial(value=0.5, user_attrs=attributes))
+    kept = fairness(contests(found, trials(storage, found), confirmations(storage, found), curves(storage, found)))
+    kept = kept.set_index("rule")
+    assert kept.loc[[1, 2], "kept"].tolist() == ["no", "no"]
+    assert "different seeds: 0 and 7" in kept.loc[1, "evidence"]
+    assert "1 tuning trial measured on test data" in kept.loc[2, "evidence"]
+    close_storage(storage)
+
+
+def changed(column: str, row: int, value: object) -> Made:
+    campaign = made(RUNS)
+    campaign.confirmations.loc[row, column] = value
+    return campaign
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("seed", 5, "the seeds differ between optimizers"),
+        ("seed", 1001, "a seed was run twice"),
+        ("seed", 0, "the campaign's seed 0 is among them"),
+        ("exclusive", False, "1 run shared a device"),
+        ("device", "gpu", "the devices differ: cpu and gpu"),
+    ],
+)
+def test_what_broke_the_third_rule_is_named(column: str, value: object, named: str) -> None:
+    found = ledger(changed(column, 0, value))
+    assert found.loc[3, "kept"] == "no"
+    assert named in found.loc[3, "evidence"]
+
+
+def test_what_is_not_known_is_not_claimed() -> None:
+    campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.drop(columns=["other_cores"])
+    assert ledger(campaign).loc[3, "doubts"] == "what other programs ran meanwhile is not stored"
+    campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.drop(columns=["exclusive"])
+    found = ledger(campaign)
+    assert found.loc[3, "kept"] == "unknown"
+    assert found.loc[3, "evidence"].startswith("whether all ran alone on a device is not known")
+
+
+def test_few_seeds_are_said_and_one_is_no_interval() -> None:
+    assert "fewer than the usual 10 seeds" in ledger(made({"w": {"sofim": [0.5, 0.6]}})).loc[3, "evidence"]
+    found = ledger(made({"w": {"sofim": [0.5], "sgd": [0.5]}}))
+    assert found.loc[5, "kept"] == "no"
+
+
+def test_a_start_given_to_some_optimizers_alone_breaks_the_first_rule() -> None:
+    """Thirty trials, and thirty more that begin with the best of these, are sixty."""
+    start = {"lr": 0.1}
+    found = ledger(made(RUNS, starts={"sofim": {"w": start}}))
+    assert found.loc[1, "problems"] == "only sofim began with a configuration that was given"
+    found = ledger(made(RUNS, starts={"sofim": {"w": start}, "sgd": {"w": start}}))
+    assert found.loc[1, "kept"] == "yes"
+    assert "every optimizer began with a configuration that was given" in found.loc[1, "evidence"]
+    assert ledger(made(RUNS, starts={"sofim": {"another": start}})).loc[1, "kept"] == "yes"
+
+
+def test_a_former_winner_that_was_confirmed_is_test_data_seen_before_the_end() -> None:
+    campaign = made(RUNS)
+    earlier = campaign.confirmations[campaign.confirmations["study"] == "made/w/sofim"].assign(confirms=0)
+    campaign.confirmations = pd.concat([campaign.confirmations, earlier.assign(number=earlier["number"] + 100)])
+    found = ledger(campaign)
+    assert found.loc[2, "kept"] == "no"
+    assert found.loc[2, "problems"].startswith("trial 0 of sofim was confirmed (10 runs) and then overtaken")
+    assert (
+        "sofim: 3 complete (confirmation: 10 complete; 10 of former winners, not counted)" in found.loc[6, "evidence"]
+    )
+    second = earlier.assign(number=earlier["number"] + 100, rank=2)  # of --top 2: confirmed on purpose
+    campaign = made(RUNS)
+    campaign.confirmations = pd.concat([campaign.confirmations, second])
+    assert ledger(campaign).loc[2, "kept"] == "yes"
+
+
+def test_runs_that_were_lost_are_counted_too() -> None:
+    campaign = made({"w": {"sofim": [0.5] * 9 + ["lost"], "sgd": [0.5] * 9}})
+    assert "sofim: 3 complete (confirmation: 9 complete; 1 lost and asked again)" in ledger(campaign).loc[6, "evidence"]
+
+
+def test_runs_of_another_version_or_length_are_no_confirmation() -> None:
+    campaign = made(RUNS)
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], confirmation={"versions": {"torch": "y"}})
+    assert ledger(campaign).loc[3, "problems"] == "sofim was tuned with torch x and confirmed with torch y"
+    campaign = made(RUNS)
+    campaign.curves = campaign.curves[(campaign.curves["epoch"] < 3) | (campaign.curves["study"] != "made/w/sgd")]
+    assert ledger(campaign).loc[3, "problems"] == "complete runs of sgd have 2 epochs, its trials 4"
+
+
+def test_a_busy_machine_breaks_the_third_rule_and_its_seconds_do_not_compare() -> None:
+    campaign = made(RUNS)
+    campaign.confirmations = campaign.confirmations.assign(other_cores=0.3, cores=2)
+    found = ledger(campaign)
+    assert found.loc[3, "kept"] == "yes"
+    assert "other programs kept at most 0.3 cores busy" in found.loc[3, "evidence"]
+    assert set(campaign.compare().tables["time_to_target"]["comparable"]) == {True}
+    campaign.confirmations.loc[0, "other_cores"] = 1.9
+    found = ledger(campaign)
+    assert found.loc[3, "problems"] == "1 run beside other programs, which kept 1.9 of 2 cores busy"
+    times = campaign.compare().tables["time_to_target"].set_index(["optimizer", "axis"])["comparable"]
+    assert not times["sofim", "seconds"]
+    assert times["sofim", "epochs"]
+
+
+def test_what_is_not_stored_is_a_doubt() -> None:
+    campaign = made(RUNS)
+    campaign.studies = [dataclasses.replace(study, attributes={"protocol": 1}) for study in campaign.studies]
+    campaign.confirmations = campaign.confirmations.drop(columns=["confirms"])
+    found = ledger(campaign)
+    assert found.loc[[1, 3], "kept"].tolist() == ["unknown", "unknown"]
+    assert found.loc[1, "doubts"] == "epochs not stored; versions not stored"
+    assert found.loc[3, "doubts"] == "whose configurations were run is not stored"
+
+
+def test_different_metrics_are_no_comparison() -> None:
+    campaign = made(RUNS)
+    campaign.studies[1] = dataclasses.replace(campaign.studies[1], metric="f1")
+    assert ledger(campaign).loc[1, "problems"] == "metric differ: sofim accuracy, sgd f1"
+
+
+def test_the_fifth_rule_tells_of_budgets_what_was_done() -> None:
+    by_formula = made(RUNS).compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+    assert "performance after k trials (expected best of k of N): bootstrap of trials" in by_formula
+    once = made(RUNS, sampler="tpe").compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+    assert "performance after k trials (one study): none, the search was made once" in once
+    assert "bootstrap of trials" not in once
+
+
+def test_what_is_fixed_is_told() -> None:
+    campaign = made(RUNS)
+    space = {"search_space": {"fixed": {"momentum": 0.0}}}
+    sgd = campaign.studies[1]
+    campaign.studies[1] = dataclasses.replace(sgd, attributes={**sgd.attributes, **space})
+    assert "sgd 1 parameter (4.0 decades) with momentum = 0.0" in ledger(campaign).loc[1, "evidence"]
+    row = search_spaces(campaign.studies).set_index(["optimizer", "parameter"]).loc[("sgd", "momentum")]
+    assert (row["kind"], row["default"]) == ("fixed", 0.0)
+    assert "with momentum = 0.0" in campaign.compare().methods
+
+
+def test_no_confirmation_breaks_the_rules_that_need_one() -> None:
+    found = ledger(made({"w": {"sofim": [], "sgd": []}}))
+    assert found["kept"].to_dict() == {1: "yes", 2: "yes", 3: "no", 4: "yes", 5: "no", 6: "yes"}
+
+
+def test_trials_that_are_missing_from_the_database_are_counted() -> None:
+    campaign = made(RUNS)
+    campaign.trials = campaign.trials.drop(index=0)
+    found = ledger(campaign)
+    assert found.loc[6, "evidence"].startswith("1 trial of sofim missing from the database")
+
+
+def test_costs_that_were_not_measured_break_the_fourth_rule() -> None:
+    assert ledger(changed("gradient_evaluations", 0, math.nan)).loc[4, "kept"] == "no"
+
+
+def test_search_spaces_are_listed_with_what_they_span() -> None:
+    campaign = made(RUNS)
+    parameters = {
+        "lr": ParameterInfo("lr", "float", 1e-3, 10.0, log=True, default=0.1),
+        "beta": ParameterInfo("beta", "float", 0.9, 0.999, one_minus=True, default=0.9),
+        "batch_size": ParameterInfo("batch_size", "categorical", math.nan, math.nan, choices=(32, 64), default=64),
+        "x": ParameterInfo("x", "float", -1.0, 1.0, default=0.0),
+    }
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], parameters=parameters)
+    table = search_spaces(campaign.studies).set_index(["optimizer", "parameter"])
+    assert table.loc[("sofim", "beta"), ["scale", "decades"]].tolist() == ["log(1 - value)", pytest.approx(2)]
+    assert table.loc[("sofim", "batch_size"), ["choices", "default"]].tolist() == ["32, 64", 64]
+    assert table.loc[("sofim", "x"), "scale"] == "linear"
+    assert volume(parameters) == "4 parameters (6.0 decades × 2 batch_size choices × x -1 to 1)"

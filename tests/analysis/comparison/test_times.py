@@ -1,0 +1,250 @@
+"""Times to target, curves and costs of the confirmation runs: by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.comparison.contest import Contest
+from analysis.comparison.convergence import convergence
+from analysis.comparison.cost import cost
+from analysis.comparison.time_to_target import (
+    lower_medians,
+    ratio_of_medians,
+    ratio_of_restricted_means,
+    resample,
+    target,
+    time_to_target,
+    times,
+)
+from tests.support.made_campaign import EPOCHS, Made, made
+
+# A run to 0.8 goes 0.4, 0.533, 0.667, 0.8 in its four epochs, one to 0.6 goes 0.3, 0.4, 0.5, 0.6
+RUNS = {"w": {"sofim": [0.8, 0.9, 0.8], "sgd": [0.6, 0.5, 0.6]}}
+
+
+def both(campaign: Made) -> tuple[pd.DataFrame, pd.DataFrame]:
+    found, ratios = time_to_target(campaign.contests(), np.random.default_rng(0))
+    return found.set_index(["optimizer", "axis"]), ratios.set_index("axis")
+
+
+def test_the_target_is_the_median_of_the_best_optimizers_runs() -> None:
+    [contest] = made(RUNS).contests()
+    assert target(contest) == (0.8, "median of sofim")
+    [contest] = made(RUNS, direction="minimize").contests()
+    assert target(contest) == (0.6, "median of sgd")
+
+
+def test_a_campaign_may_fix_its_own_target() -> None:
+    [contest] = made(RUNS, targets={"w": 0.5}).contests()
+    assert target(contest) == (0.5, "campaign")
+    [contest] = made(RUNS, targets={"another": 0.5}).contests()
+    assert target(contest)[1] == "median of sofim"
+
+
+def test_times_are_those_of_the_first_epoch_that_reached_it() -> None:
+    found, ratios = both(made(RUNS, targets={"w": 0.5}, speed={"sgd": 2.0}))
+    sofim, sgd = found.loc[("sofim", "epochs")], found.loc[("sgd", "epochs")]
+    assert (sofim["median"], sofim["reached"], sofim["runs"]) == (2.0, 3, 3)
+    assert (sgd["median"], sgd["low"], sgd["high"]) == (3.0, 3.0, 4.0)
+    assert found.loc[("sgd", "seconds"), "median"] == 6.0
+    assert found.loc[("sgd", "gradient_evaluations"), "median"] == 30.0
+    assert sofim["ratio"] == pytest.approx(2 / 3)
+    assert sofim["restricted_ratio"] == pytest.approx(2 / (10 / 3))
+    assert ratios.loc["seconds", "ratio"] == pytest.approx(2 / 6)
+    assert ratios.loc["seconds", "horizon"] == 4.0
+
+
+def test_ratios_to_a_reference_that_comes_first_are_turned_with_their_intervals() -> None:
+    runs = {"w": {"sgd": [0.6, 0.5, 0.6, 0.9, 0.8, 0.6], "adam": [0.9, 0.8, 0.6, 0.8, 0.6, 0.8]}}
+    found, ratios = both(made(runs, targets={"w": 0.5}))
+    adam, pair = found.loc[("adam", "epochs")], ratios.loc["epochs"]
+    assert (pair["a"], pair["b"]) == ("sgd", "adam")
+    for name, of_pair in (("ratio", ""), ("restricted", "restricted_")):
+        low, high = adam[f"{name}_low"], adam[f"{name}_high"]
+        assert (low, high) == pytest.approx((1 / pair[f"{of_pair}high"], 1 / pair[f"{of_pair}low"]))
+        assert low <= adam["ratio" if name == "ratio" else "restricted_ratio"] <= high
+
+
+def test_runs_that_do_not_arrive_are_censored_not_dropped() -> None:
+    found, ratios = both(made(RUNS))
+    sofim, sgd = found.loc[("sofim", "epochs")], found.loc[("sgd", "epochs")]
+    assert (sofim["median"], sofim["reached"]) == (4.0, 3)
+    assert (sgd["median"], sgd["reached"], sgd["high"]) == (math.inf, 0, math.inf)
+    assert sofim["ratio"] == 0.0
+    assert (ratios.loc["epochs", "low"], ratios.loc["epochs", "high"]) == (0.0, 0.0)
+
+
+def test_a_run_that_broke_never_arrives_even_if_it_was_there() -> None:
+    campaign = made({"w": {"sofim": [0.8, "diverged", "failed"], "sgd": [0.8, 0.8, 0.8]}})
+    campaign.curves.loc[campaign.curves["number"] == 1, "value"] = 0.95
+    [contest] = campaign.contests()
+    assert sorted(times(contest, 0.8)["epochs"]["sofim"]) == [4.0, math.inf, math.inf]
+
+
+def test_nobody_arriving_is_no_ratio_at_all() -> None:
+    found, ratios = both(made(RUNS, targets={"w": 5.0}))
+    assert found.loc[["sofim"], "ratio"].isna().all()
+    assert (ratios["low"] == 0).all()
+    assert (ratios["high"] == math.inf).all()
+    assert ratios[["restricted_ratio", "restricted_low", "restricted_high"]].isna().all(axis=None)
+
+
+def test_seconds_of_runs_that_shared_a_device_do_not_compare() -> None:
+    campaign = made(RUNS)
+    assert both(campaign)[0]["comparable"].all()
+    campaign.confirmations.loc[0, "exclusive"] = False
+    found, ratios = both(campaign)
+    assert not found.loc[("sofim", "seconds"), "comparable"]
+    assert found.loc[("sofim", "epochs"), "comparable"]
+    assert not ratios.loc["seconds", "comparable"]
+    assert not both(Made(**{**vars(campaign), "confirmations": made(RUNS).confirmations.drop(columns="exclusive")}))[0][
+        "comparable"
+    ].all()
+
+
+def test_a_single_run_has_a_ratio_and_no_interval() -> None:
+    found, _ = both(made({"w": {"sofim": [0.8], "sgd": [0.8]}}))
+    row = found.loc[("sofim", "epochs")]
+    assert row["ratio"] == 1.0
+    assert row[["ratio_low", "ratio_high", "low", "high"]].isna().all()
+
+
+def test_lower_medians_are_of_the_last_axis() -> None:
+    assert lower_medians(np.array([[3.0, 1.0, 2.0, 9.0], [5.0, 5.0, np.inf, np.inf]])).tolist() == [2.0, 5.0]
+
+
+def test_coverage_of_both_ratios() -> None:
+    """Of times that are exponential with means 2 and 1, every run cut off at 2: medians and restricted means."""
+    rng = np.random.default_rng(5)
+    scales, horizon = np.array([2.0, 1.0]), 2.0
+    restricted = scales * (1 - np.exp(-horizon / scales))
+    held = np.zeros(2)
+    for _ in range(1000):
+        arrived = scales[:, None] * rng.exponential(size=(2, 10))
+        a, b = np.where(arrived < horizon, arrived, np.inf)
+        drawn = [lower_medians(resample(values, rng, 400)) for values in (a, b)]
+        _, low, high = ratio_of_medians(a, b, drawn[0], drawn[1])
+        ends = np.exp(ratio_of_restricted_means(a, b, horizon).interval())
+        held += (low <= 2.0 <= high, ends[0] <= restricted[0] / restricted[1] <= ends[1])
+    assert held / 1000 == pytest.approx([0.97, 0.96], abs=0.02)
+
+
+def test_curves_have_the_median_and_an_interval_of_it_at_every_epoch() -> None:
+    found = convergence(made({"w": {"sofim": [0.8, 0.4, 0.6]}}).contests())
+    own = found[(found["axis"] == "epochs") & (found["quantity"] == "metric")]
+    assert own["at"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert own["median"].tolist() == pytest.approx([0.3, 0.4, 0.5, 0.6])
+    assert own["low"].tolist() == pytest.approx([0.2, 0.4 * 2 / 3, 0.4 * 5 / 6, 0.4])
+    assert own["high"].iloc[-1] == 0.8
+    assert own["coverage"].tolist() == [0.75] * 4
+    assert set(found["quantity"]) == {"train_loss", "validation_loss", "metric"}
+
+
+def test_curves_over_costs_are_interpolated_and_never_beyond_a_run() -> None:
+    campaign = made({"w": {"sofim": [0.8, 0.8]}})
+    campaign.curves.loc[campaign.curves["number"] == 1, "seconds"] *= 2  # epochs end at 2, 4, 6, 8 s instead of 1 to 4
+    found = convergence(campaign.contests())
+    own = found[(found["axis"] == "seconds") & (found["quantity"] == "train_loss")]
+    assert (own["at"].min(), own["at"].max()) == (2.0, 4.0)
+    # after 4 s one run is at 2 / 4, the other, after its second epoch, at 2 / 2
+    assert (own["low"].iloc[-1], own["high"].iloc[-1], own["median"].iloc[-1]) == pytest.approx((0.5, 1.0, 0.75))
+
+
+def test_a_run_that_broke_is_the_worst_of_the_band() -> None:
+    found = convergence(made({"w": {"sofim": [0.8, "diverged", 0.6]}}).contests())
+    last = found[(found["axis"] == "epochs") & (found["at"] == EPOCHS)].set_index("quantity")
+    assert (last.loc["metric", "median"], last.loc["metric", "low"]) == (0.6, -math.inf)
+    assert (last.loc["train_loss", "median"], last.loc["train_loss", "high"]) == (0.5, math.inf)
+    assert last["finite"].tolist() == [2] * 3
+    assert last["runs"].tolist() == [3] * 3
+
+
+def test_a_run_that_broke_is_as_good_as_it_was_until_then() -> None:
+    campaign = made({"w": {"sofim": [0.8, "diverged"]}})
+    broken = campaign.curves["number"] == 1
+    campaign.curves.loc[broken, ["value", "train_loss", "validation_loss"]] = [0.7, 0.1, 0.1]
+    found = convergence(campaign.contests())
+    own = found[(found["axis"] == "epochs") & (found["quantity"] == "metric")]
+    assert own["high"].tolist()[0] == 0.7
+    assert own["finite"].tolist() == [2, 1, 1, 1]
+    assert own["low"].tolist()[1:] == [-math.inf] * 3
+
+
+def test_without_a_complete_run_there_is_no_curve() -> None:
+    assert convergence(made({"w": {"sofim": ["diverged", "failed"]}}).contests()).empty
+    assert convergence([]).empty
+
+
+def slowed(found: Made, optimizer: str, evaluations: float) -> list[Contest]:
+    own = found.curves["study"].str.endswith(f"/{optimizer}")
+    found.curves.loc[own, "gradient_evaluations"] *= evaluations
+    return found.contests()
+
+
+def test_costs_relative_to_sgd_by_hand() -> None:
+    campaign = made({"w": {"adahessian": [0.8, 0.7], "sgd": [0.8, 0.8]}}, speed={"adahessian": 3.0})
+    own = campaign.trials["study"].str.endswith("/adahessian")
+    campaign.trials.loc[own, "params"] = pd.Series([{"batch_size": 64}] * own.sum(), index=campaign.trials.index[own])
+    # SGD: 10 evaluations of 32 examples an epoch. AdaHessian: 5 steps of 64, two evaluations each
+    table = cost(campaign.contests()).set_index("optimizer")
+    hessian, sgd = table.loc["adahessian"], table.loc["sgd"]
+    assert (sgd["steps_per_epoch"], sgd["gradient_evaluations_per_step"], sgd["seconds_per_step"]) == (10, 1, 0.1)
+    assert (hessian["steps_per_epoch"], hessian["gradient_evaluations_per_step"]) == (5, 2)
+    assert hessian["seconds_per_step"] == pytest.approx(0.6)
+    assert (hessian["epoch_ratio"], hessian["evaluation_ratio"], hessian["step_ratio"]) == pytest.approx((3, 3, 6))
+    assert (hessian["step_ratio_low"], hessian["step_ratio_high"]) == pytest.approx((6, 6))  # no run differs
+    assert hessian["comparable"]
+    assert sgd["epoch_ratio"] == 1
+
+
+def test_smaller_last_batches_are_counted_as_steps() -> None:
+    campaign = made({"w": {"sofim": [0.8, 0.7], "sgd": [0.8, 0.8]}})
+    # 1,227 examples: 19 steps of 65 by SGD, 17 of 74 by SOFIM, which 19 * 65 = 1,235 examples would give too
+    for optimizer, batch, steps in (("sgd", 65, 19), ("sofim", 74, 17)):
+        own = campaign.trials["study"].str.endswith(f"/{optimizer}")
+        campaign.trials.loc[own, "params"] = pd.Series([{"batch_size": batch}] * 3, index=campaign.trials.index[own])
+        of = campaign.curves["study"].str.endswith(f"/{optimizer}")
+        campaign.curves.loc[of, "gradient_evaluations"] = steps * campaign.curves.loc[of, "epoch"].astype(float)
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert table["steps_per_epoch"].to_dict() == {"sofim": 17, "sgd": 19}
+    assert table["gradient_evaluations_per_step"].tolist() == [1, 1]
+
+
+def test_extra_evaluations_show_in_the_cost_of_a_step_not_of_an_evaluation() -> None:
+    campaign = made({"w": {"lbfgs": [0.8, 0.7], "sgd": [0.8, 0.8]}}, speed={"lbfgs": 20.0})
+    table = cost(slowed(campaign, "lbfgs", 20.0)).set_index("optimizer")
+    assert table.loc["lbfgs", "gradient_evaluations_per_step"] == pytest.approx(20)
+    assert table.loc["lbfgs", "evaluation_ratio"] == pytest.approx(1)
+    assert table.loc["lbfgs", "step_ratio"] == pytest.approx(20)
+
+
+def test_a_run_of_which_one_cost_is_missing_counts_for_none() -> None:
+    campaign = made(RUNS, speed={"sgd": 2.0})
+    campaign.curves.loc[campaign.curves["number"] == 0, "gradient_evaluations"] = np.nan
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert (table["runs"] == table["runs"].max()).all()
+    assert table.loc["sgd", "runs"] == len(RUNS["w"]["sgd"]) - 1
+    assert table.loc["sgd", "seconds_per_epoch"] == pytest.approx(2.0)
+
+
+def test_the_part_of_an_epoch_before_a_run_diverged_is_no_epoch() -> None:
+    runs = {"w": {"sofim": [0.8] * 3, "sgd": [0.6, 0.6, "diverged"]}}
+    campaign = made(runs)
+    part = (campaign.curves["study"] == "made/w/sgd") & (campaign.curves["number"] == 2)
+    campaign.curves.loc[part, ["seconds", "gradient_evaluations"]] = 0.3, 3.0
+    table = cost(campaign.contests()).set_index("optimizer")
+    assert table.loc["sgd", "runs"] == 2
+    assert table.loc["sofim", "epoch_ratio"] == pytest.approx(1.0)
+    assert table.loc["sgd", "gradient_evaluations_per_epoch"] == pytest.approx(10.0)
+
+
+def test_without_sgd_costs_are_relative_to_nothing() -> None:
+    table = cost(made({"w": {"adam": [0.8, 0.7]}}).contests())
+    assert table["seconds_per_epoch"].tolist() == [1.0]
+    assert table["reference"].isna().all()
+    assert table[["epoch_ratio", "step_ratio", "seconds_per_step"]].isna().all(axis=None)
+    assert not table["comparable"].any()

@@ -1,0 +1,248 @@
+"""The report as a person meets it: in a browser, wide and narrow, in light and dark, and on paper."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from sklearn.datasets import load_digits
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import train_test_split
+
+from tests.analysis.report.test_write import hostile_study
+from tests.studies.commands.test_dashboard import dashboard
+from tests.support.browser import PATIENCE, no_complaints, opened_browser
+from tests.support.report_studies import confirm, make, ridge
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+SCREENS = {"wide": (1400, 1000), "narrow": (360, 740)}
+
+
+def sofim(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "studies.cli", *arguments]
+    return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("report")
+    url = f"sqlite:///{home}/sofim.db"
+    confirm(url, make(url, ridge, trials=60, optimizers=["sofim", "sgd"]), shared="sgd")
+    done = sofim(home, "report", "fake", "--publish")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = done.stdout.splitlines()
+    assert said[said.index("Report: reports/fake/index.html") + 1 :][:3] == [
+        "The findings are on the studies as notes, which the dashboard shows.", "", "Next:"
+    ]  # fmt: skip
+    return home
+
+
+def opened(browser: Browser, path: Path, screen: str, scheme: str) -> Page:
+    width, height = SCREENS[screen]
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
+def brightness(page: Page) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_page_fits_and_is_read_on_every_screen(browser, home, screen: str, scheme: str) -> None:
+    path = home / "reports" / "fake" / "index.html"
+    page = opened(browser, path, screen, scheme)
+    with no_complaints(page, "file:"):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0], "it scrolls sideways"
+        paper = np.median(brightness(page))
+        assert paper > 240 if scheme == "light" else paper < 40
+        texts = page.locator(".panel svg text").all()
+        assert len(texts) > 50
+        sizes = page.evaluate(
+            """[...document.querySelectorAll('.panel svg')].flatMap(svg => {
+                 const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+                 const sizeOf = text => parseFloat(getComputedStyle(text).fontSize) * scale;
+                 return [...svg.querySelectorAll('text')].map(sizeOf);
+               })"""
+        )
+        assert min(sizes) > 7.5, "labels that nobody can read"
+        inks = set(
+            page.evaluate("[...document.querySelectorAll('.panel svg text')].map(text => getComputedStyle(text).fill)")
+        )
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        assert inks <= {ink, "rgb(255, 255, 255)"}, "white is for the lines on the map"
+        outside = page.evaluate(
+            """[...document.querySelectorAll('.panel svg')].filter(svg => {
+                 const box = svg.getBoundingClientRect();
+                 return [...svg.querySelectorAll('text')].some(text => {
+                   const own = text.getBoundingClientRect();
+                   return own.left < box.left - 1 || own.right > box.right + 1;
+                 });
+               }).map(svg => svg.getAttribute('aria-label'))"""
+        )
+        assert outside == [], "labels cut off"
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_confirmed_campaign_says_who_is_better_and_which_rule_was_broken_in_red(browser, home, scheme: str) -> None:
+    page = opened(browser, home, "wide", scheme)
+    page.goto((home / "reports" / "fake" / "index.html").as_uri())
+    top = page.locator("#in-short").inner_text()
+    assert "No difference between sofim and sgd could be shown on digits-mlp and breast-cancer-logreg." in top
+    assert "averaged over workloads: than one of sgd 0.50 [0." in top
+    assert "Not every rule of a fair comparison was kept" in top
+    assert "Seconds on digits-mlp do not compare" in top
+    for workload in ("digits-mlp", "breast-cancer-logreg"):
+        chapter = page.locator(f"section:has(h2:text('Comparison on {workload}'))")
+        assert "10 confirmation runs" in chapter.inner_text()
+        assert chapter.locator("figure").count() >= 5
+    rules = page.locator("#fairness table", has_text="fairness").locator("tbody tr")
+    assert rules.count() == 12
+    for row in rules.all():
+        kept = row.locator("td").nth(3).inner_text()
+        red, green, blue = (
+            int(part)
+            for part in re.findall(r"\d+", row.locator("td").first.evaluate("td => getComputedStyle(td).color"))
+        )
+        assert (kept == "no") == (red > 1.5 * max(green, blue)), row.inner_text()
+    assert [row.locator("td").first.inner_text() for row in rules.all() if "shared a device" in row.inner_text()] == [
+        "3", "3",
+    ]  # fmt: skip
+    page.close()
+
+
+def test_a_click_sorts_a_table_and_another_turns_it(browser, home) -> None:
+    path = home / "reports" / "fake" / "index.html"
+    page = opened(browser, path, "wide", "light")
+    with no_complaints(page, "file:"):
+        page.goto(path.as_uri())
+        table = page.locator("table", has_text="importance").first
+        head = table.locator("th", has_text="total order")
+        keys = "rows => rows.map(row => Number(row.cells[2].dataset.key))"
+        for direction in ("ascending", "descending"):
+            head.locator("button").click()
+            assert head.get_attribute("aria-sort") == direction
+            found = table.locator("tbody tr").evaluate_all(keys)
+            assert found == sorted(found, reverse=direction == "descending")
+            assert len(set(found)) > 3
+        table.locator("th", has_text="parameter").locator("button").click()
+        assert table.locator("th[aria-sort]").count() == 1
+    page.close()
+
+
+def test_on_paper_everything_is_open_and_black_on_white(browser, home) -> None:
+    path = home / "reports" / "fake" / "index.html"
+    page = opened(browser, path, "wide", "dark")
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = false)")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.locator(".panel svg").first.is_visible()
+    assert len(page.pdf()) > 50_000
+    page.close()
+
+
+def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path) -> None:
+    hostile_study(tmp_path)
+    done = sofim(tmp_path, "report", "--study", "<script>window.hit = 1</script>/../x", "--publish", "--out", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = opened(browser, tmp_path / "out" / "index.html", "wide", "light")
+    with no_complaints(page, "file:"):
+        page.goto((tmp_path / "out" / "index.html").as_uri())
+        for figure in sorted((tmp_path / "out" / "figures").glob("*.svg")):
+            assert page.evaluate("window.hit") is None
+            page.goto(figure.as_uri())
+    assert page.evaluate("window.hit") is None
+    with dashboard(tmp_path) as (_, url), no_complaints(page, url):
+        page.goto(f"{url}dashboard/studies/1/note")
+        expect(page.get_by_text("Sensitivity (sofim report)")).to_be_visible()
+        expect(page.locator("li", has_text="<script>window.hit = 1</script>").first).to_be_visible()
+        assert page.evaluate("window.hit") is None
+    page.close()
+
+
+def test_the_script_is_the_only_one_that_may_run(browser, home, tmp_path: Path) -> None:
+    """Should anything ever get past the escaping, the browser still refuses it."""
+    text = (home / "reports" / "fake" / "index.html").read_text(encoding="utf-8")
+    spoilt = tmp_path / "index.html"
+    spoilt.write_text(text.replace("<main>", "<main><script>window.hit = 1</script><img src=x onerror='window.hit=1'>"))
+    page = opened(browser, spoilt, "wide", "light")
+    page.goto(spoilt.as_uri())
+    assert page.evaluate("window.hit") is None
+    page.close()
+
+
+# ------------------------------------------------------------------------------- a study of another program
+
+
+def test_a_study_of_plain_optuna_and_scikit_learn_gets_its_report(browser, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/other.db"
+    images, digits = load_digits(return_X_y=True)
+    seen, unseen, known, asked = train_test_split(images / 16, digits, random_state=0)
+    study = optuna.create_study(
+        study_name="sgd on digits",
+        storage=url,
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        penalty = trial.suggest_categorical("penalty", ["l2", "l1", "elasticnet"])
+        model = SGDClassifier(
+            penalty=penalty,
+            alpha=trial.suggest_float("alpha", 1e-7, 10.0, log=True),
+            l1_ratio=trial.suggest_float("l1_ratio", 0.0, 1.0) if penalty == "elasticnet" else 0.15,
+            learning_rate="constant",
+            eta0=trial.suggest_float("eta0", 1e-4, 10.0, log=True),
+            random_state=0,
+        )
+        for epoch in range(4):
+            model.partial_fit(seen, known, classes=np.arange(10))
+            trial.report(model.score(unseen, asked), epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return float(model.score(unseen, asked))
+
+    study.optimize(objective, n_trials=120)
+    states = [trial.state.name for trial in study.trials]
+    assert {"COMPLETE", "PRUNED"} <= set(states)
+    done = sofim(tmp_path, "report", "--study", "sgd on digits", "--storage", url, "--publish")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sgd on digits: done" in done.stdout
+    page = opened(browser, tmp_path / "reports" / "sgd-on-digits" / "index.html", "narrow", "dark")
+    with no_complaints(page, "file:"):
+        page.goto((tmp_path / "reports" / "sgd-on-digits" / "index.html").as_uri())
+        text = page.locator("body").inner_text()
+    page.close()
+    assert f"{states.count('COMPLETE')} complete, {states.count('PRUNED')} pruned" in text
+    assert "alpha explains" in text
+    assert "l1_ratio is active in" in text
+    assert "Without a default (" in text
+    storage = optuna.storages.RDBStorage(url)
+    attributes = storage.get_study_system_attrs(study._study_id)
+    storage.engine.dispose()
+    assert "alpha explains" in json.dumps(attributes)

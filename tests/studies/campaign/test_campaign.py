@@ -1,0 +1,389 @@
+"""A campaign file is read as it was meant, or refused in one line that says what is allowed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+
+from search_spaces import SEARCH_SPACES
+from search_spaces.errors import UserError
+from studies.campaign.model import PRUNERS, SAMPLERS, Campaign, load, presets
+from studies.training.schedules import SCHEDULES
+from studies.workloads import WORKLOADS
+
+SMALLEST = {
+    "name": '"mine"',
+    "workloads": '["digits-mlp"]',
+    "optimizers": '["sofim", "sgd"]',
+    "trials": "5",
+}
+
+
+def toml(*, tables: str = "", **keys: str) -> str:
+    """The smallest campaign with ``keys`` changed; an empty value leaves the key out."""
+    lines = [f"{key} = {value}" for key, value in (SMALLEST | keys).items() if value]
+    return "\n".join([*lines, tables])
+
+
+def read(tmp_path: Path, text: str | bytes) -> Campaign:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return Campaign.from_file(file)
+
+
+def test_four_keys_are_enough_and_the_rest_has_the_documented_defaults(tmp_path: Path) -> None:
+    campaign = read(tmp_path, toml())
+    assert (campaign.name, campaign.trials) == ("mine", 5)
+    assert (campaign.workloads, campaign.optimizers) == (("digits-mlp",), ("sofim", "sgd"))
+    assert (campaign.sampler, campaign.pruner, campaign.schedule) == ("tpe", "hyperband", "constant")
+    assert (campaign.seed, campaign.amp, campaign.epochs_for("digits-mlp", 7)) == (0, False, 7)
+    assert campaign.space("sgd").stored_distributions() == SEARCH_SPACES["sgd"].stored_distributions()
+
+
+def test_search_space_tables_reach_the_spaces(tmp_path: Path) -> None:
+    tables = "[search_space.sofim]\nrho = [1e-3, 10.0]\nbeta = 0.9\n[search_space.adam]\nlr = 0.1\n"
+    campaign = read(tmp_path, toml(tables=tables))
+    space = campaign.space("sofim")
+    assert space.stored_distributions()["rho"] == FloatDistribution(1e-3, 10.0, log=True)
+    assert space.arguments(space.default)["beta"] == 0.9
+    assert "beta" not in space.parameters
+    # a table may wait for an optimizer that comes in later
+    assert "lr" not in campaign.with_overrides(optimizers=["adam"]).space("adam").parameters
+
+
+def test_the_effective_parameterization_is_chosen_in_the_file(tmp_path: Path) -> None:
+    campaign = read(tmp_path, toml(tables='[search_space.sofim]\nparameterization = "effective"\nknee = [0.1, 1]\n'))
+    space = campaign.space("sofim")
+    assert {"effective_lr", "knee"} <= space.parameters.keys()
+    assert {"lr", "rho"} <= space.arguments(space.default).keys()
+
+
+def test_epochs_are_for_all_workloads_or_by_workload(tmp_path: Path) -> None:
+    assert read(tmp_path, toml(epochs="3")).epochs_for("digits-mlp", 7) == 3
+    two = toml(workloads='["digits-mlp", "digits-lenet5"]', epochs="{digits-mlp = 2}")
+    campaign = read(tmp_path, two)
+    assert campaign.epochs_for("digits-mlp", 7) == 2
+    assert campaign.epochs_for("digits-lenet5", 7) == 7
+    assert campaign.with_overrides(workloads=["digits-lenet5"]).epochs_for("digits-mlp", 9) == 9
+
+
+def test_a_file_space_is_found_beside_the_campaign_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_space.py").write_text(
+        "from search_spaces import Parameter, SearchSpace\n"
+        "SPACE = SearchSpace(optimizer='sgd', declared={\n"
+        "    'lr': Parameter.log(1e-3, 1.0, default=0.1, reason='Ours.'),\n"
+        "    'batch_size': Parameter.integer(8, 16, default=8, reason='Ours.')})\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    campaign = read(tmp_path, toml(tables='[search_space.sgd]\nfile = "my_space.py"\n'))
+    assert campaign.space("sgd").arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
+    again = Campaign.from_stored(json.loads(json.dumps(campaign.stored())))
+    assert again.space("sgd").arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
+
+
+def test_what_was_stored_before_replicates_and_targets_is_the_same_campaign(tmp_path: Path) -> None:
+    """Else a campaign of an older version could not go on."""
+    plain = read(tmp_path, toml()).stored()
+    assert not {"replicates", "targets"} & set(plain)
+    asked = read(tmp_path, toml(replicates="2", tables="[targets]\ndigits-mlp = 1\n"))
+    assert asked.stored()["replicates"] == 2
+    assert asked.stored()["targets"] == {"digits-mlp": 1.0}
+    assert Campaign.from_stored(json.loads(json.dumps(asked.stored()))) == asked
+
+
+def test_targets_go_with_their_workloads(tmp_path: Path) -> None:
+    two = toml(workloads='["digits-mlp", "breast-cancer-logreg"]', tables="[targets]\ndigits-mlp = 0.9\n")
+    campaign = read(tmp_path, two)
+    assert campaign.with_overrides(workloads=["breast-cancer-logreg"]).targets == {}
+    assert campaign.with_overrides(workloads=["digits-mlp"]).targets == {"digits-mlp": 0.9}
+
+
+@pytest.mark.parametrize("name", ["quickstart", "fashion", "paper"])
+def test_presets_are_sound_and_named_as_their_files(name: str) -> None:
+    campaign = presets()[name]
+    assert campaign == load(name)
+    assert campaign.name == name
+    for optimizer in campaign.optimizers:
+        space = campaign.space(optimizer)
+        assert space.encode(space.default).keys() == space.parameters.keys()
+
+
+def test_quickstart_tunes_every_optimizer_there_is() -> None:
+    assert set(presets()["quickstart"].optimizers) == set(SEARCH_SPACES)
+    assert set(presets()["quickstart"].workloads) == {"digits-mlp", "breast-cancer-logreg"}
+
+
+def test_load_takes_presets_and_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(toml())
+    assert load(tmp_path / "mine.toml").name == "mine"
+    assert load(str(tmp_path / "mine.toml")).name == "mine"
+    (tmp_path / "plain").write_text(toml())
+    assert load(tmp_path / "plain").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("quikstart", r"^no campaign 'quikstart': it is neither a preset \(quickstart, .* did you mean quickstart\?$"),
+        ("zzz", r"nor a TOML file$"),
+        ("nowhere.toml", r"^nowhere.toml: cannot be read: No such file or directory$"),
+        ("nul\0.toml", r"cannot be read"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_by_name(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(name)
+
+
+FILES: list[tuple[str | bytes, str]] = [
+    # the file itself
+    ("", r"name is missing: it must be a name of 1 to 64 characters$"),
+    (b"name = \xff", r"is not UTF-8 text \(byte 7\)"),
+    ("name = ", r"is not valid TOML: Invalid value \(at line 1, column 8\)$"),
+    ('name = "a"\nname = "b"', r"is not valid TOML: Cannot overwrite a value \(at line 2, column 11\)$"),
+    ('trials = 5\nname = "a', r"is not valid TOML: Unterminated string \(at line 2, column 10\)$"),
+    ("trials = 5 5", r"is not valid TOML: .* \(at line 1, column 12\)$"),
+    ("seed = " + "9" * 5000, r"is not valid TOML: "),
+    ("seed = 2026-13-45", r"is not valid TOML: "),
+    ("x = " + "[" * 3000 + "]" * 3000, r"nested too deeply$"),
+    # keys
+    (toml(trails="5"), r"trails is not a key of a campaign: allowed are name, .*; did you mean trials\?$"),
+    (toml(trials="", trails="5"), r"trails is not a key of a campaign"),
+    (toml(zzz="1"), r"zzz is not a key of a campaign: allowed are name, workloads, [a-z_, ]*$"),
+    (toml(tables='["two\\nlines"]\n'), r"'two\\nlines' is not a key"),
+    (toml(spaces="{}"), r"spaces is not a key of a campaign; did you mean search_space\?"),
+    (toml(name=""), r"name is missing"),
+    (toml(workloads=""), r"workloads is missing: it must be a list of workloads, such as"),
+    (toml(optimizers=""), r"optimizers is missing: it must be a list of optimizers"),
+    (toml(trials=""), r"trials is missing: it must be a whole number from 1 to 1000000$"),
+    # name
+    (toml(name='""'), r"name = '': must be 1 to 64 characters"),
+    (toml(name="5"), r"name = 5: must be a name of 1 to 64 characters"),
+    (toml(name='" a"'), r"name = ' a': must be 1 to 64 characters, the first and last no space"),
+    (toml(name='"a/b"'), r"name = 'a/b': must not contain '/'"),
+    (toml(name='"a\\\\b"'), r"must not contain"),
+    (toml(name='"a\\tb"'), r"name = 'a\\tb': must not contain '\\t'"),
+    (toml(name='"a\\u200bb"'), r"must not contain"),
+    (toml(name=f'"{"x" * 65}"'), r"must be 1 to 64 characters"),
+    (toml(name='".."'), r'must neither start with "."'),
+    (toml(name='"-x"'), r'must neither start with "." or "-"'),
+    (toml(name='"x.toml"'), r'nor end in ".toml"'),
+    # workloads
+    (toml(workloads='"digits-mlp"'), r"workloads = 'digits-mlp': must be a list of workloads"),
+    (toml(workloads="[]"), r"workloads = \[\]: must be a list of workloads"),
+    (toml(workloads="[3]"), r"workloads = 3: must be a list of workloads"),
+    (toml(workloads='["digit-mlp"]'), r"'digit-mlp' is unknown: known are .*; did you mean digits-mlp\?$"),
+    (toml(workloads='["my.module:"]'), r"'my.module:' is unknown: known are .* package.module:factory for your own$"),
+    (toml(workloads='[":f"]'), r"':f' is unknown"),
+    (toml(workloads='["a b:f"]'), r"'a b:f' is unknown"),
+    (toml(workloads='["digits-mlp", "digits-mlp"]'), r"workloads = .*: names 'digits-mlp' twice$"),
+    # optimizers
+    (toml(optimizers='["sofim", "adm"]'), r"'adm' is an unknown optimizer: known are sofim, .*; did you mean adam\?$"),
+    (toml(optimizers='["SGD"]'), r"'SGD' is an unknown optimizer: .*; did you mean sgd\?$"),
+    (toml(optimizers="[]"), r"optimizers = \[\]: must be a list of optimizers"),
+    (toml(optimizers='["sgd", "sgd"]'), r"names 'sgd' twice"),
+    (toml(optimizers="{sgd = 1}"), r"optimizers = \{'sgd': 1\}: must be a list"),
+    # numbers and words
+    (toml(trials="0"), r"trials = 0: must be a whole number from 1 to 1000000$"),
+    (toml(trials="-3"), r"trials = -3: must be"),
+    (toml(trials="2.5"), r"trials = 2.5: must be"),
+    (toml(trials='"50"'), r"trials = '50': must be a whole number"),
+    (toml(trials="true"), r"trials = true: must be a whole number"),
+    (toml(trials="10000000"), r"trials = 10000000: must be"),
+    (toml(trials="0x1" + "0" * 5000), r"trials = an enormous integer: must be"),
+    (toml(seed="-1"), r"seed = -1: must be a whole number from 0 to 4294967295$"),
+    (toml(seed="4294967296"), r"seed = 4294967296: must be"),
+    (toml(seed="nan"), r"seed = nan: must be"),
+    (toml(sampler='"tpee"'), r"sampler = 'tpee': must be one of tpe, random, qmc, gp, cmaes; did you mean tpe\?$"),
+    (toml(sampler="3"), r"sampler = 3: must be one of tpe"),
+    (toml(pruner='"halving"'), r"pruner = 'halving': must be one of hyperband, asha, median, none$"),
+    (toml(pruner="false"), r"pruner = false: must be one of"),
+    (toml(schedule='"cosin"'), r"schedule = 'cosin': must be one of constant, cosine.*; did you mean cosine\?$"),
+    (toml(amp='"yes"'), r"amp = 'yes': must be true or false$"),
+    (toml(amp="1"), r"amp = 1: must be true or false$"),
+    (toml(replicates="0"), r"replicates = 0: must be a whole number from 1 to 100$"),
+    (toml(replicates="true"), r"replicates = true: must be a whole number from 1 to 100$"),
+    (toml(targets="3"), r"targets = 3: must be a table \[targets\] with a number for each workload"),
+    (toml(tables='[targets]\ndigits-mlp = "high"\n'), r"target of .digits-mlp. must be a finite number, not .high.$"),
+    (toml(tables="[targets]\ndigits-mlp = nan\n"), r"the target of 'digits-mlp' must be a finite number, not nan$"),
+    (toml(tables="[targets]\ndigit-mlp = 0.9\n"), r"targets.digit-mlp: the campaign has no such workload, only"),
+    (toml(epochs="0"), r"epochs = 0: must be a whole number from 1 to 1000000, or a table of these by workload$"),
+    (toml(epochs="[1]"), r"epochs = \[1\]: must be"),
+    (toml(epochs="{digits-mlp = 1.5}"), r"epochs = .*: must be a whole number"),
+    (toml(epochs="{digit-mlp = 3}"), r"epochs.digit-mlp: the campaign has no such workload, only digits-mlp; did"),
+    # search spaces
+    (toml(search_space="3"), r"search_space = 3: must be a table \[search_space.<optimizer>\]"),
+    (toml(tables="[search_space]\nrho = 1\n"), r"search_space.rho = 1: must be a table \[search_space.<optimizer>\]"),
+    (toml(tables="[search_spaces.sofim]\n"), r"search_spaces is not a key .*; did you mean search_space\?$"),
+    (toml(tables="[search_space.sofin]\n"), r"search_space.sofin is an unknown optimizer: .*; did you mean sofim\?$"),
+    (toml(tables="[search_space.sofim]\nroh = 1\n"), r"search_space.sofim: roh is no parameter .* mean rho\?$"),
+    (toml(tables="[search_space.sofim]\nrho = [10, 1]\n"), r"search_space.sofim: rho = \[10, 1\] is a reversed range"),
+    (toml(tables="[search_space.sofim]\nrho = inf\n"), r"search_space.sofim: rho = inf is not finite"),
+    (toml(tables="[search_space.sofim]\nrho = 1979-05-27\n"), r"search_space.sofim: rho = .* is not a number"),
+    (toml(tables="[search_space.adam]\nlr = -1\n"), r"search_space.adam: lr = -1 is not accepted by the optimizer"),
+    (toml(tables='[search_space.sgd]\nfile = "no.py"\n'), r"search_space.sgd: file = .*no.py cannot be read"),
+    (toml(tables='[search_space.sgd]\nfile = ""\n'), r"search_space.sgd: file = '' is not a path"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), FILES)
+def test_a_mistake_in_the_file_is_one_line_with_file_key_and_what_is_allowed(
+    text: str | bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_folder_and_a_byte_order_mark(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        Campaign.from_file(tmp_path)
+    assert read(tmp_path, b"\xef\xbb\xbf" + toml().encode()).name == "mine"
+
+
+def test_overrides_replace_what_they_name_and_keep_the_rest(tmp_path: Path) -> None:
+    campaign = read(tmp_path, toml(seed="3", tables="[search_space.sgd]\nlr = [0.1, 0.2]\n"))
+    changed = campaign.with_overrides(
+        name="other", trials=2, optimizers=("sgd", "lbfgs"), workloads=["my.workloads:make"], seed=9
+    )
+    assert (changed.name, changed.trials, changed.seed) == ("other", 2, 9)
+    assert (changed.optimizers, changed.workloads) == (("sgd", "lbfgs"), ("my.workloads:make",))
+    assert changed.space("sgd").stored_distributions() == campaign.space("sgd").stored_distributions()
+    assert changed.space("lbfgs").stored_distributions() == SEARCH_SPACES["lbfgs"].stored_distributions()
+    assert campaign.with_overrides() == campaign
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"trials": 0}, r"^trials = 0: must be a whole number from 1"),
+        ({"optimizers": []}, r"^optimizers = \[\]: must be a list"),
+        ({"optimizers": ["sdg"]}, r"^optimizers = \['sdg'\]: 'sdg' is an unknown optimizer: .*; did you mean sgd\?$"),
+        ({"optimizers": ["sgd", "sgd"]}, r"twice"),
+        ({"workloads": ["digit-mlp"]}, r"did you mean digits-mlp\?$"),
+        ({"name": "a/b"}, r"^name = 'a/b': must not contain '/'"),
+        ({"seed": -1}, r"^seed = -1: must be"),
+    ],
+)
+def test_a_mistaken_override_is_one_line(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load("quickstart").with_overrides(**overrides)  # type: ignore[arg-type]
+
+
+def test_a_stored_campaign_keeps_its_ranges_when_the_defaults_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = json.loads(json.dumps(load("quickstart").stored()))
+    before = load("quickstart").space("sgd").stored_distributions()
+    monkeypatch.setattr(
+        "search_spaces.SEARCH_SPACES", {**SEARCH_SPACES, "sgd": SEARCH_SPACES["sgd"].override({"lr": [0.4, 0.5]})}
+    )
+    assert Campaign.from_stored(stored).space("sgd").stored_distributions() == before
+    assert Campaign.from_stored(stored).with_overrides(trials=7).space("sgd").stored_distributions() == before
+    assert load("quickstart").space("sgd").stored_distributions() != before
+
+
+def test_a_stored_campaign_stays_readable_when_a_name_is_gone() -> None:
+    stored = load("quickstart").stored()
+    stored["workloads"] = ["a-workload-of-old"]
+    assert Campaign.from_stored(stored).workloads == ("a-workload-of-old",)
+
+
+def test_a_stored_campaign_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"^stored campaign 'quickstart': planet is not a key of a campaign"):
+        Campaign.from_stored(load("quickstart").stored() | {"planet": 3})
+
+
+def test_reading_a_stored_campaign_does_not_load_torch() -> None:
+    script = (
+        "import json, sys; from studies.campaign.model import Campaign; Campaign.from_stored(json.load(sys.stdin));"
+        "assert not {'torch', 'ray'} & sys.modules.keys()"
+    )
+    stored = json.dumps(load("quickstart").stored())
+    subprocess.run([sys.executable, "-c", script], input=stored, text=True, check=True, timeout=60)
+
+
+NAMES = st.text(st.sampled_from("abz09-_./ \n\0é😀"), max_size=8)
+SCALARS = (
+    st.integers() | st.floats() | st.booleans() | NAMES | st.sampled_from([*SAMPLERS, *PRUNERS, *SCHEDULES, "sofim"])
+)
+VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(NAMES, SCALARS, max_size=2)
+
+
+def as_toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def spaces() -> st.SearchStrategy[dict[str, object]]:
+    ends = st.floats(1e-6, 2.0) | st.integers(0, 300)
+    setting = ends | st.lists(ends, min_size=2, max_size=2).map(sorted) | VALUES
+    names = st.sampled_from([*SEARCH_SPACES["sofim"].declared, "momentum", "parameterization", "file"])
+    tables = st.dictionaries(names, setting, max_size=2)
+    return st.dictionaries(st.sampled_from(["sofim", "sgd"]), tables, max_size=2)
+
+
+def lists_of(names: list[str]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)
+
+
+CAMPAIGNS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["mine", "with space"]) | NAMES,
+        "workloads": lists_of([*WORKLOADS, "my.module:factory"]),
+        "optimizers": lists_of(list(SEARCH_SPACES)),
+        "trials": st.integers(1, 50) | VALUES,
+    },
+    optional={
+        "sampler": st.sampled_from(SAMPLERS) | VALUES,
+        "pruner": st.sampled_from(PRUNERS) | VALUES,
+        "schedule": st.sampled_from(list(SCHEDULES)),
+        "seed": st.integers(0, 9) | VALUES,
+        "epochs": st.integers(1, 9) | VALUES,
+        "search_space": spaces() | VALUES,
+    },
+)
+
+
+@settings(deadline=None)
+@given(keys=CAMPAIGNS)
+def test_any_campaign_file_is_accepted_or_refused_in_one_line(keys: dict[str, object], tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path_factory.mktemp("campaign") / "generated.toml"
+    file.write_text("\n".join(f"{key} = {as_toml(value)}" for key, value in keys.items()), encoding="utf-8")
+    try:
+        campaign = Campaign.from_file(file)
+    except UserError as error:
+        if not str(error).isprintable():
+            raise AssertionError(f"not one printable line: {error!r}") from error
+        return
+    assert Campaign.from_stored(json.loads(json.dumps(campaign.stored(), allow_nan=False))) == campaign
+    for optimizer in campaign.optimizers:
+        space = campaign.space(optimizer)
+        assert space.arguments(space.default)
+
+
+@settings(deadline=None)
+@given(text=st.text() | st.text(st.sampled_from("[]{}=.,\"'\\#\n abname01"), max_size=60))
+def test_any_text_is_refused_in_one_line(text: str, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path_factory.mktemp("campaign") / "text.toml"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UserError) as caught:
+        Campaign.from_file(file)
+    assert str(caught.value).isprintable()

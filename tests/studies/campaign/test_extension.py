@@ -1,0 +1,153 @@
+"""``launch --extend``: more trials, optimizers or workloads for a campaign that is there, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from search_spaces.errors import UserError
+from studies.campaign.extension import extended, join
+from studies.campaign.model import Campaign
+from studies.campaign.resolve import ResolvedCampaign
+from studies.commands.find import grown
+from studies.ledger import Ledger
+from studies.storage.database import close_storage, open_storage
+from studies.workloads import resolve
+from tests.studies.ledger.test_ledger_edges import work_off
+
+
+def campaign(**fields: object) -> Campaign:
+    given = {"name": "c", "workloads": ["digits-mlp"], "optimizers": ["sofim"], "trials": 4, "sampler": "qmc"}
+    return Campaign.of(**(given | {"pruner": "none"} | fields))
+
+
+def tune(url: str, asked: Campaign, *, extend: bool = False, trials: int | None = None) -> None:
+    """What ``sofim launch`` does, without the training."""
+    found = grown(asked, url, trials=trials) if extend else asked
+    workloads = {name: resolve(name) for name in found.workloads}
+    plans = ResolvedCampaign(found, workloads, {o: found.space(o) for o in found.optimizers}, None).study_plans()
+    with Ledger(url, found.stored(), plans, {}, extend=extend) as ledger:
+        work_off(ledger)
+
+
+def trials_of(url: str) -> dict[str, int]:
+    storage = open_storage(url)
+    try:
+        studies = storage.get_all_studies()
+        assert len({str(study.user_attrs["campaign"]) for study in studies}) == 1
+        return {s.study_name: storage.get_n_trials(s._study_id) for s in studies}
+    finally:
+        close_storage(storage)
+
+
+def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_storage):
+    tune(every_storage, campaign())
+    tune(every_storage, campaign(trials=6), extend=True)
+    assert trials_of(every_storage) == {"c/digits-mlp/sofim": 6}
+    tune(every_storage, campaign(trials=6, optimizers=["sgd"]), extend=True)  # those that are there need no naming
+    tune(every_storage, campaign(trials=6, workloads=["breast-cancer-logreg"]), extend=True)
+    assert trials_of(every_storage) == {
+        f"c/{workload}/{optimizer}": 6
+        for workload in ("digits-mlp", "breast-cancer-logreg")
+        for optimizer in ("sofim", "sgd")
+    }
+
+
+def test_what_was_extended_is_resumed_without_the_option(any_storage):
+    tune(any_storage, campaign())
+    tune(any_storage, campaign(trials=6), extend=True)
+    tune(any_storage, campaign(trials=6))
+    with pytest.raises(UserError, match=r"trials was 6, is 4.*--name.*--extend"):
+        tune(any_storage, campaign())
+
+
+def test_a_campaign_that_asks_for_less_keeps_what_it_has_unless_it_was_said_in_so_many_words(any_storage):
+    """The preset says 4 trials, and its campaign was extended to 6 before: another extension takes none away."""
+    tune(any_storage, campaign(trials=6))
+    tune(any_storage, campaign(optimizers=["adam"]), extend=True)
+    assert set(trials_of(any_storage).values()) == {6}
+    with pytest.raises(UserError, match=r"--extend --trials 4: campaign 'c' has 6 trials .* takes nothing away"):
+        tune(any_storage, campaign(), extend=True, trials=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sampler": "random"}, "sampler was qmc, is random"),
+        ({"seed": 1, "trials": 9}, "seed was 0, is 1"),
+        ({"schedule": "cosine"}, "schedule was constant, is cosine"),
+        ({"epochs": 3}, "epochs was None, is 3"),
+        ({"search_space": {"sofim": {"rho": [0.1, 1.0]}}}, "spaces of sofim changed"),
+    ],
+)
+def test_whatever_else_changes_is_named_and_refused_and_nothing_is_changed(any_storage, changes, said):
+    tune(any_storage, campaign())
+    with pytest.raises(UserError) as raised:
+        tune(any_storage, campaign(**changes), extend=True)
+    assert said in str(raised.value)
+    assert "--name" in str(raised.value)
+    assert trials_of(any_storage) == {"c/digits-mlp/sofim": 4}
+
+
+def test_spaces_and_epochs_of_what_is_new_come_with_it(any_storage):
+    tune(any_storage, campaign(epochs={"digits-mlp": 3}))
+    more = {
+        "epochs": {"breast-cancer-logreg": 2},
+        "workloads": ["breast-cancer-logreg"],
+        "optimizers": ["sgd"],
+        "search_space": {"sgd": {"momentum": 0.9}},
+    }
+    tune(any_storage, campaign(**more), extend=True)
+    storage = open_storage(any_storage)
+    try:
+        attributes = {s.study_name: s.user_attrs for s in storage.get_all_studies()}
+    finally:
+        close_storage(storage)
+    assert attributes["c/digits-mlp/sgd"]["epochs"] == 3
+    assert attributes["c/breast-cancer-logreg/sofim"]["epochs"] == 2
+    assert attributes["c/digits-mlp/sofim"]["campaign"]["epochs"] == {"digits-mlp": 3, "breast-cancer-logreg": 2}
+
+
+def test_without_a_campaign_of_that_name_it_is_launched(any_storage):
+    tune(any_storage, campaign(), extend=True)
+    assert trials_of(any_storage) == {"c/digits-mlp/sofim": 4}
+
+
+def test_an_extension_waits_for_the_driver_that_runs(any_storage):
+    stored = campaign().stored()
+    workloads = {"digits-mlp": resolve("digits-mlp")}
+    plans = ResolvedCampaign(campaign(), workloads, {"sofim": campaign().space("sofim")}, None).study_plans()
+    with Ledger(any_storage, stored, plans, {}), pytest.raises(UserError, match="is being run by process"):
+        tune(any_storage, campaign(trials=9), extend=True)
+    assert trials_of(any_storage) == {"c/digits-mlp/sofim": 0}
+
+
+def test_a_driver_killed_while_it_extends_leaves_the_old_campaign_or_the_new_one(any_storage, monkeypatch):
+    """Never a mixture, which neither command would go on with."""
+    from studies.ledger import _ledger
+
+    tune(any_storage, campaign(optimizers=["sofim", "sgd", "adam"]))
+    wanted = campaign(optimizers=["sofim", "sgd", "adam"], trials=6)
+    whole = _ledger.set_everywhere
+
+    def killed(*arguments: object) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_ledger, "set_everywhere", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(any_storage, wanted, extend=True)
+    monkeypatch.undo()
+    assert set(trials_of(any_storage).values()) == {4}
+    tune(any_storage, wanted)
+    assert set(trials_of(any_storage).values()) == {6}
+
+
+def test_extending_either_by_the_other_comes_to_the_same():
+    one = campaign(trials=9, optimizers=["sofim", "adam"]).stored()
+    other = campaign(workloads=["digits-mlp", "digits-lenet5"], optimizers=["adam", "sgd"]).stored()
+    joined, different = join(one, other)
+    assert different == []
+    assert (joined["workloads"], joined["optimizers"]) == (["digits-mlp", "digits-lenet5"], ["sofim", "adam", "sgd"])
+    assert joined["trials"] == 9
+    assert extended(joined, other) == extended(joined, one) == joined  # once more changes nothing
+    Campaign.from_stored(joined)

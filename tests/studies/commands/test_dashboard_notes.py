@@ -1,0 +1,325 @@
+"""Notes and plots as a person sees them: ``sofim dashboard``, a browser, and a driver that goes on writing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from playwright.sync_api import Page, expect
+
+from studies.commands.dashboard import _with_reports
+from studies.storage.database import close_storage, open_storage
+from tests.analysis.dashboard.test_notes import EVIL, evil_study
+from tests.support.browser import PATIENCE, no_complaints, opened_browser
+
+SOFIM = Path(sys.executable).with_name("sofim")
+
+ROOT = Path(__file__).parents[3]
+MAKER = '<meta name="generator" content="SOFIM Studies">'
+# A driver that ends about ten trials a second, of a metric that the learning rate decides and `expected` knows, until a
+# line comes; then it says how many there were.
+DRIVER = f"""
+import select, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.support.fake_campaign import campaign, open_ledger, record
+from tests.studies.commands.test_dashboard_notes import expected
+with open_ledger("sqlite:///sofim.db", campaign(trials=100_000, workloads=["digits-mlp"])) as ledger:
+    ended = 0
+    while not select.select([sys.stdin], [], [], 0.05)[0]:
+        assignment = ledger.ask()
+        for epoch in (1, 2, 3, 4):
+            ledger.report(assignment, record(epoch, expected(assignment.arguments, epoch), 0.5 * epoch))
+        select.select([sys.stdin], [], [], 0.05)
+        if assignment.number % 10 == 9:
+            ledger.diverge(assignment, {{"device": "cpu"}})
+        else:
+            ledger.complete(assignment, {{"device": "cpu"}})
+        ended += 1
+        if ended == 60:
+            print("sixty", flush=True)
+print(ended, flush=True)
+"""
+
+
+def expected(arguments: Any, epoch: int) -> float:
+    """The metric after an epoch."""
+    lr: float = arguments["lr"]
+    return 1 / (1 + lr) - 0.1 / epoch
+
+
+# ------------------------------------------------------------------ the files of reports
+
+
+def answered(reports: Path, path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
+    found: list[Any] = []
+    application = _with_reports(lambda environ, start: [b"dashboard"], reports)
+    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method}
+    body = b"".join(application(environ, lambda status, headers, _=None: found.extend([status, dict(headers)])))  # type: ignore[arg-type]
+    return (found[0], found[1], body) if found else ("", {}, body)
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    home = tmp_path / "reports"
+    for folder in ("mine/tables", "mine/figures", "else"):
+        (home / folder).mkdir(parents=True)
+    (home / "mine" / "index.html").write_text(f"{MAKER}<p>β")
+    (home / "mine" / "tables" / "importance.csv").write_text("a,b")
+    (home / "mine" / "figures" / "a.svg").write_text("<svg/>")
+    (home / "else" / "index.html").write_text("somebody's")
+    (tmp_path / "index.html").write_text(MAKER)
+    (home / "mine" / "figures" / "b.png").symlink_to(tmp_path / "index.html")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/reports/mine/index.html", "text/html; charset=utf-8"),
+        ("/reports/mine/tables/importance.csv", "text/csv; charset=utf-8"),
+        ("/reports/mine/figures/a.svg", "image/svg+xml"),
+    ],
+)
+def test_the_files_of_a_report_are_served_without_a_say_in_the_dashboard(reports: Path, path: str, kind: str) -> None:
+    status, headers, body = answered(reports, path)
+    assert status == "200 OK"
+    assert headers["Content-Type"] == kind
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert "allow-same-origin" not in headers["Content-Security-Policy"]
+    assert body == (reports.parent / path.lstrip("/")).read_bytes()
+    assert answered(reports, path, "HEAD")[2] == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/reports/else/index.html",  # no report of ours
+        "/reports/../index.html",
+        "/reports/./mine/index.html",
+        "/reports/mine/../../index.html",
+        "/reports/mine/tables/../index.html",
+        "/reports/mine/sofim.db",
+        "/reports/mine/figures/b.png",  # leads out
+        "/reports/mine/figures/none.png",
+        "/reports/mine/",
+        "/reports/",
+    ],
+)
+def test_no_other_file_is_served(reports: Path, path: str) -> None:
+    assert answered(reports, path)[0] == "404 Not Found"
+
+
+def test_a_report_is_read_and_not_written(reports: Path) -> None:
+    assert answered(reports, "/reports/mine/index.html", "DELETE")[0] == "404 Not Found"
+    assert answered(reports, "/dashboard", "DELETE")[2] == b"dashboard"
+
+
+# ------------------------------------------------------------------ in a browser
+
+
+def start(home: Path, *command: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PATH": f"{SOFIM.parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=home, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    )
+
+
+@contextmanager
+def dashboard(home: Path, *options: str) -> Iterator[str]:
+    with start(home, "-W", "error", str(SOFIM), "dashboard", "--port", "0", *options) as server:
+        try:
+            said = server.stdout.readline()  # type: ignore[union-attr]
+            url = re.search(r"http://\S+", said)
+            assert url, said + server.stderr.read()  # type: ignore[union-attr]
+            yield url[0]
+            server.send_signal(signal.SIGINT)
+            out, err = server.communicate(timeout=120)
+            assert (server.returncode, out, err) == (130, "", "\nsofim: interrupted\n")
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def driver(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Writes trials into the database at ``home``."""
+    with start(home, "-c", DRIVER) as process:
+        try:
+            assert process.stdout.readline() == "sixty\n", process.stderr.read()  # type: ignore[union-attr]
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("notes")
+    (made / "reports" / "fake").mkdir(parents=True)
+    (made / "reports" / "fake" / "index.html").write_text(f"{MAKER}<title>A report</title><h1>The report itself</h1>")
+    return made
+
+
+@pytest.fixture(scope="module")
+def url(home: Path, driver: subprocess.Popen[str]) -> Iterator[str]:
+    with dashboard(home) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser_page(url: str) -> Iterator[Page]:
+    with opened_browser() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        yield page
+
+
+@pytest.fixture
+def page(browser_page: Page, url: str) -> Iterator[Page]:
+    with no_complaints(browser_page, url):
+        yield browser_page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_note_says_what_the_study_is(page: Page, url: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto(f"{url}dashboard/studies/1/note")
+    body = page.locator("body")
+    expect(body).to_contain_text("sofim on digits-mlp in campaign fake: validation accuracy", timeout=PATIENCE)
+    expect(body).to_contain_text(re.compile(r"Trials: \d+ of 100000 ended \(\d+ complete, \d+ diverged"))
+    export = page.locator("code", has_text="sofim export fake --optimizer sofim --workload digits-mlp")
+    expect(export).to_be_visible()
+    box = export.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= width
+    expect(page.get_by_role("cell", name="weight_decay")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_both_plots_are_drawn_while_the_driver_writes(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.goto(f"{url}dashboard/studies/2")
+    convergence = page.locator("[id='user-defined-plot:sofim-convergence']")
+    expect(convergence).to_contain_text("Convergence", timeout=PATIENCE)
+    expect(convergence.locator(".ytitle")).to_have_text("accuracy (higher is better)")
+    expect(convergence.locator(".scatterlayer .js-line")).to_have_count(5)
+    expect(convergence.locator(".legend")).to_contain_text(", the best")
+    importance = page.locator("[id='user-defined-plot:sofim-importance']")
+    expect(importance).to_contain_text("whole space: out-of-bag R²", timeout=PATIENCE)
+    expect(importance.locator(".ytick", has_text="momentum").first).to_be_visible()
+    expect(importance.locator(".legend")).to_contain_text("reached without any effect")
+    assert importance.locator(".scatterlayer .point").count() >= 8
+
+
+@pytest.mark.slow
+def test_the_report_is_a_link_away_and_has_no_say(page: Page, url: str) -> None:
+    page.goto(f"{url}dashboard/studies/1/note")
+    page.get_by_role("link", name="The report on fake").click()
+    expect(page.get_by_role("heading")).to_have_text("The report itself")
+    assert page.evaluate("window.origin") == "null"
+
+
+@pytest.mark.slow
+def test_whoever_edits_a_note_can_save_it_though_trials_end_meanwhile(browser_page: Page, url: str) -> None:
+    browser = browser_page.context.browser
+    assert browser is not None
+    page = browser.new_page()  # not the fixture's: optuna-dashboard 0.21 complains of its own empty answer to a save
+
+    def ended() -> int:
+        line = page.get_by_text(re.compile(r"Trials: \d+ of")).text_content(timeout=PATIENCE) or ""
+        return int(line.split()[1])
+
+    page.goto(f"{url}dashboard/studies/1/note")
+    before = ended()
+    page.locator("[class*=MuiCard] button").first.click()
+    editor = page.locator("textarea").first
+    editor.fill("Ask **Ada** first.\n\n" + editor.input_value())
+    for _ in range(2):  # the first answer may have been on its way
+        with page.expect_response(re.compile(r"/api/studies/1(\?|$)"), timeout=PATIENCE):
+            pass  # the page asks again, every ten seconds
+    with page.expect_response(re.compile("/api/studies/1/note")) as answer:
+        page.get_by_role("button", name="Save").click()
+    assert answer.value.status == 204
+    page.close()
+    page = browser.new_page()
+    page.goto(f"{url}dashboard/studies/1/note")
+    expect(page.locator("strong", has_text="Ada")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="About this study (sofim dashboard)")).to_have_count(1)
+    while ended() <= before:  # trials end all the time, and notes follow when somebody looks
+        page.wait_for_timeout(1000)
+        page.reload()
+    page.close()
+
+
+@pytest.mark.slow
+def test_names_are_shown_as_they_are(page: Page, url: str, home: Path) -> None:
+    storage = open_storage(f"sqlite:///{home}/sofim.db")
+    assert isinstance(storage, RDBStorage)
+    try:
+        evil = evil_study(storage)._study_id
+    finally:
+        close_storage(storage)
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.goto(f"{url}dashboard/studies/{evil}/note")
+    body = page.locator("body")
+    expect(body).to_contain_text(f"{EVIL} on {EVIL} in campaign {EVIL}", timeout=PATIENCE)
+    expect(page.get_by_role("cell", name=EVIL, exact=True)).to_be_visible()
+    expect(page.locator("code", has_text="sofim export")).to_contain_text(EVIL)
+    assert page.locator("img").count() == 0
+    page.goto(f"{url}dashboard/studies/{evil}")
+    convergence = page.locator("[id='user-defined-plot:sofim-convergence']")
+    expect(convergence.locator(".ytitle")).to_contain_text("<img", timeout=PATIENCE)
+    assert page.locator("img").count() == 0
+
+
+@pytest.mark.slow
+def test_what_the_driver_wrote_meanwhile_is_all_there_and_exact(
+    driver: subprocess.Popen[str], home: Path, url: str
+) -> None:
+    out, err = driver.communicate("enough\n", timeout=60)
+    assert (driver.returncode, err) == (0, "")
+    storage = open_storage(f"sqlite:///{home}/sofim.db")
+    try:
+        found = [storage.get_all_trials(study_id) for study_id in (1, 2)]
+        attributes = [storage.get_study_system_attrs(study_id) for study_id in (1, 2)]
+    finally:
+        close_storage(storage)
+    assert sum(map(len, found)) == int(out)
+    for trials in found:
+        assert [trial.number for trial in trials] == list(range(len(trials)))
+        for trial in trials:
+            assert trial.intermediate_values == {epoch: expected(trial.params, epoch) for epoch in (1, 2, 3, 4)}
+            diverged = trial.number % 10 == 9
+            assert trial.state == (TrialState.PRUNED if diverged else TrialState.COMPLETE)
+            assert trial.value == expected(trial.params, 4)
+    assert not [name for own in attributes for name in own if "plot" in name]
+
+
+@pytest.mark.slow
+def test_without_notes_the_storage_is_shown_as_it_is_and_with_notes_it_stays_so(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/sofim.db"
+    evil_study(RDBStorage(storage))
+    file = tmp_path / "sofim.db"
+    before = hashlib.sha256(file.read_bytes()).digest()
+    for options, there in (((), True), (("--no-notes",), False)):
+        with dashboard(tmp_path, *options) as url, urllib.request.urlopen(f"{url}api/studies/1") as answer:
+            shown = answer.read().decode()
+            assert ("About this study" in shown) is there
+            assert ("sofim-convergence" in shown) is there
+            with pytest.raises(urllib.error.HTTPError, match="404") as missing:
+                urllib.request.urlopen(f"{url}reports/none/index.html")
+            missing.value.close()
+    assert hashlib.sha256(file.read_bytes()).digest() == before

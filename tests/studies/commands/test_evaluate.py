@@ -1,0 +1,135 @@
+"""``sofim export --evaluate``: real runs of what each workload recommends, exact after a kill, and regrets of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.ledger import fresh_seeds
+from studies.storage.database import close_storage, open_storage
+from tests.support.probe_home import held, wait_until
+from tests.support.report_studies import make, ridge
+
+WORKLOADS = ("digits-mlp", "breast-cancer-logreg")
+STUDIES = [f"fake/{workload}/sofim/evaluate" for workload in WORKLOADS]
+COMMAND = ("export", "fake", "--optimizer", "sofim", "--evaluate", "--seeds", "2")
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A campaign that was tuned, on paper."""
+    home = tmp_path_factory.mktemp("made")
+    make(f"sqlite:///{home}/sofim.db", ridge, trials=60, optimizers=["sofim", "sgd"])
+    return home / "sofim.db"
+
+
+@pytest.fixture
+def home(made, tmp_path) -> Path:
+    shutil.copy(made, tmp_path / "sofim.db")
+    return tmp_path
+
+
+def runs(home: Path) -> dict[str, list[FrozenTrial]]:
+    storage = open_storage(f"sqlite:///{home}/sofim.db")
+    try:
+        there = {study.study_name: study._study_id for study in storage.get_all_studies()}
+        return {name: storage.get_all_trials(there[name]) if name in there else [] for name in STUDIES}
+    finally:
+        close_storage(storage)
+
+
+def ended(home: Path) -> int:
+    return sum(trial.state.is_finished() for listed in runs(home).values() for trial in listed)
+
+
+@pytest.mark.cluster
+def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim, one_ray) -> None:
+    with held(home, 3, *COMMAND):
+        wait_until(lambda: ended(home) >= 3)
+    assert 3 <= ended(home) < 8  # runs may diverge too, of which fewer than these are complete
+
+    code, out, err = sofim(*COMMAND)
+    assert code == 0, err
+    assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in err
+    document = tomllib.loads(out)
+    assert document["made"]["by"] == "sofim export fake --evaluate"
+    assert document["made"]["regrets"] == "of runs on 2 fresh seeds"
+
+    every = runs(home)
+    for name, listed in every.items():
+        _, workload, optimizer, _ = name.split("/")
+        kept = [trial for trial in listed if trial.user_attrs.get("failure") not in ("driver lost", "interrupted")]
+        assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in kept)
+        own = document["optimizers"][optimizer]["workloads"]
+        given = [str(sorted(own[other]["params"].items())) for other in WORKLOADS]
+        found = Counter((str(sorted(t.user_attrs["evaluates"].items())), t.user_attrs["seed"]) for t in kept)
+        assert found == Counter(itertools.product(given, fresh_seeds(0, workload, 2)))
+        assert not any(key.startswith("test_") for trial in listed for key in trial.user_attrs)
+
+    check_regrets(document, every)
+    code, out, err = sofim(*COMMAND)
+    assert (code, err.count("\n")) == (0, 1), "nothing is left to run"
+    assert tomllib.loads(out)["optimizers"] == document["optimizers"]
+    _, out, _ = sofim("status")
+    assert "evaluate" not in out, "no studies of a search"
+
+
+def check_regrets(document: dict[str, Any], every: dict[str, list[FrozenTrial]]) -> None:
+    """Of the default, from the means of the runs as they are stored; training started (on paper) where it ended."""
+    for optimizer, own in document["optimizers"].items():
+        assert own["default"]["left_out"].keys() >= {"regret", "regret_interval"}
+        left_out = own["default"]["left_out"]["workloads"]
+        for workload, other in zip(WORKLOADS, reversed(WORKLOADS), strict=True):
+            assert left_out[workload]["from"] == other
+            sign = 1.0 if workload == "digits-mlp" else -1.0
+            listed = every[f"fake/{workload}/{optimizer}/evaluate"]
+            mean = {
+                of: sum(t.value or 0.0 for t in mine) / len(mine)
+                for of in WORKLOADS
+                if (
+                    mine := [
+                        trial
+                        for trial in listed
+                        if trial.user_attrs["evaluates"] == own["workloads"][of]["params"]
+                        and trial.state == TrialState.COMPLETE
+                    ]
+                )
+            }
+            better = sign * (mean[other] - mean[workload]) >= 0
+            assert (left_out[workload]["regret"] == 0.0) is better
+
+
+@pytest.mark.parametrize("option", [("--seeds", "5"), ("--data", "x"), ("--cpus-per-trial", "2")])
+def test_what_only_evaluation_uses_is_not_taken_without_it(home, sofim, monkeypatch, option) -> None:
+    monkeypatch.chdir(home)
+    name = option[0]
+    said = f"{name} says how to evaluate, and nothing is run without --evaluate; add it, or leave {name} out"
+    assert sofim("export", "fake", *option) == (2, "", f"sofim: {said}\n")
+
+
+@pytest.mark.slow
+def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypatch) -> None:
+    from studies.campaign.resolve import ResolvedCampaign
+    from studies.ledger import Ledger
+    from studies.workloads import WORKLOADS as KNOWN
+    from tests.support.fake_campaign import campaign
+
+    fake = campaign(trials=60)
+    monkeypatch.chdir(home)
+    spaces = {optimizer: fake.space(optimizer) for optimizer in fake.optimizers}
+    plans = ResolvedCampaign(fake, {name: KNOWN[name] for name in WORKLOADS}, spaces, None).study_plans()
+    with Ledger("sqlite:///sofim.db", fake.stored(), plans, {}):
+        code, out, err = sofim(*COMMAND)
+    assert (code, out) == (2, "")
+    assert f"campaign 'fake' in sqlite:///sofim.db is being run by process {os.getpid()} " in err
+    assert err.endswith("wait for it, or stop it\n")
+    assert not any(runs(home).values())

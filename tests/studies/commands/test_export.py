@@ -1,0 +1,247 @@
+"""``sofim export``: four formats, each read back, code that runs, and a start for the next campaign."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+import yaml
+
+from search_spaces import SEARCH_SPACES
+from sofim import OPTIMIZERS
+from studies.storage.database import close_storage
+from tests.support.fake_campaign import campaign, end, open_ledger
+from tests.support.report_studies import confirm, make, ridge
+
+URL = "sqlite:///sofim.db"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("export")
+    url = f"sqlite:///{home}/sofim.db"
+    confirm(url, make(url, ridge, trials=60, optimizers=["sofim", "sgd"]))
+    return home
+
+
+@pytest.fixture
+def home(database, monkeypatch) -> Path:
+    monkeypatch.chdir(database)
+    return database
+
+
+def parsed(sofim: Run, *arguments: str, form: str = "toml") -> dict[str, Any]:
+    code, out, err = sofim("export", "fake", *arguments, "--format", form)
+    assert (code, err) == (0, "")
+    return {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}[form](out)
+
+
+@pytest.mark.slow
+def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(sofim, home) -> None:
+    found = parsed(sofim)
+    assert parsed(sofim, form="json") == found
+    assert parsed(sofim, form="yaml") == found
+    assert set(found["optimizers"]) == {"sofim", "sgd"}
+    for optimizer, own in found["optimizers"].items():
+        assert set(own["workloads"]) == {"digits-mlp", "breast-cancer-logreg"}
+        for entry in (own["default"], *own["workloads"].values()):
+            expected = SEARCH_SPACES[optimizer].arguments(entry["params"])
+            assert expected.pop("batch_size") == entry["batch_size"]
+            assert entry["arguments"] == expected
+            OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **entry["arguments"])
+    evidence = found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["evidence"]
+    assert (evidence["campaign"], evidence["trials"], evidence["seeds"]) == ("fake", 60, 5)
+    assert found["campaigns"]["fake"]["protocol"] == 1
+    assert found["campaigns"]["fake"]["versions"] == {"torch": "x"}
+    assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
+
+
+@pytest.mark.slow
+def test_the_recommended_ratio_is_that_of_the_ridge(sofim, home) -> None:
+    """The metric is best where lr/rho is 1 on digits and 32 on the other."""
+    on = parsed(sofim, "--optimizer", "sofim")["optimizers"]["sofim"]["workloads"]
+    assert 0.2 < on["digits-mlp"]["params"]["lr"] / on["digits-mlp"]["params"]["rho"] < 5
+    assert 6 < on["breast-cancer-logreg"]["params"]["lr"] / on["breast-cancer-logreg"]["params"]["rho"] < 160
+
+
+@pytest.mark.slow
+def test_every_line_of_python_makes_an_optimizer_that_trains(sofim, home) -> None:
+    code, out, err = sofim("export", "fake", "--format", "python")
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if line and not line.startswith("#")]
+    imports, made = [x for x in lines if "import" in x], [x for x in lines if "import" not in x]
+    assert len(made) == 2 * (1 + 2)
+    names: dict[str, Any] = {}
+    exec("\n".join(imports), names)
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 4)
+    targets = (inputs.sum(dim=1) > 0).long()
+    for line in made:
+        names["model"] = torch.nn.Linear(4, 2)
+        exec(line, names)
+        losses = []
+        for _ in range(20):
+            names["optimizer"].zero_grad()
+            loss = torch.nn.functional.cross_entropy(names["model"](inputs), targets)
+            loss.backward()
+            names["optimizer"].step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0], line
+        assert names["batch_size"] in range(16, 257)
+
+
+def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
+    exact = parsed(sofim, "--winner", "--workload", "digits-mlp")["optimizers"]["sofim"]["workloads"]["digits-mlp"]
+    storage = optuna.storages.RDBStorage(URL)
+    best = optuna.load_study(study_name="fake/digits-mlp/sofim", storage=storage).best_trial
+    close_storage(storage)
+    assert exact["params"] == best.params
+    assert exact["evidence"]["kind"] == "winner"
+
+
+def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
+    code, out, err = sofim("export", "fake", "--optimizer", "sgd", "--workload", "digits-mlp", "--out", f"{tmp_path}/x")
+    assert (code, out, err) == (0, f"Recommended hyperparameters: {tmp_path}/x\n", "")
+    found = tomllib.loads((tmp_path / "x").read_text())
+    assert list(found["optimizers"]) == ["sgd"]
+    assert list(found["optimizers"]["sgd"]["workloads"]) == ["digits-mlp"]
+    assert "one workload: this says nothing beyond it" in found["optimizers"]["sgd"]["default"]["notes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fak"], "sofim: no campaign 'fak' in sqlite:///sofim.db; there are: fake; did you mean fake?\n"),
+        (["fake", "--optimizer", "sgdd"], "sofim: --optimizer sgdd: fake has only sofim, sgd; did you mean sgd?\n"),
+        (["fake", "--workload", "x"], "sofim: --workload x: fake has only digits-mlp, breast-cancer-logreg\n"),
+        (["fake", "--out", "no/where"], "sofim: --out no/where: cannot be written: No such file or directory\n"),
+    ],
+)
+def test_a_mistake_is_one_line(sofim, home, arguments, message) -> None:
+    assert sofim("export", *arguments) == (2, "", message)
+
+
+def test_what_a_search_of_optimizers_found_is_not_exported_and_the_line_says_why(sofim, tmp_path) -> None:
+    made = make(URL, lambda *_: 0.5, trials=2, workloads=["digits-mlp"], optimizers=["sgd"])
+    storage = optuna.storages.RDBStorage(URL)
+    study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "searched/digits-mlp/any")
+    described = {"workload": "digits-mlp", "optimizer": "any", "metric": "accuracy", "protocol": 1}
+    for name, value in {**described, "campaign": {**made.stored(), "name": "searched"}}.items():
+        storage.set_study_user_attr(study_id, name, value)
+    close_storage(storage)
+    code, out, err = sofim("export", "searched")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("sofim: campaign 'searched' was made by sofim tune, which prints what it found")
+
+
+def test_a_campaign_without_a_complete_trial_recommends_nothing(sofim, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(URL, lambda *_: "failed: x", trials=2, workloads=["digits-mlp"], optimizers=["sgd"])
+    code, out, err = sofim("export", "fake")
+    assert (code, out) == (2, "")
+    assert err == (
+        "sofim: no trial of fake ran its whole budget, so there is nothing to recommend; "
+        "see how they ended with: sofim status fake\n"
+    )
+
+
+# ------------------------------------------------------------------------------------------------ --from
+
+
+def test_a_campaign_begins_with_what_was_exported_and_then_with_the_default(sofim, home, tmp_path) -> None:
+    from studies.campaign.initial import read_starts
+
+    assert sofim("export", "fake", "--out", f"{tmp_path}/defaults.toml")[0] == 0
+    exported = tomllib.loads((tmp_path / "defaults.toml").read_text())["optimizers"]
+    made = campaign(
+        name="next", workloads=["digits-mlp", "fashion-lenet5"], optimizers=["sofim", "adam"], trials=3, sampler="tpe"
+    )
+    made = made.starting_from(read_starts(tmp_path / "defaults.toml", made))
+    url = f"sqlite:///{tmp_path}/next.db"
+    first: dict[str, list[dict[str, Any]]] = {}
+    with open_ledger(url, made) as ledger:
+        for _ in range(8):
+            assignment = ledger.ask()
+            first.setdefault(f"{assignment.workload}/{assignment.optimizer}", []).append(assignment.arguments)
+            end(ledger, assignment, 0.5)
+    space = SEARCH_SPACES["sofim"]
+    digits, elsewhere = (exported["sofim"]["workloads"]["digits-mlp"], exported["sofim"]["default"])
+    assert first["digits-mlp/sofim"][:2] == [space.arguments(digits["params"]), space.arguments(space.default)]
+    assert first["fashion-lenet5/sofim"][0] == space.arguments(elsewhere["params"]), "what is recommended on all"
+    adam = SEARCH_SPACES["adam"]
+    assert first["digits-mlp/adam"][0] == adam.arguments(adam.default), "of which nothing was exported"
+    # what was stored goes on, and is the same campaign
+    with open_ledger(url, type(made).from_stored(json.loads(json.dumps(made.stored())))) as ledger:
+        assert ledger.ask() is not None
+
+
+@pytest.mark.slow
+def test_what_a_campaign_fixes_is_not_taken_from_the_file(sofim, home, tmp_path) -> None:
+    from studies.campaign.initial import read_starts
+
+    assert sofim("export", "fake", "--out", f"{tmp_path}/defaults.toml")[0] == 0
+    made = campaign(sampler="tpe", optimizers=["sofim"], search_space={"sofim": {"beta": 0.5}})
+    starts = read_starts(tmp_path / "defaults.toml", made)
+    assert "beta" not in starts["sofim"]["digits-mlp"]
+    assert "rho" in starts["sofim"]["digits-mlp"]
+
+
+ENTRY = "[optimizers.sgd.default.params]\nlr = {lr}\nmomentum = 0.9\nweight_decay = 1e-5\nbatch_size = {batch_size}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (None, {}, "--from x.toml: cannot be read: No such file or directory"),
+        ("lr = ", {}, "--from x.toml: is not valid TOML: Invalid value (at end of document)"),
+        (b"\xff", {}, "--from x.toml: is not UTF-8 text"),
+        ("[sgd]\nlr = 1", {}, "--from x.toml: is not what sofim export --format toml writes: it has no [optimizers]"),
+        ("optimizers = 3", {}, "--from x.toml: is not what sofim export --format toml writes: it has no [optimizers]"),
+        ("[optimizers.adam]", {}, "--from x.toml: recommends nothing of sgd"),
+        ("[optimizers]\nsgd = 3", {}, "--from x.toml: recommends nothing of sgd"),
+        ("[optimizers.sgd.default]\nparams = 3", {}, "--from x.toml: recommends nothing of sgd"),
+        (
+            "[optimizers.sgd.default.params]\nlr = 0.1",
+            {},
+            "--from x.toml: sgd on digits-mlp: has no momentum, which the campaign searches",
+        ),
+        (
+            ENTRY.format(lr=50.0, batch_size=32),
+            {},
+            "--from x.toml: sgd on digits-mlp: lr = 50.0 lies outside the range from 0.001 to 5; "
+            "widen it with lr in [search_space.sgd]",
+        ),
+        (ENTRY.format(lr='"a"', batch_size=32), {}, "lr = 'a' lies outside the range from 0.001 to 5"),
+        (ENTRY.format(lr="nan", batch_size=32), {}, "lr = nan lies outside"),
+        (ENTRY.format(lr="[1]", batch_size=32), {}, "lr = [1] lies outside"),
+        (ENTRY.format(lr=0.1, batch_size="inf"), {}, "batch_size = inf lies outside"),
+        (ENTRY.format(lr=0.1, batch_size=32.5), {}, "batch_size = 32.5 lies outside"),
+        (
+            ENTRY.format(lr=0.1, batch_size=32),
+            {"sampler": "random"},
+            "--from x.toml: sampler random draws independently of any start; samplers that begin with one are tpe, gp, "
+            "cmaes",
+        ),
+    ],
+)
+def test_a_start_that_cannot_be_used_is_one_line(sofim, tmp_path, monkeypatch, text, options, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("x.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    sampler = options.get("sampler", "tpe")
+    Path("mine.toml").write_text(
+        f'name = "mine"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 3\nsampler = "{sampler}"\n'
+    )
+    code, out, err = sofim("launch", "mine.toml", "--from", "x.toml", "--dry-run")
+    assert (code, out) == (2, "")
+    assert err.startswith("sofim: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path("sofim.db").exists()

@@ -1,0 +1,95 @@
+"""sofim report: where it writes, and one line for every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from studies.cli import main
+from studies.storage.database import close_storage
+from tests.support.fake_campaign import make
+
+FEW = {"digits-mlp/sofim": [0.5, ("pruned", 0.25), "diverged"], "digits-mlp/sgd": ["failed: ValueError: x", 0.75]}
+
+
+@pytest.fixture
+def sofim(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """The command in this very process, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["report", *arguments])
+        code = end.value.code
+        return code if isinstance(code, int) else 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
+    make("sqlite:///sofim.db", FEW, trials=3, workloads=["digits-mlp"])
+    Path("mine.toml").write_text('name = "fake"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 9\n')
+    for name in ("fake", "mine.toml"):
+        code, out, err = sofim(name)
+        assert (code, err) == (0, "")
+        assert "fake/digits-mlp/sofim\n  No conclusion can be drawn: 3 trials are too few" in out
+        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim confirm fake " in out
+    code, out, err = sofim("--study", "fake/digits-mlp/sgd", "--out", "here/there")
+    assert (code, err) == (0, "")
+    assert Path("here/there/index.html").is_file()
+    assert "sofim" not in [line.strip() for line in out.splitlines()]
+
+
+def several_objectives() -> None:
+    storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
+    optuna.create_study(study_name="two", storage=storage, directions=["minimize", "maximize"])
+    close_storage(storage)
+
+
+MISTAKES = [
+    ([], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
+    (["fake", "--study", "x"], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
+    (
+        ["fak"],
+        "no campaign 'fak' in sqlite:///sofim.db; there are: fake; did you mean fake?; one study is named by --study",
+    ),
+    (["quickstart"], "no campaign 'quickstart' in sqlite:///sofim.db; there are: fake; one study is named by --study"),
+    (
+        ["--study", "fake/digits-mlp/sg"],
+        "no study 'fake/digits-mlp/sg' in the storage; there are fake/digits-mlp/sofim, fake/digits-mlp/sgd, two; "
+        "did you mean fake/digits-mlp/sgd?",
+    ),
+    (
+        ["--study", "two"],
+        "study 'two' has 2 objectives, and a sensitivity is of one: name it with --objective N (0 is values[0] "
+        "(minimize), 1 is values[1] (maximize))",
+    ),
+    (["fake", "--storage", "sqlite:///other.db"], None),
+    (["fake", "--out", "sofim.db"], None),
+    (
+        ["fake", "--out", "sofim.db/below"],
+        "cannot write the report to 'sofim.db/below': Not a directory; choose another --out",
+    ),
+    (["fake", "--stopped", "mean"], None),
+    (["fake", "--seed", "-1"], None),
+    (["missing.toml"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "says"), MISTAKES)
+def test_a_mistake_gets_one_line_and_leaves_nothing(sofim, arguments, says) -> None:
+    make("sqlite:///sofim.db", FEW, trials=3, workloads=["digits-mlp"])
+    several_objectives()
+    before = sorted(Path().iterdir())
+    code, out, err = sofim(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("sofim: ")
+    assert err.count("\n") == 1
+    if says is not None:
+        assert err == f"sofim: {says}\n"
+    assert sorted(Path().iterdir()) == before

@@ -1,0 +1,253 @@
+"""sofim tune without a search: what a budget is, what is printed, one line for every mistake."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import studies
+from analysis.comparison.intervals import mean
+from search_spaces.errors import UserError
+from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
+from studies.commands.tuning._plan import default_name
+from studies.ledger import Clock
+from tests.studies.ledger.test_tune_ledger import confirming, finish, search, searching, work_off
+
+# ---------------------------------------------------------------------------------------------------------- the budget
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h", 3600), ("30min", 1800), ("90s", 90), ("1.5h", 5400), ("2 h", 7200), ("1h30min", 5400), ("1H 30M", 5400),
+        ("45m", 2700), ("120sec", 120), ("1d", 86400), ("20s", 20), (timedelta(minutes=2), 120),
+    ],
+)  # fmt: skip
+def test_times(text: str | timedelta, seconds: float) -> None:
+    assert parse_budget(text) == Budget(seconds=seconds)
+
+
+@pytest.mark.parametrize(("text", "trials"), [("200", 200), (" 1 ", 1), (50, 50), ("1000000", 1_000_000)])
+def test_a_plain_number_counts_trials(text: str | int, trials: int) -> None:
+    assert parse_budget(text) == Budget(trials=trials)
+    assert parse_budget(text).stored() == {"trials": trials}
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1h", "1x", "1.5", "1h30", "nan", "inf", "1e3", "٣h", "min", True, "1 h h"])
+def test_what_is_no_budget(text: Any) -> None:
+    with pytest.raises(UserError, match="must be a time such as 1h, 30min or 90s, or a number of trials such as 200"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0", "from 1 to"), ("-3", "from 1 to"), ("1000001", "from 1 to"), ("9" * 5000, "from 1 to"),
+        ("0s", "too short"), ("19s", "too short"), ("400d", "too long"), (timedelta(0), "too short"),
+    ],
+)  # fmt: skip
+def test_budgets_that_nothing_can_be_done_with(text: str | timedelta, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        parse_budget(text)
+    assert len(str(caught.value)) < 200
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_budget_or_a_mistake(text: str) -> None:
+    try:
+        found = parse_budget(text)
+    except UserError:
+        return
+    assert (found.seconds is None) != (found.trials is None)
+
+
+def test_the_clock_counts_what_was_spent_before() -> None:
+    clock = Clock(budget=100.0, began=1000.0, before=30.0, now=lambda: 1005.0)
+    assert clock.spent() == 35
+    assert clock.left() == 65
+    assert clock.limited
+    assert not Clock().limited
+
+
+@pytest.mark.parametrize(
+    ("workload", "name"),
+    [("digits-mlp", "tune-digits-mlp"), ("my.package:it", "tune-my.package-it"), ("m" * 90, "tune-" + "m" * 59)],
+)
+def test_a_search_has_a_name_of_its_workload(workload: str, name: str) -> None:
+    assert default_name(workload) == name
+
+
+# ---------------------------------------------------------------------------------------------------------- the result
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12))
+def test_the_interval_is_that_of_the_report(values: list[float]) -> None:
+    found = Estimate.of(values)
+    expected = mean(np.array(values))
+    assert (found.mean, found.low, found.high) == pytest.approx(expected, nan_ok=True, rel=1e-9, abs=1e-9)
+
+
+def tuned(**changes: Any) -> Tuned:
+    fields = {
+        "study": "tune-w/w/any",
+        "workload": "w",
+        "optimizer": "sgd",
+        "arguments": {"lr": 0.1},
+        "batch_size": 32,
+        "metric": "accuracy",
+        "direction": "maximize",
+        "metric_split": "validation",
+        "validation": Estimate.of([0.5, 0.7, 0.6]),
+        "test": Estimate.of([0.25, 0.75, 0.5]),
+        "searched": 0.8,
+        "seeds": 3,
+        "broken": 0,
+        "trials": {"complete": 3, "pruned": 2, "diverged": 0, "failed": 0},
+        "ended": "the time was spent",
+        "seconds": 61.0,
+        "code": "from torch.optim import SGD\n\noptimizer = SGD(model.parameters(), lr=0.1)\nbatch_size = 32",
+    }
+    return Tuned(**(fields | changes))
+
+
+def test_what_is_printed() -> None:
+    assert str(tuned()) == (
+        "Best on w: sgd, after 5 trials (3 complete, 2 pruned) in 1 min 01 s (the time was spent)\n"
+        "  validation accuracy: 0.6 [0.3516, 0.8484]\n"
+        "  test accuracy: 0.5 [-0.121, 1.121]\n"
+        "  on 3 fresh seeds; 95 % intervals of the mean, Student's t over seeds\n"
+        "\n"
+        "from torch.optim import SGD\n"
+        "\n"
+        "optimizer = SGD(model.parameters(), lr=0.1)\n"
+        "batch_size = 32"
+    )
+
+
+def test_what_is_missing_is_said() -> None:
+    assert "test" not in str(tuned(test=None))
+    assert "on 3 fresh seeds of 10 (no time for 7)" in str(tuned(seeds=10))
+    assert "on 3 fresh seeds of 5 (2 diverged or failed and are not in the mean)" in str(tuned(seeds=5, broken=2))
+    one = str(tuned(seeds=1, validation=Estimate.of([0.5]), test=None))
+    assert "validation accuracy: 0.5\n" in one
+    assert "  on 1 fresh seed\n" in one
+    none = tuned(seeds=2, broken=2, validation=Estimate.of([]), test=None)
+    assert math.isnan(none.validation.mean)
+    assert "on 0 fresh seeds of 2 (2 diverged or failed" in str(none)
+    assert "  training gap: " in str(tuned(metric="gap", metric_split="train"))
+    assert "  test loss: " in str(tuned(metric="gap", metric_split="train"))
+
+
+# --------------------------------------------------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["digits-mlp"], "Missing option '--budget'"),
+        (["digits-mlp", "--budget", "1x"], "must be a time such as 1h"),
+        (["digits-mlp", "--budget", "5s"], "too short"),
+        (["digits-mlpp", "--budget", "1h"], "did you mean digits-mlp?"),
+        (["digits-mlp", "--budget", "1h", "--optimizers", "sgd,adm"], "did you mean adam?"),
+        (["digits-mlp", "--budget", "1h", "--optimizers", ","], "optimizers = []"),
+        (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number"),
+        (["digits-mlp", "--budget", "1h", "--name", "a/b"], "must not contain '/'"),
+        (["digits-mlp", "--budget", "1h", "--seed", "-1"], "seed = -1"),
+        (["digits-mlp", "--budget", "1h", "--seeds", "0"], "0 is not in the range"),
+        (["digits-mlp", "--budget", "1h", "--cpus-per-trial", "0"], "--cpus-per-trial 0"),
+        (["digits-mlp", "--budget", "1h", "--storage", "sqlite:///no/such.db"], "there is no directory"),
+        (["nowhere:it", "--budget", "1h"], "there is no module nowhere"),
+        (["broken:it", "--budget", "1h"], "broken.py:4)"),
+    ],
+)
+def test_a_mistake_is_one_line(sofim, tmp_path, arguments, words):
+    (tmp_path / "broken.py").write_text("import studies\n\ndef it():\n    raise ValueError('not today')\n")
+    code, out, err = sofim("tune", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.startswith("sofim: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("field", ["seeds", "workload"])
+def test_mistakes_of_the_function(field):
+    wrong = {"seeds": {"seeds": 0}, "workload": {"workload": 3}}[field]
+    with pytest.raises(UserError, match=f"^{field}"):
+        studies.tune(**{"workload": "digits-mlp", "budget": 3, "storage": "sqlite:///never.db"} | wrong)
+
+
+def finished(url: str) -> None:
+    asked = search(Budget(trials=12), seeds=3)
+    with searching(url, asked) as ledger:
+        work_off(ledger)
+    with confirming(url, asked) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=0.25)
+
+
+def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
+    import torch
+
+    finished(f"sqlite:///{tmp_path}/sofim.db")
+    options = ["--name", "fake", "--epochs", "4", "--budget", "12", "--seeds", "3"]
+    code, out, err = sofim("tune", "digits-mlp", *options)
+    assert (code, err) == (0, "")
+    assert "Best on digits-mlp: sgd, after 12 trials" in out
+    assert "(all 12 trials were run)" in out
+    assert "  test accuracy: 0.25 [0.25, 0.25]" in out
+    assert "\n  sofim report --study fake/digits-mlp/any   how sensitive it is\n" in out
+    lines = out[out.index("from torch") : out.index("Next:")]
+    namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
+    exec(lines, namespace)
+    assert isinstance(namespace["optimizer"], torch.optim.SGD)
+    assert namespace["batch_size"] > 0
+    found = studies.tune("digits-mlp", name="fake", epochs=4, budget=12, seeds=3)
+    assert isinstance(found, Tuned)
+    assert "\n".join(str(found).splitlines()[1:]) in out
+    assert found.optimizer == "sgd"
+    assert set(found.arguments) == {"lr", "momentum", "nesterov", "weight_decay"}
+
+
+def test_other_commands_know_such_a_search(sofim, tmp_path):
+    finished(f"sqlite:///{tmp_path}/sofim.db")
+    code, out, _ = sofim("status", "fake")
+    assert code == 0
+    assert "12/12" in out
+    assert "confirmation runs of winners: any 3 complete" in out
+    code, out, _ = sofim("list")
+    assert code == 0
+    assert "fake  1 study" in out
+    for command in ("launch", "confirm"):
+        code, _, err = sofim(command, "fake")
+        assert code == 2
+        assert "was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name fake" in err
+
+
+def test_a_search_that_ends_with_its_time_has_no_number_of_trials(sofim, tmp_path):
+    with searching(f"sqlite:///{tmp_path}/sofim.db", search(Budget(seconds=1000.0))) as ledger:
+        work_off(ledger, most=5)
+        running = ledger.ask()
+        assert running is not None
+        assert ledger.tallies()[0].asked_for is None
+        ledger.flush()
+        code, out, _ = sofim("status", "fake")
+    assert code == 0
+    row = next(line for line in out.splitlines() if line.strip().startswith("any"))
+    assert row.split()[1] == "5"
+
+
+def test_importing_studies_brings_nothing_heavy():
+    script = "import sys, studies; studies.__all__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path.cwd())
+    assert not {"torch", "ray", "optuna", "pandas", "rich", "pydantic"} & set(done.stdout.split())
+    with pytest.raises(AttributeError, match="no attribute 'tuna'"):
+        _ = studies.tuna

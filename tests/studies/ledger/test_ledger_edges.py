@@ -1,0 +1,447 @@
+"""The ledger where things go wrong: databases that refuse, drivers that die anywhere, other programs, odd spaces."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sqlite3
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import orm
+
+from search_spaces import SEARCH_SPACES, SearchSpace
+from search_spaces.errors import UserError
+from studies.campaign.plan import StudyPlan
+from studies.ledger import Ledger, _ledger
+from studies.storage import lease as _lease
+from studies.storage import writer as _writer
+from studies.storage.database import close_storage
+from studies.storage.durability import Durability
+from studies.trials import Assignment
+
+CAMPAIGN = {"name": "c", "workloads": ["w"], "optimizers": ["sofim"], "trials": 12, "seed": 0}
+STUDY = "c/w/sofim"
+
+
+def plan(space: SearchSpace | None = None, **changes: object) -> StudyPlan:
+    chosen = space or SEARCH_SPACES["sofim"]
+    fields: dict[str, object] = {
+        "name": f"c/w/{chosen.optimizer}",
+        "workload": "w",
+        "optimizer": chosen.optimizer,
+        "metric": "accuracy",
+        "direction": "maximize",
+        "metric_split": "validation",
+        "epochs": 3,
+        "trials": 12,
+        "sampler": "random",
+        "pruner": "none",
+        "seed": 0,
+        "space": chosen,
+    }
+    return StudyPlan(**(fields | changes))  # type: ignore[arg-type]
+
+
+def record(epoch: int, metric: float) -> dict[str, float]:
+    return {"epoch": epoch, "seconds": 0.1 * epoch, "gradient_evaluations": epoch, "train_loss": 1.0, "metric": metric}
+
+
+def work(ledger: Ledger, assignment: Assignment, metric: float = 0.5) -> None:
+    for epoch in range(1, assignment.epochs + 1):
+        if ledger.report(assignment, record(epoch, metric + epoch / 100)):
+            ledger.prune(assignment, {})
+            return
+    ledger.complete(assignment, {})
+
+
+def work_off(ledger: Ledger) -> None:
+    while (assignment := ledger.ask()) is not None:
+        work(ledger, assignment)
+
+
+def trials_of(url: str, study: str = STUDY) -> list[FrozenTrial]:
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return optuna.load_study(study_name=study, storage=storage).trials
+    finally:
+        close_storage(storage)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/trials.db"
+
+
+# ---------------------------------------------------------------------------------------- a database that refuses
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], message: str = "disk is full") -> None:
+    """Lets the writes whose number (from 0) ``when`` picks fail as a database would, after half of their work."""
+    whole = _writer.write_in_one_transaction
+    calls = 0
+
+    def write(session: orm.Session, batch: Mapping, ids: dict) -> dict:
+        nonlocal calls
+        calls += bool(batch)
+        found = whole(session, batch, ids)
+        if batch and when(calls - 1):
+            session.flush()
+            raise sa.exc.OperationalError("INSERT", {}, Exception(message))
+        return found
+
+    monkeypatch.setattr(_writer, "write_in_one_transaction", write)
+
+
+def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
+    refusing(monkeypatch, lambda call: call % 3 != 2)
+    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            work(ledger, assignment)
+            ledger.flush()
+    trials = trials_of(url)
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 12
+    assert all(set(t.intermediate_values) == {1, 2, 3} for t in trials)
+
+
+def test_a_database_that_refuses_for_good_ends_the_run_in_one_line_and_the_next_driver_goes_on(url, monkeypatch):
+    def run() -> None:
+        with Ledger(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=0.0)) as ledger:
+            while (assignment := ledger.ask()) is not None:
+                work(ledger, assignment)
+                ledger.flush()
+
+    with pytest.MonkeyPatch.context() as patch:
+        refusing(patch, lambda call: call >= 4, "database or disk is full")
+        with pytest.raises(UserError) as raised:
+            run()
+    assert str(raised.value).startswith(f"storage '{url}' refuses: database or disk is full; ")
+    assert "\n" not in str(raised.value)
+    assert not [t.name for t in threading.enumerate() if t.name in ("trial-writer",)]
+    assert [t.state for t in trials_of(url)] == [TrialState.COMPLETE] * 4
+    run()  # the lease was given back
+    assert [t.state for t in trials_of(url)] == [TrialState.COMPLETE] * 12
+
+
+def test_a_driver_that_could_not_open_its_books_leaves_the_lease(url, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+
+        def broken(*_: object, **__: object) -> None:
+            raise optuna.exceptions.StorageInternalError("database is locked")
+
+        patch.setattr(optuna.storages.RDBStorage, "get_all_trials", broken)
+        with pytest.raises(UserError, match="refuses: database is locked"):
+            Ledger(url, CAMPAIGN, [plan()], {})
+    assert not [t.name for t in threading.enumerate() if t.name in ("trial-writer",)]
+    Ledger(url, CAMPAIGN, [plan()], {}).close()
+
+
+def test_a_heartbeat_that_is_refused_is_not_the_last(url, monkeypatch):
+    monkeypatch.setattr(_writer, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(_writer, "FLUSH_SECONDS", 0.0)
+    whole = _lease.Lease.renew
+    beats: list[int] = []
+    heard_again = threading.Event()
+
+    def sometimes(self: _lease.Lease, batch: int, session: orm.Session | None = None) -> bool:
+        beats.append(batch)
+        if len(beats) == 1:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
+        heard_again.set()
+        return whole(self, batch, session)
+
+    monkeypatch.setattr(_lease.Lease, "renew", sometimes)
+    with Ledger(url, CAMPAIGN, [plan()], {}):
+        assert heard_again.wait(20)
+    assert beats[:2] == [1, 1]
+
+
+# ------------------------------------------------------------------------------------------ a driver that dies anywhere
+
+
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    """Copies of the database as a killed driver could leave it: one after each of its transactions."""
+    found: list[Path] = []
+
+    def keep(database: str) -> None:
+        found.append(tmp_path / f"snapshot-{len(found)}.db")
+        shutil.copy(database, found[-1])
+
+    whole = _writer.TrialWriter._write
+    describe = optuna.storages.RDBStorage.set_study_user_attr
+
+    def write(self: _writer.TrialWriter, batch: Mapping, again: bool) -> None:
+        whole(self, batch, again)
+        if batch:
+            keep(self._storage.engine.url.database)
+
+    def attribute(self: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+        describe(self, study_id, key, value)
+        keep(self.engine.url.database)
+
+    monkeypatch.setattr(_writer, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(_writer.TrialWriter, "_write", write)
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_user_attr", attribute)
+    monkeypatch.setattr(_lease, "alive", lambda _holder: False)  # the drivers of the copies are dead
+    return found
+
+
+def settled(trials: list[FrozenTrial]) -> list[tuple[object, ...]]:
+    """The configurations that count, each as often as it does."""
+    counted = [t for t in trials if t.user_attrs.get("failure") not in ("driver lost", "interrupted")]
+    return sorted(tuple(sorted(t.params.items())) for t in counted)
+
+
+def overlapping(url: str, stop_after: int | None = None) -> None:
+    """Works with three trials at once, in an order that is not theirs, on two studies of three trials each."""
+    campaign = CAMPAIGN | {"trials": 3}
+    ended = 0
+    with Ledger(url, campaign, [plan(trials=3), plan(SEARCH_SPACES["sgd"], trials=3)], {}) as ledger:
+        running: list[Assignment] = []
+        while not ledger.finished or running:
+            while len(running) < 3 and (assignment := ledger.ask()) is not None:
+                running.append(assignment)
+                ledger.flush()
+            work(ledger, running.pop(len(running) // 2))
+            ledger.flush()
+            ended += 1
+            if ended == stop_after:
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_wherever_a_driver_dies_the_next_one_ends_with_exactly_the_same_configurations(
+    url, tmp_path, snapshots, interrupted
+):
+    """Also when the driver that went on dies too, and when Ctrl-C came between."""
+    overlapping(url, stop_after=2 if interrupted else None)
+    if interrupted:
+        overlapping(url)
+    studies = (STUDY, "c/w/sgd")
+    whole = [settled(trials_of(url, study)) for study in studies]
+    assert [len(configurations) for configurations in whole] == [3, 3]
+    first_deaths = list(snapshots)
+    assert len(first_deaths) > 15
+    for death in first_deaths[-6:] if interrupted else first_deaths[::2]:
+        snapshots.clear()
+        shutil.copy(death, tmp_path / "again.db")
+        overlapping(f"sqlite:///{tmp_path}/again.db")
+        second_deaths = snapshots[len(snapshots) // 2 : len(snapshots) // 2 + 1]
+        for database in (tmp_path / "again.db", *second_deaths):
+            again = f"sqlite:///{database}"
+            overlapping(again)
+            found = [trials_of(again, study) for study in studies]
+            assert [settled(trials) for trials in found] == whole, death.name
+            for trials in found:
+                assert [t.number for t in trials] == list(range(len(trials)))
+                assert all(t.state.is_finished() for t in trials)
+                origins = [t.user_attrs.get("retry_of", t.number) for t in trials if t.state == TrialState.COMPLETE]
+                assert len(set(origins)) == len(origins) == 3
+
+
+# ---------------------------------------------------------------------------------------------------- other programs
+
+
+def test_a_trial_that_another_program_queued_is_refused_in_one_line(url):
+    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    storage = optuna.storages.RDBStorage(url)
+    optuna.load_study(study_name=STUDY, storage=storage).enqueue_trial({"lr": 0.1})
+    close_storage(storage)
+    with pytest.raises(UserError, match=r"another program queued trial 0 of study 'c/w/sofim'.*--name"):
+        Ledger(url, CAMPAIGN, [plan()], {})
+
+
+def test_a_trial_that_another_program_added_meanwhile_ends_the_run_in_one_line(url):
+    ledger = Ledger(url, CAMPAIGN, [plan()], {})
+    storage = optuna.storages.RDBStorage(url)
+    optuna.load_study(study_name=STUDY, storage=storage).ask()
+    close_storage(storage)
+    work(ledger, ledger.ask())
+    with pytest.raises(UserError, match="another program adds trials"):
+        ledger.close()
+
+
+def test_a_trial_that_another_driver_closed_meanwhile_is_not_overwritten(url):
+    ledger = Ledger(url, CAMPAIGN, [plan()], {})
+    assignment = ledger.ask()
+    ledger.flush()
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE trials SET state = 'FAIL'")
+    work(ledger, assignment)
+    with pytest.raises(UserError, match="another program ended trial 0"):
+        ledger.close()
+    assert trials_of(url)[0].state == TrialState.FAIL
+
+
+def test_two_drivers_that_begin_at_once_are_told_apart(url, monkeypatch):
+    monkeypatch.setattr(_ledger, "find_study", lambda _storage, _name: None)  # both looked before either had written
+    with Ledger(url, CAMPAIGN, [plan()], {}):
+        monkeypatch.setattr(_ledger.Ledger, "_check", lambda _self, _names: None)
+        with pytest.raises(UserError, match="another driver has this moment begun campaign 'c'"):
+            Ledger(url, CAMPAIGN, [plan()], {})
+
+
+# --------------------------------------------------------------------------------------------------- samplers, spaces
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1.0), ("maximize", -1.0)])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_search_that_begins_with_divergence_does_not_take_it_for_the_best(url, sampler, direction, sign):
+    """Of what diverged, a sampler that learns from values is told nothing, or a value that it knows and not the best.
+
+    That is so after each trial and for any order of them; what a sampler makes of it depends on its random numbers and,
+    of one that optimizes as it draws, on the last bits of the machine.
+    """
+    outcomes = [None, None, None, 0.7, None, 0.3, None, 0.9, None]
+    searched = plan(sampler=sampler, direction=direction, epochs=1)
+    for stops in ([len(outcomes)], [2, 2, 5]):  # with restarts, too
+        address = url.replace("trials.db", f"{len(stops)}.db")
+        left, ended = iter(outcomes), []
+        for stop in stops:
+            with Ledger(address, CAMPAIGN, [searched], {}) as ledger:
+                for _ in range(stop):
+                    ended.append(next(left))
+                    if ended[-1] is None:
+                        ledger.diverge(ledger.ask(), {})
+                    else:
+                        work(ledger, ledger.ask(), sign * ended[-1])
+                    study = ledger._books[STUDY]._study
+                    told = [trial.value for trial in study.trials]
+                    known = [value for value, outcome in zip(told, ended, strict=True) if outcome is not None]
+                    assert len(known) == sum(outcome is not None for outcome in ended)
+                    assert None not in known
+                    for value, outcome in zip(told, ended, strict=True):
+                        if outcome is None and value is not None:
+                            assert value in known
+                            assert len(known) == 1 or sign * value > min(sign * other for other in known)
+                    if known:
+                        assert study.best_value == (min(known) if sign > 0 else max(known))
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", 0.7), ("maximize", 0.3)])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_samplers_that_learn_from_values_are_told_the_worst_known_one_of_what_diverged(url, sampler, direction, worst):
+    searched = plan(sampler=sampler, direction=direction, epochs=1)
+
+    def told(ledger: Ledger) -> list[float | None]:
+        return [t.value for t in ledger._books[STUDY]._study.trials]
+
+    with Ledger(url, CAMPAIGN, [searched], {}) as ledger:
+        for metric in (None, 0.29, 0.69, None):
+            if metric is None:
+                ledger.diverge(ledger.ask(), {})
+            else:
+                work(ledger, ledger.ask(), metric)
+        assert told(ledger) == [None, pytest.approx(0.3), pytest.approx(0.7), pytest.approx(worst)]
+    with Ledger(url, CAMPAIGN, [searched], {}) as ledger:  # which by now knows more when it comes to the first
+        assert told(ledger) == pytest.approx([worst, 0.3, 0.7, worst])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_cma_es_goes_on_from_its_state_whichever_trial_holds_it(url):
+    """Also when that trial diverged: generations never go back, and the state in the database grows on."""
+
+    def run(trials: int) -> None:
+        with Ledger(url, CAMPAIGN, [plan(trials=90, sampler="cmaes", epochs=1)], {}) as ledger:
+            for _ in range(trials):
+                assignment = ledger.ask()
+                if assignment.number % 2:
+                    ledger.diverge(assignment, {})
+                else:
+                    work(ledger, assignment, -abs(math.log10(float(assignment.arguments["lr"]) / 0.3)))
+
+    generations = []
+    for _ in range(6):
+        run(15)
+        generations = [t.system_attrs.get("cma:generation", 0) for t in trials_of(url)]
+        assert generations == sorted(generations)
+    states = [t.number for t in trials_of(url) if "cma:optimizer:0" in t.system_attrs]
+    assert any(number % 2 for number in states), "no diverged trial held the state: this shows nothing"
+    assert generations[-1] >= 6
+
+
+def test_a_category_among_numbers_does_not_warn_with_every_trial(url, capfd):
+    optuna.logging.enable_default_handler()
+    with Ledger(url, CAMPAIGN, [plan(SEARCH_SPACES["lbfgs"], sampler="cmaes")], {}) as ledger:
+        work_off(ledger)
+    assert capfd.readouterr().err == ""
+
+
+SPACES = {
+    **SEARCH_SPACES,
+    "sofim, effective": SEARCH_SPACES["sofim"].override({"parameterization": "effective"}),
+    "sofim, fixed": SEARCH_SPACES["sofim"].override({"beta": 0.9, "batch_size": 64}),
+    "sofim, narrow": SEARCH_SPACES["sofim"].override({"beta": [0.9, 0.9000001], "lr": [0.3, 0.30000001]}),
+    "sofim, one left": SEARCH_SPACES["sofim"].override({"beta": 0.0, "batch_size": 64, "rho": 1, "weight_decay": 0}),
+    "sgd, both": SEARCH_SPACES["sgd"].override({"nesterov": [False, True]}),
+    "lbfgs, one choice": SEARCH_SPACES["lbfgs"].override({"line_search_fn": ["none"]}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [(name, "tpe") for name in SPACES]
+    + [(name, sampler) for name in ("lbfgs", "sofim, narrow", "sofim, one left") for sampler in ("qmc", "cmaes")],
+)
+def test_every_space_survives_restarts_in_the_middle(url, name, sampler):
+    """What a restart reads, it can search on with and ask again, to the last bit."""
+    space = SPACES[name]
+    asked: dict[int, dict[str, object]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for _ in range(4):
+            with Ledger(url, CAMPAIGN, [plan(space, sampler=sampler, trials=16, epochs=1)], {}) as ledger:
+                for _ in range(4):
+                    assignment = ledger.ask()
+                    asked[assignment.number] = assignment.arguments
+                    work(ledger, assignment, float(assignment.number))
+                lost = ledger.ask()
+                if lost is not None:
+                    asked[lost.number] = lost.arguments
+    trials = trials_of(url, f"c/w/{space.optimizer}")
+    assert sum(t.state == TrialState.COMPLETE for t in trials) == 16
+    assert sum(t.state == TrialState.FAIL for t in trials) == 3
+    for trial in trials:
+        assert set(trial.params) == set(space.parameters)
+        assert space.arguments(trial.params) == asked[trial.number]
+        for parameter, distribution in trial.distributions.items():
+            assert distribution == space.stored_distributions()[parameter]
+            assert distribution._contains(distribution.to_internal_repr(trial.params[parameter]))
+        if "retry_of" in trial.user_attrs:
+            assert trial.params == trials[trial.user_attrs["retry_of"]].params
+
+
+def test_a_space_file_that_goes_away_while_the_campaign_runs_ends_it_in_one_line(url, tmp_path):
+    from search_spaces import configured, from_dict
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from search_spaces import Parameter, SearchSpace\n"
+        "SPACE = SearchSpace(optimizer='sgd', declared={\n"
+        "    'lr': Parameter.log(1e-3, 1.0, default=0.1, reason='Mine.'),\n"
+        "    'batch_size': Parameter.integer(32, 128, default=64, reason='Mine.'),\n"
+        "})\n"
+    )
+    space = from_dict(configured("sgd", {"file": str(file)}).to_dict())
+    with Ledger(url, CAMPAIGN, [plan(space)], {}) as ledger:
+        work(ledger, ledger.ask())
+        file.unlink()
+        with pytest.raises(UserError, match=r"study c/w/sgd: .*mine\.py"):
+            ledger.ask()
+    trials = trials_of(url, "c/w/sgd")
+    assert [t.state for t in trials] == [TrialState.COMPLETE]

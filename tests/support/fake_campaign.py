@@ -1,0 +1,91 @@
+"""Campaigns that cost nothing: real names, search spaces and database, but the outcomes are what a test writes down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studies.campaign.model import Campaign
+from studies.campaign.resolve import ResolvedCampaign
+from studies.ledger import Ledger
+from studies.trials import Assignment
+from studies.workloads import WORKLOADS
+
+Outcome = float | str | tuple[str, float]
+"""A value of a trial that is complete; ``("pruned", value)``; ``"diverged"``, ``"failed: why"``, or ``"running"``."""
+
+
+def campaign(**changes: Any) -> Campaign:
+    fields = {
+        "name": "fake",
+        "workloads": ["digits-mlp", "breast-cancer-logreg"],
+        "optimizers": ["sofim", "sgd"],
+        "trials": 2,
+        "sampler": "random",
+        "pruner": "none",
+    }
+    return Campaign.model_validate(fields | changes)
+
+
+def open_ledger(url: str, made: Campaign) -> Ledger:
+    resolved = ResolvedCampaign(
+        made,
+        {name: WORKLOADS[name] for name in made.workloads},
+        {optimizer: made.space(optimizer) for optimizer in made.optimizers},
+        None,
+    )
+    return Ledger(url, made.stored(), resolved.study_plans(), {"torch": "x"})
+
+
+def play(ledger: Ledger, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+    """Asks trials until each study has had its outcomes, by ``workload/optimizer``.
+
+    The ledger interleaves studies: trials that it gives in between, and that have no outcome here, are left running.
+    """
+    left = {name: list(listed) for name, listed in outcomes.items()}
+    while any(left.values()):
+        assignment = ledger.ask()
+        assert assignment is not None, f"no trial left for {left}"
+        listed = left.get(f"{assignment.workload}/{assignment.optimizer}")
+        if listed:
+            end(ledger, assignment, listed.pop(0))
+
+
+def end(ledger: Ledger, assignment: Assignment, outcome: Outcome, *, seconds: float = 0.5) -> None:
+    facts = {"device": "cpu"}
+    word, value = outcome if isinstance(outcome, tuple) else (outcome, 0.5)
+    if isinstance(word, str):
+        what, _, why = word.partition(": ")
+        if what == "failed":
+            ledger.fail(assignment, f"Traceback (most recent call last):\n  ...\n{why}")
+            return
+        ledger.report(assignment, record(1, math.nan if what == "diverged" else value, seconds))
+        if what == "diverged":
+            ledger.diverge(assignment, facts)
+        elif what == "pruned":
+            ledger.prune(assignment, facts)
+        else:
+            assert what == "running", what
+        return
+    ledger.report(assignment, record(1, word, seconds))
+    ledger.complete(assignment, facts)
+
+
+def record(epoch: int, metric: float, seconds: float) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "seconds": seconds,
+        "gradient_evaluations": 10,
+        "train_loss": 1.0,
+        "validation_loss": 1.0,
+        "metric": metric,
+    }
+
+
+def make(url: str, outcomes: Mapping[str, Sequence[Outcome]], **changes: Any) -> Campaign:
+    """A database at ``url`` with a campaign whose trials ended so, and no driver."""
+    made = campaign(**changes)
+    with open_ledger(url, made) as ledger:
+        play(ledger, outcomes)
+    return made

@@ -1,0 +1,93 @@
+"""Every optimizer on every workload, through Ray, from files as they are published."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sofim import OPTIMIZERS
+from studies.storage.database import close_storage
+from studies.workloads import WORKLOADS
+from tests.reference.published_formats import write
+from tests.support.probe_home import called
+
+# so few images because a ResNet18 costs a second for every fifteen of them, and there are seven optimizers
+FILES = {
+    "cifar10": {"num_per_batch": 4},
+    "cifar100": {"num_train": 24},
+    "svhn": {"num_train": 24},
+    "fashion-mnist": {"num_train": 300},
+}
+
+CAMPAIGN = f"""
+name = "pairs"
+workloads = {list(WORKLOADS)}
+optimizers = {list(OPTIMIZERS)}
+trials = 1
+sampler = "qmc"
+pruner = "none"
+epochs = 1
+[search_space.sofim]
+batch_size = 256
+[search_space.sgd]
+batch_size = 256
+[search_space.adam]
+batch_size = 256
+[search_space.adamw]
+batch_size = 256
+[search_space.adahessian]
+batch_size = 256
+[search_space.lbfgs]
+batch_size = 256
+max_iter = 2
+history_size = [5, 6]
+[search_space.nystrom-sgd]
+batch_size = 256
+rank = [1, 2]
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray):
+    for dataset, sizes in FILES.items():
+        write(dataset, tmp_path / "data", **sizes)
+    (tmp_path / "pairs.toml").write_text(CAMPAIGN.replace("'", '"'))
+    done = called(tmp_path, "launch", "pairs.toml", "--data", "data")
+    assert done.returncode == 0, done.stderr
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/sofim.db")
+    try:
+        found = {s.study_name: storage.get_all_trials(s._study_id) for s in storage.get_all_studies()}
+    finally:
+        close_storage(storage)
+    assert set(found) == {f"pairs/{workload}/{optimizer}" for workload in WORKLOADS for optimizer in OPTIMIZERS}
+    for name, trials in found.items():
+        assert len(trials) == 1, name
+        for trial in trials:
+            # a configuration may diverge: it is drawn anywhere in the space; but none may break
+            assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED), (name, trial.user_attrs.get("failure"))
+            assert trial.state == TrialState.COMPLETE or trial.user_attrs["diverged"], name
+            assert trial.user_attrs["gradient_evaluations"] > 0
+    complete = sum(trial.state == TrialState.COMPLETE for trials in found.values() for trial in trials)
+    assert complete > 0.6 * len(found)
+
+
+@pytest.mark.slow
+def test_data_that_are_missing_stop_a_campaign_before_any_trial(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "studies.cli", "launch", "paper", "--data", str(tmp_path / "nowhere")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert " data cifar10 --download --data" in done.stderr
+    assert not list(Path(tmp_path).glob("*.db"))
