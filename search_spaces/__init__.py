@@ -28,7 +28,7 @@ from search_spaces._base import BATCH_SIZE, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
-from search_spaces._parameter import Distribution, Interval, Parameter, Scale, Value
+from search_spaces._parameter import Interval, Parameter, Scale, Value
 from search_spaces._study import Maker, maker_of
 from search_spaces.errors import UserError, shown, suggestion
 
@@ -38,7 +38,6 @@ __all__ = [
     "OPTIMIZER",
     "SEARCH_SPACES",
     "ConditionalSpace",
-    "Distribution",
     "Interval",
     "Maker",
     "Parameter",
