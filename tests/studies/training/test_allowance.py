@@ -99,7 +99,8 @@ def test_a_batch_job_gets_what_it_was_given(groups, monkeypatch, environment, cp
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
 def test_a_pinned_process_has_the_cpus_it_is_pinned_to():
     code = (
-        "import os; from studies.training import allowance; one = min(os.sched_getaffinity(0)); os.sched_setaffinity(0, {one})\n"
+        "import os; from studies.training import allowance; one = min(os.sched_getaffinity(0))\n"
+        "os.sched_setaffinity(0, {one})\n"
         "assert allowance.affinity() == {one}; print(allowance.cpus())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
