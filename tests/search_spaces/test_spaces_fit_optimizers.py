@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from search_spaces import SEARCH_SPACES, Interval, SearchSpace
+from search_spaces.errors import UserError
 from sofim.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
