@@ -13,20 +13,26 @@ _SAFE = "PYTHONSAFEPATH"
 
 
 @contextmanager
-def pool(num_processes: int, **options: Any) -> Iterator[joblib.Parallel]:
-    """``joblib.Parallel`` with its processes kept until the end.
-
-    Args:
-        num_processes: at most; -1 for one a CPU.
-        options: others of ``joblib.Parallel``.
-    """
+def safe_path() -> Iterator[None]:
+    """Start processes of Python that do not look for modules in the current directory first."""
     before = os.environ.get(_SAFE)
-    os.environ[_SAFE] = "1"  # they are started with python -m, which looks in the current directory first
+    os.environ[_SAFE] = "1"
     try:
-        with joblib.Parallel(n_jobs=num_processes, **options) as parallel:
-            yield parallel
+        yield
     finally:
         if before is None:
             del os.environ[_SAFE]
         else:
             os.environ[_SAFE] = before
+
+
+@contextmanager
+def pool(num_processes: int, **options: Any) -> Iterator[joblib.Parallel]:
+    """Open a ``joblib.Parallel`` whose processes are kept until the end.
+
+    Args:
+        num_processes: At most; -1 for one a CPU.
+        options: Others of ``joblib.Parallel``.
+    """
+    with safe_path(), joblib.Parallel(n_jobs=num_processes, **options) as parallel:
+        yield parallel

@@ -57,13 +57,13 @@ class Problem:
             self._where[key] = {n: (rng.uniform(0.15, 0.85), w) for n, w in zip(names, weights, strict=True)}
 
     def value(self, optimizer: str, search: Mapping[str, Any]) -> float:
-        """The value at the end of a run, of search values of the optimizer's own space."""
+        """Return the value at the end of a run, of search values of the optimizer's own space."""
         distributions = SEARCH_SPACES[optimizer].search_distributions()
         places = {name: position(distributions[name], value) for name, value in search.items()}
         return self.best[optimizer] + sum(w * (places[n] - x) ** 2 for n, (x, w) in self._where[optimizer].items())
 
     def curve(self, trial: int, optimizer: str, value: float) -> list[float]:
-        """What is reported, epoch by epoch."""
+        """Return what is reported, epoch by epoch."""
         noise = np.random.default_rng([self._number, trial]).normal(0, 0.003, EPOCHS)
         return [value + (1 + value) * math.exp(-e / self._pace[optimizer]) + noise[e - 1] for e in range(1, EPOCHS + 1)]
 

@@ -39,7 +39,7 @@ OURS = "SOFIM, recommended by the other workloads"
 
 
 def trained(workload: str, optimizer: str, arguments: Mapping[str, Any], seed: int, epochs: int) -> float:
-    """The best metric over the epochs of one run; NaN for one that diverged before its first epoch ended."""
+    """Return the best metric over the epochs of one run; NaN for one that diverged before its first epoch ended."""
     known = WORKLOADS[workload]
     run = train(known, OPTIMIZERS[optimizer], dict(arguments), seed, epochs)
     values = [record.metric for record in run if not record.diverged and math.isfinite(record.metric)]

@@ -41,7 +41,7 @@ EVERY_SO_MANY = {"failed": 50, "diverged": 10, "pruned": 4}  # every fiftieth tr
 
 
 def build(url: str, *, trials: int, epochs: int, history: bool = True, seed: int = 0) -> None:
-    """Makes a database with one study of a campaign, its rows put straight into Optuna's tables.
+    """Make a database with one study of a campaign, its rows put straight into Optuna's tables.
 
     Args:
         url: SQLAlchemy's; there must be no study of that name yet.
@@ -141,7 +141,7 @@ def _draw(distribution: optuna.distributions.BaseDistribution, rng: np.random.Ge
 
 
 def by_analysis(url: str) -> int:
-    """Reads all frames; returns the number of trials and epochs, so that both readers can be seen to read the same."""
+    """Read all frames; return the number of trials and epochs, so that both readers can be seen to read the same."""
     storage = RDBStorage(url)
     frames = read(storage, [study(storage, STUDY)])
     storage.engine.dispose()

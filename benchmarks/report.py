@@ -49,7 +49,7 @@ def goodness(assignment: Assignment, rng: np.random.Generator) -> float:
 
 
 def records(assignment: Assignment, maximize: bool, rng: np.random.Generator) -> Iterator[dict[str, float]]:
-    """The epochs of a run."""
+    """Return the epochs of a run."""
     end = goodness(assignment, rng)
     for epoch in range(1, assignment.epochs + 1):
         value = end * (1 - math.exp(-epoch / 5))
@@ -85,7 +85,7 @@ def play(ledger: Ledger, rng: np.random.Generator) -> None:
 
 
 def build(url: str, trials: int, seeds: int) -> None:
-    """Makes the database."""
+    """Make the database."""
     workloads = [name for name, workload in WORKLOADS.items() if workload.metric.split == "validation"]
     workloads = (workloads + [name for name in WORKLOADS if name not in workloads])[:8]
     campaign = Campaign.model_validate(

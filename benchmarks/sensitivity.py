@@ -30,7 +30,7 @@ DIMENSION = 4
 
 
 def metric(points: Floats, rng: np.random.Generator) -> Floats:
-    """A ridge, a bowl and a little noise on the unit cube."""
+    """Return a ridge, a bowl and a little noise on the unit cube."""
     ridge = (points[:, 0] - points[:, 1]) ** 2
     return np.asarray(-ridge - 0.3 * (points[:, 2] - 0.7) ** 2 + 0.02 * rng.standard_normal(len(points)))
 

@@ -39,7 +39,7 @@ def resnet18() -> list[tuple[int, ...]]:
 
 
 def naive_step(params: list[Parameter]) -> Callable[[], None]:
-    """The paper's algorithm, line by line: the average, its bias correction, Sherman–Morrison's two terms."""
+    """Return the paper's step, line by line: the average, its bias correction, Sherman–Morrison's two terms."""
     lr, beta, rho = 1e-6, 0.9, 0.5
     averages = [torch.zeros_like(param) for param in params]
     count = 0

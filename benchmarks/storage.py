@@ -43,7 +43,7 @@ _numbers = count()
 
 
 def record(epoch: int) -> dict[str, float]:
-    """What a worker sends of an epoch."""
+    """Return what a worker sends of an epoch."""
     return {
         "epoch": epoch, "seconds": 0.125 * epoch, "gradient_evaluations": 23 * epoch, "train_loss": 1 / epoch,
         "validation_loss": 1 / epoch, "metric": 1 - 0.1 / epoch,
@@ -58,7 +58,7 @@ class Spent:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Counts the time of the block."""
+        """Count the time of the block."""
         began = time.perf_counter()
         try:
             yield

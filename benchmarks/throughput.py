@@ -33,7 +33,7 @@ SEED = 0
 
 
 def configurations(optimizer: str, trials: int, batch_size: int | None) -> list[dict[str, object]]:
-    """The stored configurations that every way runs."""
+    """Return the stored configurations that every way runs."""
     from studies.ledger._samplers import make_plan
 
     space = space_of(optimizer, batch_size)
@@ -213,7 +213,7 @@ class WorkerMemory:
 
 
 def machine() -> str:
-    """The machine in a line."""
+    """Return the machine in a line."""
     from importlib.metadata import version
 
     names = [s.split(":", 1)[1].strip() for s in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in s]

@@ -28,7 +28,7 @@ CONFIRMED = 10
 
 
 def separate(workload: str, trials: int, seed: int, url: str, console: Console) -> dict[str, object]:
-    """A study for each optimizer; the best winner confirmed."""
+    """Tune each optimizer in a study of its own; confirm the best winner."""
     from search_spaces import SEARCH_SPACES
     from studies.campaign.model import Campaign
     from studies.campaign.resolve import resolve_campaign

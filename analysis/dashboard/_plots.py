@@ -1,7 +1,7 @@
 """Convergence and importance as figures of Plotly, in its JSON, for a page that draws them itself.
 
-They are written as plain dictionaries: Plotly's Python package, which would check them, is nothing else's need here.
-Text is escaped, for Plotly reads some HTML in it.
+They are plain dictionaries: Plotly's Python package, which would check them, is nothing else's need here. Text is
+escaped, for Plotly reads some HTML in it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,78 +30,94 @@ _DASHED = {"color": INK, "dash": "dash"}
 
 
 def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: pd.DataFrame) -> Figure:
-    """The metric over the epochs of the best trials, and of the confirmation runs.
+    """Draw the metric over the epochs of the best trials, and of the confirmation runs.
 
     Args:
-        study: which.
-        trials: of it; columns of :func:`analysis.load.trials`.
-        curves: of it; columns of :func:`analysis.load.curves`.
-        band: of the runs of its winner on fresh seeds, columns ``at`` (epochs), ``median``, ``low``, ``high``,
+        study: Which.
+        trials: Of it; columns of :func:`analysis.load.trials`.
+        curves: Of it; columns of :func:`analysis.load.curves`.
+        band: Of the runs of its winner on fresh seeds, columns ``at`` (epochs), ``median``, ``low``, ``high``,
             ``runs``; no rows where it is not confirmed. See :mod:`analysis.comparison.convergence`.
     """
     best = ranked(study, trials)["number"].head(BEST).tolist()
     if not best:
         return message("Convergence", "No trial ran its whole budget yet.")
-    traces = []
     others = f"trial{'s' if len(best) > 2 else ''} {', '.join(map(str, best[1:]))}, the next"
+    traces = []
     for place, trial in reversed(list(enumerate(best))):  # the best on top
         own = curves[curves["number"] == trial].sort_values("epoch")
-        told = f"trial {trial}"
-        if place == 0:
-            look: Figure = {"name": f"{told}, the best", "line": {"color": _colour_of(study.optimizer), "width": 2.5}}
+        look: Figure = {"hovertemplate": f"trial {trial}, epoch %{{x}}: %{{y:.4g}}<extra></extra>", "legendrank": place}
+        look["line"] = {"color": _colour_of(study.optimizer), "width": 1 if place else 2.5}
+        if place:
+            look |= {"name": others, "legendgroup": others, "showlegend": place == 1, "opacity": 0.45}
         else:
-            look = {"name": others, "legendgroup": others, "showlegend": place == 1, "opacity": 0.45}
-            look |= {"line": {"color": _colour_of(study.optimizer), "width": 1}}
-        hover = f"{told}, epoch %{{x}}: %{{y:.4g}}<extra></extra>"
-        traces.append(_line(own["epoch"], own["value"], legendrank=place, hovertemplate=hover, **look))
-    if len(band):
-        traces += _band(band)
-    layout = _layout("Convergence")
-    layout["xaxis"] = {"title": {"text": "epoch", "standoff": 8}, "automargin": True, "rangemode": "tozero"}
-    layout["yaxis"] = {"title": {"text": _escaped(f"{label(study.metric)} ({study.better})")}, "automargin": True}
-    return {"data": traces, "layout": layout}
+            look["name"] = f"trial {trial}, the best"
+        traces.append(_line(own["epoch"], own["value"], **look))
+    y_title = _escaped(f"{label(study.metric)} ({study.better})")
+    layout = _layout("Convergence") | {
+        "xaxis": {"title": {"text": "epoch", "standoff": 8}, "automargin": True, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": y_title}, "automargin": True},
+    }
+    return {"data": [*traces, *_band(band)], "layout": layout}
 
 
 def importance(study: Study, findings: Findings) -> Figure:
-    """First-order and total-order shares of the parameters with their intervals, and what a planted one reaches.
+    """Draw first-order and total-order shares of the parameters with their intervals, and what a planted one reaches.
 
     Args:
-        study: which.
-        findings: on it, as the report has them.
+        study: Which.
+        findings: On it, as the report has them.
     """
-    table, quality = findings.importance, findings.tables["quality"]
-    lines = {str(line["region"]): line for line in reversed(quality.to_dict("records"))}
+    table = findings.importance
     regions = [region for region in _REGIONS if (table["region"] == region).any()]
     if not regions:
         return message("Importance", findings.sentences[0])
     most = _MOST // len(regions)
     order = table[table["region"] == "all"].sort_values("total_order")["parameter"].tolist()
-    shown = order[-most:]
-    used = 0 if findings.used is None else len(findings.used.trials)
-    layout = _layout(
-        "Importance", f"of {number_of(used, 'trial')}" + (f"; the {most} most important" if len(order) > most else "")
-    )
+    used = number_of(0 if findings.used is None else len(findings.used.trials), "trial")
+    layout = _layout("Importance", f"of {used}" + (f"; the {most} most important" if len(order) > most else ""))
     layout["annotations"] = []
-    traces, suffix = [], ""
+    traces = []
+    quality = findings.tables["quality"].drop_duplicates("region").set_index("region").to_dict("index")
     for place, region in enumerate(regions):
-        rows = table[(table["region"] == region) & table["parameter"].isin(shown)].set_index("parameter").loc[shown]
-        suffix = "" if place == 0 else str(place + 1)
-        conclusive = bool(lines[region]["conclusive"])
-        traces += _shares(rows, suffix, _colour_of(study.optimizer), conclusive=conclusive, legend=place == 0)
-        traces.append(_noise(float(lines[region]["noise_total_order"]), len(rows), suffix, legend=place == 0))
-        _panel(layout, suffix, [str(name) for name in rows.index], lines[region], region, place, len(regions))
+        rows = table[table["region"] == region].set_index("parameter")
+        rows = rows.loc[[name for name in order[-most:] if name in rows.index]]
+        fit = quality[region]
+        suffix = str(place + 1) if place else ""
+        on_panel = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+        traces += [
+            trace | on_panel | {"showlegend": place == 0}
+            for trace in (
+                _shares(rows, "total_order", _colour_of(study.optimizer), conclusive=bool(fit["conclusive"])),
+                _shares(rows, "first_order", _colour_of(study.optimizer), conclusive=bool(fit["conclusive"])),
+                _noise(float(fit["noise_total_order"]), len(rows)),
+            )
+        ]
+        height, top = 1.0 if len(regions) == 1 else 0.4, 1.0 - place * 0.6
+        layout[f"xaxis{suffix}"] = {"range": [0, 1], "tickformat": ".0%", "anchor": f"y{suffix}"}
+        layout[f"yaxis{suffix}"] = {
+            "domain": [top - height, top],
+            "range": [-0.6, len(rows) - 0.4],
+            "tickvals": list(range(len(rows))),
+            "ticktext": [f"{_escaped(label(str(name)))} " for name in rows.index],
+            "anchor": f"x{suffix}",
+            "automargin": True,
+            "zeroline": False,
+        }
+        r2 = f"{'out-of-bag' if fit['conclusive'] else 'no conclusion,'} R² {fit['r2']:.2f}"
+        where = {"xref": f"x{suffix} domain", "yref": f"y{suffix} domain", "x": 0, "xanchor": "left", "y": 1}
+        text = {"text": f"{_REGIONS[region]}: {r2}", "showarrow": False, "font": {"size": 11}, "yanchor": "bottom"}
+        layout["annotations"].append(where | text)
     layout[f"xaxis{suffix}"]["title"] = {"text": "share of the explained variance", "standoff": 8}
     return {"data": traces, "layout": layout}
 
 
 def message(title: str, text: str) -> Figure:
-    """A figure that says why there is none."""
-    layout = _layout(title)
+    """Return a figure that says why there is none."""
     nothing = {"visible": False, "range": [0, 1], "fixedrange": True}
-    layout |= {"xaxis": nothing, "yaxis": nothing}
     wrapped = "<br>".join(_escaped(line) for line in textwrap.wrap(text, 38))
-    layout["annotations"] = [{"x": 0.5, "y": 0.5, "text": wrapped, "showarrow": False, "font": {"size": 13}}]
-    return {"data": [], "layout": layout}
+    note = {"x": 0.5, "y": 0.5, "text": wrapped, "showarrow": False, "font": {"size": 13}}
+    return {"data": [], "layout": _layout(title) | {"xaxis": nothing, "yaxis": nothing, "annotations": [note]}}
 
 
 def _line(x: Iterable[float], y: Iterable[float], **look: Any) -> Figure:
@@ -111,108 +127,49 @@ def _line(x: Iterable[float], y: Iterable[float], **look: Any) -> Figure:
 
 
 def _band(band: pd.DataFrame) -> list[Figure]:
-    """The middle of the runs and, around it, where there are two ends."""
-    held = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
+    """Draw the middle of the runs and, around it, where there are two ends."""
+    if not len(band):
+        return []
     name = f"fresh seeds, median of {number_of(int(band['runs'].iloc[0]), 'run')}"
-    around = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": _numbers([*held["at"], *held["at"][::-1]]),
-        "y": _numbers([*held["low"], *held["high"][::-1]]),
-        "fill": "toself",
-        "fillcolor": "rgba(27, 31, 35, 0.15)",
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-        "name": "interval for that median",
-    }
     middle = _line(band["at"], band["median"], name=name, line=_DASHED | {"width": 2}, legendrank=BEST)
-    return [around, middle] if len(held) else [middle]
+    held = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
+    if not len(held):
+        return [middle]
+    around = _line([*held["at"], *held["at"][::-1]], [*held["low"], *held["high"][::-1]])
+    around |= {"fill": "toself", "fillcolor": "rgba(27, 31, 35, 0.15)", "line": {"width": 0}, "hoverinfo": "skip"}
+    return [around | {"showlegend": False, "name": "interval for that median"}, middle]
 
 
-def _shares(rows: pd.DataFrame, suffix: str, colour: str, *, conclusive: bool, legend: bool) -> list[Figure]:
-    traces = []
-    for order, name, shift, full in (
-        ("total_order", "with interactions", -0.14, True),
-        ("first_order", "alone", 0.14, False),
-    ):
-        value = rows[order].to_numpy(np.float64)
-        low = np.clip(value - rows[f"{order}_low"].to_numpy(np.float64), 0, None)
-        high = np.clip(rows[f"{order}_high"].to_numpy(np.float64) - value, 0, None)
-        told = [
-            f"{_escaped(label(at))} {name}: {_percent(share)} [{_percent(share - below)}, {_percent(share + above)}]"
-            for at, share, below, above in zip(rows.index, value, low, high, strict=True)
-        ]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name,
-                "legendgroup": name,
-                "showlegend": legend,
-                "x": _numbers(value),
-                "y": [place - shift for place in range(len(rows))],
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": _numbers(high),
-                    "arrayminus": _numbers(low),
-                    "thickness": 1.2,
-                    "width": 0,
-                    "color": colour,
-                },
-                "marker": {"color": colour, "size": 8, "symbol": "circle" if full else "circle-open"},
-                "opacity": 1.0 if conclusive else 0.35,
-                "hovertext": told,
-                "hoverinfo": "text",
-                "xaxis": f"x{suffix}",
-                "yaxis": f"y{suffix}",
-            }
-        )
-    return traces
-
-
-def _noise(share: float, num_parameters: int, suffix: str, *, legend: bool) -> Figure:
-    """The line that a planted parameter without effect reaches."""
+def _shares(rows: pd.DataFrame, order: str, colour: str, *, conclusive: bool) -> Figure:
+    total = order == "total_order"
+    name, shift = ("with interactions", -0.14) if total else ("alone", 0.14)
+    value = rows[order].to_numpy(np.float64)
+    low = np.clip(value - rows[f"{order}_low"].to_numpy(np.float64), 0, None)
+    high = np.clip(rows[f"{order}_high"].to_numpy(np.float64) - value, 0, None)
+    error = {"type": "data", "symmetric": False, "array": _numbers(high), "arrayminus": _numbers(low)}
     return {
         "type": "scatter",
-        "mode": "lines",
-        "name": "reached without any effect",
-        "legendgroup": "noise",
-        "showlegend": legend,
-        "x": _numbers([share, share]),
-        "y": [-0.6, num_parameters - 0.4],
-        "line": _DASHED | {"width": 1},
-        "hovertemplate": f"a planted parameter without effect reaches {_percent(share)}<extra></extra>",
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
+        "mode": "markers",
+        "name": name,
+        "legendgroup": name,
+        "x": _numbers(value),
+        "y": [place - shift for place in range(len(rows))],
+        "error_x": error | {"thickness": 1.2, "width": 0, "color": colour},
+        "marker": {"color": colour, "size": 8, "symbol": "circle" if total else "circle-open"},
+        "opacity": 1.0 if conclusive else 0.35,
+        "hovertext": [
+            f"{_escaped(label(at))} {name}: {_percent(share)} [{_percent(share - below)}, {_percent(share + above)}]"
+            for at, share, below, above in zip(rows.index, value, low, high, strict=True)
+        ],
+        "hoverinfo": "text",
     }
 
 
-def _panel(
-    layout: Figure, suffix: str, names: Sequence[str], quality: Mapping[Any, Any], region: str, place: int, panels: int
-) -> None:
-    """Axes and title of the panel at ``place`` from above."""
-    height = 1.0 if panels == 1 else 0.4
-    top = 1.0 - place * 0.6
-    layout[f"xaxis{suffix}"] = {"range": [0, 1], "tickformat": ".0%", "anchor": f"y{suffix}"}
-    layout[f"yaxis{suffix}"] = {
-        "domain": [top - height, top],
-        "range": [-0.6, len(names) - 0.4],
-        "tickvals": list(range(len(names))),
-        "ticktext": [f"{_escaped(label(name))} " for name in names],
-        "anchor": f"x{suffix}",
-        "automargin": True,
-        "zeroline": False,
-    }
-    r2 = f"out-of-bag R² {quality['r2']:.2f}"
-    where = {"xref": f"x{suffix} domain", "yref": f"y{suffix} domain", "x": 0, "y": 1, "yanchor": "bottom"}
-    text = (
-        f"{_REGIONS[region]}: {r2}"
-        if quality["conclusive"]
-        else f"{_REGIONS[region]}: no conclusion, R² {quality['r2']:.2f}"
-    )
-    layout["annotations"].append(where | {"xanchor": "left", "text": text, "showarrow": False, "font": {"size": 11}})
+def _noise(share: float, num_parameters: int) -> Figure:
+    """Draw the line that a planted parameter without effect reaches."""
+    hover = f"a planted parameter without effect reaches {_percent(share)}<extra></extra>"
+    look = {"name": "reached without any effect", "legendgroup": "noise", "line": _DASHED | {"width": 1}}
+    return _line([share, share], [-0.6, num_parameters - 0.4], hovertemplate=hover, **look)
 
 
 def _layout(title: str, under: str = "") -> Figure:
@@ -231,7 +188,7 @@ def _layout(title: str, under: str = "") -> Figure:
 
 
 def _escaped(text: str) -> str:
-    """Text that Plotly shows as it is."""
+    """Return text that Plotly shows as it is."""
     return html.escape(text, quote=False)
 
 
@@ -240,9 +197,5 @@ def _percent(share: float) -> str:
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN; what is not finite is left out of a line."""
-    return float(value) if math.isfinite(value) else None
+    """Return numbers for JSON, which has no NaN: what is not finite is left out of a line."""
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.storages import RDBStorage, _CachedStorage
 from optuna.study._frozen import FrozenStudy
@@ -23,19 +23,12 @@ class Annotation:
     """What is shown on one study.
 
     Attributes:
-        note: the body of the section :data:`analysis.notes.ABOUT`; empty for none.
-        plots: figures of Plotly as JSON, by an id that an HTML element may have.
+        note: The body of the section :data:`analysis.notes.ABOUT`; empty for none.
+        plots: Figures of Plotly as JSON, by an id that an HTML element may have.
     """
 
     note: str = ""
     plots: Mapping[str, str] = field(default_factory=dict)
-
-
-class Annotator(Protocol):
-    """Knows what is to be shown."""
-
-    def annotation(self, study_id: int) -> Annotation | None:
-        """What to show on a study; ``None`` for nothing."""
 
 
 class AnnotatedStorage(_CachedStorage):
@@ -46,26 +39,25 @@ class AnnotatedStorage(_CachedStorage):
     Everything else, such as a note that somebody saves, goes to the database. Trials that have ended are read once.
 
     Args:
-        backend: the database.
-        annotator: what is laid over.
+        backend: The database.
+        annotation: Called with a study's id; returns what is laid over it, ``None`` for nothing.
     """
 
-    def __init__(self, backend: RDBStorage, annotator: Annotator) -> None:
+    def __init__(self, backend: RDBStorage, annotation: Callable[[int], Annotation | None]) -> None:
         super().__init__(backend)
-        self._annotator = annotator
+        self._annotation = annotation
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """The studies with what is laid over. The dashboard takes what it shows from here, and edits what is stored."""
-        found = super().get_all_studies()
-        for study in found:
-            annotation = self._annotator.annotation(study._study_id)
-            if annotation is not None:
+        """Return the studies with what is laid over: the dashboard shows these, and edits what is stored."""
+        studies = super().get_all_studies()
+        for study in studies:
+            if (annotation := self._annotation(study._study_id)) is not None:
                 study.system_attrs = overlaid(study.system_attrs, annotation)
-        return found
+        return studies
 
 
 def overlaid(stored: Mapping[str, Any], annotation: Annotation) -> dict[str, Any]:
-    """The attributes of a study with an annotation laid over them."""
+    """Return the attributes of a study with an annotation laid over them."""
     shown = dict(stored)
     if annotation.note:
         parts = [name for name in stored if name.startswith(_NOTE_TEXT)]
@@ -74,4 +66,4 @@ def overlaid(stored: Mapping[str, Any], annotation: Annotation) -> dict[str, Any
             del shown[name]
         shown[f"{_NOTE_TEXT}0"] = ABOUT.merged(before, annotation.note)
         shown.setdefault(_NOTE_VERSION, 0)
-    return shown | {_PLOT.format(name=name): drawn for name, drawn in annotation.plots.items()}
+    return shown | {_PLOT.format(name=name): figure for name, figure in annotation.plots.items()}

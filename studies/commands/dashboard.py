@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
-    from analysis.dashboard import Watch
+    from analysis.dashboard import AnnotationService
 
 _STUDIES = re.compile(r"/api/studies(?:/(?P<study_id>[0-9]{1,18}))?/?")  # what pages ask for, again and again
 _REPORTS = "/reports"
@@ -32,9 +33,7 @@ _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
-    """A page asks for several things at once."""
-
-    daemon_threads = True
+    daemon_threads = True  # a page asks for several things at once
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that ended, by the browser or by Ctrl-C in the moment it was taken."""
@@ -44,7 +43,7 @@ class _ThreadedServer(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """No line a request."""
+        """Print no line a request."""
 
 
 def serve(
@@ -58,30 +57,37 @@ def serve(
     program: Sequence[str] = ("sofim",),
     complain: Callable[[str], None] = print,
 ) -> None:
-    """Serves Optuna's dashboard until the process is interrupted.
+    """Serve Optuna's dashboard until the process is interrupted.
 
     Args:
-        storage: what to show; a driver may be writing it. Nothing is written to it but what people change in the page.
-        host: address to listen on. The dashboard can change and delete studies and knows no passwords: anyone who can
+        storage: What to show; a driver may be writing it. Nothing is written to it but what people change in the page.
+        host: Address to listen on. The dashboard can change and delete studies and knows no passwords: anyone who can
             reach another address than 127.0.0.1 can do so.
-        port: to listen on; 0 for any free one.
-        ready: called with the URL once the server listens.
-        notes: whether to show a note and plots of this project on every study of a campaign.
-        option: what a command that a note tells to type needs to find the storage.
-        program: what such a command begins with.
-        complain: called with a line when notes cannot be kept up to date.
+        port: To listen on; 0 for any free one.
+        ready: Called with the URL once the server listens.
+        notes: Whether to show a note and plots of this project on every study of a campaign in a database.
+        option: What a command that a note tells to type needs to find the storage.
+        program: What such a command begins with.
+        complain: Called with a line when notes cannot be kept up to date.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: The address cannot be listened on.
     """
+    from optuna.storages import RDBStorage
     from optuna_dashboard import wsgi
 
+    from analysis.dashboard import AnnotatedStorage, AnnotationService, NoteContext
+
     reports = Path("reports")
-    setting = (reports, option, program)
-    with _annotated(storage, *setting, complain) if notes else nullcontext((storage, None)) as (shown, watch):
-        application = _with_reports(wsgi(shown), reports)
-        if watch is not None:
-            application = _watched(application, watch)
+    with ExitStack() as opened:
+        if notes and isinstance(storage, RDBStorage):
+            context = NoteContext(option, reports, _REPORTS, program)
+            service = opened.enter_context(closing(AnnotationService(storage, context, complain)))
+            service.touch()
+            application = _touching(service, wsgi(AnnotatedStorage(storage, service.annotation)))
+        else:
+            application = wsgi(storage)
+        application = _with_reports(application, reports)
         try:
             server = make_server(host, port, application, server_class=_ThreadedServer, handler_class=_QuietHandler)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host could have that name
@@ -90,49 +96,24 @@ def serve(
                 f"cannot listen on {host}:{port}: {reason}; choose another --port (0: any free one) or --host"
             ) from None
         with server:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends its processes too
             ready(f"http://{host}:{server.server_port}/")
             server.serve_forever()
 
 
-@contextmanager
-def _annotated(
-    storage: BaseStorage,
-    reports: Path,
-    option: Sequence[str],
-    program: Sequence[str],
-    complain: Callable[[str], None],
-) -> Iterator[tuple[BaseStorage, Watch | None]]:
-    """The storage with notes and plots laid over it, and who makes them; a database, that is, and no other storage."""
-    from optuna.storages import RDBStorage
-
-    from analysis.dashboard import AnnotatedStorage, Setting, Watch
-
-    if not isinstance(storage, RDBStorage):
-        yield storage, None
-        return
-    watch = Watch(storage, Setting(option, reports, _REPORTS, program), complain)
-    watch.start()
-    try:
-        yield AnnotatedStorage(storage, watch), watch
-    finally:
-        watch.close()
-
-
-def _watched(dashboard: WSGIApplication, watch: Watch) -> WSGIApplication:
-    """The dashboard, which says what it is asked for to who makes notes and plots."""
+def _touching(service: AnnotationService, dashboard: WSGIApplication) -> WSGIApplication:
+    """Return the dashboard, which has notes and plots brought up to date before it shows them."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        asked_for = _STUDIES.fullmatch(environ.get("PATH_INFO", ""))
-        if asked_for is not None:
-            study_id = asked_for["study_id"]
-            watch.somebody_looks(int(study_id) if study_id else None)
+        if (match := _STUDIES.fullmatch(environ.get("PATH_INFO", ""))) is not None:
+            service.touch(int(match["study_id"]) if match["study_id"] else None)
         return dashboard(environ, start_response)
 
     return application
 
 
 def _with_reports(dashboard: WSGIApplication, reports: Path) -> WSGIApplication:
-    """The dashboard and, under another path, the files of reports, and no others, in the directory ``reports``."""
+    """Return the dashboard and, under another path, the files of reports in a directory, and no others."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -157,15 +138,15 @@ def _with_reports(dashboard: WSGIApplication, reports: Path) -> WSGIApplication:
 
 
 def _file_of_a_report(reports: Path, path: str) -> bytes | None:
-    """What the file of that address holds; ``None`` where there is no such file or it belongs to no report."""
+    """Return what the file of that address holds; ``None`` where there is no such file or it belongs to no report."""
     from analysis.report import is_report
 
-    found = _OF_A_REPORT.fullmatch(path)
-    if found is None:
+    match = _OF_A_REPORT.fullmatch(path)
+    if match is None:
         return None
-    home = reports / found["report"]
+    home = reports / match["report"]
     try:
-        file = (home / found["file"]).resolve()
+        file = (home / match["file"]).resolve()
         return file.read_bytes() if is_report(home / "index.html") and file.is_relative_to(reports.resolve()) else None
     except OSError:
         return None

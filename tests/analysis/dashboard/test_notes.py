@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,11 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import get_note, save_note
 
 from analysis.comparison.words import estimate
-from analysis.dashboard import AnnotatedStorage, Annotation, Setting, Watch
+from analysis.dashboard import AnnotatedStorage, Annotation, AnnotationService, NoteContext
 from analysis.dashboard import _plots as plots
 from analysis.dashboard._note import confirmation_note, evaluation_note, search_note
+from analysis.dashboard._service import CONVERGENCE, IMPORTANCE, _is_due
 from analysis.dashboard._storage import overlaid
-from analysis.dashboard._watch import CONVERGENCE, IMPORTANCE
 from analysis.load import Study, curves, studies, trials
 from analysis.notes import ABOUT, SENSITIVITY, code, markdown
 from analysis.report import Options, examined
@@ -53,26 +56,19 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def watch(storage: RDBStorage, tmp_path: Path, said: list[str]) -> Iterator[Watch]:
-    made = Watch(storage, Setting((), tmp_path / "reports", "/reports"), said.append)
-    yield made
-    made.close()
+def service(storage: RDBStorage, tmp_path: Path, said: list[str]) -> Iterator[AnnotationService]:
+    with closing(AnnotationService(storage, NoteContext((), tmp_path / "reports"), said.append)) as opened:
+        yield opened
 
 
-def look_at(watch: Watch, study_id: int) -> None:
-    """Looks once, as the thread does that is not started here."""
-    watch._looked_at[study_id] = None
-    watch.look()
-
-
-def note_of(watch: Watch, study_id: int) -> str:
-    shown = watch.annotation(study_id)
+def note_of(service: AnnotationService, study_id: int) -> str:
+    shown = service.annotation(study_id)
     assert shown is not None
     return shown.note
 
 
-def figure_of(watch: Watch, study_id: int, name: str) -> dict[str, Any]:
-    shown = watch.annotation(study_id)
+def figure_of(service: AnnotationService, study_id: int, name: str) -> dict[str, Any]:
+    shown = service.annotation(study_id)
     assert shown is not None
     figure: dict[str, Any] = json.loads(shown.plots[name], parse_constant=pytest.fail)
     return figure
@@ -100,11 +96,11 @@ def test_code_is_closed_by_nothing_in_it() -> None:
 # ------------------------------------------------------------------ the text
 
 
-def test_a_note_says_what_the_study_is_and_what_to_type(url: str, watch: Watch) -> None:
+def test_a_note_says_what_the_study_is_and_what_to_type(url: str, service: AnnotationService) -> None:
     outcomes = [0.5, 0.75, "diverged", ("pruned", 0.1), "failed: oops"]
     make(url, {"digits-mlp/sofim": outcomes, "digits-mlp/sgd": ["failed: oops"]}, trials=9, pruner="hyperband")
-    watch.look()
-    note = note_of(watch, 1)
+    service.refresh()
+    note = note_of(service, 1)
     for expected in (
         "**sofim** on **digits-mlp** in campaign **fake**: validation accuracy, higher is better.",
         "- Search: sampler random, pruner hyperband, schedule constant, seed 0, 20 epochs a trial",
@@ -117,24 +113,24 @@ def test_a_note_says_what_the_study_is_and_what_to_type(url: str, watch: Watch) 
         "| batch\\_size | ",
     ):
         assert expected in note
-    without = note_of(watch, 2)
+    without = note_of(service, 2)
     assert "- Best so far: no trial ran its whole budget yet" in without
     assert "sofim export" not in without
-    assert "lower is better" in note_of(watch, 3)
+    assert "lower is better" in note_of(service, 3)
 
 
 def test_commands_find_the_storage_and_the_report_is_linked(tmp_path: Path) -> None:
     campaign = made({"digits-mlp": {"sofim": ()}}, name="made")
     (study,) = campaign.studies
-    setting = Setting(("--storage", "sqlite:///my other.db"), tmp_path)
-    told = search_note(study, campaign.trials, campaign.confirmations, None, setting)
+    context = NoteContext(("--storage", "sqlite:///my other.db"), tmp_path)
+    told = search_note(study, campaign.trials, campaign.confirmations, None, context)
     assert "`sofim report made --storage 'sqlite:///my other.db'`" in told
     assert "[The report" not in told
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "index.html").write_text("somebody's page")
-    assert setting.report("made") is None
+    assert context.report("made") is None
     (tmp_path / "made" / "index.html").write_text('<meta name="generator" content="SOFIM Studies">')
-    told = search_note(study, campaign.trials, campaign.confirmations, None, setting)
+    told = search_note(study, campaign.trials, campaign.confirmations, None, context)
     assert "- [The report on made](/reports/made/index.html), made 20" in told
 
 
@@ -144,7 +140,7 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     sofim, sgd = campaign.studies
 
     def line(study: Any) -> str:
-        told = search_note(study, campaign.trials, campaign.confirmations, contest, Setting())
+        told = search_note(study, campaign.trials, campaign.confirmations, contest, NoteContext())
         return next(row for row in told.splitlines() if row.startswith("- On fresh seeds"))
 
     table = campaign.compare().tables["leaderboard"].set_index("optimizer").loc["sofim"]
@@ -160,15 +156,15 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     assert "2 runs that came through: validation accuracy 0.85 ± 0.071, test accuracy 0.85 ± 0.071" in told
 
 
-def test_nothing_from_outside_is_markup(storage: RDBStorage, watch: Watch) -> None:
+def test_nothing_from_outside_is_markup(storage: RDBStorage, service: AnnotationService) -> None:
     evil_study(storage)
-    look_at(watch, 1)
-    note = note_of(watch, 1)
+    service.refresh([1])
+    note = note_of(service, 1)
     beside_code = re.sub("`` .*? ``", "", note)
     assert "<" not in beside_code
     assert "](http" not in beside_code.replace("\\](", "")
     assert "\\$x\\$" in beside_code
-    drawn = json.dumps(figure_of(watch, 1, CONVERGENCE))
+    drawn = json.dumps(figure_of(service, 1, CONVERGENCE))
     assert "<img" not in drawn
     assert "&lt;img" in drawn
 
@@ -192,14 +188,6 @@ def evil_study(storage: RDBStorage, num_trials: int = 3) -> optuna.Study:
 # ------------------------------------------------------------------ laid over, not stored
 
 
-class Fixed:
-    def __init__(self, annotation: Annotation) -> None:
-        self._annotation = annotation
-
-    def annotation(self, study_id: int) -> Annotation | None:
-        return self._annotation if study_id == 1 else None
-
-
 def test_what_is_laid_over_joins_what_is_stored_and_keeps_its_version() -> None:
     stored = {"dashboard:note_ver": 7, "dashboard:note_str:0": "Ask A", "dashboard:note_str:1": "da.", "other": [1]}
     shown = overlaid(stored, Annotation("text", {"plot": "{}"}))
@@ -216,7 +204,7 @@ def test_what_is_laid_over_joins_what_is_stored_and_keeps_its_version() -> None:
 
 def test_a_storage_shows_more_and_stores_no_more(storage: RDBStorage) -> None:
     studies_made = [optuna.create_study(storage=storage, study_name=name) for name in ("a", "b")]
-    over = AnnotatedStorage(storage, Fixed(Annotation("text")))
+    over = AnnotatedStorage(storage, {1: Annotation("text")}.get)
     first, second = over.get_all_studies()
     assert first.system_attrs["dashboard:note_str:0"].startswith(ABOUT.begin)
     assert second.system_attrs == {}
@@ -230,24 +218,26 @@ def test_a_storage_shows_more_and_stores_no_more(storage: RDBStorage) -> None:
     assert first.system_attrs["dashboard:note_ver"] == 2
 
 
-def test_a_look_reads_and_writes_nothing(url: str, storage: RDBStorage, tmp_path: Path, watch: Watch) -> None:
+def test_a_look_reads_and_writes_nothing(
+    url: str, storage: RDBStorage, tmp_path: Path, service: AnnotationService
+) -> None:
     make(url, {"digits-mlp/sofim": [0.5]}, trials=1)
     file = tmp_path / "sofim.db"
     before = hashlib.sha256(file.read_bytes()).digest()
-    look_at(watch, 1)
-    AnnotatedStorage(storage, watch).get_all_studies()
+    service.refresh([1])
+    AnnotatedStorage(storage, service.annotation).get_all_studies()
     assert hashlib.sha256(file.read_bytes()).digest() == before
 
 
 def test_every_study_of_a_campaign_has_a_note_and_no_other_study_has(
-    url: str, storage: RDBStorage, watch: Watch
+    url: str, storage: RDBStorage, service: AnnotationService
 ) -> None:
     report_studies.plain_study(storage, "foreign", num_trials=2)
     campaign = report_studies.make(url, report_studies.ridge, trials=3, workloads=["digits-mlp"], replicates=2)
     report_studies.confirm(url, campaign, seeds=2)
-    watch.look()
+    service.refresh()
     notes = {
-        study.study_name: shown.note if (shown := watch.annotation(study._study_id)) else None
+        study.study_name: shown.note if (shown := service.annotation(study._study_id)) else None
         for study in storage.get_all_studies()
     }
     assert notes.pop("foreign") is None
@@ -262,74 +252,73 @@ def test_every_study_of_a_campaign_has_a_note_and_no_other_study_has(
     assert "- Runs: 2 complete" in (notes["fake/digits-mlp/sgd/confirm"] or "")
 
 
-def test_notes_are_written_anew_when_something_changed(url: str, tmp_path: Path, watch: Watch) -> None:
+def test_notes_are_written_anew_when_something_changed(url: str, tmp_path: Path, service: AnnotationService) -> None:
     make(url, {"digits-mlp/sofim": [0.5]}, trials=2)
-    watch.look()
-    before = watch.annotation(1)
-    watch.look()
-    assert watch.annotation(1) is before
+    service.refresh()
+    before = service.annotation(1)
+    service.refresh()
+    assert service.annotation(1) is before
     make(url, {"digits-mlp/sofim": [0.75]}, trials=2)
-    watch.look()
-    assert "**0.75**" in note_of(watch, 1)
+    service.refresh()
+    assert "**0.75**" in note_of(service, 1)
     (tmp_path / "reports" / "fake").mkdir(parents=True)
     (tmp_path / "reports" / "fake" / "index.html").write_text('<meta name="generator" content="SOFIM Studies">')
-    watch.look()
-    assert "[The report on fake](/reports/fake/index.html)" in note_of(watch, 1)
+    service.refresh()
+    assert "[The report on fake](/reports/fake/index.html)" in note_of(service, 1)
 
 
-def test_the_first_page_waits_for_the_first_look_and_no_other_for_what_never_comes(
-    url: str, watch: Watch, monkeypatch: pytest.MonkeyPatch
+def test_the_first_page_waits_for_its_plots_and_no_other_for_what_never_comes(
+    url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.dashboard._watch.MOMENT_SECONDS", 250.0)  # a busy machine looks late
+    monkeypatch.setattr("analysis.dashboard._service.FIRST_WAIT_SECONDS", 250.0)  # a busy machine refreshes late
     make(url, {"digits-mlp/sofim": [0.5]}, trials=1)
-    watch.start()
-    try:
-        watch.somebody_looks(1)
-        assert figure_of(watch, 1, CONVERGENCE)["data"]
-        watch.somebody_looks(99)  # of no campaign: not waited for
-        assert watch.annotation(99) is None
-    finally:
-        watch.close()
+    service.touch(1)
+    assert figure_of(service, 1, CONVERGENCE)["data"]
+    service.touch(99)  # of no campaign: not waited for
+    assert service.annotation(99) is None
 
 
-def test_a_database_that_does_not_answer_is_said_once(monkeypatch: Any, watch: Watch, said: list[str]) -> None:
-    tries: list[int] = []
+def test_what_is_shown_is_not_read_again_before_its_time_is_over(
+    url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.dashboard._service.TIME_TO_LIVE_SECONDS", 250.0)
+    make(url, {"digits-mlp/sofim": [0.5]}, trials=2)
+    service.touch(1)
+    before = service.annotation(1)
+    make(url, {"digits-mlp/sofim": [0.75]}, trials=2)
+    service.touch(1)
+    assert service.annotation(1) == before
 
-    def refuse(*_: object, **__: object) -> None:
-        tries.append(1)
-        raise RuntimeError("database is locked\nand more")
 
-    monkeypatch.setattr("analysis.dashboard._watch.studies", refuse)
-    monkeypatch.setattr("analysis.dashboard._watch.PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("analysis.dashboard._watch.MOMENT_SECONDS", 0.1)
-    watch.start()
-    while len(tries) < 3:
-        watch.somebody_looks(1)
-    watch.close()
-    assert said == ["notes and plots are not up to date (RuntimeError: database is locked); they are tried again"]
+def test_a_database_that_does_not_answer_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, service: AnnotationService, said: list[str]
+) -> None:
+    monkeypatch.setattr("analysis.dashboard._service.studies", lambda *_, **__: 1 / 0)
+    for _ in range(3):
+        service.touch(1)
+    assert said == ["notes and plots are not up to date (ZeroDivisionError: division by zero); they are tried again"]
 
 
 def test_what_cannot_be_written_keeps_no_other_campaign_from_its_notes(
-    url: str, watch: Watch, said: list[str], monkeypatch: pytest.MonkeyPatch
+    url: str, service: AnnotationService, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("first", "second"):
         make(url, {"digits-mlp/sofim": [0.5]}, trials=1, name=name, workloads=["digits-mlp"], optimizers=["sofim"])
-    write = Watch._write
 
-    def fail(watch: Watch, own: list[Study]) -> Any:
-        if own[0].campaign["name"] == "first":
+    def fail(study: Study, *others: Any) -> str:
+        if study.campaign["name"] == "first":
             raise KeyError("odd")
-        return write(watch, own)
+        return search_note(study, *others)
 
-    monkeypatch.setattr(Watch, "_write", fail)
-    watch.look()
-    watch.look()
+    monkeypatch.setattr("analysis.dashboard._service.search_note", fail)
+    for _ in range(2):
+        service.refresh()
     assert said == ["notes and plots are not up to date (KeyError: 'odd'); they are tried again"]
-    assert watch.annotation(1) is None
-    assert "campaign **second**" in note_of(watch, 2)
+    assert service.annotation(1) is None
+    assert "campaign **second**" in note_of(service, 2)
     monkeypatch.undo()
-    watch.look()
-    assert "campaign **first**" in note_of(watch, 1)
+    service.refresh()
+    assert "campaign **first**" in note_of(service, 1)
 
 
 # ------------------------------------------------------------------ figures
@@ -356,13 +345,13 @@ def test_convergence_shows_the_best_trials_and_a_band_of_the_confirmation_runs()
 
 
 @pytest.mark.slow
-def test_importances_are_those_of_the_report(url: str, storage: RDBStorage, watch: Watch) -> None:
+def test_importances_are_those_of_the_report(url: str, storage: RDBStorage, service: AnnotationService) -> None:
     report_studies.make(url, report_studies.ridge, trials=60, workloads=["digits-mlp"], optimizers=["sgd"])
     (study,) = studies(storage)
-    look_at(watch, 1)
-    assert "Being computed" in figure_of(watch, 1, IMPORTANCE)["layout"]["annotations"][0]["text"]
-    watch._analyst._executor.shutdown()  # waits
-    figure = figure_of(watch, 1, IMPORTANCE)
+    service.refresh([1])
+    assert "Being computed" in figure_of(service, 1, IMPORTANCE)["layout"]["annotations"][0]["text"]
+    service._processes.shutdown()  # waits
+    figure = figure_of(service, 1, IMPORTANCE)
     findings = examined(study, trials(storage, [study]), curves(storage, [study]), Options(), 2)
     table = findings.importance[findings.importance["region"] == "all"].sort_values("total_order")
     shown = {(trace["name"], trace["xaxis"]): trace for trace in figure["data"]}
@@ -387,27 +376,36 @@ def test_too_few_trials_are_said_to_be_too_few() -> None:
     assert "3 trials<br>are too few" in figure["layout"]["annotations"][0]["text"]
 
 
+@pytest.mark.parametrize("ended", [True, False])
 def test_importances_that_cannot_be_computed_are_said_and_tried_again(
-    url: str, watch: Watch, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ended: bool, url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(url, {"digits-mlp/sofim": [0.5]}, trials=1)
-    monkeypatch.setattr("analysis.dashboard._analyst._PROGRAM", "no_such_module")
-    for _ in range(2):
-        look_at(watch, 1)
-        assert watch._analyst._executor.submit(lambda: "after it").result() == "after it"
-        text = figure_of(watch, 1, IMPORTANCE)["layout"]["annotations"][0]["text"].replace("<br>", " ")
-        assert text == "It cannot be computed: the process that computes importances ended"
-        assert not watch._underway
-        watch._analysed.clear()  # as when a trial has ended since
-    assert capfd.readouterr().err.count("No module named no_such_module") == 2
+    monkeypatch.setattr("analysis.dashboard._service._importance", end_at_once if ended else fail)
+    why = "the process that computes importances ended" if ended else "ValueError: odd"
+    for number in (1, 2):
+        make(url, {"digits-mlp/sofim": [0.5]}, trials=2)
+        service.refresh([1])
+        while service._analysed[1] != (number, False):
+            time.sleep(0.01)
+        text = figure_of(service, 1, IMPORTANCE)["layout"]["annotations"][0]["text"].replace("<br>", " ")
+        assert text == f"It cannot be computed: {why}"
+
+
+def end_at_once(*_: object) -> None:
+    os._exit(1)
+
+
+def fail(*_: object) -> None:
+    raise ValueError("odd")
 
 
 @pytest.mark.parametrize(
     ("before", "ended", "still", "due"),
     [
-        (None, 0, True, True),  # nothing is shown yet
+        ((-1, False), 0, True, True),  # nothing is shown yet
         ((10, False), 10, False, False),
         ((10, False), 11, False, True),  # not enough trials before: perhaps now
+        ((10, None), 20, True, False),  # they are being computed
         ((50, True), 59, False, False),
         ((50, True), 60, False, True),  # a fifth more
         ((50, True), 51, True, True),  # the last trial of the search
@@ -415,13 +413,9 @@ def test_importances_that_cannot_be_computed_are_said_and_tried_again(
     ],
 )
 def test_importances_are_computed_again_when_a_fifth_is_new(
-    before: tuple[int, bool] | None, ended: int, still: bool, due: bool, watch: Watch
+    before: tuple[int, bool | None], ended: int, still: bool, due: bool
 ) -> None:
-    (study,) = made({"w": {"sofim": ()}}).studies
-    if before is not None:
-        watch._analysed[study.study_id] = before
-    assert watch._due(study, ended, still) is due
-    watch.close()
+    assert _is_due(before, ended, still) is due
 
 
 def test_the_note_on_evaluation_runs_says_what_each_configuration_reached():

@@ -12,8 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
-from analysis.dashboard._note import Setting
-from analysis.dashboard._watch import Watch
+from analysis.dashboard import AnnotationService, NoteContext
 from analysis.load import campaigns, confirmations, damaged, studies, trials
 from search_spaces.errors import UserError
 from studies.commands.find import existing
@@ -142,13 +141,13 @@ def test_the_notes_of_the_dashboard_are_on_ours_alone():
     add(f"{OURS}/confirm", {"campaign": [], "protocol": 1}, {"confirms": "x"})
     told: list[str] = []
     storage = open_storage(URL)
-    watch = Watch(storage, Setting(), told.append)
-    watch.look()
+    service = AnnotationService(storage, NoteContext(), told.append)
+    service.refresh()
     every = {study.study_name: study._study_id for study in storage.get_all_studies()}
-    assert watch.annotation(every[OURS]) is not None
-    assert watch.annotation(every["crystal"]) is watch.annotation(every[f"{OURS}/confirm"]) is None
+    assert service.annotation(every[OURS]) is not None
+    assert service.annotation(every["crystal"]) is service.annotation(every[f"{OURS}/confirm"]) is None
     assert told == []
-    watch.close()
+    service.close()
     close_storage(storage)
 
 
