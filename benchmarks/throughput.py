@@ -72,7 +72,7 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
     from studies.campaign.plan import StudyPlan
     from studies.engine import Resources, execute
     from studies.ledger import Ledger
-    from studies.training.worker import Setting
+    from studies.training.worker import TrainingOptions
     from studies.workloads import resolve
 
     metric = resolve(options.workload).metric
@@ -96,7 +96,7 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
     memory = WorkerMemory()
     began = time.perf_counter()
     with Ledger(url, {"name": "bench"}, [plan], {}) as ledger:
-        execute(ledger, Setting(), Resources())
+        execute(ledger, TrainingOptions(), Resources())
     seconds = time.perf_counter() - began
     done = optuna.load_study(study_name="bench", storage=url).trials
     starts = sorted(t.datetime_start for t in done)

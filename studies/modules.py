@@ -62,12 +62,12 @@ def also_look_in(places: Iterable[str]) -> None:
 
 
 def search_path() -> tuple[str, ...]:
-    """Where this process looks for modules, for others that are to find a person's own as well."""
+    """Return where this process looks for modules, for others that are to find a person's own as well."""
     return tuple(dict.fromkeys(_absolute(place) for place in sys.path))
 
 
 def imported_from(directory: str) -> Iterator[str]:
-    """The files, or the directories of packages, that this process has imported from ``directory``."""
+    """Yield the files, or the directories of packages, that this process has imported from ``directory``."""
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if "." in name or not isinstance(spec, ModuleSpec):  # some put objects there that are no modules
@@ -110,7 +110,7 @@ def in_the_way(module: str) -> str | None:
 
 
 def _places(spec: ModuleSpec) -> Iterator[str]:
-    """The directories of a package, or the file of a module."""
+    """Yield the directories of a package, or the file of a module."""
     if spec.submodule_search_locations is not None:
         yield from spec.submodule_search_locations
     elif spec.origin is not None and spec.has_location:

@@ -12,16 +12,16 @@ class Assignment:
     """One trial to run: JSON-able, all that a worker needs.
 
     Attributes:
-        study: name of the study.
-        number: of the trial in it.
-        workload: key of ``WORKLOADS``, or ``package.module:factory``.
-        optimizer: key of ``OPTIMIZERS``.
-        arguments: the optimizer's keyword arguments, and ``batch_size``.
-        seed: of initial weights and data order.
-        epochs: the whole budget.
-        confirmation: whether it is a confirmation run.
-        test: whether test data are looked at, which confirmation runs alone may.
-        checkpoint: what its checkpoint is called, that of the trial that it repeats if it does; empty: it has none.
+        study: Name of the study.
+        number: Of the trial in it.
+        workload: Key of ``WORKLOADS``, or ``package.module:factory``.
+        optimizer: Key of ``OPTIMIZERS``.
+        arguments: The optimizer's keyword arguments, and ``batch_size``.
+        seed: Of initial weights and data order.
+        epochs: The whole budget.
+        confirmation: Whether it is a confirmation run.
+        test: Whether test data are looked at, which confirmation runs alone may.
+        checkpoint: What its checkpoint is called, that of the trial that it repeats if it does; empty: it has none.
     """
 
     study: str
@@ -79,15 +79,15 @@ class Tally:
 
     @property
     def label(self) -> str:
-        """What tells the study from the others on its workload."""
+        """Return what tells the study from the others on its workload."""
         return self.optimizer if self.replicate == 1 else f"{self.optimizer} #{self.replicate}"
 
     @property
     def done(self) -> int:
-        """Trials that count: complete, pruned, diverged and failed ones."""
+        """Return how many trials count: complete, pruned, diverged and failed ones."""
         return self.complete + self.pruned + self.diverged + self.failed
 
     @property
     def missing(self) -> int:
-        """Trials that the study still asks for; 0 where it is stopped, or something else than their number ends it."""
+        """Return how many trials the study still asks for; 0 where it is stopped, or their number does not end it."""
         return 0 if self.stopped is not None or self.asked_for is None else max(0, self.asked_for - self.done)

@@ -14,7 +14,7 @@ from studies.commands.launch import versions, work_off
 from studies.commands.progress import stopped_lines
 from studies.commands.screen import say
 from studies.training.allowance import affinity
-from studies.training.contention import Neighbours
+from studies.training.contention import CpuContention
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def confirm(
 
 def _say_who_else_works(console: Console) -> None:
     """Says when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
-    watch = Neighbours()
+    contention = CpuContention()
     time.sleep(_LOOK_SECONDS)
-    busy, cores = watch.cores(), len(affinity())
+    busy, cores = contention.other_cores(), len(affinity())
     if busy >= _NOTABLE_CORES:
         say(
             console,

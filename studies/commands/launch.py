@@ -16,7 +16,7 @@ from studies.commands import screen
 from studies.commands.progress import Progress, stopped_lines
 from studies.commands.screen import say
 from studies.modules import search_path
-from studies.training.worker import Setting
+from studies.training.worker import TrainingOptions
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, c
     """Runs all that ``ledger`` has to ask for, on view."""
     from studies.engine import execute, session
 
-    setting = Setting(
+    options = TrainingOptions(
         schedule=resolved.campaign.schedule,
         amp=resolved.campaign.amp,
         data_directory=resolved.data_directory,
@@ -98,7 +98,7 @@ def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, c
         session(resources, say),  # nothing is shown of trials before there can be one
         Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble, waiting),
     ):
-        execute(ledger, setting, resources, say, begun.set)
+        execute(ledger, options, resources, say, begun.set)
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from studies.engine._cluster import Resources, living_nodes, slots_of
-from studies.engine._signals import Watch
+from studies.engine._signals import SignalGuard
 from studies.training.worker import Message
 from studies.trials import Assignment
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:  # not in workers, which import this module: the ledger would 
 MAX_RESTARTS = 3  # of a trial whose worker or node died
 _TIMES = ("", "first", "second", "third and last")
 COLD_SECONDS = 60.0  # that a worker may take to start, and others wait for it
+
+
+def result_of(message: Message) -> dict[str, Any]:
+    """Return a message as a result of Tune's, which makes one flat dictionary of all that lie in each other."""
+    return {"message": (message,)}
+
+
+def _message_in(result: dict[str, Any]) -> Message:
+    (message,) = result["message"]
+    return cast("Message", message)
 
 
 class _NotSaved:
@@ -39,11 +49,11 @@ class LedgerSearcher(_NotSaved, Searcher):
     Ray's own restarts leave out a trial whose worker dies, or cannot be used again, before it has begun there.
     """
 
-    def __init__(self, ledger: Ledger, resources: Resources, watch: Watch) -> None:
+    def __init__(self, ledger: Ledger, resources: Resources, guard: SignalGuard) -> None:
         super().__init__()
         self._ledger = ledger
         self._resources = resources
-        self._watch = watch
+        self._guard = guard
         self._slots = (0, -math.inf)  # and when they were counted
         self._controller: Any = None  # Ray's, once it runs
         self._again: deque[Assignment] = deque()
@@ -51,7 +61,7 @@ class LedgerSearcher(_NotSaved, Searcher):
         self.assignments: dict[str, Assignment] = {}  # by Ray's trial id, while the ledger has them as running
 
     def slots(self) -> int:
-        """How many trials fit in the cluster at once, counted anew every few seconds since nodes come and go."""
+        """Return how many trials fit in the cluster at once, counted anew every few seconds: nodes come and go."""
         slots, counted = self._slots
         if time.monotonic() - counted > 5:
             slots = max(1, sum(slots_of(node, self._resources) for node in living_nodes()))
@@ -60,11 +70,11 @@ class LedgerSearcher(_NotSaved, Searcher):
 
     @property
     def full(self) -> bool:
-        """Whether every slot has a trial, or there are no more trials."""
+        """Return whether every slot has a trial, or there are no more trials."""
         return len(self.assignments) >= self.slots() or (not self._again and self._ledger.finished)
 
     def look_after(self, tune_controller: Any) -> list[Trial]:
-        """Begins again what Ray gave up without a word; returns the trials that wait for a worker, oldest first."""
+        """Begin again what Ray gave up without a word; return the trials that wait for a worker, oldest first."""
         self._controller = tune_controller
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if not trial.is_finished()}
         for trial_id in [trial_id for trial_id in self.assignments if trial_id not in live]:
@@ -72,7 +82,7 @@ class LedgerSearcher(_NotSaved, Searcher):
         return [live[trial_id] for trial_id in self.assignments if live[trial_id].status == Trial.PENDING]
 
     def _begin_again(self, trial_id: str) -> None:
-        """The worker of a trial is gone: the next one gets it, under another of Ray's ids, but not for ever."""
+        """Have the next worker take a trial whose own is gone, under another of Ray's ids, but not for ever."""
         assignment = self.assignments.pop(trial_id)
         self._losses[assignment.study, assignment.number] += 1
         losses = self._losses[assignment.study, assignment.number]
@@ -82,17 +92,17 @@ class LedgerSearcher(_NotSaved, Searcher):
             self._again.append(assignment)
 
     def stop_waiting(self, trial_ids: Iterable[str]) -> None:
-        """Gives up trials that have not begun on a worker, or not again; the next driver asks for them."""
+        """Give up trials that have not begun on a worker, or not again; the next driver asks for them."""
         for trial_id in trial_ids:
             self._ledger.interrupt(self.assignments.pop(trial_id))
         while self._again:
             self._ledger.interrupt(self._again.popleft())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        self._watch.check(idle=not self.assignments)
-        if self._watch.stopping:
+        self._guard.check(idle=not self.assignments)
+        if self._guard.stopping:
             return None
-        with self._watch.keeping():
+        with self._guard.deferring_signals():
             if self._controller is not None:  # Ray may ask here for minutes, and do nothing else
                 self.look_after(self._controller)
             if len(self.assignments) >= self.slots():
@@ -108,7 +118,7 @@ class LedgerSearcher(_NotSaved, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self.assignments:
             return  # the scheduler has told of its end
-        with self._watch.keeping():
+        with self._guard.deferring_signals():
             if error:
                 assignment = self.assignments[trial_id]
                 self._begin_again(trial_id)
@@ -116,15 +126,15 @@ class LedgerSearcher(_NotSaved, Searcher):
                 goes_on = (
                     f"it goes on elsewhere, for the {_TIMES[losses]} time" if losses <= MAX_RESTARTS else "it fails"
                 )
-                self._watch.say(f"The worker of trial {assignment.number} of {assignment.study} died; {goes_on}.")
+                self._guard.say(f"The worker of trial {assignment.number} of {assignment.study} died; {goes_on}.")
             else:
                 self._ledger.fail(self.assignments.pop(trial_id), "the worker was stopped")
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the database is the state."""
+        """Save nothing: the database is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the database is the state."""
+        """Restore nothing: the database is the state."""
 
 
 class LedgerScheduler(_NotSaved, FIFOScheduler):
@@ -134,31 +144,32 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         self,
         ledger: Ledger,
         searcher: LedgerSearcher,
-        watch: Watch,
+        guard: SignalGuard,
         begun: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._begun = begun
         self._ledger = ledger
         self._searcher = searcher
-        self._watch = watch
+        self._guard = guard
         self._assignments = searcher.assignments
         self._held: dict[str, Trial] | None = {}  # trials that wait for other workers; None once all have started
         self._began = time.monotonic()
         self._waits: dict[str, float] = {}  # since when, by Ray's trial id
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Once every step; a worker that is free gets this trial. Ray's own way goes through all that ever were.
+        """Return the trial that a free worker gets; called once every step.
 
-        It would take the oldest, whose own worker is starting, and give that worker up: where trials are shorter than
-        a start, a node that joins or a worker that replaces a dead one would never come to run. So it is the newest,
-        which has none, unless the oldest has waited long: its worker may have no place.
+        Ray's own way goes through all that ever were, and takes the oldest, whose own worker is starting, and gives
+        that worker up: where trials are shorter than a start, a node that joins or a worker that replaces a dead one
+        would never come to run. So it is the newest, which has none, unless the oldest has waited long: its worker may
+        have no place.
         """
-        self._watch.check(idle=not self._assignments)
-        with self._watch.keeping():
+        self._guard.check(idle=not self._assignments)
+        with self._guard.deferring_signals():
             self._ledger.look()
             waiting = self._searcher.look_after(tune_controller)
-            if self._watch.stopping:
+            if self._guard.stopping:
                 self._searcher.stop_waiting([*(trial.trial_id for trial in waiting), *(self._held or {})])
                 self._held = None
                 return None
@@ -171,13 +182,13 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         return waiting[0] if now - self._waits[waiting[0].trial_id] > COLD_SECONDS else waiting[-1]
 
     def _hold(self, trial: Trial) -> str:
-        """A worker has started. It waits until the others have too.
+        """Have a worker that has started wait until the others have too.
 
         Otherwise, when trials are shorter than a worker's start, the first worker ends its trial and is given the
         trial whose own worker is still starting; Ray then gives that worker up, starts one for the next trial, and so
         on: a machine of many cores would run one trial at a time.
         """
-        if self._watch.stopping:
+        if self._guard.stopping:
             self._searcher.stop_waiting([trial.trial_id])
             return str(TrialScheduler.STOP)
         if self._held is None:
@@ -197,30 +208,28 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
                 tune_controller._schedule_trial_train(trial)  # no public way leads on from NOOP
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Its worker died. It begins again on another, which will say that it has started."""
+        """Forget that a trial waits: its worker died. It begins again on another, which will say that it started."""
         if self._held is not None:
             self._held.pop(trial.trial_id, None)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        with self._watch.keeping():
-            return self._hear(trial, cast("Message", result))
+        with self._guard.deferring_signals():
+            return self._hear(trial, result)
 
-    def _hear(self, trial: Trial, message: Message) -> str:
+    def _hear(self, trial: Trial, result: dict[str, Any]) -> str:
         assignment = self._assignments.get(trial.trial_id)
         if assignment is None:  # it has ended; this is Ray's repetition of the last result
             return str(TrialScheduler.CONTINUE)
+        message = _message_in(result)
         if message["end"] is None and not message["records"]:
             return self._hold(trial)
-        facts: dict[str, Any] = {"device": message["device"], "busy_seconds": message["busy_seconds"]}
-        for name in ("exclusive", "other_cores", "cores", "resumed", "checkpoint_failure"):
-            if name in message:
-                facts[name] = message[name]
+        facts = message["facts"]
         for record in message["records"]:
             if self._ledger.report(assignment, record):
                 del self._assignments[trial.trial_id]
                 self._ledger.prune(assignment, facts)
                 return str(TrialScheduler.STOP)
-        if message["end"] is None and not (self._watch.stopping and message.get("saved")):
+        if message["end"] is None and not (self._guard.stopping and message["saved"]):
             return str(TrialScheduler.CONTINUE)
         del self._assignments[trial.trial_id]
         if message["end"] == "complete":

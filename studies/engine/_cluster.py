@@ -32,13 +32,13 @@ class Resources:
     """Where trials run.
 
     Attributes:
-        address: of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
-        cpus_per_trial: logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
+        address: Of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
+        cpus_per_trial: Logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
             a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
-        gpus_per_trial: share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
-        code: directories or files that the nodes need besides this project, for a user's own workload.
-        cpus: of this machine, at most; ``None``: as many as this process may use.
-        gpus: the same of GPUs.
+        gpus_per_trial: Share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
+        code: Directories or files that the nodes need besides this project, for a user's own workload.
+        cpus: Of this machine, at most; ``None``: as many as this process may use.
+        gpus: The same of GPUs.
     """
 
     address: str | None = None
@@ -51,10 +51,10 @@ class Resources:
 
 @contextmanager
 def connected(resources: Resources, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
-    """Ray, started or joined; what was started here is stopped here. ``say`` takes what the person should read of it.
+    """Start Ray, or join it; stop what was started here. ``say`` takes what the person should read of it.
 
     Raises:
-        UserError: it does not start, or the cluster cannot be joined.
+        UserError: It does not start, or the cluster cannot be joined.
     """
     if ray.is_initialized():
         yield
@@ -74,7 +74,7 @@ def connected(resources: Resources, say: Callable[[str], None] = lambda _line: N
 
 
 def _silence() -> None:
-    """Keeps off the screen what Ray's daemons say of workers and nodes that died: pages, whatever it is told.
+    """Keep off the screen what Ray's daemons say of workers and nodes that died: pages, whatever it is told.
 
     It is in Ray's logs; a person reads one line of ours (``LedgerSearcher``). There is no public way.
     """
@@ -86,7 +86,7 @@ def _silence() -> None:
 
 @contextmanager
 def _without_credentials() -> Iterator[None]:
-    """Ray's processes, and the workers after them, inherit what stands in the environment; these need no database."""
+    """Hide from Ray's processes, and the workers after them, what lets one into the database: they need none."""
     kept = {name: os.environ.pop(name) for name in _CREDENTIALS if name in os.environ}
     try:
         yield
@@ -95,7 +95,7 @@ def _without_credentials() -> Iterator[None]:
 
 
 def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
-    """Copies the project's packages and the user's code to ``target``, which travels to the nodes."""
+    """Copy the project's packages and the user's code to ``target``, which travels to the nodes."""
     import search_spaces
     import sofim
     import studies
@@ -111,7 +111,7 @@ def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
 
 
 def _imported_beside(source: Path) -> Iterator[Path]:
-    """The modules and packages that this process has imported from where ``source`` is: it may need them.
+    """Yield what this process has imported from where ``source`` is, modules and packages: it may need them.
 
     Not where packages are installed; the nodes have their own.
     """
@@ -121,7 +121,7 @@ def _imported_beside(source: Path) -> Iterator[Path]:
 
 
 def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None = None) -> None:
-    """Refuses a shape that none of the nodes, or of those that live, can hold: Ray would wait for ever."""
+    """Refuse a shape that none of the nodes, or of those that live, can hold: Ray would wait for ever."""
     assert resources.cpus_per_trial is not None
     nodes = living_nodes() if nodes is None else nodes
     for name, option, wanted in (
@@ -139,7 +139,7 @@ def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None
 
 
 def settled(resources: Resources) -> Resources:
-    """``resources`` with a number of CPUs per trial.
+    """Return ``resources`` with a number of CPUs per trial.
 
     Where nodes without GPUs are unequal, the smaller ones stay idle: one shape fits all, and of a shape that fits the
     smaller ones a larger one would hold several.
@@ -156,7 +156,7 @@ def settled(resources: Resources) -> Resources:
 
 @cache
 def alone_here(resources: Resources) -> bool:
-    """Whether a trial of this shape is alone on its device, on the node of the worker that asks.
+    """Return whether a trial of this shape is alone on its device, on the node of the worker that asks.
 
     Alone among the trials of this campaign, that is: of what else runs there nothing is known.
     """
@@ -167,10 +167,10 @@ def alone_here(resources: Resources) -> bool:
 
 
 def slots_offered(resources: Resources) -> int:
-    """How many trials would run at once: what a run says to itself when it begins.
+    """Return how many trials would run at once: what a run finds when it begins.
 
     Raises:
-        UserError: no node can hold a trial, or the cluster cannot be joined.
+        UserError: No node can hold a trial, or the cluster cannot be joined.
     """
     if resources.address is None and not ray.is_initialized():
         nodes = [offered(resources.cpus, resources.gpus)]
@@ -182,12 +182,12 @@ def slots_offered(resources: Resources) -> int:
 
 
 def living_nodes() -> list[dict[str, float]]:
-    """The resources of every node that lives."""
+    """Return the resources of every node that lives."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def slots_of(node: Mapping[str, float], resources: Resources) -> int:
-    """How many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
+    """Return how many trials fit on a node at once; a trial's share of a GPU lies on one GPU."""
     assert resources.cpus_per_trial is not None
     slots = math.floor(node.get("CPU", 0.0) / resources.cpus_per_trial + 1e-9)
     if resources.gpus_per_trial:

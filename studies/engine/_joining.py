@@ -33,16 +33,16 @@ def joined(
     say: Callable[[str], None],
     around: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[None]:
-    """This process as a driver of the cluster.
+    """Make this process a driver of the cluster.
 
     Args:
-        address: what the person typed.
-        runtime_env: makes what workers need.
-        say: takes a line that the person should read.
-        around: makes a context in which Ray connects.
+        address: What the person typed.
+        runtime_env: Makes what workers need.
+        say: Takes a line that the person should read.
+        around: Makes a context in which Ray connects.
 
     Raises:
-        UserError: nothing answers there, or it does not let this process in.
+        UserError: Nothing answers there, or it does not let this process in.
     """
     where = check_answers(address)
     mode = os.environ.get("RAY_AUTH_MODE")
@@ -64,9 +64,9 @@ def joined(
 
 
 def check_answers(address: str) -> str:
-    """Where Ray looks for it, as host:port.
+    """Return where Ray looks for a cluster, as host:port.
 
-    Refuses an address at which nothing listens that could be Ray: that would try again for minutes.
+    Refuse an address at which nothing listens that could be Ray: that would try again for minutes.
     """
     named = os.environ.get("RAY_ADDRESS") if address == "auto" else None
     shown = f"{address} (RAY_ADDRESS={named})" if named else address
@@ -85,12 +85,12 @@ def check_answers(address: str) -> str:
     host, _, port = where.rpartition(":")
     if not host or not port.isdigit():
         raise UserError(f"--address {shown}: must be host:port of a Ray cluster's head, or auto")
-    _knock(shown, host, int(port))
+    _check_port_is_open(shown, host, int(port))
     if host not in _LOOPBACK:
         return where
     ours = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # what Ray makes of it
     try:
-        _knock(shown, ours, int(port))
+        _check_port_is_open(shown, ours, int(port))
     except UserError:
         raise UserError(
             f"--address {shown}: Ray itself looks for it at {ours}:{port}, where nothing answers; start the head "
@@ -99,7 +99,7 @@ def check_answers(address: str) -> str:
     return f"{ours}:{port}"
 
 
-def _knock(address: str, host: str, port: int) -> None:
+def _check_port_is_open(address: str, host: str, port: int) -> None:
     try:
         with socket.create_connection((host.strip("[]"), port), timeout=ANSWER_SECONDS) as server:
             if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
@@ -120,7 +120,7 @@ def _no_answer(address: str, reason: str) -> UserError:
 
 
 def _bring_token(address: str, where: str, say: Callable[[str], None]) -> None:
-    """Tries without a token first: a cluster that needs none is open to all who reach it, which the person is told."""
+    """Try without a token first: a cluster that needs none is open to all who reach it, which the person is told."""
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     _set_mode("disabled")
@@ -153,7 +153,7 @@ def _set_mode(mode: str | None) -> None:
 
 
 def _close_token_file(say: Callable[[str], None]) -> None:
-    """Ray makes it with the rights of any new file: often all who have an account can read it."""
+    """Have its owner alone read it: Ray makes it with the rights of any new file, often for all with an account."""
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     with suppress(OSError):
         if not file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -179,7 +179,7 @@ def _lets_in(address: str, where: str) -> bool:
 
 @contextmanager
 def _mute() -> Iterator[None]:
-    """Keeps from standard error what Ray's own logger writes there, which Python cannot stop."""
+    """Keep from standard error what Ray's own logger writes there, which Python cannot stop."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "w") as nothing:  # noqa: PTH123

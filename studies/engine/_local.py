@@ -17,7 +17,9 @@ from typing import Any
 
 import psutil
 import ray
-from ray._private import ray_constants
+from ray._private import parameter, ray_constants
+from ray._private.node import Node
+from ray._private.parameter import RayParams
 from ray.job_config import JobConfig
 
 from search_spaces.errors import UserError
@@ -66,10 +68,10 @@ _SYMPTOMS = (
 
 
 def offered(cpus: int | None, gpus: int | None) -> dict[str, float]:
-    """What Ray is given of this machine: what the process may use, and at most ``cpus`` and ``gpus``.
+    """Return what Ray is given of this machine: what the process may use, and at most ``cpus`` and ``gpus``.
 
     Raises:
-        UserError: that is more than the process may use.
+        UserError: That is more than the process may use.
     """
     import torch
 
@@ -86,7 +88,7 @@ def offered(cpus: int | None, gpus: int | None) -> dict[str, float]:
 class _Job(JobConfig):
     """Keeps the driver's directories off the front of its workers' path, where a person's ``studies.py`` would be ours.
 
-    Workers find a person's modules by :attr:`studies.training.worker.Setting.modules`. There is no public way.
+    Workers find a person's modules by :attr:`studies.training.worker.TrainingOptions.modules`. There is no public way.
     """
 
     def _get_proto_job_config(self) -> Any:
@@ -98,19 +100,19 @@ class _Job(JobConfig):
 def started(
     cpus: int | None, gpus: int | None, say: Callable[[str], None], around: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[None]:
-    """Ray, with nobody else on this machine or any other able to reach it.
+    """Start Ray, with nobody else on this machine or any other able to reach it.
 
     Its servers listen on the loopback interface, and ask for a token that is in no file: the processes of this session
     inherit it. Files are in a directory of its own, which is gone afterwards.
 
     Args:
-        cpus: at most.
-        gpus: at most.
-        say: takes a line that the person should read.
-        around: makes a context in which Ray's processes are started.
+        cpus: At most.
+        gpus: At most.
+        say: Takes a line that the person should read.
+        around: Makes a context in which Ray's processes are started.
 
     Raises:
-        UserError: it did not start.
+        UserError: It did not start.
     """
     there = offered(cpus, gpus)
     say(f"Starting Ray on {' and '.join(_counted(name, number) for name, number in there.items() if number)} ...")
@@ -144,13 +146,13 @@ def started(
 
 @contextmanager
 def temporary_directory(longest: int | None = None) -> Iterator[Path]:
-    """A directory for files that nobody needs afterwards, where there is room for them; only its owner may enter it.
+    """Make a directory for files that nobody needs afterwards, where there is room; only its owner may enter it.
 
     Args:
-        longest: characters that the name of its parent may have.
+        longest: Characters that the name of its parent may have.
 
     Raises:
-        UserError: no place has room.
+        UserError: No place has room.
     """
     for parent in dict.fromkeys(_places()):
         if longest is not None and len(os.fsencode(parent)) > longest:
@@ -182,7 +184,7 @@ def _places() -> Iterator[str]:
 
 
 def _has_room(directory: Path, size: int) -> bool:
-    """Whether a file of a mebibyte can be written there, which a quota may forbid, and the disk has ``size`` bytes."""
+    """Return whether a mebibyte can be written there, which a quota may forbid, and the disk has ``size`` bytes."""
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(bytes(_ROOM_BYTES))
@@ -200,7 +202,7 @@ def _store_bytes() -> int:
 
 
 def _check_loopback() -> None:
-    """Ray would try for minutes."""
+    """Refuse a machine without a loopback interface: Ray would try for minutes."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
             socket.create_connection(server.getsockname(), timeout=5.0).close()
@@ -213,7 +215,7 @@ def _check_loopback() -> None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """A token of this session's own, kept in memory, and nothing that points to another cluster."""
+    """Make a token for this session alone, kept in memory, and hide what points to another cluster."""
     before = dict(os.environ)
     for name in _OF_ANOTHER_CLUSTER:
         os.environ.pop(name, None)
@@ -230,30 +232,44 @@ def _environment() -> Iterator[None]:
 
 
 def reread_token() -> None:
-    """Has Ray look into the environment again: it remembers mode and token from its first look."""
+    """Have Ray look into the environment again: it remembers mode and token from its first look."""
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
 
 
+class _FewerServers(RayParams):
+    """Ray's parameters without autoscaler and log monitor: nobody asks them, and each start costs half a second."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters | {"no_monitor": True, "include_log_monitor": False})
+
+
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Ray takes this node's address for 127.0.0.1, and then binds every server to that.
+    """Have Ray bind every server to 127.0.0.1, and start none that is not needed.
 
-    It does so by itself on macOS and Windows. ``_node_ip_address`` cannot say it: Ray takes loopback addresses that
-    are given to it for the address of the network.
+    It binds so by itself on macOS and Windows. ``_node_ip_address`` cannot say it: Ray takes loopback addresses that
+    are given to it for the address of the network. There is no public way to leave a server out.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    changes: tuple[tuple[Any, str, Any], ...] = (
+        (ray_constants, "ENABLE_RAY_CLUSTER", False),
+        (parameter, "RayParams", _FewerServers),
+        (Node, "start_api_server", lambda *_, **__: None),
+    )
+    before = [getattr(owner, name) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        for (owner, name, _), value in zip(changes, before, strict=True):
+            setattr(owner, name, value)
 
 
 def _why(error: BaseException, directory: Path) -> str:
-    """The cause and the remedy, from what was raised and what Ray's processes wrote before they gave up."""
+    """Return the cause and the remedy, from what was raised and what Ray's processes wrote before they gave up."""
     said = [" ".join(str(error).split()) or type(error).__name__, *_last_lines(directory)]
     for line in said:
         for symptoms, meaning in _SYMPTOMS:
@@ -267,7 +283,7 @@ def _why(error: BaseException, directory: Path) -> str:
 
 
 def _suspicion() -> str | None:
-    """Which limit of this process is so low that Ray's servers may end without a word, and what to do."""
+    """Return which limit is so low that Ray's servers may end without a word, and what to do."""
     with suppress(ImportError, OSError):
         import resource
 
@@ -285,7 +301,7 @@ def _suspicion() -> str | None:
 
 
 def _last_lines(directory: Path) -> list[str]:
-    """What went wrong by the logs of Ray's servers, the last first."""
+    """Return what went wrong by the logs of Ray's servers, the last first."""
     lines = []
     for log in sorted(directory.glob("session_2*/logs/*")):
         if not log.name.startswith(("gcs_server", "raylet")):

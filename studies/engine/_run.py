@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
-from studies.engine._checkpoint_actor import Access, opened
+from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
+from studies.engine._checkpoints import CheckpointAccess, checkpoint_access
 from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
 from studies.engine._local import temporary_directory
-from studies.engine._signals import Watch
-from studies.training.worker import Setting, run
+from studies.engine._signals import SignalGuard
+from studies.training.worker import TrainingOptions, run
 from studies.trials import Assignment
 
 if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
@@ -36,11 +36,11 @@ _QUIET = {
 
 @contextmanager
 def session(resources: Resources, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
-    """Ray for several runs of :func:`execute`, which otherwise start and stop it each.
+    """Start Ray for several runs of :func:`execute`, which otherwise start and stop it each.
 
     Args:
-        resources: where they run.
-        say: takes a line that the person should read.
+        resources: Where they run.
+        say: Takes a line that the person should read.
 
     Raises:
         UserError: Ray does not start, or the cluster cannot be joined.
@@ -58,19 +58,19 @@ def _quieten() -> None:
 
 def execute(
     ledger: Ledger,
-    setting: Setting,
+    options: TrainingOptions,
     resources: Resources,
     say: Callable[[str], None] = lambda _line: None,
     begun: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs the campaign until the ledger has nothing left to ask.
+    """Run the campaign until the ledger has nothing left to ask.
 
     Args:
-        ledger: of the campaign.
-        setting: what its trials share.
-        resources: where they run.
-        say: takes a line that the person should read.
-        begun: is called when workers have started, and training begins.
+        ledger: Of the campaign.
+        options: What its trials share.
+        resources: Where they run.
+        say: Takes a line that the person should read.
+        begun: Is called when workers have started, and training begins.
 
     Raises:
         UserError: Ray does not start, the cluster cannot be joined, or no node can hold a trial.
@@ -81,7 +81,7 @@ def execute(
     with (
         connected(resources, say),
         temporary_directory() as scratch,
-        opened(
+        checkpoint_access(
             ledger.durability.checkpoints if ledger.durability.every else None,
             ledger.folder,
             distant=resources.address is not None,
@@ -90,17 +90,17 @@ def execute(
         resources = settled(resources)
         check_fits(resources)
         assert resources.cpus_per_trial is not None
-        watch = Watch(access.desk, say)
-        searcher = LedgerSearcher(ledger, resources, watch)
+        guard = SignalGuard(access.local.request_stop, say)
+        searcher = LedgerSearcher(ledger, resources, guard)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable, setting=setting, resources=resources, access=access),
+                tune.with_parameters(_trainable, options=options, resources=resources, access=access),
                 {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=LedgerScheduler(ledger, searcher, watch, begun),
+                scheduler=LedgerScheduler(ledger, searcher, guard, begun),
                 num_samples=-1,  # until the searcher says that it has finished
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -112,15 +112,17 @@ def execute(
                 verbose=0,
             ),
         )
-        with watch:
+        with guard:
             tuner.fit()
 
 
-def _trainable(config: dict[str, Any], setting: Setting, resources: Resources, access: Access) -> None:
+def _trainable(
+    config: dict[str, Any], options: TrainingOptions, resources: Resources, access: CheckpointAccess
+) -> None:
     assignment = Assignment(**config["assignment"])
     # of trials of the search nobody asks; their times are not compared
-    more = {"exclusive": alone_here(resources)} if assignment.confirmation else {}
-    run(assignment, setting, lambda message: tune.report({**message, **more}), access.vault())
+    facts = {"exclusive": alone_here(resources)} if assignment.confirmation else {}
+    run(assignment, options, lambda message: tune.report(result_of(message)), access.store(), facts)
 
 
 def _trial_name(trial: Trial) -> str:

@@ -9,25 +9,25 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from studies.engine._checkpoint_access import Desk
-
 _STOPPING = "Stopping when the epochs that run have ended; Ctrl-C again stops at once, and those epochs are run again."
 
 
-class Watch:
-    """Over Ray's loop: what ends it is noted when it comes and raised between two steps, where nothing is half done.
+class SignalGuard:
+    """Around Ray's loop: what ends it is noted when it comes and raised between two steps, where nothing is half done.
 
     That is Ctrl-C and SIGTERM, and whatever the ledger raises in a callback: of that Ray would leave the text of a
     traceback, or nothing at all. After the first signal no trial begins, and those that run end their epoch; a second
     one is raised at once. A context manager around the loop.
 
     Args:
-        desk: where workers look whether they are to stop.
-        say: takes a line that the person should read.
+        request_stop: Asks workers to stop.
+        say: Takes a line that the person should read.
     """
 
-    def __init__(self, desk: Desk | None = None, say: Callable[[str], None] = lambda _line: None) -> None:
-        self._desk, self.say = desk, say
+    def __init__(
+        self, request_stop: Callable[[], None] = lambda: None, say: Callable[[str], None] = lambda _line: None
+    ) -> None:
+        self._request_stop, self.say = request_stop, say
         self._interrupted = False
         self._announced = False
         self._depth = 0  # of blocks that are not to be left half done
@@ -54,8 +54,8 @@ class Watch:
             self.check()
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Notes what is raised inside; a second signal is raised behind it, so that no trial is half told."""
+    def deferring_signals(self) -> Iterator[None]:
+        """Note what is raised inside; raise a second signal behind it, so that no trial is half told."""
         self._depth += 1
         try:
             yield
@@ -70,17 +70,16 @@ class Watch:
 
     @property
     def stopping(self) -> bool:
-        """Whether a signal came: no trial is to begin, and those that run are to end with their epoch."""
+        """Return whether a signal came: no trial is to begin, and those that run are to end with their epoch."""
         if self._interrupted and not self._announced:
             self._announced = True
-            if self._desk is not None:
-                with suppress(OSError):  # workers that do not hear of it end with an epoch that is saved
-                    self._desk.stop()
+            with suppress(OSError):  # workers that do not hear of it end with an epoch that is saved
+                self._request_stop()
             self.say(_STOPPING)
         return self._interrupted
 
     def check(self, *, idle: bool = True) -> None:
-        """Raises what was noted; of a signal only when the run is ``idle``, so that no trial runs any more."""
+        """Raise what was noted; a signal only when the run is ``idle``, so that no trial runs any more."""
         if self._error is not None:
             raise self._error from None
         if self._interrupted and idle:

@@ -22,7 +22,7 @@ _JOBS = {
 
 
 def cpus() -> int:
-    """CPUs that this process may keep busy, at least 1.
+    """Return how many CPUs this process may keep busy, at least 1.
 
     The least of its affinity, the quotas of its control groups (rounded down: a trial that holds a CPU gets one), and
     what a batch system gave its job; also of ``LOKY_MAX_CPU_COUNT``, as in joblib.
@@ -34,20 +34,20 @@ def cpus() -> int:
 
 
 def memory() -> int:
-    """Bytes of memory that this process and its children may use."""
+    """Return how many bytes of memory this process and its children may use."""
     limits = [_memory_limit(group) for group in _groups("memory")]
     return int(min([psutil.virtual_memory().total, *limits]))
 
 
 def affinity() -> frozenset[int]:
-    """The CPUs that this process may run on, whatever its share of their time."""
+    """Return the CPUs that this process may run on, whatever its share of their time."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(psutil.cpu_count() or 1))
 
 
 def _groups(controller: str, root: Path = _CONTROL_GROUPS, own: Path = _OWN_GROUPS) -> Iterator[Path]:
-    """The control groups that limit this process: its own and all above it, of version 2 and of version 1.
+    """Yield the control groups that limit this process: its own and all above it, of version 2 and of version 1.
 
     A container often sees its own group as the root, but is told the path that it has outside.
     """
@@ -61,7 +61,7 @@ def _groups(controller: str, root: Path = _CONTROL_GROUPS, own: Path = _OWN_GROU
 
 
 def _cpu_quota(group: Path) -> float:
-    """CPUs' worth of time in each period; infinite without a limit."""
+    """Return the CPUs' worth of time in each period; infinite without a limit."""
     numbers = _read(group / "cpu.max").split() or [
         *_read(group / "cpu.cfs_quota_us").split(),
         *_read(group / "cpu.cfs_period_us").split(),
@@ -87,7 +87,7 @@ def _read(file: Path) -> str:
 
 
 def _number(word: str) -> float:
-    """A number of a control group; infinite for ``max``, and for what is none."""
+    """Return a number of a control group; infinite for ``max``, and for what is none."""
     try:
         return float(int(word))
     except ValueError:

@@ -23,8 +23,8 @@ class Resumed:
     """What a run that goes on has done before.
 
     Attributes:
-        records: one mapping an epoch, as its trial sends them.
-        busy_seconds: wall time of the trial until the checkpoint.
+        records: One mapping an epoch, as its trial sends them.
+        busy_seconds: Wall time of the trial until the checkpoint.
     """
 
     records: list[dict[str, float]]
@@ -32,15 +32,15 @@ class Resumed:
 
 
 def snapshot(run: Run, identity: Mapping[str, object], records: list[dict[str, float]], busy_seconds: float) -> bytes:
-    """The checkpoint of a run: model, optimizer, random states, epoch, and its records so far.
+    """Return the checkpoint of a run: model, optimizer, random states, epoch, and its records so far.
 
     The data order comes from seed and epoch, the schedule from the epoch: they need no state of their own.
 
     Args:
-        run: between two epochs.
-        identity: plain data that another run must agree in to go on from here.
-        records: one an epoch.
-        busy_seconds: wall time of the trial so far.
+        run: Between two epochs.
+        identity: Plain data that another run must agree in to go on from here.
+        records: One an epoch.
+        busy_seconds: Wall time of the trial so far.
     """
     content = {
         "format": _FORMAT,
@@ -56,7 +56,7 @@ def snapshot(run: Run, identity: Mapping[str, object], records: list[dict[str, f
 
 
 def restore(run: Run, content: bytes, identity: Mapping[str, object]) -> Resumed | None:
-    """Puts ``run`` where the checkpoint ``content`` stands.
+    """Put ``run`` where the checkpoint ``content`` stands.
 
     Returns:
         What it had done, or ``None`` where the checkpoint is torn, or is not of this run or of this version of torch;

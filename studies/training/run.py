@@ -179,7 +179,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent or the run has diverged."""
+        """Return whether the budget is spent or the run has diverged."""
         return self.diverged or self.epoch >= self.budget
 
     def records(self) -> Iterator[Record]:

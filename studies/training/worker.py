@@ -9,16 +9,17 @@ import pickle
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from search_spaces.errors import UserError
 from studies.modules import also_look_in
 from studies.training.allowance import affinity
-from studies.training.contention import Neighbours
+from studies.training.contention import CpuContention
 from studies.trials import Assignment
 
 if TYPE_CHECKING:
@@ -35,45 +36,37 @@ class Message(TypedDict):
     """What a worker sends.
 
     Attributes:
-        records: one mapping an epoch, in order: the fields of :class:`studies.training.run.Record`. A trial that
+        records: One mapping an epoch, in order: the fields of :class:`studies.training.run.Record`. A trial that
             goes on from a checkpoint sends those of the epochs before it again.
-        device: on which the trial runs.
-        end: how the trial ended, or ``None`` while it goes on; ``"interrupted"``: it stopped because it was to.
-        failure: why, when it failed.
-        busy_seconds: wall time since the trial began that went into training, evaluation and loading.
-        saved: whether a checkpoint has all that the trial has done.
-        resumed: epochs that it had from a checkpoint.
-        checkpoint_failure: why its last checkpoint could not be written.
-        exclusive: whether a confirmation run is alone on its device; the engine adds it.
-        other_cores: how many cores other programs kept busy while a confirmation run ran.
-        cores: how many the machine has.
+        end: How the trial ended, or ``None`` while it goes on; ``"interrupted"``: it stopped because it was to.
+        failure: Why, when it failed.
+        saved: Whether a checkpoint has all that the trial has done.
+        facts: What else there is to say of the run: user attributes of the trial, by their names in the database.
+            ``device``: On which it runs; ``busy_seconds``: wall time since the trial began that went into training,
+            evaluation and loading; ``resumed``: epochs that it had from a checkpoint; ``checkpoint_failure``: why its
+            last checkpoint could not be written; of confirmation runs ``exclusive``: whether it is alone on its
+            device, ``other_cores``: how many of the machine's ``cores`` other programs kept busy meanwhile.
     """
 
     records: list[dict[str, float]]
-    device: str
     end: End | None
     failure: str | None
-    busy_seconds: float
-    saved: NotRequired[bool]
-    resumed: NotRequired[int]
-    checkpoint_failure: NotRequired[str]
-    exclusive: NotRequired[bool]
-    other_cores: NotRequired[float]
-    cores: NotRequired[int]
+    saved: bool
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TrainingOptions:
     """What all trials of a campaign share.
 
     Attributes:
-        schedule: of the learning rate.
-        amp: whether to train in bfloat16 where that is safe (GPUs).
-        data_directory: where the nodes have the data; ``None``: the usual places.
-        use_gpu: whether trials were given a share of a GPU.
-        checkpoint_every: epochs between two checkpoints; 0: none.
-        modules: directories where a person's modules are found, after those where the worker itself looks.
-        carried: workloads of which no file can be imported, by name, pickled.
+        schedule: Of the learning rate.
+        amp: Whether to train in bfloat16 where that is safe (GPUs).
+        data_directory: Where the nodes have the data; ``None``: the usual places.
+        use_gpu: Whether trials were given a share of a GPU.
+        checkpoint_every: Epochs between two checkpoints; 0: none.
+        modules: Directories where a person's modules are found, after those where the worker itself looks.
+        carried: Workloads of which no file can be imported, by name, pickled.
     """
 
     schedule: str = "constant"
@@ -85,54 +78,46 @@ class Setting:
     carried: tuple[tuple[str, bytes], ...] = ()
 
 
-class Vault(Protocol):
+class CheckpointStore(Protocol):
     """Where checkpoints are, and whether the driver wants trials to stop: what a worker may ask for beside sending."""
 
     def save(self, key: str, content: bytes) -> None:
-        """Keeps a checkpoint instead of an earlier one; raises ``OSError`` if it cannot."""
+        """Put a checkpoint in the place of an earlier one; raise ``OSError`` if that fails."""
 
     def load(self, key: str) -> bytes | None:
-        """The checkpoint, ``None`` where there is none."""
+        """Return the checkpoint, or ``None`` where there is none."""
 
-    def stopping(self) -> bool:
-        """Whether trials are to end with the epoch that they are at."""
-
-
-class NoVault:
-    """Keeps nothing."""
-
-    def save(self, key: str, content: bytes) -> None:
-        """Nothing is kept."""
-
-    def load(self, key: str) -> bytes | None:
-        """There is none."""
-        return None
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False
+    def stop_requested(self) -> bool:
+        """Return whether trials are to end with the epoch that they are at."""
 
 
-def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None], vault: Vault | None = None) -> None:
-    """Trains ``assignment`` and sends records as they come; never raises but what ``send`` raises.
+def run(
+    assignment: Assignment,
+    options: TrainingOptions,
+    send: Callable[[Message], None],
+    store: CheckpointStore,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Train ``assignment`` and send records as they come; never raise but what ``send`` raises.
 
     It goes on from its checkpoint, if it has one. With what it sends it saves one, if that is due: epochs that take
     less than a quarter of a second share a checkpoint as they share a message.
 
     Args:
-        assignment: what to train.
-        setting: of the campaign.
-        send: takes a :class:`Message`; may raise to stop the trial.
-        vault: where checkpoints are.
+        assignment: What to train.
+        options: Of the campaign.
+        send: Takes a :class:`Message`; may raise to stop the trial.
+        store: Where checkpoints are.
+        facts: What the caller knows of the run; joins those that are sent.
     """
     global _greeted
-    device, shown = _device(setting.use_gpu)
+    device, device_name = _device(options.use_gpu)
     if not _greeted:
         _warm_up()
-        send(Message(records=[], device=shown, end=None, failure=None, busy_seconds=0.0))
+        send(Message(records=[], end=None, failure=None, saved=False, facts={}))
         _greeted = True
-    neighbours = Neighbours() if assignment.confirmation else None  # of trials of the search nobody asks
-    trial = _Trial(assignment, setting, device, vault or NoVault())
+    contention = CpuContention() if assignment.confirmation else None  # of trials of the search nobody asks
+    trial = _Trial(assignment, options, device, store, {"device": device_name, **facts})
     sent = time.monotonic()
     end: End | None = None
     while end is None:
@@ -140,33 +125,37 @@ def run(assignment: Assignment, setting: Setting, send: Callable[[Message], None
         if end is None and time.monotonic() - sent > SEND_SECONDS:
             end = trial.save_if_due()
             if end is None:
-                send(trial.message(shown, None))
+                send(trial.message(None))
                 sent = time.monotonic()
     if device == "cuda":
-        trial.close()
-        _leave_the_gpu()
-    last = trial.message(shown, end)
-    if neighbours is not None:
-        last |= {"other_cores": round(neighbours.cores(), 3), "cores": len(affinity())}
-    send(last)
+        trial.free_gpu()
+    if contention is not None:
+        trial.facts |= {"other_cores": round(contention.other_cores(), 3), "cores": len(affinity())}
+    send(trial.message(end))
 
 
 class _Trial:
     """A training run on its way, what of it has not been sent, and what of it has been saved."""
 
-    def __init__(self, assignment: Assignment, setting: Setting, device: str, vault: Vault) -> None:
-        self._assignment, self._setting, self._device, self._vault = assignment, setting, device, vault
+    def __init__(
+        self,
+        assignment: Assignment,
+        options: TrainingOptions,
+        device: str,
+        store: CheckpointStore,
+        facts: dict[str, Any],
+    ) -> None:
+        self._assignment, self._options, self._device, self._store = assignment, options, device, store
+        self.facts = facts
         self._run: Run | None = None
-        self._all: list[dict[str, float]] = []  # records
-        self._sent = 0
+        self._records: list[dict[str, float]] = []
+        self._sent = 0  # of these
         self._saved = 0  # epoch of the last checkpoint
-        self._resumed = 0
-        self._busy = 0.0
+        self._busy_seconds = 0.0
         self._failure: str | None = None
-        self._not_saved: str | None = None  # why
 
     def advance(self) -> End | None:
-        """Trains an epoch; says how the trial ended, if it did. Whatever the user's code raises ends it."""
+        """Train an epoch; return how the trial ended, if it did. Whatever the user's code raises ends it."""
         began = time.monotonic()
         try:
             if self._run is None:
@@ -179,24 +168,24 @@ class _Trial:
             self._failure = _describe(error)
             return "failed"
         finally:
-            self._busy += time.monotonic() - began
+            self._busy_seconds += time.monotonic() - began
         fields = asdict(record)
-        self._all.append({name: entry for name, entry in fields.items() if name != "diverged" and entry is not None})
+        self._records.append({n: entry for n, entry in fields.items() if n != "diverged" and entry is not None})
         if record.diverged:
             return "diverged"
         return "complete" if self._run.finished else None
 
     def _begin(self) -> Run:
-        """The run, as far as its checkpoint has it."""
-        content = self._vault.load(self._assignment.checkpoint) if self._assignment.checkpoint else None
+        """Return the run, as far as its checkpoint has it."""
+        content = self._store.load(self._assignment.checkpoint) if self._assignment.checkpoint else None
         if content is not None:
             from studies.training.checkpoints import restore
 
             run = self._new_run()
-            found = restore(run, content, self._identity())
-            if found is not None:
-                self._all, self._busy = found.records, found.busy_seconds
-                self._saved = self._resumed = run.epoch
+            done = restore(run, content, self._identity())
+            if done is not None:
+                self._records, self._busy_seconds = done.records, done.busy_seconds
+                self._saved = self.facts["resumed"] = run.epoch
                 return run
         return self._new_run()
 
@@ -208,81 +197,76 @@ class _Trial:
 
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
-        one, setting = self._assignment, self._setting
-        workload, data = _workload(one.workload, setting)
+        assignment, options = self._assignment, self._options
+        workload, data = _workload(assignment.workload, options)
         return Run(
-            workload, OPTIMIZERS[one.optimizer], one.arguments, seed=one.seed, budget=one.epochs, data=data,
-            schedule=setting.schedule, device=self._device, amp=setting.amp, test=one.test,
+            workload, OPTIMIZERS[assignment.optimizer], assignment.arguments,
+            seed=assignment.seed, budget=assignment.epochs, data=data, schedule=options.schedule,
+            device=self._device, amp=options.amp, test=assignment.test,
         )  # fmt: skip
 
     def _identity(self) -> dict[str, object]:
-        """What a checkpoint must agree in with the trial that is to go on from it."""
-        one = self._assignment
-        return {
-            "workload": one.workload, "optimizer": one.optimizer, "arguments": one.arguments, "seed": one.seed,
-            "epochs": one.epochs, "test": one.test, "schedule": self._setting.schedule, "device": self._device,
-        }  # fmt: skip
+        """Return what a checkpoint must agree in with the trial that is to go on from it."""
+        names = ("workload", "optimizer", "arguments", "seed", "epochs", "test")
+        shared = {"schedule": self._options.schedule, "device": self._device}
+        return {name: getattr(self._assignment, name) for name in names} | shared
 
     def save_if_due(self) -> End | None:
-        """Saves the state if that is due, or if trials are to stop; says whether this one does."""
+        """Save the state if that is due, or if trials are to stop; return whether this one does."""
         assert self._run is not None
-        stopping = self._vault.stopping()
-        every = self._setting.checkpoint_every
+        stopping = self._store.stop_requested()
+        every = self._options.checkpoint_every
         due = self._run.epoch - self._saved >= every
         if self._assignment.checkpoint and every and (due or (stopping and self._run.epoch > self._saved)):
             from studies.training.checkpoints import snapshot
 
             try:
-                content = snapshot(self._run, self._identity(), self._all, self._busy)
-                self._vault.save(self._assignment.checkpoint, content)
-                self._saved, self._not_saved = self._run.epoch, None
+                content = snapshot(self._run, self._identity(), self._records, self._busy_seconds)
+                self._store.save(self._assignment.checkpoint, content)
+                self._saved = self._run.epoch
+                self.facts.pop("checkpoint_failure", None)
             # the trial is worth more than its checkpoint: a full disk, a model with a state that cannot be saved
             except Exception as error:
-                self._not_saved = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                self.facts["checkpoint_failure"] = reason
         return "interrupted" if stopping else None
 
-    def message(self, device: str, end: End | None) -> Message:
-        """What has not been sent."""
-        found = Message(
-            records=self._all[self._sent :], device=device, end=end, failure=self._failure, busy_seconds=self._busy
+    def message(self, end: End | None) -> Message:
+        """Return what has not been sent."""
+        records, self._sent = self._records[self._sent :], len(self._records)
+        return Message(
+            records=records,
+            end=end,
+            failure=self._failure,
+            saved=self._saved == self._sent,
+            facts={**self.facts, "busy_seconds": self._busy_seconds},
         )
-        self._sent = len(self._all)
-        found["saved"] = self._saved == self._sent
-        if self._resumed:
-            found["resumed"] = self._resumed
-        if self._not_saved is not None:
-            found["checkpoint_failure"] = self._not_saved
-        return found
 
-    def close(self) -> None:
-        """Lets go of the run's memory."""
+    def free_gpu(self) -> None:
+        """Give back the run's memory, and what torch keeps for the next tensors: other trials may share the GPU."""
+        import torch
+
         self._run = None
-
-
-def _leave_the_gpu() -> None:
-    """Gives back the memory that torch keeps for the next tensors: other trials may share the GPU."""
-    import torch
-
-    torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
 
 def _warm_up() -> None:
-    """Imports what the first optimizer of a process imports, two seconds' worth, before any trial is on the clock."""
+    """Import what the first optimizer of a process imports, two seconds' worth, before any trial is on the clock."""
     import torch
 
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
 @cache
-def _workload(name: str, setting: Setting) -> tuple[Any, Any]:
-    """The workload and its data: once a process, however many trials it runs."""
+def _workload(name: str, options: TrainingOptions) -> tuple[Any, Any]:
+    """Return the workload and its data: once a process, however many trials it runs."""
     from studies.workloads import carry, load, resolve
 
-    also_look_in(setting.modules)
-    for key, content in setting.carried:
+    also_look_in(options.modules)
+    for key, content in options.carried:
         carry(key, pickle.loads(content))
     workload = resolve(name)
-    return workload, load(workload, setting.data_directory)
+    return workload, load(workload, options.data_directory)
 
 
 def _describe(error: BaseException) -> str:
@@ -297,7 +281,7 @@ def _describe(error: BaseException) -> str:
 
 @cache
 def _device(use_gpu: bool) -> tuple[str, str]:
-    """The device in torch's words and in a person's."""
+    """Return the device in torch's words and in a person's."""
     import torch
 
     if use_gpu and torch.cuda.is_available():

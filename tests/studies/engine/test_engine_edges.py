@@ -12,17 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.utils import flatten_dict
 
 from search_spaces.errors import UserError
 from studies.engine import Resources, _callbacks, _cluster
-from studies.engine._callbacks import LedgerScheduler, LedgerSearcher
-from studies.engine._signals import Watch
-from studies.ledger import OutOfTimeError
+from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
+from studies.engine._checkpoints import LocalStore
+from studies.engine._signals import SignalGuard
+from studies.ledger import Ledger, OutOfTimeError
+from studies.training import worker
 from studies.trials import Assignment
+from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan
 from tests.support import probe_home
 from tests.support.probe_home import python, settle
 
@@ -84,16 +89,16 @@ class FakeLedger:
 
 
 def greeting() -> dict[str, Any]:
-    return {"records": [], "device": "CPU", "end": None, "failure": None, "busy_seconds": 0.0}
+    return result_of(worker.Message(records=[], end=None, failure=None, saved=False, facts={}))
 
 
 @pytest.fixture
 def engine(monkeypatch):
     def build(trials: int, slots: int) -> tuple[Ray, FakeLedger, LedgerSearcher, LedgerScheduler]:
         monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": float(slots)}])
-        ledger, watch = FakeLedger(trials), Watch()
-        searcher = LedgerSearcher(ledger, Resources(), watch)  # type: ignore[arg-type]
-        return Ray(), ledger, searcher, LedgerScheduler(ledger, searcher, watch)  # type: ignore[arg-type]
+        ledger, guard = FakeLedger(trials), SignalGuard()
+        searcher = LedgerSearcher(ledger, Resources(), guard)  # type: ignore[arg-type]
+        return Ray(), ledger, searcher, LedgerScheduler(ledger, searcher, guard)  # type: ignore[arg-type]
 
     return build
 
@@ -117,10 +122,10 @@ def test_a_second_ctrl_c_waits_until_what_is_told_is_told():
     told = []
 
     def tell() -> None:
-        with Watch() as watch:
+        with SignalGuard() as guard:
             os.kill(os.getpid(), signal.SIGINT)
-            assert watch.stopping
-            with watch.keeping():
+            assert guard.stopping
+            with guard.deferring_signals():
                 os.kill(os.getpid(), signal.SIGINT)
                 told.append("all of it")
             told.append("behind it")
@@ -222,7 +227,7 @@ def test_what_the_ledger_raises_in_a_callback_comes_out_as_it_was(engine):
     ledger.refuses = UserError("the disk is full")
 
     def loop() -> None:
-        with searcher._watch:
+        with searcher._guard:
             try:
                 searcher.suggest("a")
             except UserError as error:  # as Ray does
@@ -248,7 +253,7 @@ def test_a_clock_that_has_run_out_ends_it_while_trials_train(engine):
     ledger.late = OutOfTimeError()
 
     def loop() -> None:
-        with searcher._watch, suppress(OutOfTimeError):  # as Ray might
+        with searcher._guard, suppress(OutOfTimeError):  # as Ray might
             scheduler.choose_trial_to_run(ray)
 
     with pytest.raises(OutOfTimeError):
@@ -262,7 +267,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(engi
     reached = []
 
     def loop(interrupts: int, steps: int) -> None:
-        with scheduler._watch:
+        with scheduler._guard:
             for _ in range(interrupts):
                 os.kill(os.getpid(), number)
                 reached.append("the rest of the step")
@@ -281,8 +286,26 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(engi
 
 
 def test_an_interrupt_in_the_last_step_is_not_forgotten():
-    with pytest.raises(KeyboardInterrupt), Watch():
+    with pytest.raises(KeyboardInterrupt), SignalGuard():
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_new_fact_of_a_run_reaches_the_database_and_no_line_between_names_it(tmp_path, monkeypatch):
+    """A worker or the engine says it; who wants to read it lists it in ``analysis``."""
+    monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": 1.0}])
+    url, ray, guard = f"sqlite:///{tmp_path}/trials.db", Ray(), SignalGuard()
+    with Ledger(url, CAMPAIGN, [plan(workload="digits-mlp", epochs=1, trials=1)], {}) as ledger:
+        searcher = LedgerSearcher(ledger, Resources(), guard)
+        scheduler, trial = LedgerScheduler(ledger, searcher, guard), ray.start(searcher, "a")
+
+        def send(message: worker.Message) -> None:
+            scheduler.on_trial_result(ray, trial, flatten_dict(result_of(message)))  # as Tune does
+
+        store = LocalStore(tmp_path, "token")
+        worker.run(searcher.assignments["a"], worker.TrainingOptions(), send, store, {"toy": 7})
+    [stored] = optuna.load_study(study_name=STUDY, storage=url).trials
+    assert stored.user_attrs["toy"] == 7
+    assert stored.user_attrs["device"].startswith("CPU")
 
 
 # -------- nodes and shapes

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from studies.training import allowance
-from studies.training.contention import Neighbours
+from studies.training.contention import CpuContention
 
 V2 = "0::/user.slice/job_7\n"
 V1 = "9:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/\n"
@@ -123,7 +123,7 @@ def test_what_is_busy_elsewhere_does_not_disturb_a_pinned_process(monkeypatch):
 
     monkeypatch.setattr(psutil, "cpu_times", times)
     monkeypatch.setattr("studies.training.contention.affinity", lambda: frozenset({0, 1}))
-    assert Neighbours().cores() == 0.0
+    assert CpuContention().other_cores() == 0.0
 
 
 def test_no_program_of_this_project_counts_the_machine_instead():

@@ -16,7 +16,7 @@ from torch import nn
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
-from studies.engine._checkpoint_access import Desk, DirectoryVault
+from studies.engine._checkpoints import LocalStore
 from studies.ledger import Ledger
 from studies.storage.durability import Checkpoints, Durability
 from studies.training import worker
@@ -54,12 +54,12 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path / "folder", "token", tmp_path)
+def store(tmp_path):
+    return LocalStore(tmp_path / "folder", "token", Checkpoints(tmp_path))
 
 
 @pytest.fixture
-def train(monkeypatch, desk):
+def train(monkeypatch, store):
     """Runs a trial of an optimizer, and dies after so many messages; returns what the driver has heard."""
     module = type(sys)("checkpoint_probe")
     module.factory = workload
@@ -84,9 +84,9 @@ def train(monkeypatch, desk):
             if len(heard) == dies_after:
                 raise Killed
 
-        setting = worker.Setting(schedule=schedule, checkpoint_every=every)
+        options = worker.TrainingOptions(schedule=schedule, checkpoint_every=every)
         try:
-            worker.run(Assignment(**(fields | changes)), setting, send, DirectoryVault(desk))
+            worker.run(Assignment(**(fields | changes)), options, send, store)
         except Killed:
             torch.manual_seed(12345)  # the next process begins with other random numbers
         return heard
@@ -106,9 +106,9 @@ def test_a_trial_that_goes_on_gives_the_same_numbers_bit_for_bit(train, optimize
     assert [one["epoch"] for one in whole] == list(range(1, EPOCHS + 1))
     train(optimizer, dies_after=1)
     second = train(optimizer, dies_after=2)
-    assert second[0]["resumed"] == 1
+    assert second[0]["facts"]["resumed"] == 1
     third = train(optimizer)
-    assert third[0]["resumed"] == 3
+    assert third[0]["facts"]["resumed"] == 3
     assert numbers(third) == whole  # epochs that it had done are told again, to a driver that may be another
     assert third[-1]["end"] == "complete"
 
@@ -119,20 +119,20 @@ def test_time_that_was_spent_counts(train):
     spent = first[-1]["records"][-1]["seconds"]
     assert again["records"][1]["seconds"] == spent
     assert again["records"][2]["seconds"] > spent
-    assert again["busy_seconds"] > first[-1]["busy_seconds"]
+    assert again["facts"]["busy_seconds"] > first[-1]["facts"]["busy_seconds"]
 
 
 @pytest.mark.parametrize(("every", "resumed"), [(1, 3), (2, 2), (4, 0)])
 def test_an_option_sets_how_often(train, every, resumed):
     train("sgd", every=every, dies_after=3)
     [first, *_] = train("sgd", every=every)
-    assert first.get("resumed", 0) == resumed
+    assert first["facts"].get("resumed", 0) == resumed
 
 
-def test_epochs_that_share_a_message_share_a_checkpoint(train, monkeypatch, desk):
+def test_epochs_that_share_a_message_share_a_checkpoint(train, monkeypatch, store):
     """Of a trial whose epochs take a hundredth of a second, saving each would be what it spends its time on."""
     saved = []
-    monkeypatch.setattr(DirectoryVault, "save", lambda _self, key, _content: saved.append(key))
+    monkeypatch.setattr(LocalStore, "save", lambda _self, key, _content: saved.append(key))
     monkeypatch.setattr(worker, "SEND_SECONDS", 60.0)
     [message] = train("sgd")
     assert len(message["records"]) == EPOCHS
@@ -155,7 +155,7 @@ def test_the_checkpoint_of_another_run_is_not_gone_on_from(train, other):
     train("sgd", dies_after=2)
     optimizer = str(other.pop("optimizer", "sgd"))
     fresh = train(optimizer, **other)
-    assert "resumed" not in fresh[0]
+    assert "resumed" not in fresh[0]["facts"]
     assert numbers(fresh) == numbers(train(optimizer, key="", **other))
 
 
@@ -198,7 +198,7 @@ def test_a_model_that_was_changed_meanwhile_begins_anew(train, monkeypatch):
     worker._workload.cache_clear()
     monkeypatch.setattr(sys.modules["checkpoint_probe"], "factory", workload)
     again = train("sgd")
-    assert "resumed" not in again[0]
+    assert "resumed" not in again[0]["facts"]
     assert again[-1]["end"] == "complete"
 
 
@@ -206,7 +206,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_trial_and_is_told(train, t
     (tmp_path / "folder").write_text("a file where the directory should be")
     messages = train("sgd")
     assert messages[-1]["end"] == "complete"
-    assert messages[-1]["checkpoint_failure"]
+    assert messages[-1]["facts"]["checkpoint_failure"]
     assert not messages[0]["saved"]
 
 
@@ -224,19 +224,19 @@ def test_a_model_whose_state_cannot_be_saved_is_trained_all_the_same(train, monk
     monkeypatch.setattr(sys.modules[__name__], "model", lambda: Holding(2, 2))
     messages = train("sgd")
     assert messages[-1]["end"] == "complete"
-    assert "pickle" in messages[-1]["checkpoint_failure"]
+    assert "pickle" in messages[-1]["facts"]["checkpoint_failure"]
 
 
-def test_a_trial_that_is_to_stop_ends_its_epoch_is_saved_and_goes_on_later(train, desk):
+def test_a_trial_that_is_to_stop_ends_its_epoch_is_saved_and_goes_on_later(train, store):
     """Also where the option would have it saved more seldom."""
     whole = numbers(train("sofim", key=""))
-    desk.open()
-    desk.stop()
+    store.open()
+    store.request_stop()
     [stopped] = train("sofim", every=4)
     assert (stopped["end"], len(stopped["records"]), stopped["saved"]) == ("interrupted", 1, True)
-    desk.close()
+    store.close()
     again = train("sofim", every=4)
-    assert again[0]["resumed"] == 1
+    assert again[0]["facts"]["resumed"] == 1
     assert numbers(again) == whole
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from studies.engine._checkpoints import LocalStore
 from studies.training import worker
 from studies.trials import Assignment
 from studies.workloads import Data, Metric, Workload, accuracy
+
+STORE = LocalStore(Path("/nowhere"), "token")  # without a checkpoint, and nobody asks to stop
 
 
 def assignment(**changes: object) -> Assignment:
@@ -45,7 +49,7 @@ def sent(monkeypatch):
         monkeypatch.setattr(worker, "_greeted", True)
         worker._workload.cache_clear()
         messages = []
-        worker.run(assignment(**changes), worker.Setting(), messages.append)
+        worker.run(assignment(**changes), worker.TrainingOptions(), messages.append, STORE)
         return messages
 
     return run
@@ -55,7 +59,7 @@ def test_short_trials_send_one_message(sent):
     (message,) = sent()
     assert [record["epoch"] for record in message["records"]] == [1, 2, 3, 4]
     assert (message["end"], message["failure"]) == ("complete", None)
-    assert message["busy_seconds"] >= message["records"][-1]["seconds"] > 0
+    assert message["facts"]["busy_seconds"] >= message["records"][-1]["seconds"] > 0
 
 
 def test_long_epochs_are_sent_one_by_one_and_the_last_with_the_end(sent):
@@ -68,8 +72,8 @@ def test_a_process_says_first_that_it_has_started(sent, monkeypatch):
     sent()
     monkeypatch.setattr(worker, "_greeted", False)
     messages = []
-    worker.run(assignment(), worker.Setting(), messages.append)
-    worker.run(assignment(), worker.Setting(), messages.append)
+    worker.run(assignment(), worker.TrainingOptions(), messages.append, STORE)
+    worker.run(assignment(), worker.TrainingOptions(), messages.append, STORE)
     assert [len(message["records"]) for message in messages] == [0, 4, 4]
 
 
