@@ -152,7 +152,7 @@ def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
             is in it cannot be analysed.
     """
     from studies.storage.database import REFUSALS, close_storage, open_storage
-    from studies.storage.opening import unreadable
+    from studies.storage.refusals import unreadable
 
     opened = open_storage(storage, create=False, read_only=not written)
     try:

@@ -32,7 +32,7 @@ class Checkpoints:
     directory: Path
 
     def save(self, key: str, content: bytes | memoryview) -> None:
-        """Puts a checkpoint in the place of an earlier one. A process that is killed meanwhile leaves the earlier one.
+        """Put a checkpoint in the place of an earlier one. A process that is killed meanwhile leaves the earlier one.
 
         Raises:
             OSError: it cannot be written.
@@ -50,21 +50,21 @@ class Checkpoints:
             raise
 
     def load(self, key: str) -> bytes | None:
-        """The checkpoint, or ``None`` where there is none that can be read."""
+        """Return the checkpoint, or ``None`` where there is none that can be read."""
         try:
             return self._path(key).read_bytes()
         except OSError:
             return None
 
     def remove(self, key: str) -> None:
-        """Removes a checkpoint, if it is there, and what a killed process left of it."""
+        """Remove a checkpoint, if it is there, and what a killed process left of it."""
         path = self._path(key)
         with suppress(OSError):
             for one in path.parent.glob(f"{path.stem}.*"):
                 one.unlink(missing_ok=True)
 
     def sweep(self, folder: str, keep: Collection[int]) -> None:
-        """Removes all checkpoints of a folder but those of the trials ``keep``, and the folder if nothing is left."""
+        """Remove all checkpoints of a folder but those of the trials ``keep``, and the folder if nothing is left."""
         with suppress(OSError):
             for one in (self.directory / folder).iterdir():
                 if one.suffix != _SUFFIX or one.stem not in {str(number) for number in keep}:
@@ -93,7 +93,7 @@ class Durability:
 
     @classmethod
     def of(cls, storage: str, *, timeout: float, directory: Path | None, every: int) -> Durability:
-        """What the options of the command line say.
+        """Return what the options of the command line say.
 
         Args:
             storage: the database's URL.
@@ -114,7 +114,7 @@ class Durability:
 
 
 def _check_writable(directory: Path) -> None:
-    """Refuses a directory that cannot be made or written to; nothing is made yet."""
+    """Refuse a directory that cannot be made or written to; nothing is made yet."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return

@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from search_spaces.errors import UserError
+from studies.storage.backend import Backend
+from studies.storage.refusals import check_file, first_line, remedy_for
+
 
 @contextmanager
 def _told_as_others_do() -> Iterator[None]:
-    """Errors of the file as those of a database: RuntimeError is that another program broke the lock."""
+    """Raise errors of the file as those of a database: RuntimeError is that another program broke the lock."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
@@ -30,7 +35,7 @@ def _told_as_others_do() -> Iterator[None]:
         ) from None
 
 
-class _Backend(JournalFileBackend):
+class _File(JournalFileBackend):
     """Optuna's, whose errors are those that its other storages raise; a torn line is cut off before the first write."""
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +54,7 @@ class _Backend(JournalFileBackend):
             super().append_logs(logs)
 
     def mend(self) -> None:
-        """Cuts off a last line that is torn: whoever wrote it is gone, lines are written under the lock."""
+        """Cut off a last line that is torn: whoever wrote it is gone, lines are written under the lock."""
         lock = JournalFileSymlinkLock(str(self._path))
         with _told_as_others_do():
             lock.acquire()
@@ -63,8 +68,8 @@ class _Backend(JournalFileBackend):
         self._whole = True
 
 
-class JournalFile(JournalStorage):
-    """Optuna's journal storage, which knows its file.
+class Journal(Backend, JournalStorage):
+    """Optuna's journal storage, which knows its file. Who only reads it changes nothing of it.
 
     Args:
         path: of the file; it is made where there is none.
@@ -76,9 +81,27 @@ class JournalFile(JournalStorage):
     def __init__(self, path: Path) -> None:
         self.path = path
         with _told_as_others_do():
-            self._file = _Backend(path)
+            self._file = _File(path)
             super().__init__(self._file)
 
     def mend(self) -> None:
-        """Cuts off a last line that is torn, as a write that failed leaves it."""
+        """Cut off a last line that is torn, as a write that failed leaves it."""
         self._file.mend()
+
+
+def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> Backend:  # noqa: ARG001 (see Journal)
+    """Open the journal in the file that ``url`` names; see :func:`studies.storage.database.open_storage`."""
+    if url.host or not url.database:
+        raise UserError(f"storage '{shown}' names no file; write for example journal:///sofim.log")
+    if url.query:
+        option = next(iter(url.query))
+        raise UserError(
+            f"storage '{shown}' cannot be opened: a journal has no option '{option}'; leave that out of the URL"
+        )
+    path = Path(url.database)
+    check_file(path, shown, b'{"op_code"', "a journal of Optuna", create=create)
+    try:
+        return Journal(path.absolute())  # its lock is a link to it
+    except (StorageInternalError, KeyError) as error:
+        reason = first_line(error)
+        raise UserError(f"storage '{shown}' cannot be opened: {reason}; {remedy_for(reason)}") from None

@@ -13,7 +13,6 @@ import os
 import socket
 import time
 import uuid
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -21,13 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import sqlalchemy as sa
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb import models
-from sqlalchemy import exc as sa_exc
-from sqlalchemy import orm
 
 from search_spaces.errors import UserError
+from studies.storage.backend import Cell, Cells
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0  # a driver on another machine that was silent for longer may be dead
@@ -55,38 +50,38 @@ class Lease:
         command: of ``sofim``, by which the person goes on.
     """
 
-    def __init__(self, storage: BaseStorage, study_id: int, campaign: str, shown: str, command: str) -> None:
+    def __init__(self, storage: Cells, study_id: int, campaign: str, shown: str, command: str) -> None:
+        self._storage, self._cell = storage, Cell(study_id, KEY)
         self._campaign, self._shown, self._command = campaign, shown, command
         self._token = uuid.uuid4().hex
-        self._cell = (_RdbCell if isinstance(storage, RDBStorage) else _PlainCell)(storage, study_id)
 
     def take(self) -> None:
-        """Takes the lease from nobody, or from a driver that is dead.
+        """Take the lease from nobody, or from a driver that is dead.
 
         Raises:
             UserError: another driver is alive.
         """
-        text = self._cell.read()
+        text = self._storage.read(self._cell)
         holder = _parsed(text)
         if holder is not None and (alive(holder) or self._moves(holder, text)):
             raise self._refusal(holder)
         _held.add(self._token)  # before anybody can see it
         try:
-            taken = self._cell.swap(text, json.dumps(self._mark(written=0)))
+            taken = self._storage.exchange(self._cell, text, json.dumps(self._mark(written=0)))
         except BaseException:
             _held.discard(self._token)
             raise
         if not taken:
             _held.discard(self._token)
-            winner = _parsed(self._cell.read())
+            winner = _parsed(self._storage.read(self._cell))
             raise self._refusal(winner or {"pid": "?", "host": "?"})
 
     def _moves(self, holder: Mark, text: str | None) -> bool:
-        """Whether a lease of another machine that looks dead is renewed all the same."""
+        """Return whether a lease of another machine that looks dead is renewed all the same."""
         if _is_here(holder):
             return False
         time.sleep(_WATCH_SECONDS)
-        return self._cell.read() != text
+        return self._storage.read(self._cell) != text
 
     def _refusal(self, holder: Mapping[str, Any]) -> UserError:
         other = "wait for it, stop it, or give this one another name with --name"
@@ -107,12 +102,12 @@ class Lease:
             "written": written,
         }
 
-    def renew(self, batch: int, session: orm.Session | None = None) -> bool:
-        """Renews the lease, in the transaction that writes ``batch``.
+    def renew(self, batch: int, cells: Cells) -> bool:
+        """Renew the lease, in the transaction that writes ``batch``.
 
         Args:
             batch: number of what is written; of these each is larger than the one before.
-            session: of that transaction; ``None`` for storages that have none.
+            cells: as that transaction sees them.
 
         Returns:
             Whether the batch has been written before, by a commit whose answer was lost.
@@ -120,14 +115,14 @@ class Lease:
         Raises:
             LostLeaseError: another driver has taken over.
         """
-        text = self._cell.read(session)
+        text = cells.read(self._cell)
         held = _parsed(text)
         if held is None or held.get("token") != self._token:
             raise self._lost(held)
         if held["written"] >= batch:
             return True
-        if not self._cell.swap(text, json.dumps(self._mark(written=batch)), session):
-            raise self._lost(_parsed(self._cell.read(session)))
+        if not cells.exchange(self._cell, text, json.dumps(self._mark(written=batch))):
+            raise self._lost(_parsed(cells.read(self._cell)))
         return False
 
     def _lost(self, holder: Mark | None) -> LostLeaseError:
@@ -138,19 +133,19 @@ class Lease:
         )
 
     def release(self) -> None:
-        """Gives the lease back, if it is still held; it is void from here on, also where the storage is away."""
+        """Give the lease back, if it is still held; it is void from here on, also where the storage is away."""
         _held.discard(self._token)
-        text = self._cell.read()
+        text = self._storage.read(self._cell)
         held = _parsed(text)
         if held is not None and held.get("token") == self._token:
-            self._cell.swap(text, "null")
+            self._storage.exchange(self._cell, text, "null")
 
 
 # ------------------------------------------------------------------------------------------------ who is alive
 
 
 def alive(holder: Mapping[str, Any]) -> bool:
-    """Whether the driver that a lease names lives, as far as can be told from here without waiting."""
+    """Return whether the driver that a lease names lives, as far as can be told from here without waiting."""
     if _is_here(holder):
         if holder["pid"] == os.getpid() and "token" in holder:  # a notebook's process outlives its drivers
             return holder["token"] in _held
@@ -160,7 +155,7 @@ def alive(holder: Mapping[str, Any]) -> bool:
 
 
 def in_words(attributes: Mapping[str, Any]) -> str:
-    """Whether a driver runs the campaign, from the user attributes of its first study."""
+    """Say whether a driver runs the campaign, by the user attributes of its first study."""
     holder = _holder(attributes.get(KEY))
     if holder and alive(holder):
         return f"running, process {holder['pid']} on {holder['host']}"
@@ -170,13 +165,13 @@ def in_words(attributes: Mapping[str, Any]) -> str:
 
 
 def _is_here(holder: Mapping[str, Any]) -> bool:
-    """Whether its process number means something here: hosts, and containers on them, may share their name."""
+    """Return whether its process number means something here: hosts, and containers on them, may share their name."""
     return bool(holder["host"] == socket.gethostname() and holder.get("machine", _machine()) == _machine())
 
 
 @cache
 def _machine() -> str:
-    """What tells this boot of this machine, and this space of process numbers, from others; empty where unknown."""
+    """Return what tells this boot of this machine, and its space of process numbers, from others, where known."""
     found = []
     with suppress(OSError):
         found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
@@ -186,7 +181,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When the process began (seconds since the epoch), so that a reused number is not taken for it."""
+    """Return when the process began (seconds since the epoch), so that a reused number is not taken for it."""
     try:
         process = psutil.Process(pid)
         # killed, and its parent has not asked how it ended
@@ -203,67 +198,5 @@ def _parsed(text: str | None) -> Mark | None:
 
 
 def _holder(found: Any) -> Mark | None:
-    """What the attribute says of a driver; ``None`` where it is no driver's."""
+    """Return what the attribute says of a driver; ``None`` where it is no driver's."""
     return found if isinstance(found, dict) and found.keys() >= {"host", "pid", "started", "seen"} else None
-
-
-class _Cell(ABC):
-    """The attribute: text that is read, and exchanged for another if it is still what was read."""
-
-    def __init__(self, storage: Any, study_id: int) -> None:
-        self._storage, self._study_id = storage, study_id
-
-    @abstractmethod
-    def read(self, session: orm.Session | None = None) -> str | None:
-        """What stands there; ``None`` where there is nothing yet."""
-
-    @abstractmethod
-    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
-        """Puts ``after`` where ``before`` stands; returns whether it did."""
-
-
-class _RdbCell(_Cell):
-    """A row of Optuna's table of study attributes, exchanged by one conditional statement."""
-
-    def read(self, session: orm.Session | None = None) -> str | None:
-        if session is None:
-            with self._storage.scoped_session() as own, own.begin():
-                return self.read(own)
-        row = models.StudyUserAttributeModel
-        found = session.execute(sa.select(row.value_json).where(row.study_id == self._study_id, row.key == KEY))
-        text: str | None = found.scalar_one_or_none()
-        return text
-
-    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
-        if session is None:
-            try:
-                with self._storage.scoped_session() as own, own.begin():
-                    return self.swap(before, after, own)
-            except sa_exc.IntegrityError:  # two insert at once
-                return False
-        row = models.StudyUserAttributeModel
-        if before is None:
-            session.execute(sa.insert(row).values(study_id=self._study_id, key=KEY, value_json=after))
-            return True
-        statement = (
-            sa.update(row)
-            .where(row.study_id == self._study_id, row.key == KEY, row.value_json == before)
-            .values(value_json=after)
-            .execution_options(synchronize_session=False)
-        )
-        changed: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
-        return changed == 1
-
-
-class _PlainCell(_Cell):
-    """The attribute by public calls. They exchange nothing at once: of two that begin together one finds out later."""
-
-    def read(self, session: orm.Session | None = None) -> str | None:
-        attributes = self._storage.get_study_user_attrs(self._study_id)
-        return json.dumps(attributes[KEY]) if KEY in attributes else None
-
-    def swap(self, before: str | None, after: str, session: orm.Session | None = None) -> bool:
-        if self.read() != before:
-            return False
-        self._storage.set_study_user_attr(self._study_id, KEY, json.loads(after))
-        return True

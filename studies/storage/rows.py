@@ -1,4 +1,4 @@
-"""Rows of trials: what of a batch of changes goes into which table, or through which of a storage's public calls."""
+"""Batches of changes of trials, and what of one goes into which table of a database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import orm
@@ -40,7 +38,7 @@ Batch = Mapping[Key, Pending]
 
 
 def ids_of(session: orm.Session, batch: Batch) -> dict[Key, int]:
-    """The ids of the trials that ``batch`` created, which is in the database."""
+    """Return the ids of the trials that ``batch`` created, which is in the database."""
     found = {}
     for (study_id, number), pending in batch.items():
         if pending.trial is not None:
@@ -50,18 +48,8 @@ def ids_of(session: orm.Session, batch: Batch) -> dict[Key, int]:
     return found
 
 
-def set_attribute(session: orm.Session, study_id: int | None, name: str, value: Any) -> None:
-    """Sets a user attribute of a study."""
-    row = models.StudyUserAttributeModel
-    found = session.query(row).filter(row.study_id == study_id, row.key == name).one_or_none()
-    if found is None:
-        session.add(row(study_id=study_id, key=name, value_json=json.dumps(value)))
-    else:
-        found.value_json = json.dumps(value)
-
-
 def write_in_one_transaction(session: orm.Session, batch: Batch, ids: Mapping[Key, int]) -> dict[Key, int]:
-    """Puts ``batch`` into ``session``, a statement a table; returns the ids of the trials that it creates.
+    """Put ``batch`` into ``session``, a statement a table; return the ids of the trials that it creates.
 
     Optuna's own setters search for a row before they add it, which takes most of their time. Here an epoch's value
     comes once, and an attribute that is there stays as it is.
@@ -96,7 +84,7 @@ def _create(session: orm.Session, trials: Mapping[Key, FrozenTrial]) -> dict[Key
     row: Any = models.TrialModel
     for study_id in {study_id for study_id, _ in rows}:
         number = session.execute(sa.select(sa.func.count()).where(row.study_id == study_id)).scalar_one()
-        _check_number(number - 1, max(own for other, own in rows if other == study_id))
+        check_number(number - 1, max(own for other, own in rows if other == study_id))
     ids = {key: int(row.trial_id) for key, row in rows.items()}
     _insert(
         session,
@@ -125,7 +113,7 @@ def _end(session: orm.Session, ends: Mapping[Key, FrozenTrial], ids: Mapping[Key
     rows: list[Any] = session.query(models.TrialModel).filter(models.TrialModel.trial_id.in_(by_id)).all()
     for row in rows:
         if row.state.is_finished():
-            raise _ended_elsewhere(row.number)
+            raise ended_elsewhere(row.number)
         row.state = by_id[row.trial_id].state
         row.datetime_complete = by_id[row.trial_id].datetime_complete or datetime.now()
     for model, kind in _ATTRIBUTES.items():
@@ -172,60 +160,13 @@ def _as_json(distribution: BaseDistribution) -> str:
     return distribution_to_json(distribution)
 
 
-def write_by_public_calls(storage: BaseStorage, batch: Batch, ids: dict[Key, int], *, again: bool = False) -> None:
-    """Writes ``batch`` to a storage without transactions, and takes out of it what is written.
-
-    Args:
-        storage: of any kind.
-        batch: of an attempt that failed, what it did not come to write is left.
-        ids: of trials that are there; those of new ones are added.
-        again: whether an attempt at this batch has failed. A trial may be there then whose creation was not answered.
-    """
-    for key, pending in batch.items():
-        study_id, number = key
-        if pending.trial is not None and key not in ids:
-            there = _find(storage, study_id, number) if again else None
-            ids[key] = storage.create_new_trial(study_id, template_trial=pending.trial) if there is None else there
-            _check_number(storage.get_trial_number_from_id(ids[key]), number)
-        pending.trial = None
-        trial_id = ids[key]
-        end = pending.end
-        for epoch in list(pending.values):
-            storage.set_trial_intermediate_value(trial_id, epoch, pending.values[epoch])
-            del pending.values[epoch]
-        if end is None:
-            continue
-        if storage.get_trial(trial_id).state.is_finished():
-            if not again:
-                raise _ended_elsewhere(number)
-            pending.end = None  # it came through, and was not answered
-            continue
-        setters = [
-            *((storage.set_trial_user_attr, name, entry) for name, entry in end.user_attrs.items()),
-            *((storage.set_trial_system_attr, name, entry) for name, entry in end.system_attrs.items()),
-        ]
-        for set_attribute_of, name, entry in setters[pending.attributes :]:
-            set_attribute_of(trial_id, name, entry)
-            pending.attributes += 1
-        try:
-            storage.set_trial_state_values(trial_id, end.state, None if end.value is None else [end.value])
-        except optuna.exceptions.UpdateFinishedTrialError:
-            raise _ended_elsewhere(number) from None
-        pending.end = None
-
-
-def _find(storage: BaseStorage, study_id: int, number: int) -> int | None:
-    try:
-        return storage.get_trial_id_from_study_id_trial_number(study_id, number)
-    except KeyError:
-        return None
-
-
-def _ended_elsewhere(number: int) -> UserError:
+def ended_elsewhere(number: int) -> UserError:
+    """Return the error for a trial that ended while this driver ran it."""
     return UserError(f"another program ended trial {number} of this campaign; stop it and launch again")
 
 
-def _check_number(found: int, expected: int) -> None:
+def check_number(found: int, expected: int) -> None:
+    """Refuse a study to which somebody else adds trials."""
     if found != expected:
         raise UserError(
             f"another program adds trials to a study of this campaign (number {found} came where {expected} was next); "

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
 from search_spaces.errors import UserError
-from studies.storage.opening import check_file
+from studies.storage.refusals import check_file
 from studies.storage.url import in_memory, path_of, sqlite_name
 
 _LOCK_SECONDS = 15.0  # to wait for another program's lock, before it is said
@@ -63,11 +63,11 @@ class SqliteFile:
 
     @property
     def writing(self) -> dict[str, Any]:
-        """Options of SQLAlchemy's engine for whoever writes."""
+        """Return options of SQLAlchemy's engine for whoever writes."""
         return {"connect_args": {"timeout": self._keywords["timeout"]}}
 
     def reading(self) -> dict[str, Any]:
-        """Options of SQLAlchemy's engine for whoever must not; :meth:`discard` is to be called afterwards.
+        """Return options of SQLAlchemy's engine for whoever must not; :meth:`discard` is to be called afterwards.
 
         Raises:
             UserError: a program that was cut off has left it so that only a copy can be read, and none can be made.
@@ -79,12 +79,12 @@ class SqliteFile:
         return {"creator": lambda: sqlite3.connect(name, **keywords)}
 
     def discard(self) -> None:
-        """Removes the copy, if there is one."""
+        """Remove the copy, if there is one."""
         if self._copy is not None:
             shutil.rmtree(self._copy.parent, ignore_errors=True)
 
     def check_settled(self) -> None:
-        """Refuses a file in which a change was begun and neither finished nor undone.
+        """Refuse a file in which a change was begun and neither finished nor undone.
 
         Raises:
             UserError: there is such a change.
@@ -108,7 +108,7 @@ class SqliteFile:
         return False
 
     def _copied(self) -> Path | None:
-        """A copy, as of one moment; ``None`` where somebody writes all the time, who keeps the file in order."""
+        """Copy it as of one moment; ``None`` where somebody writes all the time, who keeps the file in order."""
         path = self._path.resolve()  # its journal lies beside the file, not beside a link to it
         for _ in range(_TRIES):
             home = Path(tempfile.mkdtemp(prefix="sofim-copy-"))
@@ -132,14 +132,14 @@ class SqliteFile:
 
 
 def _read_only(name: str) -> str:
-    """What SQLite is asked to open so that it cannot write."""
+    """Return what SQLite is asked to open so that it cannot write."""
     base, _, options = name.partition("?") if name.startswith("file:") else (Path(name).as_uri(), "", "")
     kept = [option for option in options.split("&") if option and not option.startswith("mode=")]
     return f"{base}?{'&'.join([*kept, 'mode=ro'])}"
 
 
 def _state(path: Path) -> dict[str, tuple[int, int, int]]:
-    """The parts of a database that are there, each as it is now."""
+    """Return the parts of a database that are there, each as it is now."""
     found = {}
     for name in _BESIDE:
         try:

@@ -15,13 +15,16 @@ from search_spaces.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-SQLITE, JOURNAL = "sqlite", "journal"
+SQLITE = "sqlite"
+RDB = "studies.storage.rdb"
+MODULES = {"journal": "studies.storage.journal"}
+"""What opens a storage by the scheme of its URL, where that is no database; such a URL without a host names a file."""
 MEMORY = ":memory:"
 _SECRET = ("pass", "pwd")  # what an option with a password has in its name
 
 
 def parse(url: str) -> URL:
-    """The parts of ``url``; schemes are the same in upper and lower case.
+    """Return the parts of ``url``; schemes are the same in upper and lower case.
 
     Raises:
         UserError: it is no URL of a database.
@@ -36,17 +39,17 @@ def parse(url: str) -> URL:
 
 
 def rendered(url: URL) -> str:
-    """``url`` as other programs take it, password included."""
+    """Return ``url`` as other programs take it, password included."""
     return url.render_as_string(hide_password=False)
 
 
 def backend(url: URL) -> str:
-    """What kind of storage it is: ``sqlite``, ``postgresql``, …, or ``journal``."""
+    """Return what kind of storage it is: ``sqlite``, ``postgresql``, …, or ``journal``."""
     return url.get_backend_name()
 
 
 def sqlite_name(url: URL) -> str:
-    """What SQLite is asked to open: a path, or its own kind of URI where the URL says so; else ``:memory:``.
+    """Return what SQLite is asked to open: a path, or its kind of URI where the URL says so; else ``:memory:``.
 
     Raises:
         sqlalchemy.exc.ArgumentError: an option has no such value, or there is a host.
@@ -56,19 +59,19 @@ def sqlite_name(url: URL) -> str:
 
 
 def in_memory(name: str) -> bool:
-    """Whether SQLite would keep that in memory alone, or in a file of its own that it deletes."""
+    """Return whether SQLite would keep that in memory alone, or in a file of its own that it deletes."""
     path, _, options = name.partition("?")
     return path in ("", MEMORY, "file:", f"file:{MEMORY}") or "mode=memory" in options.split("&")
 
 
 def file_of(url: str) -> Path | None:
-    """The file that holds the storage; ``None`` where it is no file, or the URL cannot be read."""
+    """Return the file that holds the storage; ``None`` where it is no file, or the URL cannot be read."""
     from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
     found = _parts(url)
     if found is None or found.host or not found.database:
         return None
-    if backend(found) == JOURNAL:
+    if backend(found) in MODULES:
         return Path(found.database)
     if backend(found) != SQLITE:
         return None
@@ -81,7 +84,7 @@ def file_of(url: str) -> Path | None:
 
 
 def path_of(url: URL, name: str) -> Path:
-    """The file of an SQLite URL, of which SQLite is asked to open ``name``; relative where the URL has it so."""
+    """Return the file of an SQLite URL, which SQLite opens as ``name``; relative where the URL has it so."""
     if not name.startswith("file:"):
         return Path(str(url.database))
     path = name.removeprefix("file:").partition("?")[0].partition("#")[0]
@@ -91,7 +94,7 @@ def path_of(url: URL, name: str) -> Path:
 
 
 def hide_password(url: str) -> str:
-    """``url`` as it may be shown: passwords as ``***``, also those among the options."""
+    """Return ``url`` as it may be shown: passwords as ``***``, also those among the options."""
     parsed = _parts(url)
     if parsed is None:
         if "@" in url:

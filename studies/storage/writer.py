@@ -12,28 +12,18 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import UserError
-from studies.storage.database import REFUSALS, refused, running_template
+from studies.storage.backend import Backend, Cell
+from studies.storage.database import running_template
 from studies.storage.durability import Durability
-from studies.storage.journal import JournalFile
 from studies.storage.lease import HEARTBEAT_SECONDS, Lease
-from studies.storage.opening import first_line
-from studies.storage.passing import is_passing
-from studies.storage.rows import (
-    LOST,
-    Batch,
-    Key,
-    Pending,
-    ids_of,
-    set_attribute,
-    write_by_public_calls,
-    write_in_one_transaction,
-)
+from studies.storage.refusals import REFUSALS, first_line, is_passing, refused
+from studies.storage.rows import LOST, Batch, Key, Pending
 
 FLUSH_SECONDS = 0.25  # how long ends of trials may wait for company in one transaction
 SHOW_SECONDS = 1.0  # and what only shows how far they are
@@ -43,7 +33,7 @@ FOLDER = "checkpoints"  # attribute of a study
 
 
 def new_folder() -> str:
-    """A name for a study's folder of checkpoints: names of studies may come again, in another database."""
+    """Return a name for a study's folder of checkpoints: names of studies may come again, in another database."""
     return uuid.uuid4().hex
 
 
@@ -54,8 +44,7 @@ class TrialWriter:
     and :attr:`trouble` says why. Each batch arrives once: also when the connection breaks during a commit.
 
     Args:
-        storage: Optuna's storage. Its public calls cost a transaction each; an RDB's tables are written here, in one
-            transaction, through Optuna's models of them (this is why the Optuna version has an upper bound).
+        storage: where to write.
         shown: the storage's URL as an error may show it.
         lease: of this driver.
         durability: how long to try, and where checkpoints are: that of a trial is removed once its end is written.
@@ -68,7 +57,7 @@ class TrialWriter:
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: Backend,
         shown: str,
         lease: Lease,
         durability: Durability,
@@ -92,11 +81,11 @@ class TrialWriter:
         self._thread.start()
 
     def known(self, study_id: int, number: int, trial_id: int) -> None:
-        """Says that trial ``number`` is in the database already, as ``trial_id``."""
+        """Say that trial ``number`` is in the database already, as ``trial_id``."""
         self._ids[study_id, number] = trial_id
 
     def folder(self, study_id: int, *, make: bool = False) -> str:
-        """What the folder with a study's checkpoints is called, the same for ever.
+        """Return what the folder with a study's checkpoints is called, the same for ever.
 
         Args:
             study_id: of the study.
@@ -114,22 +103,22 @@ class TrialWriter:
         return str(found or "")
 
     def sweep(self, folder: str, keep: Collection[int]) -> None:
-        """Removes the checkpoints of a study that belong to none of these trials."""
+        """Remove the checkpoints of a study that belong to none of these trials."""
         if self._safekeeping.checkpoints is not None and folder:
             self._safekeeping.checkpoints.sweep(folder, keep)
 
     def start(self, study_id: int, trial: FrozenTrial) -> None:
-        """Creates ``trial`` (RUNNING, with its parameters and attributes)."""
+        """Create ``trial`` (RUNNING, with its parameters and attributes)."""
         with self._change(study_id, trial.number) as pending:
             pending.trial = trial
 
     def value(self, study_id: int, number: int, epoch: int, value: float) -> None:
-        """Sets an intermediate value of a running trial."""
+        """Set an intermediate value of a running trial."""
         with self._change(study_id, number) as pending:
             pending.values[epoch] = value
 
     def finish(self, study_id: int, trial: FrozenTrial, checkpoint: str | None = None) -> None:
-        """Ends a running trial: state, value and new attributes of ``trial``. Its epochs went through :meth:`value`.
+        """End a running trial: state, value and new attributes of ``trial``. Its epochs went through :meth:`value`.
 
         ``checkpoint`` names one that nobody needs once this is written.
         """
@@ -159,7 +148,7 @@ class TrialWriter:
             )
 
     def check(self) -> None:
-        """Raises what ended the writing, if anything did."""
+        """Raise what ended the writing, if anything did."""
         with self._condition:
             self._raise_error()
 
@@ -170,7 +159,7 @@ class TrialWriter:
             return not (self._error or self._given_up or self._pending or self._writing)
 
     def flush(self) -> None:
-        """Returns when all is written."""
+        """Return when all is written."""
         with self._condition:
             self._flushing += 1
             self._condition.notify_all()
@@ -181,7 +170,7 @@ class TrialWriter:
             self._raise_error()
 
     def close(self) -> None:
-        """Writes the rest and stops the thread; when that is interrupted, the rest is given up."""
+        """Write the rest and stop the thread; when that is interrupted, the rest is given up."""
         try:
             self.flush()
         except BaseException:
@@ -215,7 +204,7 @@ class TrialWriter:
                 self._storage.remove_session()
 
     def _write_next(self) -> bool:
-        """Waits for something to write, or until the lease is to be renewed, and writes; says whether more may come."""
+        """Wait for something to write, or until the lease is to be renewed, and write; say whether more may come."""
         with self._condition:
             self._condition.wait_for(lambda: self._pending or self._closed, timeout=HEARTBEAT_SECONDS)
             if self._pending and SHOW_SECONDS > FLUSH_SECONDS:  # the pause after the last batch is part of it
@@ -240,27 +229,28 @@ class TrialWriter:
         return True
 
     def _write_last_words(self) -> None:
-        """What is kept, as it is at the end; not again and again: what stands there is some seconds old."""
+        """Write what is kept, as it is at the end; once: what stands there is some seconds old."""
         if self._kept() and not self._given_up:
             self._batches += 1
             with suppress(*REFUSALS, UserError):
                 self._write({}, False)
 
     def _hurries(self) -> bool:
-        """Whether something waits that a killed driver would lose, or somebody who wants all to be written."""
+        """Return whether something waits that a killed driver would lose, or somebody who wants all to be written."""
         return self._closed or self._flushing > 0 or any(one.end is not None for one in self._pending.values())
 
     def _write_patiently(self, batch: Batch) -> bool:
-        """Writes ``batch``, again and again for a while; returns whether it is written, not given up."""
+        """Write ``batch``, again and again for a while; return whether it is written, not given up."""
         began, pause, again = time.monotonic(), FIRST_PAUSE_SECONDS, False
         while True:
             try:
-                if again and isinstance(self._storage, JournalFile):
-                    self._storage.mend()  # nothing may follow a line that is torn
+                if again:
+                    self._storage.mend()
                 self._write(batch, again)
             except REFUSALS as error:
                 again = True
-                self._forget_connections()
+                with suppress(*REFUSALS):
+                    self._storage.forget_connections()
                 waited = time.monotonic() - began
                 lasting = not is_passing(error)
                 if lasting and waited < self._safekeeping.storage_timeout:
@@ -280,8 +270,8 @@ class TrialWriter:
                 return True
 
     def _write_what_can_be(self, batch: Batch) -> None:
-        """Of a batch that is refused for good what one trial has, and the others; no trial is left without an end."""
-        if not isinstance(self._storage, RDBStorage):
+        """Write of a batch that is refused for good each trial that is not; no trial is left without an end."""
+        if not self._storage.atomic:  # what can be is written already
             return
         if len(batch) > 1:
             for key, pending in batch.items():
@@ -298,30 +288,12 @@ class TrialWriter:
         with suppress(*REFUSALS):
             self._write(batch, False)
 
-    def _forget_connections(self) -> None:
-        """Connections that broke are not used again."""
-        with suppress(*REFUSALS):
-            self._storage.remove_session()
-        if isinstance(self._storage, RDBStorage):
-            with suppress(*REFUSALS):
-                self._storage.engine.dispose()
-
     def _write(self, batch: Batch, again: bool) -> None:
-        kept = self._kept()
-        if not isinstance(self._storage, RDBStorage):
-            self._batches += again  # no transaction: that the lease was renewed says nothing of the rest
-            self._lease.renew(self._batches)
-            write_by_public_calls(self._storage, batch, self._ids, again=again)
-            for name, value in kept.items():
-                self._storage.set_study_user_attr(self._kept_on or 0, name, value)
-            return
-        with self._storage.scoped_session() as session, session.begin():
-            if self._lease.renew(self._batches, session):
-                found = ids_of(session, batch)
-            else:
-                found = write_in_one_transaction(session, batch, self._ids)
-                for name, value in kept.items():
-                    set_attribute(session, self._kept_on, name, value)
-        self._ids.update(found)
-        self._running |= {key for key, pending in batch.items() if pending.trial is not None}
-        self._running -= {key for key, pending in batch.items() if pending.end is not None}
+        if again and not self._storage.atomic:
+            self._batches += 1  # that the lease was renewed says nothing of the rest
+        created = {key for key, pending in batch.items() if pending.trial is not None}
+        ended = {key for key, pending in batch.items() if pending.end is not None}
+        kept = {Cell(self._kept_on or 0, name): value for name, value in self._kept().items()}
+        self._storage.write(batch, self._ids, partial(self._lease.renew, self._batches), kept, again=again)
+        self._running |= created
+        self._running -= ended

@@ -387,14 +387,14 @@ def trials_of(home: Path, workload: str = PLAIN) -> list[FrozenTrial]:
 
 FULL_DISK = """
 import sqlalchemy
-from studies.storage import writer as _writer
-whole, writes = _writer.write_in_one_transaction, []
+from studies.storage import rdb as _rdb
+whole, writes = _rdb.write_in_one_transaction, []
 def write(*arguments):
     writes.append(1)
     if len(writes) > 3:
         raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
     return whole(*arguments)
-_writer.write_in_one_transaction = write
+_rdb.write_in_one_transaction = write
 from studies.cli import main
 main(["launch", "probe.toml", "--trials", "10", "--storage-timeout", "0", "--cpus-per-trial", "2"])
 """

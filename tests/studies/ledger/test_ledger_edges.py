@@ -22,6 +22,7 @@ from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger import Ledger, _ledger
 from studies.storage import lease as _lease
+from studies.storage import rdb as _rdb
 from studies.storage import writer as _writer
 from studies.storage.database import close_storage
 from studies.storage.durability import Durability
@@ -85,7 +86,7 @@ def url(tmp_path):
 
 def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], message: str = "disk is full") -> None:
     """Lets the writes whose number (from 0) ``when`` picks fail as a database would, after half of their work."""
-    whole = _writer.write_in_one_transaction
+    whole = _rdb.write_in_one_transaction
     calls = 0
 
     def write(session: orm.Session, batch: Mapping, ids: dict) -> dict:
@@ -97,7 +98,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], messa
             raise sa.exc.OperationalError("INSERT", {}, Exception(message))
         return found
 
-    monkeypatch.setattr(_writer, "write_in_one_transaction", write)
+    monkeypatch.setattr(_rdb, "write_in_one_transaction", write)
 
 
 def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):

@@ -429,7 +429,7 @@ def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
 def test_what_a_server_tells_by_a_number(number, passing):
     import sqlalchemy as sa
 
-    from studies.storage.passing import is_passing
+    from studies.storage.refusals import is_passing
 
     told = sa.exc.OperationalError("INSERT", {}, Exception(number, "…"))
     wrapped = optuna.exceptions.StorageInternalError("…")
@@ -439,7 +439,7 @@ def test_what_a_server_tells_by_a_number(number, passing):
 
 @pytest.mark.parametrize(("number", "passing"), [(28, True), (5, True), (13, False), (30, False), (122, False)])
 def test_what_a_journal_is_told_by_the_system(number, passing):
-    from studies.storage.passing import is_passing
+    from studies.storage.refusals import is_passing
 
     wrapped = optuna.exceptions.StorageInternalError("…")
     wrapped.__cause__ = OSError(number, "…")
@@ -449,7 +449,7 @@ def test_what_a_journal_is_told_by_the_system(number, passing):
 def test_the_remedy_for_a_text_that_ends_too_early_names_table_and_column():
     import sqlalchemy as sa
 
-    from studies.storage.database import refused
+    from studies.storage.refusals import refused
 
     told = sa.exc.DataError(
         "INSERT INTO trial_user_attributes (trial_id, value_json) VALUES (%s, %s)",
