@@ -23,7 +23,7 @@ from optuna.samplers import RandomSampler, TPESampler
 
 from search_spaces import SEARCH_SPACES, ConditionalSpace
 from studies.campaign.plan import StudyPlan
-from studies.commands.tuning._initial import starts
+from studies.commands.tuning._initial import initial_configurations
 from studies.ledger import _tuning
 
 EPOCHS = 20
@@ -82,7 +82,7 @@ def regrets(number: int, trials: int) -> tuple[float, float]:
     plan = StudyPlan(
         name=f"made-up/{number}/any", workload="made-up", optimizer="any", metric="loss", direction="minimize",
         metric_split="validation", epochs=EPOCHS, trials=trials, sampler="tpe", pruner="hyperband", seed=number,
-        space=space, starts=tuple(starts(space, "made-up")[0]),
+        space=space, initial=tuple(initial_configurations(space, "made-up")[0]),
     )  # fmt: skip
     book = _tuning.StudyBook(plan, 1, Unwritten(), [])
     found: list[float] = []

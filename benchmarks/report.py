@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import ConfirmationLedger, Ledger
 from studies.workloads import WORKLOADS
@@ -88,16 +88,15 @@ def build(url: str, trials: int, seeds: int) -> None:
     """Make the database."""
     workloads = [name for name, workload in WORKLOADS.items() if workload.metric.split == "validation"]
     workloads = (workloads + [name for name in WORKLOADS if name not in workloads])[:8]
-    campaign = Campaign.model_validate(
+    plan = CampaignPlan.of(
         {"name": "large", "workloads": workloads, "optimizers": OPTIMIZERS, "trials": trials, "epochs": EPOCHS}
         | {"sampler": "random", "pruner": "median"}
     )
-    spaces = {name: campaign.space(name) for name in OPTIMIZERS}
-    resolved = ResolvedCampaign(campaign, {name: WORKLOADS[name] for name in workloads}, spaces, None)
+    resolved = ResolvedCampaign(plan, {name: WORKLOADS[name] for name in workloads})
     rng = np.random.default_rng(0)
-    with Ledger(url, campaign.stored(), resolved.study_plans(), {"benchmark": "1"}) as ledger:
+    with Ledger(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}) as ledger:
         play(ledger, rng)
-    made = ConfirmationLedger(url, campaign.stored(), resolved.study_plans(), {"benchmark": "1"}, seeds=seeds)
+    made = ConfirmationLedger(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}, seeds=seeds)
     with made as ledger:
         play(ledger, rng)
 

@@ -30,7 +30,7 @@ CONFIRMED = 10
 def separate(workload: str, trials: int, seed: int, url: str, console: Console) -> dict[str, object]:
     """Tune each optimizer in a study of its own; confirm the best winner."""
     from search_spaces import SEARCH_SPACES
-    from studies.campaign.model import Campaign
+    from studies.campaign.plan import CampaignPlan
     from studies.campaign.resolve import resolve_campaign
     from studies.commands.launch import launch, versions, work_off
     from studies.engine import Resources
@@ -38,7 +38,8 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
     from studies.storage.database import open_storage
 
     optimizers = tuple(SEARCH_SPACES)
-    made = Campaign.of(name="separate", workloads=(workload,), optimizers=optimizers, trials=trials, seed=seed)
+    fields = {"name": "separate", "workloads": (workload,), "optimizers": optimizers, "trials": trials, "seed": seed}
+    made = CampaignPlan.of(fields)
     resolved = resolve_campaign(made, test=True)
     began = time.perf_counter()
     tallies = launch(resolved, url, Resources(), console)

@@ -72,7 +72,7 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
 
 
 def maker_of(study: str, attributes: Mapping[str, Any]) -> Maker:
-    """Who made a study, from its name and its user attributes.
+    """Return who made a study, from its name and its user attributes.
 
     >>> maker_of("crystal", {"campaign": {"name": "autumn", "beamline": 7}, "protocol": "v3"})
     Maker(campaign='', damage=())
@@ -90,7 +90,7 @@ def maker_of(study: str, attributes: Mapping[str, Any]) -> Maker:
 
 
 def _agrees(attributes: Mapping[str, Any], wrong: list[str], campaign: str, workload: str, optimizer: str) -> bool:
-    """Whether what is whole of a study's attributes can only be of the campaign that its name tells."""
+    """Return whether what is whole of a study's attributes can only be of the campaign that its name tells."""
     told = {"workload": workload, "optimizer": optimizer}
     if any(attributes[key] != name for key, name in told.items() if key not in wrong):
         return False

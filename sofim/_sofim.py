@@ -128,7 +128,7 @@ def sofim_update(
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """The tensor in float32 at least: float16 overflows at 65504 and bfloat16 sums nothing well."""
+    """Return the tensor in float32 at least: float16 overflows at 65504 and bfloat16 sums nothing well."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -360,7 +360,7 @@ def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _fast_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None] | None:
-    """The function that writes the step in place, if there is one for such parameters."""
+    """Return the function that writes the step in place, if there is one for such parameters."""
     # Asked here, in a frame that compiles whole. The compiler makes better kernels from the plain formula than from
     # calls that are fast in themselves.
     if torch.compiler.is_compiling():

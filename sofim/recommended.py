@@ -15,10 +15,10 @@ class Recommended:
     """A recommended configuration.
 
     Attributes:
-        arguments: keyword arguments of the optimizer.
-        batch_size: in examples.
-        evidence: what it rests on: ``campaign``, ``metric``, ``trials``, ``seeds``, ``predicted``, …
-        notes: why the evidence is thin, where it is.
+        arguments: Keyword arguments of the optimizer.
+        batch_size: In examples.
+        evidence: What it rests on: ``campaign``, ``metric``, ``trials``, ``seeds``, ``predicted``, …
+        notes: Why the evidence is thin, where it is.
     """
 
     arguments: dict[str, Any]
@@ -28,14 +28,14 @@ class Recommended:
 
 
 def recommended(optimizer: str, workload: str | None = None) -> Recommended:
-    """What this package's own campaigns recommend.
+    """Return what this package's own campaigns recommend.
 
     Args:
-        optimizer: its key in ``sofim.OPTIMIZERS``.
-        workload: on this workload; without one, for a workload that nobody has tuned yet.
+        optimizer: Its key in ``sofim.OPTIMIZERS``.
+        workload: On this workload; without one, for a workload that nobody has tuned yet.
 
     Raises:
-        KeyError: nothing is recommended of that optimizer, or on that workload; the message names what is.
+        KeyError: Nothing is recommended of that optimizer, or on that workload; the message names what is.
 
     >>> from sofim import SOFIM
     >>> import torch
@@ -54,5 +54,5 @@ def recommended(optimizer: str, workload: str | None = None) -> Recommended:
 
 @cache
 def shipped() -> Mapping[str, Any]:
-    """The whole file: ``made``, ``campaigns``, ``portfolio`` and ``optimizers``, see ``sofim export``."""
+    """Return the whole file: ``made``, ``campaigns``, ``portfolio`` and ``optimizers``, see ``sofim export``."""
     return tomllib.loads((resources.files("sofim") / "recommended.toml").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ _MODULE = ["-m", "studies.cli"]
 
 
 def called() -> list[str]:
-    """The words: ``sofim`` where the shell finds it, the path as typed where not, or ``python -m studies.cli``."""
+    """Return the words: ``sofim`` where the shell finds it, else the path as typed, or ``python -m studies.cli``."""
     program = sys.argv[0] if sys.argv else ""
     path = Path(program)
     if path.parts[-2:] == ("studies", "cli.py"):
@@ -29,7 +29,7 @@ def called() -> list[str]:
 
 
 def command_line(*words: str) -> str:
-    """A command of this program as one types it.
+    """Return a command of this program as one types it.
 
     >>> command_line("launch", "my campaign")
     "sofim launch 'my campaign'"
@@ -38,11 +38,11 @@ def command_line(*words: str) -> str:
 
 
 def storage_named(url: str, shown: str) -> list[str]:
-    """What names a storage on the next command line: nothing where it is the usual one.
+    """Return what names a storage on the next command line: nothing where it is the usual one.
 
     Args:
-        url: of the storage.
-        shown: the same without a password.
+        url: Of the storage.
+        shown: The same without a password.
     """
     usual = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
     return [] if url == usual else ["--storage", shown]

@@ -154,7 +154,7 @@ def launch(
 
     CAMPAIGN is a preset (quickstart, fashion, paper), a TOML file, or the name of a campaign in the storage.
     """
-    from studies.campaign.initial import read_starts
+    from studies.campaign.initial import read_initial
     from studies.campaign.resolve import resolve_campaign
     from studies.commands.confirm import SEEDS
     from studies.commands.confirm import confirm as run_again
@@ -177,16 +177,15 @@ def launch(
         raise UserError("--workload and --workloads exclude each other; give one of them")
     console = make_console()
     with working(console, f"Reading {campaign} and its data ..."):
-        found = find_campaign(campaign, storage).with_overrides(
-            trials=trials, optimizers=optimizers, workloads=own or workloads, name=name, seed=seed
-        )
+        overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
+        plan = find_campaign(campaign, storage, {**overrides, "seed": seed})
         if start is not None:
-            found = found.starting_from(read_starts(start, found))
+            plan = replace(plan, initial=read_initial(start, plan))
         if extend:
-            found = grown(found, storage, trials=trials)
+            plan = grown(plan, storage, trials=trials)
         kept = kept_safe(storage, storage_timeout, checkpoint_every, checkpoints)
         # that test data are there is known before the search, not after
-        resolved = resolve_campaign(found, data.resolve() if data else None, test=then_confirm)
+        resolved = resolve_campaign(plan, data.resolve() if data else None, test=then_confirm)
     from studies.engine import Resources, slots_offered
 
     resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
@@ -196,9 +195,9 @@ def launch(
             say(console, f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
         return
     tallies = run(resolved, storage, resources, console, durability=kept, extend=extend)
-    check_any_worked(found.name, tallies, storage)
+    check_any_worked(plan.campaign.name, tallies, storage)
     console.print()
-    print_leaderboard(found.name, storage, console)
+    print_leaderboard(plan.campaign.name, storage, console)
     for line in failing_lines(tallies):
         console.print(line, style="red", soft_wrap=True)
     if then_confirm:
@@ -207,9 +206,9 @@ def launch(
         )
         run_again(resolved, storage, alone, console, durability=kept)
         console.print()
-        print_confirmed(found.name, storage, console)
+        print_confirmed(plan.campaign.name, storage, console)
     say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
-    print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=found.name)
+    print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
 
 
 @sofim.command()
@@ -251,8 +250,8 @@ def confirm(
     _check_place(address, cpus, gpus)
     console = make_console()
     with working(console, f"Reading {campaign} and its data ..."):
-        found = find_tuned(campaign, storage)
-        resolved = resolve_campaign(found, data.resolve() if data else None, test=True, rehearsed=False)
+        plan = find_tuned(campaign, storage)
+        resolved = resolve_campaign(plan, data.resolve() if data else None, test=True, rehearsed=False)
     from studies.engine import Resources
 
     run(
@@ -267,9 +266,9 @@ def confirm(
         durability=kept_safe(storage, **keeping),
     )
     console.print()
-    print_confirmed(found.name, storage, console, top)
+    print_confirmed(plan.campaign.name, storage, console, top)
     say(console, f"{PURE_LUCK} Next:")
-    print_next_commands(AFTER_CONFIRM, storage, console, campaign=found.name)
+    print_next_commands(AFTER_CONFIRM, storage, console, campaign=plan.campaign.name)
 
 
 def _check_shares(cpus_per_trial: float, gpus_per_trial: float) -> None:

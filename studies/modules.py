@@ -66,6 +66,17 @@ def search_path() -> tuple[str, ...]:
     return tuple(dict.fromkeys(_absolute(place) for place in sys.path))
 
 
+def factory_named(name: str) -> tuple[str, str] | None:
+    """Return the module and the function that ``package.module:factory`` names; ``None`` where it is not of that form.
+
+    >>> factory_named("mine.nets:xor"), factory_named("digits-mlp")
+    (('mine.nets', 'xor'), None)
+    """
+    module, _, factory = name.partition(":")
+    is_one = factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    return (module, factory) if is_one else None
+
+
 def imported_from(directory: str) -> Iterator[str]:
     """Yield the files, or the directories of packages, that this process has imported from ``directory``."""
     for name, module in list(sys.modules.items()):

@@ -190,7 +190,7 @@ def test_what_lies_loose_in_studies_is_little_and_known() -> None:
     [
         ("search_spaces", {"torch", "ray", "optuna", "sofim", "studies", "pandas"}),
         ("sofim", {"ray", "optuna", "studies", "search_spaces"}),
-        ("studies.campaign.model", {"torch", "ray", "sofim"}),
+        ("studies.campaign.reading", {"torch", "ray", "sofim"}),
         ("studies.training.run", {"ray", "optuna", "analysis"}),
         ("studies.cli", {"torch", "ray", "optuna", "pandas", "sklearn", "analysis"}),
         ("analysis", {"torch", "ray", "studies", "sofim"}),

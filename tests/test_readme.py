@@ -50,14 +50,14 @@ def test_the_workload_example_is_the_tested_one():
 
 
 def test_the_campaign_example_is_accepted(tmp_path):
-    from studies.campaign.model import load
+    from studies.campaign.reading import load
 
     example = next(iter(blocks("toml")))
     (tmp_path / "my_package").mkdir()
     (tmp_path / "campaign.toml").write_text(example)
-    campaign = load(tmp_path / "campaign.toml")
-    assert campaign.trials == 50
-    assert campaign.space("sofim").fixed == {"beta": 0.9}
+    plan = load(tmp_path / "campaign.toml")
+    assert plan.campaign.trials == 50
+    assert plan.spaces["sofim"].fixed == {"beta": 0.9}
 
 
 # ------------------------------------------------------------------------------------------------- its commands

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pydantic import BaseModel, ValidationError
 
 from search_spaces import SEARCH_SPACES
-from search_spaces.errors import key_shown, shown, suggestion
+from search_spaces.errors import UserError, key_shown, shown, suggestion
+from studies.modules import factory_named
 
 MOST = 1_000_000
 """No number of trials or epochs is larger: more is a slip of the fingers."""
@@ -74,10 +75,8 @@ def check_workloads(names: Sequence[str]) -> None:
     from studies.workloads import WORKLOADS  # late: it brings torch, which reading a stored campaign does not need
 
     for name in names:
-        module, _, factory = name.partition(":")
-        is_own = factory.isidentifier() and all(part.isidentifier() for part in module.split("."))
-        if not is_own and name not in WORKLOADS:
-            raise ValueError(
+        if name not in WORKLOADS and factory_named(name) is None:
+            raise UserError(
                 f"workloads = {shown(list(names))}: {shown(name)} is unknown: known are {', '.join(WORKLOADS)}, "
                 f"and package.module:factory for your own{suggestion(name, WORKLOADS)}"
             )
@@ -87,7 +86,7 @@ def check_table(key: str, table: object, workloads: Sequence[str]) -> None:
     """Refuse an entry of the table called ``key`` for a workload that the campaign does not have."""
     for name in table if isinstance(table, Mapping) else ():
         if name not in workloads:
-            raise ValueError(
+            raise UserError(
                 f"{key}.{key_shown(name)}: the campaign has no such workload, "
                 f"only {', '.join(workloads)}{suggestion(name, workloads)}"
             )
@@ -101,27 +100,25 @@ def check_optimizers(key: str, names: Sequence[str]) -> None:
                 f"{key} = {shown(list(names))}: {shown(name)}" if key == "optimizers" else f"{key}.{key_shown(name)}"
             )
             near = suggestion(name, SEARCH_SPACES)
-            raise ValueError(f"{where} is an unknown optimizer: known are {', '.join(SEARCH_SPACES)}{near}")
+            raise UserError(f"{where} is an unknown optimizer: known are {', '.join(SEARCH_SPACES)}{near}")
 
 
-def line_of(error: ValidationError, model: type[BaseModel], keys: Sequence[str]) -> str:
-    """Return the first mistake as one line: the key, its value and what is allowed.
+def first_mistake(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """Return the key of the first mistake, and one line: the key, its value and what is allowed.
 
     Args:
         error: What pydantic found.
         model: The model, whose field descriptions say what is allowed.
-        keys: The keys that a user may write.
     """
     # An unknown key is often the cause of a missing one, so it goes first.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    if first["loc"] == ("spaces",):  # a check across fields, whose message has everything
-        return str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
     top = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return f"{key_shown(top)} is not a key of a campaign: allowed are {', '.join(keys)}{suggestion(top, keys)}"
+        keys = list(model.model_fields)
+        return top, f"{key_shown(top)} is not a key of a campaign: allowed are {', '.join(keys)}{suggestion(top, keys)}"
     allowed = model.model_fields[top].description
     if first["type"] == "missing":
-        return f"{top} is missing: it must be {allowed}"
+        return top, f"{top} is missing: it must be {allowed}"
     key = ".".join(key_shown(part) for part in first["loc"] if isinstance(part, str))
     why = first["ctx"]["error"] if first["type"] == "value_error" else f"must be {allowed}"
-    return f"{key} = {shown(first['input'])}: {why}"
+    return top, f"{key} = {shown(first['input'])}: {why}"

@@ -13,14 +13,14 @@ _PER_WORKLOAD = ("epochs", "targets")
 
 
 def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The campaign ``stored`` with the trials, optimizers and workloads of ``asked`` that it has not.
+    """Return the campaign ``stored`` with the trials, optimizers and workloads of ``asked`` that it has not.
 
     Nothing is taken away: of the trials it has the larger number. What is said of an optimizer or a workload that it
     has stays. All else is as it was; where ``asked`` differs there, the two cannot be one campaign.
     """
     grown = dict(stored)
     for key in ("workloads", "optimizers"):
-        grown[key] = [*stored[key], *(one for one in asked[key] if one not in stored[key])]
+        grown[key] = [*stored[key], *(name for name in asked[key] if name not in stored[key])]
     if isinstance(stored.get("trials"), int) and isinstance(asked.get("trials"), int):
         grown["trials"] = max(stored["trials"], asked["trials"])
     for keys, key_of_known in ((_PER_OPTIMIZER, "optimizers"), (_PER_WORKLOAD, "workloads")):
@@ -33,13 +33,13 @@ def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, A
 
 
 def join(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The campaign that a person means who asks for ``asked`` beside ``stored``, and why it cannot be.
+    """Return the campaign that a person means who asks for ``asked`` beside ``stored``, and why it cannot be.
 
     Returns:
         ``stored``, extended by ``asked``; and what differs in a way that no extension mends, a phrase a key.
     """
-    one, other = extended(stored, asked), extended(asked, stored)
-    return one, differences(_sorted(one), _sorted(other))
+    joined = extended(stored, asked)
+    return joined, differences(_sorted(joined), _sorted(extended(asked, stored)))
 
 
 def _sorted(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,18 +48,21 @@ def _sorted(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two configurations of a campaign, one phrase a key; reworded reasons are no difference."""
-    found = []
+    """Return what differs between two configurations of a campaign, one phrase a key.
+
+    Reworded reasons are no difference.
+    """
+    phrases = []
     for key in sorted(before.keys() | now.keys()):
         old, new = _without_reasons(before.get(key)), _without_reasons(now.get(key))
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):  # the search spaces: say whose, not all of them
             names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            found.append(f"{key} of {', '.join(names)} changed")
+            phrases.append(f"{key} of {', '.join(names)} changed")
         else:
-            found.append(f"{key} was {_shortly(old)}, is {_shortly(new)}")
-    return found
+            phrases.append(f"{key} was {_shortly(old)}, is {_shortly(new)}")
+    return phrases
 
 
 def _without_reasons(value: Any) -> Any:

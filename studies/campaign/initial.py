@@ -1,4 +1,4 @@
-"""Configurations to start from: exported defaults, given back to a campaign."""
+"""Initial configurations: exported defaults, given back to a campaign."""
 
 from __future__ import annotations
 
@@ -6,54 +6,51 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from search_spaces import SearchSpace
 from search_spaces.errors import UserError, shown
-
-if TYPE_CHECKING:
-    from search_spaces import SearchSpace
-    from studies.campaign.model import Campaign
-
-Starts = dict[str, dict[str, dict[str, object]]]
-"""Stored values by optimizer, workload and parameter."""
+from studies.campaign.plan import CampaignPlan, InitialConfigurations
 
 LEARNING = ("tpe", "gp", "cmaes")
 """Samplers that learn from what they are given; the draws of the others are independent, and stay so."""
 
 
-def read_starts(path: Path, campaign: Campaign) -> Starts:
+def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
     """Read what ``sofim export --format toml`` wrote, for the studies of a campaign.
 
     Each study begins with what is recommended on its workload, else with what is recommended on all; studies of
     optimizers that the file does not have begin as ever.
 
     Args:
-        path: the file.
-        campaign: whose studies are to begin with it.
+        path: The file.
+        plan: Of the campaign whose studies are to begin with it.
 
     Raises:
-        UserError: the file cannot be read or is none of these, has nothing for the campaign or something outside its
+        UserError: The file cannot be read or is none of these, has nothing for the campaign or something outside its
             search spaces, or the campaign's sampler does not learn.
     """
+    campaign = plan.campaign
     if campaign.sampler not in LEARNING:
         raise UserError(
             f"--from {path}: sampler {campaign.sampler} draws independently of any start; "
             f"samplers that begin with one are {', '.join(LEARNING)}"
         )
-    recommended = _read(path)
-    found: Starts = {}
+    optimizers = _read(path)
+    initial: dict[str, dict[str, dict[str, object]]] = {}
     for optimizer in campaign.optimizers:
-        own = recommended.get(optimizer)
-        if not isinstance(own, Mapping):
+        recommended = optimizers.get(optimizer)
+        if not isinstance(recommended, Mapping):
             continue
         for workload in campaign.workloads:
-            entry = _entry(own, workload)
-            if entry is not None:
+            params = _params(recommended, workload)
+            if params is not None:
                 where = f"{path}: {optimizer} on {workload}"
-                found.setdefault(optimizer, {})[workload] = _inside(entry, campaign.space(optimizer), optimizer, where)
-    if not found:
+                inside = _inside(params, plan.spaces[optimizer], optimizer, where)
+                initial.setdefault(optimizer, {})[workload] = inside
+    if not initial:
         raise UserError(f"--from {path}: recommends nothing of {', '.join(campaign.optimizers)}")
-    return found
+    return initial
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -71,10 +68,10 @@ def _read(path: Path) -> Mapping[str, object]:
     return optimizers
 
 
-def _entry(own: Mapping[str, object], workload: str) -> Mapping[str, object] | None:
-    """The parameters recommended on a workload, else those on all."""
-    on = own.get("workloads")
-    for entry in (on.get(workload) if isinstance(on, Mapping) else None, own.get("default")):
+def _params(recommended: Mapping[str, object], workload: str) -> Mapping[str, object] | None:
+    """Return the parameters recommended on a workload, else those on all."""
+    on = recommended.get("workloads")
+    for entry in (on.get(workload) if isinstance(on, Mapping) else None, recommended.get("default")):
         if isinstance(entry, Mapping) and isinstance(entry.get("params"), Mapping):
             params: Mapping[str, object] = entry["params"]
             return params
@@ -82,7 +79,7 @@ def _entry(own: Mapping[str, object], workload: str) -> Mapping[str, object] | N
 
 
 def _inside(params: Mapping[str, object], space: SearchSpace, optimizer: str, where: str) -> dict[str, object]:
-    """Those that the campaign searches, each inside its range."""
+    """Return those that the campaign searches, each inside its range."""
     kept: dict[str, object] = {}
     for name, parameter in space.parameters.items():
         if name not in params:

@@ -1,20 +1,156 @@
-"""What a study is to be: one workload, one optimizer, one search, all of it known before the first trial."""
+"""What is to be run: a campaign with all that it names looked up, as it is stored, and each of its studies."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
-from search_spaces import Space
+from pydantic import ValidationError
+
+from search_spaces import SearchSpace, Space, configured, from_dict
+from search_spaces.errors import UserError, shown
+from studies.campaign._checks import check_optimizers, check_table, check_workloads, first_mistake
+from studies.campaign.model import Campaign
+
+InitialConfigurations = Mapping[str, Mapping[str, Mapping[str, object]]]
+"""Stored values by optimizer, workload and parameter."""
+
+
+@dataclass(frozen=True)
+class CampaignPlan:
+    """A campaign with the search spaces that result, so that it keeps its ranges when the defaults change.
+
+    Attributes:
+        campaign: What a person wrote.
+        spaces: The search space of each of its optimizers.
+        initial: Configurations to begin with, where the person gave some.
+    """
+
+    campaign: Campaign
+    spaces: Mapping[str, SearchSpace]
+    initial: InitialConfigurations = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, fields: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, source: str | None = None
+    ) -> Self:
+        """Return the plan of the campaign that has these fields.
+
+        Args:
+            fields: Of a `Campaign`.
+            overrides: Fields that replace them.
+            source: Where ``fields`` come from, for messages.
+
+        Raises:
+            UserError: A value is not allowed or a name is unknown: one line with source, key, value and what is
+                allowed.
+        """
+        campaign = _validated(fields, overrides or {}, source)
+        try:
+            check_workloads(campaign.workloads)
+            check_table("epochs", campaign.epochs, campaign.workloads)
+            check_table("targets", campaign.targets, campaign.workloads)
+            check_optimizers("optimizers", campaign.optimizers)
+            check_optimizers("search_space", tuple(campaign.search_space))
+        except UserError as error:
+            raise _from(source, error) from None
+        # a table may wait for an optimizer that comes in later: it is looked at all the same
+        named = dict.fromkeys((*campaign.optimizers, *campaign.search_space))
+        spaces = {name: _configured(campaign, name, source) for name in named}
+        return cls(campaign, {name: spaces[name] for name in campaign.optimizers})
+
+    @classmethod
+    def from_stored(cls, data: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Self:
+        """Return the plan that `stored` described.
+
+        Its names were checked when it was made, and it must stay readable when they are gone.
+
+        Args:
+            data: What was stored.
+            overrides: Fields of the campaign that replace those that were stored.
+
+        Raises:
+            UserError: It was stored by a version whose campaigns or search spaces were different, or an override is
+                not allowed.
+        """
+        source = f"stored campaign {shown(data.get('name'))}"
+        fields = dict(data)
+        spaces, initial = fields.pop("spaces", {}), fields.pop("starts", {})
+        try:
+            campaign = _validated(fields, overrides or {}, source)
+            for key, tables in (("spaces", spaces), ("starts", initial)):
+                if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+                    raise UserError(f"{source}: {key} = {shown(tables)}: must be data")
+            new = {name: _configured(campaign, name, source) for name in campaign.optimizers if name not in spaces}
+        except UserError as error:
+            if not str(error).startswith(source):  # an override is wrong, which no other version mends
+                raise
+            raise UserError(
+                f"{error}; it was stored by another version: go on with that, or launch its file under another --name"
+            ) from None
+        try:
+            kept = {name: from_dict(spaces[name]) for name in campaign.optimizers if name in spaces}
+        except UserError as error:
+            raise UserError(f"campaign {campaign.name}: {error}") from None
+        return cls(
+            campaign,
+            {name: kept.get(name) or new[name] for name in campaign.optimizers},
+            {name: configurations for name, configurations in initial.items() if name in campaign.optimizers},
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """Return the whole of it as JSON can hold it.
+
+        Without ``replicates``, ``targets`` and ``starts`` where it asks for none: so were campaigns stored before these
+        were there, and they go on.
+        """
+        asked_for = {"replicates": self.campaign.replicates != 1, "targets": bool(self.campaign.targets)}
+        return {
+            **self.campaign.model_dump(mode="json", exclude={key for key, needed in asked_for.items() if not needed}),
+            **({"starts": dict(self.initial)} if self.initial else {}),
+            "spaces": {name: space.to_dict() for name, space in self.spaces.items()},
+        }
+
+
+def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str | None) -> Campaign:
+    """Return the campaign of ``fields`` with ``overrides``, whose names alone are looked up.
+
+    Entries of the tables by workload go with the workloads that are replaced.
+    """
+    data = {**fields, **overrides}
+    check_optimizers("optimizers", overrides.get("optimizers", ()))
+    if "workloads" in overrides:
+        kept, written = overrides["workloads"], fields.get("workloads")
+        check_workloads(kept)
+        gone = [name for name in written if name not in kept] if isinstance(written, list | tuple) else []
+        for key in ("epochs", "targets"):
+            if isinstance(data.get(key), Mapping):
+                data[key] = {name: entry for name, entry in data[key].items() if name not in gone}
+    try:
+        return Campaign.model_validate(data)
+    except ValidationError as error:
+        key, line = first_mistake(error, Campaign)
+        raise _from(None if key in overrides else source, UserError(line)) from None
+
+
+def _configured(campaign: Campaign, optimizer: str, source: str | None) -> SearchSpace:
+    try:
+        return configured(optimizer, campaign.search_space.get(optimizer, {}))
+    except UserError as error:
+        raise _from(source, UserError(f"search_space.{optimizer}: {error}")) from None
+
+
+def _from(source: str | None, error: UserError) -> UserError:
+    return error if source is None else UserError(f"{source}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
     """What a ledger needs to know of a study, all of it from the campaign and the workload.
 
-    ``trials`` is ``None`` where something else than their number ends the study. ``starts`` are the stored
+    ``trials`` is ``None`` where something else than their number ends the study. ``initial`` are the stored
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
     studies of one workload and optimizer; the first is the one whose winner counts.
     """
@@ -31,11 +167,11 @@ class StudyPlan:
     pruner: str
     seed: int
     space: Space
-    starts: tuple[Mapping[str, Any], ...] = ()
+    initial: tuple[Mapping[str, Any], ...] = ()
     replicate: int = 1
 
 
 def campaign_seed(seed: int, *names: str | int) -> int:
-    """A 32-bit seed that depends on the campaign's seed and on the names, and is the same on every machine."""
+    """Return a 32-bit seed that depends on the campaign's seed and on the names, the same on every machine."""
     digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
     return int.from_bytes(digest[:4], "little")

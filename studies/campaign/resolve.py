@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from search_spaces import SearchSpace
 from search_spaces.errors import UserError
 from studies.campaign.model import Campaign
-from studies.campaign.plan import StudyPlan, campaign_seed
+from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
@@ -20,44 +20,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCampaign:
-    """A campaign with its workloads and search spaces looked up and its data checked.
+    """A campaign with its workloads looked up and its data checked.
 
     Attributes:
-        campaign: as it was asked for.
-        workloads: by the campaign's name for them.
-        spaces: by optimizer, as the campaign has them.
-        data_directory: where its data are; ``None``: the usual places.
-        examples: numbers of training examples by workload, as far as they are known; no batch size is larger.
-        tested: whether all of them have test data.
-        carried: workloads that cannot be imported, by name, pickled.
-        notes: what the person should know before it runs, a line each.
+        plan: Of the campaign, as it was asked for.
+        workloads: By the campaign's name for them.
+        data_directory: Where its data are; ``None``: the usual places.
+        examples: Numbers of training examples by workload, as far as they are known; no batch size is larger.
+        tested: Whether all of them have test data.
+        carried: Workloads that cannot be imported, by name, pickled.
+        notes: What the person should know before it runs, a line each.
     """
 
-    campaign: Campaign
+    plan: CampaignPlan
     workloads: Mapping[str, Workload]
-    spaces: Mapping[str, SearchSpace]
-    data_directory: Path | None
+    data_directory: Path | None = None
     examples: Mapping[str, int] = field(default_factory=dict)
     tested: bool = False
     carried: tuple[tuple[str, bytes], ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign that a person wrote."""
+        return self.plan.campaign
+
     def epochs(self, workload: str) -> int:
-        """Epoch budget of a trial on ``workload``."""
+        """Return the epoch budget of a trial on ``workload``."""
         return self.campaign.epochs_for(workload, self.workloads[workload].epochs)
 
     def space(self, optimizer: str, workload: str) -> SearchSpace:
-        """What is searched of ``optimizer`` on ``workload``."""
-        examples = self.examples.get(workload)
-        return self.spaces[optimizer] if examples is None else self.spaces[optimizer].capped(examples)
+        """Return what is searched of ``optimizer`` on ``workload``."""
+        space, examples = self.plan.spaces[optimizer], self.examples.get(workload)
+        return space if examples is None else space.capped(examples)
 
     def study_plans(self) -> list[StudyPlan]:
-        """One plan a study, workload by workload, replicates beside each other.
+        """Return a plan for each study, workload by workload, replicates beside each other.
 
         Within a replicate every optimizer has the same initial weights and data order; another replicate has others.
         """
-        from studies.campaign.plan import StudyPlan
-
         first = self.campaign.seed
         return [
             StudyPlan(
@@ -74,63 +75,53 @@ class ResolvedCampaign:
                 seed=first if number == 1 else campaign_seed(first, "replicate", number),
                 space=self.space(optimizer, key),
                 replicate=number,
-                starts=self._starts(optimizer, key),
+                initial=self._initial(optimizer, key),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
             for number in range(1, self.campaign.replicates + 1)
         ]
 
-    def _starts(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
-        """What the person says, and then what everybody would try first."""
-        given = self.campaign.starts.get(optimizer, {}).get(workload)
-        return () if given is None else (given, self.spaces[optimizer].default)
+    def _initial(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
+        """Return what the person says, and then what everybody would try first."""
+        given = self.plan.initial.get(optimizer, {}).get(workload)
+        return () if given is None else (given, self.plan.spaces[optimizer].default)
 
 
 def resolve_campaign(
-    campaign: Campaign, data_directory: Path | None = None, *, test: bool | None = False, rehearsed: bool = True
+    plan: CampaignPlan, data_directory: Path | None = None, *, test: bool | None = False, rehearsed: bool = True
 ) -> ResolvedCampaign:
-    """Looks up all that ``campaign`` names and checks that its data are there and can be trained on.
+    """Look up the workloads of a campaign and check that its data are there and can be trained on.
 
     Args:
-        campaign: to be run.
-        data_directory: where its data are; ``None``: the usual places.
-        test: whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
+        plan: Of the campaign to be run.
+        data_directory: Where its data are; ``None``: the usual places.
+        test: Whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
             ``None``: they are if there are any.
-        rehearsed: whether each optimizer takes two steps on workloads of a person's own. What has been tuned did.
+        rehearsed: Whether each optimizer takes two steps on workloads of a person's own. What has been tuned did.
 
     Raises:
-        UserError: a workload, an optimizer or a range is wrong, data are missing or damaged, or training cannot work.
+        UserError: A workload is wrong, data are missing or damaged, or training cannot work.
     """
     from studies.training.rehearsal import rehearse
     from studies.workloads import check, content, resolve
 
-    workloads = {name: resolve(name) for name in campaign.workloads}
-    spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
-    carried = [(name, content(name)) for name in workloads]
+    workloads = {name: resolve(name) for name in plan.campaign.workloads}
+    carried = tuple((name, pickled) for name in workloads if (pickled := content(name)) is not None)
     examples, notes, tested = {}, [], True
     for name, workload in workloads.items():
         data = check(workload, data_directory, test=test)
         examples[name] = len(data.train)
         tested &= data.has_test
-        notes += _notes(workload, data, spaces)
+        notes += _notes(workload, data, plan.spaces)
         if ":" in name:
             with_test = data.has_test if test is None else test
-            rehearse(workload, data, spaces if rehearsed else {}, test=with_test)
-    return ResolvedCampaign(
-        campaign,
-        workloads,
-        spaces,
-        data_directory,
-        examples,
-        tested,
-        tuple((name, pickled) for name, pickled in carried if pickled is not None),
-        tuple(notes),
-    )
+            rehearse(workload, data, plan.spaces if rehearsed else {}, test=with_test)
+    return ResolvedCampaign(plan, workloads, data_directory, examples, tested, carried, tuple(notes))
 
 
 def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> list[str]:
-    """What of the data changes how they are trained on, a line each."""
+    """Return what of the data changes how they are trained on, a line each."""
     from search_spaces import BATCH_SIZE
 
     notes = []
@@ -150,7 +141,7 @@ def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) ->
 
 
 def user_code(resolved: ResolvedCampaign) -> tuple[Path, ...]:
-    """The files that hold the user's own workloads: the top package's directory, or the module's file.
+    """Return the files that hold the user's own workloads: the top package's directory, or the module's file.
 
     Of one that is carried, what was imported from the current directory, or from that of the script.
     """

@@ -67,7 +67,7 @@ def confirm(
     campaign = resolved.campaign
     plans = [plan for plan in resolved.study_plans() if plan.replicate == 1]
     made = ConfirmationLedger(
-        storage, campaign.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway, durability=durability
+        storage, resolved.plan.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway, durability=durability
     )
     with made as ledger:
         for note in ledger.notes:

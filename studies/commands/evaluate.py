@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import resolve_campaign
 from studies.commands.export import stored_space
 from studies.commands.launch import versions, work_off
@@ -84,13 +84,14 @@ def evaluate(
                 say(console, sentence, "red")
 
 
-def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> Campaign:
+def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> CampaignPlan:
     """A stored campaign with no more than the workloads and optimizers of some of its studies."""
     workloads, optimizers = ({getattr(s, name) for s in studies} for name in ("workload", "optimizer"))
-    return Campaign.from_stored(stored).with_overrides(
-        workloads=tuple(name for name in stored["workloads"] if name in workloads),
-        optimizers=tuple(name for name in stored["optimizers"] if name in optimizers),
-    )
+    wanted = {
+        "workloads": tuple(name for name in stored["workloads"] if name in workloads),
+        "optimizers": tuple(name for name in stored["optimizers"] if name in optimizers),
+    }
+    return CampaignPlan.from_stored(stored, wanted)
 
 
 def _candidate(one: Recommendation, study: Study) -> Candidate:

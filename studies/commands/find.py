@@ -17,32 +17,39 @@ from studies.storage.url import file_of, hide_password
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from studies.campaign.model import Campaign
+    from studies.campaign.plan import CampaignPlan
     from studies.trials import Tally
 
 
-def find_campaign(name: str, storage: str) -> Campaign:
-    """A TOML file, a preset, or a campaign in the storage."""
-    from search_spaces.errors import suggestion
-    from studies.campaign.model import load, presets
+def find_campaign(name: str, storage: str, overrides: Mapping[str, object] | None = None) -> CampaignPlan:
+    """Return the plan of a TOML file, a preset, or a campaign in the storage.
 
-    if name in presets() or _is_file(name):
-        return load(name)
+    Args:
+        name: Of the file, the preset or the campaign.
+        storage: URL of the database.
+        overrides: Keys of the campaign that take the place of its own where they are not ``None``.
+    """
+    from search_spaces.errors import suggestion
+    from studies.campaign.reading import PRESETS, load
+
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    if name in PRESETS or _is_file(name):
+        return load(name, given)
     stored = _stored_campaigns(storage, name)
     if name in stored:
-        return _launched(stored[name], storage)
+        return _launched(stored[name], storage, given)
     there = f" ({', '.join(stored)})" if stored else ""
     raise UserError(
-        f"no campaign '{name}': it is no preset ({', '.join(presets())}), no TOML file, "
-        f"and not in {without_password(storage)}{there}{suggestion(name, (*presets(), *stored))}"
+        f"no campaign '{name}': it is no preset ({', '.join(PRESETS)}), no TOML file, "
+        f"and not in {without_password(storage)}{there}{suggestion(name, (*PRESETS, *stored))}"
     )
 
 
-def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
-    """The campaign of that name in the storage, with what ``campaign`` has beyond it; ``campaign`` if there is none.
+def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPlan:
+    """Return the campaign of that name in the storage, with what ``plan`` has beyond it; ``plan`` if there is none.
 
     Args:
-        campaign: as it was asked for.
+        plan: of the campaign, as it was asked for.
         storage: URL of the database.
         trials: as they were asked for on the command line, if they were.
 
@@ -51,32 +58,33 @@ def grown(campaign: Campaign, storage: str, *, trials: int | None) -> Campaign:
     """
     from search_spaces.errors import number_of
     from studies.campaign.extension import join
-    from studies.campaign.model import Campaign
+    from studies.campaign.plan import CampaignPlan
 
-    stored = _stored_campaigns(storage, campaign.name).get(campaign.name)
+    name = plan.campaign.name
+    stored = _stored_campaigns(storage, name).get(name)
     if stored is None:
-        return campaign
+        return plan
     before = _launched(stored, storage)
-    if trials is not None and trials < before.trials:
-        there = number_of(before.trials, "trial")
+    if trials is not None and trials < before.campaign.trials:
+        there = number_of(before.campaign.trials, "trial")
         raise UserError(
-            f"--extend --trials {trials}: campaign '{campaign.name}' has {there} a study, and --extend "
+            f"--extend --trials {trials}: campaign '{name}' has {there} a study, and --extend "
             "takes nothing away; give at least that many, or another --name"
         )
-    joined, different = join(before.stored(), campaign.stored())
+    joined, different = join(before.stored(), plan.stored())
     if different:
         raise UserError(
-            f"--extend adds trials, optimizers or workloads to campaign '{campaign.name}' and changes nothing else "
+            f"--extend adds trials, optimizers or workloads to campaign '{name}' and changes nothing else "
             f"({'; '.join(different)}); leave that as it was, or give this one another name with --name"
         )
-    return Campaign.from_stored(joined)
+    return CampaignPlan.from_stored(joined)
 
 
 def campaign_name(name: str) -> str:
     """The name in the storage of a campaign that may be given by its TOML file."""
-    from studies.campaign.model import load
+    from studies.campaign.reading import load
 
-    return load(name).name if _is_file(name) else name
+    return load(name).campaign.name if _is_file(name) else name
 
 
 def _is_file(name: str) -> bool:
@@ -88,26 +96,27 @@ def _exists(file: str) -> bool:
     return os.path.exists(file)  # noqa: PTH110 (Path raises for a name that no file can have)
 
 
-def find_tuned(name: str, storage: str) -> Campaign:
+def find_tuned(name: str, storage: str) -> CampaignPlan:
     """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
     stored = _stored_campaigns(storage, campaign_name(name))
     if name not in stored:
-        named = find_campaign(name, storage)
-        if named.name in stored and named.stored() != stored[named.name]:
+        plan = find_campaign(name, storage)
+        tuned = plan.campaign.name
+        if tuned in stored and plan.stored() != stored[tuned]:
             say(
                 make_console(),
-                f"{name} is not as it was tuned; what is confirmed is campaign '{named.name}' in the storage.",
+                f"{name} is not as it was tuned; what is confirmed is campaign '{tuned}' in the storage.",
             )
-        name = named.name
+        name = tuned
     if name not in stored:
         there = f"there are: {', '.join(stored)}" if stored else "there is none"
         raise UserError(f"no campaign '{name}' in {without_password(storage)} to confirm; {there}; launch it first")
     return _launched(stored[name], storage)
 
 
-def _launched(stored: Mapping[str, Any], storage: str) -> Campaign:
+def _launched(stored: Mapping[str, Any], storage: str, overrides: Mapping[str, object] | None = None) -> CampaignPlan:
     """A campaign of the storage that ``sofim launch`` made."""
-    from studies.campaign.model import Campaign
+    from studies.campaign.plan import CampaignPlan
 
     if "budget" in stored:
         [workload] = stored["workloads"]
@@ -120,7 +129,7 @@ def _launched(stored: Mapping[str, Any], storage: str) -> Campaign:
         words = ["tune", workload, "--name", str(stored["name"]), "--budget", "1h"]
         again = command_line(*words, *storage_again(storage))
         raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
-    return Campaign.from_stored(stored)
+    return CampaignPlan.from_stored(stored, overrides)
 
 
 def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:

@@ -59,7 +59,7 @@ def launch(
 
     campaign = resolved.campaign
     plans = resolved.study_plans()
-    made = Ledger(storage, campaign.stored(), plans, versions(), durability=durability, extend=extend)
+    made = Ledger(storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend)
     with made as ledger:
         if ledger.finished:
             _say_finished(campaign.name, ledger.tallies(), console)
@@ -142,7 +142,7 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
     from sofim import OPTIMIZERS
     from studies.training.run import train
     from studies.workloads import load
-    from studies.workloads._blame import blaming
+    from studies.workloads.user_errors import blaming
 
     torch.set_num_threads(1)
     estimates = []
@@ -151,7 +151,7 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
         examples = len(data.train.targets)
         probe = _first(data, _PROBE_EXAMPLES)
         share = len(probe.train.targets) / examples
-        for optimizer in resolved.spaces:
+        for optimizer in resolved.campaign.optimizers:
             space = resolved.space(optimizer, key)
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))

@@ -341,7 +341,7 @@ def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], c
     """Presets, workloads, optimizers, and the campaigns in ``storage``, which ``option`` names on a command line."""
     from search_spaces.errors import number_of
     from sofim import OPTIMIZERS
-    from studies.campaign.model import presets
+    from studies.campaign.reading import PRESETS, load
     from studies.workloads import WORKLOADS
 
     _section(
@@ -353,7 +353,7 @@ def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], c
                 f"{number_of(len(p.workloads), 'workload')} × {number_of(len(p.optimizers), 'optimizer')} × "
                 f"{number_of(p.trials, 'trial')}",
             )
-            for name, p in presets().items()
+            for name, p in ((name, load(name).campaign) for name in PRESETS)
         ),
     )
     _section(

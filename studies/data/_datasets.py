@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
 from studies.data._bundled import BundledDataset, read_breast_cancer, read_digits
 from studies.data._published import PARTS, PublishedDataset, PublishedFile, data_directory
 from studies.data._readers import read_cifar, read_idx, read_svhn
 
 
-def _fetch_fashion_mnist(directory: Path) -> None:
-    from torchvision.datasets import FashionMNIST
+def _torchvision(name: str, *parts: dict[str, str]) -> Callable[[Path], None]:
+    """Return what downloads torchvision's data set of that name, each of its ``parts`` where they come one by one."""
 
-    FashionMNIST(directory, download=True)
+    def fetch(directory: Path) -> None:
+        import torchvision.datasets
 
+        for options in parts or ({},):
+            getattr(torchvision.datasets, name)(directory, download=True, **options)
 
-def _fetch_cifar10(directory: Path) -> None:
-    from torchvision.datasets import CIFAR10
-
-    CIFAR10(directory, download=True)
-
-
-def _fetch_cifar100(directory: Path) -> None:
-    from torchvision.datasets import CIFAR100
-
-    CIFAR100(directory, download=True)
-
-
-def _fetch_svhn(directory: Path) -> None:
-    from torchvision.datasets import SVHN
-
-    for split in ("train", "test"):
-        SVHN(directory, split=split, download=True)
+    return fetch
 
 
 Dataset = PublishedDataset | BundledDataset
@@ -73,7 +60,7 @@ DATASETS: Mapping[str, Dataset] = {
             folders=("FashionMNIST/raw", "fashion-mnist", ""),
             system=(Path("/usr/share/datasets/fashion-mnist"),),
             read=partial(read_idx, shape=(28, 28), num_classes=10),
-            fetch=_fetch_fashion_mnist,
+            fetch=_torchvision("FashionMNIST"),
             source="https://github.com/zalandoresearch/fashion-mnist",
             licence="MIT",
             hint="; on Debian and Ubuntu also with: apt install dataset-fashion-mnist",
@@ -92,7 +79,7 @@ DATASETS: Mapping[str, Dataset] = {
             },
             folders=("cifar-10-batches-py", "cifar10", ""),
             read=partial(read_cifar, label_key="labels", num_classes=10),
-            fetch=_fetch_cifar10,
+            fetch=_torchvision("CIFAR10"),
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             licence="none stated by the authors; a subset of Tiny Images, for research",
         ),
@@ -104,7 +91,7 @@ DATASETS: Mapping[str, Dataset] = {
             },
             folders=("cifar-100-python", "cifar100"),
             read=partial(read_cifar, label_key="fine_labels", num_classes=100),
-            fetch=_fetch_cifar100,
+            fetch=_torchvision("CIFAR100"),
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             licence="none stated by the authors; a subset of Tiny Images, for research",
         ),
@@ -116,7 +103,7 @@ DATASETS: Mapping[str, Dataset] = {
             },
             folders=("", "svhn", "SVHN"),
             read=partial(read_svhn, num_classes=10),
-            fetch=_fetch_svhn,
+            fetch=_torchvision("SVHN", {"split": "train"}, {"split": "test"}),
             source="http://ufldl.stanford.edu/housenumbers/",
             licence="for non-commercial use, as the authors state",
         ),
@@ -161,8 +148,6 @@ def dataset(name: str) -> Dataset:
     try:
         return DATASETS[name]
     except KeyError:
-        from search_spaces.errors import suggestion  # late: it brings Optuna, which workers do without
-
         near = suggestion(name, DATASETS)
         raise UserError(f"no data set {name!r}; there are: {', '.join(DATASETS)}{near}") from None
 

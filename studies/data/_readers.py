@@ -54,7 +54,7 @@ def read_idx(contents: Sequence[bytes], *, shape: tuple[int, int], num_classes: 
 
 @contextmanager
 def _in_file(position: int) -> Iterator[None]:
-    """What is wrong inside the block is wrong with the file at ``position``."""
+    """Say of what is wrong inside the block that it is wrong with the file at ``position``."""
     try:
         yield
     except FormatError as error:

@@ -91,7 +91,7 @@ class BudgetLedger(Ledger):
             # what was begun with stays, whatever is recommended by now
             starts = before["campaign"].get("starts", [])
             self._campaign["starts"] = starts
-            plan = replace(plan, starts=tuple(starts))
+            plan = replace(plan, initial=tuple(starts))
         super()._open(shown, [plan], versions, undo)
         self._study_id = find_study(self._storage, plan.name)
         assert self._study_id is not None
@@ -178,7 +178,7 @@ class BudgetLedger(Ledger):
         tally = self._book.tally()
         since = min(tally.since_best, tally.done - self._extended_after)
         hopeful = any(number not in self._slow for number in self._book.running if number in self._training)
-        if tally.best is None and len(self._slow) >= len(self._book.plan.starts) > 0 and not hopeful:
+        if tally.best is None and len(self._slow) >= len(self._book.plan.initial) > 0 and not hopeful:
             self.ended = "every trial was too slow for the budget"
         elif self._is_time_up():
             self.ended = "the time was spent"
@@ -199,7 +199,7 @@ class BudgetLedger(Ledger):
         """Seconds of the budget that the confirmation of the present winner takes."""
         best = self._book.best
         if best is None:
-            tried = len(self._whole) >= len(self._book.plan.starts)  # before that, the next may be quicker by far
+            tried = len(self._whole) >= len(self._book.plan.initial)  # before that, the next may be quicker by far
             quickest = min(self._whole.values(), default=0.0) if tried else 0.0
             return self._pace.confirmation_seconds(min(FEWEST_SEEDS, self._seeds), quickest)
         training = float(best.user_attrs["seconds"])

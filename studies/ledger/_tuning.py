@@ -48,8 +48,8 @@ class StudyBook(Book):
         seed = campaign_seed(plan.seed, plan.workload, plan.optimizer)  # whatever the campaign is called
         self._plan = make_plan(plan.sampler, seed)
         self._spared: set[int] = set()  # running trials that the pruner may not stop
-        # the default is what everybody would try first; starts may have been made for a wider space
-        self._starts = [plan.space.nearest(start) for start in plan.starts or (plan.space.default,)]
+        # the default is what everybody would try first; others may have been made for a wider space
+        self._initial = [plan.space.nearest(start) for start in plan.initial or (plan.space.default,)]
         self._study = optuna.create_study(
             storage=InMemoryStorage(),
             study_name=plan.name,  # Hyperband's brackets depend on it
@@ -105,8 +105,8 @@ class StudyBook(Book):
         else:
             if self._plan is not None:
                 self._study.enqueue_trial(self._plan.configuration(self._next_index, space.search_distributions()))
-            elif self._next_index < len(self._starts):
-                self._study.enqueue_trial(space.encode(self._starts[self._next_index]))
+            elif self._next_index < len(self._initial):
+                self._study.enqueue_trial(space.encode(self._initial[self._next_index]))
                 attributes |= {_START: True} if space.conditional else {}
             self._next_index += 1
         trial, drawn = self._draw()

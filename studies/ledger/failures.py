@@ -48,7 +48,7 @@ def reason_of(failure: str) -> str:
     >>> reason_of("its worker died 4 times")
     'its worker died 4 times'
     """
-    from studies.workloads._blame import place_in  # late: it brings torch along
+    from studies.workloads.user_errors import place_in  # late: it brings torch along
 
     said = failure.strip().splitlines()
     frames = [i for i, line in enumerate(said) if line.startswith('  File "')]

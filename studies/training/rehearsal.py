@@ -22,7 +22,7 @@ from studies.data import Data, Split
 from studies.training.batches import batch_starts, evaluation_rows
 from studies.training.run import train
 from studies.workloads import Workload
-from studies.workloads._blame import blaming, definition
+from studies.workloads.user_errors import blaming, definition
 
 _SECONDS = 3.0  # of very large data, or a slow model, so much is looked at, and the most unusual examples
 _BATCH = 64

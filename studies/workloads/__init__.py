@@ -30,9 +30,9 @@ from collections.abc import Mapping
 
 from studies.data import Data, Split
 from studies.workloads._base import Metric, Workload, accuracy
-from studies.workloads._carry import carry, content, named
 from studies.workloads._check import check
 from studies.workloads._load import load
+from studies.workloads._pickled import carry, content, named
 from studies.workloads._resolve import resolve_in
 from studies.workloads.breast_cancer_logreg import BREAST_CANCER_LOGREG
 from studies.workloads.cifar10_lenet5 import CIFAR10_LENET5

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.data import Data, PublishedDataset, Split, dataset
-from studies.workloads._blame import caller
+from studies.workloads.user_errors import caller
 
 _HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")  # beside the metric
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)

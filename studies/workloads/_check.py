@@ -13,8 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 from search_spaces.errors import UserError
 from studies.data import Data, Split
 from studies.workloads._base import Workload
-from studies.workloads._blame import blaming, definition
 from studies.workloads._load import load
+from studies.workloads.user_errors import blaming, definition
 
 _NUM_EXAMPLES = 4  # to train on
 _NUM_EVALUATED = 64  # a share of right answers, say, may have no value for four
@@ -152,7 +152,7 @@ def _rehearse_evaluation(workload: Workload, model: nn.Module, data: Data) -> No
 
 
 def _rehearse_split(workload: Workload, model: nn.Module, split: Split, kind: str) -> tuple[Tensor, Split]:
-    """The loss of some examples, which it must leave as they are: evaluation works on the data themselves.
+    """Compute the loss of some examples, which it must leave as they are: evaluation works on the data themselves.
 
     Returns:
         The model's outputs, and the examples.

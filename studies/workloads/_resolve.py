@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 from search_spaces.errors import UserError
-from studies.modules import also_look_in, in_the_way
+from studies.modules import also_look_in, factory_named, in_the_way
 from studies.workloads._base import Workload
-from studies.workloads._blame import blaming, definition
-from studies.workloads._carry import carried
 from studies.workloads._load import seeded
+from studies.workloads._pickled import carried
+from studies.workloads.user_errors import blaming, definition
 
 
 def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
@@ -31,9 +31,10 @@ def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
 
 
 def _own(table: Mapping[str, Workload], path: str) -> Workload:
-    module_name, _, factory_name = path.partition(":")
-    if not factory_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+    parts = factory_named(path)
+    if parts is None:
         raise UserError(f"workload {path!r} is not of the form package.module:factory")
+    module_name, factory_name = parts
     factory = carried(path)
     file = "this process"
     if factory is None:

@@ -20,7 +20,9 @@ from optuna.trial import TrialState
 from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, configured
 from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
-from studies.campaign.model import PRUNERS, SAMPLERS, Campaign
+from studies.campaign.model import PRUNERS, SAMPLERS
+from studies.campaign.plan import CampaignPlan
+from studies.campaign.reading import load_file
 from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
 from studies.cli import main
 from studies.ledger import Ledger
@@ -106,18 +108,18 @@ def refused(error: BaseException) -> None:
     assert "Traceback" not in message
 
 
-def read(directory: Path, text: str | bytes) -> Campaign | None:
+def read(directory: Path, text: str | bytes) -> CampaignPlan | None:
     """The campaign of a file, or nothing where it was refused."""
     path = directory / "mine.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
-        return Campaign.from_file(path)
+        return load_file(path)
     except UserError as error:
         refused(error)
         return None
 
 
-def run(campaign: Campaign, storage: str, trials: int) -> None:
+def run(campaign: CampaignPlan, storage: str, trials: int) -> None:
     """Draws a campaign up, asks for its first trials and tells what became of them; then goes on as after a restart."""
     resolved = resolve_campaign(campaign)
     for _ in range(2):
@@ -153,7 +155,7 @@ def test_any_bytes_are_a_campaign_or_a_line(tmp_path, text):
 def test_any_table_is_a_campaign_or_a_line(tmp_path, table):
     campaign = read(tmp_path, tomli_w.dumps(table))
     if campaign is not None:
-        again = Campaign.from_stored(campaign.stored())
+        again = CampaignPlan.from_stored(campaign.stored())
         assert again.stored() == campaign.stored()
 
 
@@ -178,7 +180,8 @@ def test_a_campaign_that_is_accepted_runs(tmp_path, new_database, table):
     campaign = read(tmp_path, tomli_w.dumps(table))
     assume(campaign is not None)
     assert campaign is not None
-    run(campaign.with_overrides(trials=min(campaign.trials, 4)), new_database(), 2)
+    trials = min(campaign.campaign.trials, 4)
+    run(CampaignPlan.from_stored(campaign.stored(), {"trials": trials}), new_database(), 2)
 
 
 spaces = st.sampled_from(list(SEARCH_SPACES)).flatmap(lambda key: st.tuples(st.just(key), settings_of(key)))
@@ -223,18 +226,18 @@ def test_every_sampler_searches_a_space_that_is_accepted(new_database, chosen, s
     optimizer, table = chosen
     space = space_of(optimizer, table)
     assume(space is not None)
-    campaign = Campaign.of(
-        name="space",
-        workloads=["digits-mlp"],
-        optimizers=[optimizer],
-        trials=12,
-        sampler=sampler,
-        pruner="none",
-        search_space={optimizer: table},
+    campaign = CampaignPlan.of(
+        {
+            "name": "space",
+            "workloads": ["digits-mlp"],
+            "optimizers": [optimizer],
+            "trials": 12,
+            "sampler": sampler,
+            "pruner": "none",
+            "search_space": {optimizer: table},
+        }
     )
-    resolved = ResolvedCampaign(
-        campaign, {"digits-mlp": WORKLOADS["digits-mlp"]}, {optimizer: campaign.space(optimizer)}, None
-    )
+    resolved = ResolvedCampaign(campaign, {"digits-mlp": WORKLOADS["digits-mlp"]})
     with Ledger(new_database(), campaign.stored(), resolved.study_plans(), {}) as ledger:
         for number in range(12):  # more than a sampler begins with at random
             assignment = ledger.ask()

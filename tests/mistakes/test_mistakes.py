@@ -21,7 +21,8 @@ import pytest
 import sklearn.datasets
 
 from search_spaces import SEARCH_SPACES
-from studies.campaign.model import Campaign, presets
+from studies.campaign.model import Campaign
+from studies.campaign.reading import PRESETS
 from studies.cli import main
 from studies.data import DATASETS
 from studies.storage.database import close_storage
@@ -34,10 +35,10 @@ from tests.support.postgres import PASSWORD, Postgres
 NOBODY = 65534
 WITH_STORAGE = ("launch", "confirm", "status", "tune", "report", "export", "list", "dashboard")
 WORDS = {
-    "keys": ", ".join(key for key in Campaign.model_fields if key not in ("spaces", "starts")),
+    "keys": ", ".join(Campaign.model_fields),
     "workloads": ", ".join(WORKLOADS),
     "optimizers": ", ".join(SEARCH_SPACES),
-    "presets": ", ".join(presets()),
+    "presets": ", ".join(PRESETS),
     "datasets": ", ".join(DATASETS),
     "long": "d" * 300,
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import Ledger
 from studies.trials import Assignment
@@ -16,7 +17,8 @@ Outcome = float | str | tuple[str, float]
 """A value of a trial that is complete; ``("pruned", value)``; ``"diverged"``, ``"failed: why"``, or ``"running"``."""
 
 
-def campaign(**changes: Any) -> Campaign:
+def campaign(**changes: Any) -> CampaignPlan:
+    initial = changes.pop("initial", {})
     fields = {
         "name": "fake",
         "workloads": ["digits-mlp", "breast-cancer-logreg"],
@@ -25,16 +27,11 @@ def campaign(**changes: Any) -> Campaign:
         "sampler": "random",
         "pruner": "none",
     }
-    return Campaign.model_validate(fields | changes)
+    return replace(CampaignPlan.of(fields | changes), initial=initial)
 
 
-def open_ledger(url: str, made: Campaign) -> Ledger:
-    resolved = ResolvedCampaign(
-        made,
-        {name: WORKLOADS[name] for name in made.workloads},
-        {optimizer: made.space(optimizer) for optimizer in made.optimizers},
-        None,
-    )
+def open_ledger(url: str, made: CampaignPlan) -> Ledger:
+    resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
     return Ledger(url, made.stored(), resolved.study_plans(), {"torch": "x"})
 
 
@@ -83,7 +80,7 @@ def record(epoch: int, metric: float, seconds: float) -> dict[str, float]:
     }
 
 
-def make(url: str, outcomes: Mapping[str, Sequence[Outcome]], **changes: Any) -> Campaign:
+def make(url: str, outcomes: Mapping[str, Sequence[Outcome]], **changes: Any) -> CampaignPlan:
     """A database at ``url`` with a campaign whose trials ended so, and no driver."""
     made = campaign(**changes)
     with open_ledger(url, made) as ledger:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import ConfirmationLedger
 from studies.workloads import WORKLOADS
@@ -19,7 +19,7 @@ Judge = Callable[[str, str, int, Mapping[str, Any]], Outcome]
 """(workload, optimizer, number, arguments of the optimizer) to how its trial ends."""
 
 
-def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> Campaign:
+def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> CampaignPlan:
     """A campaign at ``url`` whose trials ended as ``judge`` says of their configurations."""
     made = campaign(trials=trials, **changes)
     with open_ledger(url, made) as ledger:
@@ -29,10 +29,9 @@ def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> Campaign:
     return made
 
 
-def confirm(url: str, made: Campaign, *, seeds: int = 5, shared: str = "") -> None:
+def confirm(url: str, made: CampaignPlan, *, seeds: int = 5, shared: str = "") -> None:
     """Confirmation runs of its winners, worse than while tuning by up to 0.02; those of ``shared`` shared a device."""
-    spaces = {optimizer: made.space(optimizer) for optimizer in made.optimizers}
-    resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.workloads}, spaces, None)
+    resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
     with ConfirmationLedger(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds) as ledger:
         while (assignment := ledger.ask()) is not None:
             sign = 1 if WORKLOADS[assignment.workload].metric.direction == "maximize" else -1

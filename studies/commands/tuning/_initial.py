@@ -31,7 +31,7 @@ def recommended(spaces: Mapping[str, SearchSpace], workload: str) -> list[tuple[
     return [*portfolio, *((optimizer, space.default) for optimizer, space in spaces.items())]
 
 
-def starts(space: ConditionalSpace, workload: str) -> tuple[list[dict[str, Any]], list[str]]:
+def initial_configurations(space: ConditionalSpace, workload: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The configurations of ``space`` to begin with, and a note on each that was left out since it lies outside."""
     found: list[dict[str, Any]] = []
     notes: list[str] = []

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import ANY, SEARCH_SPACES, ConditionalSpace
 from search_spaces.errors import UserError
 from studies.campaign._checks import MOST
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.campaign.resolve import resolve_campaign as draw_up_campaign
 from studies.commands.tuning._budget import Budget
-from studies.commands.tuning._initial import starts
+from studies.commands.tuning._initial import initial_configurations
 
 if TYPE_CHECKING:
     from studies.campaign.plan import StudyPlan
@@ -35,7 +35,7 @@ class Search:
         budget: when it ends.
         seeds: of the winner's confirmation.
         test: whether the workload has test data.
-        starts: stored configurations to begin with.
+        initial: stored configurations to begin with.
         notes: what the person should know, a line each.
     """
 
@@ -44,15 +44,19 @@ class Search:
     budget: Budget
     seeds: int
     test: bool
-    starts: tuple[dict[str, Any], ...]
+    initial: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
     def stored(self) -> dict[str, Any]:
         """Return the whole configuration, as JSON can hold it. Without ``trials`` where it is the time that ends it."""
-        whole = self.resolved.campaign.stored()
+        whole = self.resolved.plan.stored()
         if self.budget.trials is None:
             del whole["trials"]
-        more = {"budget": self.budget.stored(), "seeds": self.seeds, "starts": [dict(start) for start in self.starts]}
+        more = {
+            "budget": self.budget.stored(),
+            "seeds": self.seeds,
+            "starts": [dict(values) for values in self.initial],
+        }
         return {**whole, **more}
 
     def plan(self) -> StudyPlan:
@@ -73,9 +77,9 @@ class Search:
             pruner=campaign.pruner,
             seed=campaign.seed,
             space=ConditionalSpace(
-                {optimizer: self.resolved.space(optimizer, self.workload) for optimizer in self.resolved.spaces}
+                {optimizer: self.resolved.space(optimizer, self.workload) for optimizer in campaign.optimizers}
             ),
-            starts=self.starts,
+            initial=self.initial,
         )
 
 
@@ -100,17 +104,19 @@ def resolve_campaign(
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
         raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
     key = workload if isinstance(workload, str) else named(workload)
-    campaign = Campaign.of(
-        name=default_name(key) if name is None else name,
-        workloads=(key,),
-        optimizers=_listed(optimizers),
-        trials=budget.trials or MOST,
-        seed=seed,
-        epochs=epochs,
+    plan = CampaignPlan.of(
+        {
+            "name": default_name(key) if name is None else name,
+            "workloads": (key,),
+            "optimizers": _listed(optimizers),
+            "trials": budget.trials or MOST,
+            "seed": seed,
+            "epochs": epochs,
+        }
     )
-    resolved = draw_up_campaign(campaign, data_directory, test=None)
-    first, notes = starts(ConditionalSpace(resolved.spaces), key)
-    return Search(resolved, key, budget, seeds, resolved.tested, tuple(first), (*notes, *resolved.notes))
+    resolved = draw_up_campaign(plan, data_directory, test=None)
+    initial, notes = initial_configurations(ConditionalSpace(plan.spaces), key)
+    return Search(resolved, key, budget, seeds, resolved.tested, tuple(initial), (*notes, *resolved.notes))
 
 
 def default_name(workload: str) -> str:

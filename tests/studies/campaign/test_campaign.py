@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from optuna.distributions import FloatDistribution
 
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
-from studies.campaign.model import PRUNERS, SAMPLERS, Campaign, load, presets
+from studies.campaign.model import PRUNERS, SAMPLERS
+from studies.campaign.plan import CampaignPlan
+from studies.campaign.reading import PRESETS, load, load_file
 from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 
@@ -32,46 +35,53 @@ def toml(*, tables: str = "", **keys: str) -> str:
     return "\n".join([*lines, tables])
 
 
-def read(tmp_path: Path, text: str | bytes) -> Campaign:
+def read(tmp_path: Path, text: str | bytes, **overrides: object) -> CampaignPlan:
     file = tmp_path / "mine.toml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return Campaign.from_file(file)
+    return load_file(file, overrides)
+
+
+def read_again(plan: CampaignPlan, **overrides: object) -> CampaignPlan:
+    return CampaignPlan.from_stored(json.loads(json.dumps(plan.stored(), allow_nan=False)), overrides)
 
 
 def test_four_keys_are_enough_and_the_rest_has_the_documented_defaults(tmp_path: Path) -> None:
-    campaign = read(tmp_path, toml())
+    plan = read(tmp_path, toml())
+    campaign = plan.campaign
     assert (campaign.name, campaign.trials) == ("mine", 5)
     assert (campaign.workloads, campaign.optimizers) == (("digits-mlp",), ("sofim", "sgd"))
     assert (campaign.sampler, campaign.pruner, campaign.schedule) == ("tpe", "hyperband", "constant")
     assert (campaign.seed, campaign.amp, campaign.epochs_for("digits-mlp", 7)) == (0, False, 7)
-    assert campaign.space("sgd").stored_distributions() == SEARCH_SPACES["sgd"].stored_distributions()
+    assert plan.spaces["sgd"].stored_distributions() == SEARCH_SPACES["sgd"].stored_distributions()
 
 
 def test_search_space_tables_reach_the_spaces(tmp_path: Path) -> None:
     tables = "[search_space.sofim]\nrho = [1e-3, 10.0]\nbeta = 0.9\n[search_space.adam]\nlr = 0.1\n"
-    campaign = read(tmp_path, toml(tables=tables))
-    space = campaign.space("sofim")
+    text = toml(tables=tables)
+    space = read(tmp_path, text).spaces["sofim"]
     assert space.stored_distributions()["rho"] == FloatDistribution(1e-3, 10.0, log=True)
     assert space.arguments(space.default)["beta"] == 0.9
     assert "beta" not in space.parameters
     # a table may wait for an optimizer that comes in later
-    assert "lr" not in campaign.with_overrides(optimizers=["adam"]).space("adam").parameters
+    assert "lr" not in read(tmp_path, text, optimizers=["adam"]).spaces["adam"].parameters
+    assert "lr" not in read_again(read(tmp_path, text), optimizers=["adam"]).spaces["adam"].parameters
 
 
 def test_the_effective_parameterization_is_chosen_in_the_file(tmp_path: Path) -> None:
-    campaign = read(tmp_path, toml(tables='[search_space.sofim]\nparameterization = "effective"\nknee = [0.1, 1]\n'))
-    space = campaign.space("sofim")
+    plan = read(tmp_path, toml(tables='[search_space.sofim]\nparameterization = "effective"\nknee = [0.1, 1]\n'))
+    space = plan.spaces["sofim"]
     assert {"effective_lr", "knee"} <= space.parameters.keys()
     assert {"lr", "rho"} <= space.arguments(space.default).keys()
 
 
 def test_epochs_are_for_all_workloads_or_by_workload(tmp_path: Path) -> None:
-    assert read(tmp_path, toml(epochs="3")).epochs_for("digits-mlp", 7) == 3
+    assert read(tmp_path, toml(epochs="3")).campaign.epochs_for("digits-mlp", 7) == 3
     two = toml(workloads='["digits-mlp", "digits-lenet5"]', epochs="{digits-mlp = 2}")
-    campaign = read(tmp_path, two)
-    assert campaign.epochs_for("digits-mlp", 7) == 2
-    assert campaign.epochs_for("digits-lenet5", 7) == 7
-    assert campaign.with_overrides(workloads=["digits-lenet5"]).epochs_for("digits-mlp", 9) == 9
+    plan = read(tmp_path, two)
+    assert plan.campaign.epochs_for("digits-mlp", 7) == 2
+    assert plan.campaign.epochs_for("digits-lenet5", 7) == 7
+    for other in (read(tmp_path, two, workloads=["digits-lenet5"]), read_again(plan, workloads=["digits-lenet5"])):
+        assert other.campaign.epochs_for("digits-mlp", 9) == 9
 
 
 def test_a_file_space_is_found_beside_the_campaign_from_anywhere(
@@ -85,10 +95,10 @@ def test_a_file_space_is_found_beside_the_campaign_from_anywhere(
     )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    campaign = read(tmp_path, toml(tables='[search_space.sgd]\nfile = "my_space.py"\n'))
-    assert campaign.space("sgd").arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
-    again = Campaign.from_stored(json.loads(json.dumps(campaign.stored())))
-    assert again.space("sgd").arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
+    plan = read(tmp_path, toml(tables='[search_space.sgd]\nfile = "my_space.py"\n'))
+    assert plan.spaces["sgd"].arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
+    again = read_again(plan)
+    assert again.spaces["sgd"].arguments({"lr": 0.5, "batch_size": 8}) == {"lr": 0.5, "batch_size": 8}
 
 
 def test_what_was_stored_before_replicates_and_targets_is_the_same_campaign(tmp_path: Path) -> None:
@@ -98,37 +108,35 @@ def test_what_was_stored_before_replicates_and_targets_is_the_same_campaign(tmp_
     asked = read(tmp_path, toml(replicates="2", tables="[targets]\ndigits-mlp = 1\n"))
     assert asked.stored()["replicates"] == 2
     assert asked.stored()["targets"] == {"digits-mlp": 1.0}
-    assert Campaign.from_stored(json.loads(json.dumps(asked.stored()))) == asked
+    assert read_again(asked).campaign == asked.campaign
 
 
 def test_targets_go_with_their_workloads(tmp_path: Path) -> None:
     two = toml(workloads='["digits-mlp", "breast-cancer-logreg"]', tables="[targets]\ndigits-mlp = 0.9\n")
-    campaign = read(tmp_path, two)
-    assert campaign.with_overrides(workloads=["breast-cancer-logreg"]).targets == {}
-    assert campaign.with_overrides(workloads=["digits-mlp"]).targets == {"digits-mlp": 0.9}
+    assert read(tmp_path, two, workloads=["breast-cancer-logreg"]).campaign.targets == {}
+    assert read(tmp_path, two, workloads=["digits-mlp"]).campaign.targets == {"digits-mlp": 0.9}
 
 
-@pytest.mark.parametrize("name", ["quickstart", "fashion", "paper"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_sound_and_named_as_their_files(name: str) -> None:
-    campaign = presets()[name]
-    assert campaign == load(name)
-    assert campaign.name == name
-    for optimizer in campaign.optimizers:
-        space = campaign.space(optimizer)
+    plan = load(name)
+    assert plan.campaign.name == name
+    for space in plan.spaces.values():
         assert space.encode(space.default).keys() == space.parameters.keys()
 
 
 def test_quickstart_tunes_every_optimizer_there_is() -> None:
-    assert set(presets()["quickstart"].optimizers) == set(SEARCH_SPACES)
-    assert set(presets()["quickstart"].workloads) == {"digits-mlp", "breast-cancer-logreg"}
+    quickstart = load("quickstart").campaign
+    assert set(quickstart.optimizers) == set(SEARCH_SPACES)
+    assert set(quickstart.workloads) == {"digits-mlp", "breast-cancer-logreg"}
 
 
 def test_load_takes_presets_and_files(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(toml())
-    assert load(tmp_path / "mine.toml").name == "mine"
-    assert load(str(tmp_path / "mine.toml")).name == "mine"
+    assert load(tmp_path / "mine.toml").campaign.name == "mine"
+    assert load(str(tmp_path / "mine.toml")).campaign.name == "mine"
     (tmp_path / "plain").write_text(toml())
-    assert load(tmp_path / "plain").name == "mine"
+    assert load(tmp_path / "plain").campaign.name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -249,20 +257,40 @@ def test_a_mistake_in_the_file_is_one_line_with_file_key_and_what_is_allowed(
 
 def test_a_folder_and_a_byte_order_mark(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
-        Campaign.from_file(tmp_path)
-    assert read(tmp_path, b"\xef\xbb\xbf" + toml().encode()).name == "mine"
+        load_file(tmp_path)
+    assert read(tmp_path, b"\xef\xbb\xbf" + toml().encode()).campaign.name == "mine"
 
 
-def test_overrides_replace_what_they_name_and_keep_the_rest(tmp_path: Path) -> None:
-    campaign = read(tmp_path, toml(seed="3", tables="[search_space.sgd]\nlr = [0.1, 0.2]\n"))
-    changed = campaign.with_overrides(
-        name="other", trials=2, optimizers=("sgd", "lbfgs"), workloads=["my.workloads:make"], seed=9
-    )
-    assert (changed.name, changed.trials, changed.seed) == ("other", 2, 9)
-    assert (changed.optimizers, changed.workloads) == (("sgd", "lbfgs"), ("my.workloads:make",))
-    assert changed.space("sgd").stored_distributions() == campaign.space("sgd").stored_distributions()
-    assert changed.space("lbfgs").stored_distributions() == SEARCH_SPACES["lbfgs"].stored_distributions()
-    assert campaign.with_overrides() == campaign
+@pytest.mark.parametrize("stored", [False, True])
+def test_overrides_replace_what_they_name_and_keep_the_rest(stored: bool, tmp_path: Path) -> None:
+    text = toml(seed="3", tables="[search_space.sgd]\nlr = [0.1, 0.2]\n")
+    overrides: dict[str, object] = {"name": "other", "trials": 2, "optimizers": ("sgd", "lbfgs"), "seed": 9}
+    overrides["workloads"] = ["my.workloads:make"]
+    plan = read(tmp_path, text)
+    changed = read_again(plan, **overrides) if stored else read(tmp_path, text, **overrides)
+    campaign = changed.campaign
+    assert (campaign.name, campaign.trials, campaign.seed) == ("other", 2, 9)
+    assert (campaign.optimizers, campaign.workloads) == (("sgd", "lbfgs"), ("my.workloads:make",))
+    assert changed.spaces["sgd"].stored_distributions() == plan.spaces["sgd"].stored_distributions()
+    assert changed.spaces["lbfgs"].stored_distributions() == SEARCH_SPACES["lbfgs"].stored_distributions()
+    assert read_again(plan).stored() == plan.stored()
+
+
+def test_initial_configurations_are_stored_and_go_with_their_optimizers(tmp_path: Path) -> None:
+    initial = {name: {"digits-mlp": {"lr": 0.1}} for name in ("sofim", "sgd")}
+    plan = replace(read(tmp_path, toml()), initial=initial)
+    assert plan.stored()["starts"] == initial
+    assert list(plan.stored())[-2:] == ["starts", "spaces"]
+    assert read_again(plan).initial == initial
+    assert read_again(plan, optimizers=["sgd"]).initial == {"sgd": initial["sgd"]}
+    assert "starts" not in read_again(plan, optimizers=["adam"]).stored()
+
+
+def test_what_was_stored_before_is_stored_as_it_was() -> None:
+    """Else a restart would take it for another campaign."""
+    for name in PRESETS:
+        stored = json.dumps(load(name).stored())
+        assert json.dumps(CampaignPlan.from_stored(json.loads(stored)).stored()) == stored
 
 
 @pytest.mark.parametrize(
@@ -279,34 +307,39 @@ def test_overrides_replace_what_they_name_and_keep_the_rest(tmp_path: Path) -> N
 )
 def test_a_mistaken_override_is_one_line(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load("quickstart").with_overrides(**overrides)  # type: ignore[arg-type]
+        load("quickstart", overrides)
+    with pytest.raises(UserError, match=message):
+        read_again(load("quickstart"), **overrides)
 
 
 def test_a_stored_campaign_keeps_its_ranges_when_the_defaults_change(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = json.loads(json.dumps(load("quickstart").stored()))
-    before = load("quickstart").space("sgd").stored_distributions()
+    before = load("quickstart").spaces["sgd"].stored_distributions()
     monkeypatch.setattr(
         "search_spaces.SEARCH_SPACES", {**SEARCH_SPACES, "sgd": SEARCH_SPACES["sgd"].override({"lr": [0.4, 0.5]})}
     )
-    assert Campaign.from_stored(stored).space("sgd").stored_distributions() == before
-    assert Campaign.from_stored(stored).with_overrides(trials=7).space("sgd").stored_distributions() == before
-    assert load("quickstart").space("sgd").stored_distributions() != before
+    for overrides in ({}, {"trials": 7}):
+        assert CampaignPlan.from_stored(stored, overrides).spaces["sgd"].stored_distributions() == before
+    assert load("quickstart").spaces["sgd"].stored_distributions() != before
 
 
 def test_a_stored_campaign_stays_readable_when_a_name_is_gone() -> None:
     stored = load("quickstart").stored()
     stored["workloads"] = ["a-workload-of-old"]
-    assert Campaign.from_stored(stored).workloads == ("a-workload-of-old",)
+    assert CampaignPlan.from_stored(stored).campaign.workloads == ("a-workload-of-old",)
 
 
 def test_a_stored_campaign_of_another_kind_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"^stored campaign 'quickstart': planet is not a key of a campaign"):
-        Campaign.from_stored(load("quickstart").stored() | {"planet": 3})
+        CampaignPlan.from_stored(load("quickstart").stored() | {"planet": 3})
+    with pytest.raises(UserError, match=r"^stored campaign 'quickstart': spaces = 3: must be data; it was stored by"):
+        CampaignPlan.from_stored(load("quickstart").stored() | {"spaces": 3})
 
 
 def test_reading_a_stored_campaign_does_not_load_torch() -> None:
     script = (
-        "import json, sys; from studies.campaign.model import Campaign; Campaign.from_stored(json.load(sys.stdin));"
+        "import json, sys; from studies.campaign.plan import CampaignPlan\n"
+        "CampaignPlan.from_stored(json.load(sys.stdin))\n"
         "assert not {'torch', 'ray'} & sys.modules.keys()"
     )
     stored = json.dumps(load("quickstart").stored())
@@ -368,14 +401,13 @@ def test_any_campaign_file_is_accepted_or_refused_in_one_line(keys: dict[str, ob
     file = tmp_path_factory.mktemp("campaign") / "generated.toml"
     file.write_text("\n".join(f"{key} = {as_toml(value)}" for key, value in keys.items()), encoding="utf-8")
     try:
-        campaign = Campaign.from_file(file)
+        plan = load_file(file)
     except UserError as error:
         if not str(error).isprintable():
             raise AssertionError(f"not one printable line: {error!r}") from error
         return
-    assert Campaign.from_stored(json.loads(json.dumps(campaign.stored(), allow_nan=False))) == campaign
-    for optimizer in campaign.optimizers:
-        space = campaign.space(optimizer)
+    assert read_again(plan).stored() == plan.stored()
+    for space in plan.spaces.values():
         assert space.arguments(space.default)
 
 
@@ -385,5 +417,5 @@ def test_any_text_is_refused_in_one_line(text: str, tmp_path_factory) -> None:  
     file = tmp_path_factory.mktemp("campaign") / "text.toml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(UserError) as caught:
-        Campaign.from_file(file)
+        load_file(file)
     assert str(caught.value).isprintable()

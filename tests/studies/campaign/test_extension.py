@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.errors import UserError
 from studies.campaign.extension import extended, join
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import grown
 from studies.ledger import Ledger
@@ -15,16 +15,16 @@ from studies.workloads import resolve
 from tests.studies.ledger.test_ledger_edges import work_off
 
 
-def campaign(**fields: object) -> Campaign:
+def campaign(**fields: object) -> CampaignPlan:
     given = {"name": "c", "workloads": ["digits-mlp"], "optimizers": ["sofim"], "trials": 4, "sampler": "qmc"}
-    return Campaign.of(**(given | {"pruner": "none"} | fields))
+    return CampaignPlan.of(given | {"pruner": "none"} | fields)
 
 
-def tune(url: str, asked: Campaign, *, extend: bool = False, trials: int | None = None) -> None:
+def tune(url: str, asked: CampaignPlan, *, extend: bool = False, trials: int | None = None) -> None:
     """What ``sofim launch`` does, without the training."""
     found = grown(asked, url, trials=trials) if extend else asked
-    workloads = {name: resolve(name) for name in found.workloads}
-    plans = ResolvedCampaign(found, workloads, {o: found.space(o) for o in found.optimizers}, None).study_plans()
+    workloads = {name: resolve(name) for name in found.campaign.workloads}
+    plans = ResolvedCampaign(found, workloads).study_plans()
     with Ledger(url, found.stored(), plans, {}, extend=extend) as ledger:
         work_off(ledger)
 
@@ -115,7 +115,7 @@ def test_without_a_campaign_of_that_name_it_is_launched(any_storage):
 def test_an_extension_waits_for_the_driver_that_runs(any_storage):
     stored = campaign().stored()
     workloads = {"digits-mlp": resolve("digits-mlp")}
-    plans = ResolvedCampaign(campaign(), workloads, {"sofim": campaign().space("sofim")}, None).study_plans()
+    plans = ResolvedCampaign(campaign(), workloads).study_plans()
     with Ledger(any_storage, stored, plans, {}), pytest.raises(UserError, match="is being run by process"):
         tune(any_storage, campaign(trials=9), extend=True)
     assert trials_of(any_storage) == {"c/digits-mlp/sofim": 0}
@@ -150,4 +150,4 @@ def test_extending_either_by_the_other_comes_to_the_same():
     assert (joined["workloads"], joined["optimizers"]) == (["digits-mlp", "digits-lenet5"], ["sofim", "adam", "sgd"])
     assert joined["trials"] == 9
     assert extended(joined, other) == extended(joined, one) == joined  # once more changes nothing
-    Campaign.from_stored(joined)
+    CampaignPlan.from_stored(joined)

@@ -22,7 +22,7 @@ import studies.campaign.resolve
 import studies.commands.launch
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
-from studies.campaign.model import presets
+from studies.campaign.reading import PRESETS as PRESET_FILES
 from studies.cli import main
 from studies.commands.tables import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
 from studies.data import DATASETS
@@ -146,7 +146,7 @@ def test_list_names_all_there_is(sofim):
     done = sofim("list")
     assert (done.code, done.err) == (0, "")
     first = [words[0] for words in rows(done.out)]
-    assert {*presets(), *WORKLOADS, *OPTIMIZERS} <= set(first)
+    assert {*PRESET_FILES, *WORKLOADS, *OPTIMIZERS} <= set(first)
     assert ["quickstart", "2", "workloads", "×", "7", "optimizers", "×", "30", "trials"] in rows(done.out)
     assert "Campaigns" not in done.out
     assert not Path("sofim.db").exists(), "looking makes no database"
@@ -316,10 +316,10 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, o
     )
     script = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from studies.campaign.model import load; from studies.campaign.resolve import resolve_campaign\n"
+        "from studies.campaign.reading import load; from studies.campaign.resolve import resolve_campaign\n"
         "from studies.ledger import Ledger\n"
         "resolved = resolve_campaign(load('file.toml'))\n"
-        "Ledger('sqlite:///sofim.db', resolved.campaign.stored(), resolved.study_plans(), {}).ask()\n"
+        "Ledger('sqlite:///sofim.db', resolved.plan.stored(), resolved.study_plans(), {}).ask()\n"
         "import os; os._exit(9)"  # a driver that dies in its first trial
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=120, check=False)
@@ -370,7 +370,7 @@ def furnished(tmp_path_factory) -> Path:
 
 KNOWN_WORKLOADS = ", ".join(WORKLOADS)
 KNOWN_OPTIMIZERS = ", ".join(SEARCH_SPACES)
-PRESETS = ", ".join(presets())
+PRESETS = ", ".join(PRESET_FILES)
 GPUS = "must be 0, a share of one GPU from 0.01 to 1, or a whole number of GPUs"
 RAN = "launch quickstart --optimizers sgd --workloads digits-mlp"
 

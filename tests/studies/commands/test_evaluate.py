@@ -125,8 +125,7 @@ def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypat
 
     fake = campaign(trials=60)
     monkeypatch.chdir(home)
-    spaces = {optimizer: fake.space(optimizer) for optimizer in fake.optimizers}
-    plans = ResolvedCampaign(fake, {name: KNOWN[name] for name in WORKLOADS}, spaces, None).study_plans()
+    plans = ResolvedCampaign(fake, {name: KNOWN[name] for name in WORKLOADS}).study_plans()
     with Ledger("sqlite:///sofim.db", fake.stored(), plans, {}):
         code, out, err = sofim(*COMMAND)
     assert (code, out) == (2, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +157,14 @@ def test_a_campaign_without_a_complete_trial_recommends_nothing(sofim, tmp_path,
 
 
 def test_a_campaign_begins_with_what_was_exported_and_then_with_the_default(sofim, home, tmp_path) -> None:
-    from studies.campaign.initial import read_starts
+    from studies.campaign.initial import read_initial
 
     assert sofim("export", "fake", "--out", f"{tmp_path}/defaults.toml")[0] == 0
     exported = tomllib.loads((tmp_path / "defaults.toml").read_text())["optimizers"]
     made = campaign(
         name="next", workloads=["digits-mlp", "fashion-lenet5"], optimizers=["sofim", "adam"], trials=3, sampler="tpe"
     )
-    made = made.starting_from(read_starts(tmp_path / "defaults.toml", made))
+    made = replace(made, initial=read_initial(tmp_path / "defaults.toml", made))
     url = f"sqlite:///{tmp_path}/next.db"
     first: dict[str, list[dict[str, Any]]] = {}
     with open_ledger(url, made) as ledger:
@@ -184,13 +185,13 @@ def test_a_campaign_begins_with_what_was_exported_and_then_with_the_default(sofi
 
 @pytest.mark.slow
 def test_what_a_campaign_fixes_is_not_taken_from_the_file(sofim, home, tmp_path) -> None:
-    from studies.campaign.initial import read_starts
+    from studies.campaign.initial import read_initial
 
     assert sofim("export", "fake", "--out", f"{tmp_path}/defaults.toml")[0] == 0
     made = campaign(sampler="tpe", optimizers=["sofim"], search_space={"sofim": {"beta": 0.5}})
-    starts = read_starts(tmp_path / "defaults.toml", made)
-    assert "beta" not in starts["sofim"]["digits-mlp"]
-    assert "rho" in starts["sofim"]["digits-mlp"]
+    initial = read_initial(tmp_path / "defaults.toml", made)
+    assert "beta" not in initial["sofim"]["digits-mlp"]
+    assert "rho" in initial["sofim"]["digits-mlp"]
 
 
 ENTRY = "[optimizers.sgd.default.params]\nlr = {lr}\nmomentum = 0.9\nweight_decay = 1e-5\nbatch_size = {batch_size}\n"

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.load import confirmations, curves, studies, trials
 from search_spaces.errors import UserError
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import ConfirmationLedger, fresh_seeds
 from studies.storage.database import close_storage, open_storage
@@ -42,23 +42,22 @@ def url(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def four_studies(tmp_path_factory) -> tuple[Campaign, Path]:
+def four_studies(tmp_path_factory) -> tuple[CampaignPlan, Path]:
     """A tuned campaign of four studies, made once."""
     directory = tmp_path_factory.mktemp("tuned")
     return make(f"sqlite:///{directory}/trials.db", ALL, trials=3, seed=7), directory / "trials.db"
 
 
 @pytest.fixture
-def tuned(url, four_studies) -> Campaign:
+def tuned(url, four_studies) -> CampaignPlan:
     """That campaign, in a storage of the test's own."""
     made, file = four_studies
     shutil.copy(file, url.removeprefix("sqlite:///"))
     return made
 
 
-def confirming(url: str, made: Campaign, seeds: int = 3, **options: Any) -> ConfirmationLedger:
-    spaces = {optimizer: made.space(optimizer) for optimizer in made.optimizers}
-    resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.workloads}, spaces, None)
+def confirming(url: str, made: CampaignPlan, seeds: int = 3, **options: Any) -> ConfirmationLedger:
+    resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
     return ConfirmationLedger(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds, **options)
 
 
@@ -128,9 +127,9 @@ def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
         asked = work_off(ledger)
     assert len(asked) == 4 * 3
     assert all(assignment.confirmation and assignment.seed != 7 for assignment in asked)
-    for workload in tuned.workloads:
+    for workload in tuned.campaign.workloads:
         expected = fresh_seeds(7, workload, 3)
-        for optimizer in tuned.optimizers:
+        for optimizer in tuned.campaign.optimizers:
             found = runs(url, f"fake/{workload}/{optimizer}")
             assert [trial.user_attrs["seed"] for trial in found] == expected
 
@@ -157,7 +156,7 @@ def test_the_winner_is_the_best_complete_trial_and_of_equal_ones_the_first(url, 
     for trial in found:
         assert (trial.params, trial.distributions) == (best.params, best.distributions), "as the winner has them"
         assert trial.user_attrs["rank"] == 1
-    arguments = tuned.space(optimizer).arguments(best.params)
+    arguments = tuned.spaces[optimizer].arguments(best.params)
     assert [a.arguments for a in asked if a.study == f"{study}/confirm"] == [arguments] * 2
 
 

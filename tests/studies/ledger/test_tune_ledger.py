@@ -22,10 +22,10 @@ from analysis.load import study, trials
 from search_spaces import OPTIMIZER, SEARCH_SPACES, ConditionalSpace
 from search_spaces.errors import UserError
 from sofim.recommended import shipped
-from studies.campaign.model import Campaign
+from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.tuning import Budget
-from studies.commands.tuning._initial import recommended, starts
+from studies.commands.tuning._initial import initial_configurations, recommended
 from studies.commands.tuning._plan import Search
 from studies.ledger import BudgetConfirmationLedger, BudgetLedger, Clock, OutOfTimeError, fresh_seeds
 from studies.ledger._pace import Pace, no_improvement_expected
@@ -47,11 +47,10 @@ def url(tmp_path: Path) -> str:
 def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(SEARCH_SPACES), **more: Any) -> Search:
     fields = {"name": "fake", "workloads": (WORKLOAD,), "optimizers": optimizers, "epochs": EPOCHS}
     fields["trials"] = budget.trials or 1_000_000
-    made = Campaign.of(**(fields | more))
-    spaces = {optimizer: made.space(optimizer) for optimizer in optimizers}
-    first, notes = starts(ConditionalSpace(spaces), WORKLOAD)
+    made = CampaignPlan.of(fields | more)
+    first, notes = initial_configurations(ConditionalSpace(made.spaces), WORKLOAD)
     assert not notes
-    resolved = ResolvedCampaign(made, {WORKLOAD: WORKLOADS[WORKLOAD]}, spaces, None)
+    resolved = ResolvedCampaign(made, {WORKLOAD: WORKLOADS[WORKLOAD]})
     return Search(resolved, WORKLOAD, budget, seeds, True, tuple(first), ())
 
 
@@ -129,7 +128,7 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     with searching(url, asked) as ledger:
         done = work_off(ledger)
         assert ledger.ended == "all 20 trials were run"
-    begun = [start[OPTIMIZER] for start in asked.starts]
+    begun = [start[OPTIMIZER] for start in asked.initial]
     assert begun[-len(SEARCH_SPACES) :] == list(SEARCH_SPACES)
     assert [assignment.optimizer for assignment in done[: len(begun)]] == begun
     for assignment in done[len(begun) - len(SEARCH_SPACES) : len(begun)]:
@@ -158,12 +157,12 @@ def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
             assignment = ledger.ask()
             if number == 3:
                 continue  # its driver dies with it
-            assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(asked.starts)
+            assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(asked.initial)
     with searching(url, search(Budget(trials=28))) as ledger:
         assert work(ledger, ledger.ask(), value=0.0), "nor when it is asked again"
     found, _ = stored(url)
     starting = [trial for trial in found if trial.user_attrs.get("start")]
-    assert [trial.number for trial in starting] == [*range(len(asked.starts)), 28]
+    assert [trial.number for trial in starting] == [*range(len(asked.initial)), 28]
     assert sum(trial.state == TrialState.PRUNED for trial in found) > 5
 
 
@@ -218,7 +217,7 @@ def test_starts_outside_the_space_are_left_out_with_a_note(monkeypatch):
     default = SEARCH_SPACES["sgd"].default
     listed = [("sgd", default), ("adam", SEARCH_SPACES["adam"].default), ("sgd", default | {"lr": 0.25})]
     monkeypatch.setattr("studies.commands.tuning._initial.recommended", lambda *_: listed)
-    found, notes = starts(space, WORKLOAD)
+    found, notes = initial_configurations(space, WORKLOAD)
     assert [start["sgd.lr"] for start in found] == [0.25]
     assert len(notes) == 2
     assert "lr: 0.05 lies outside the range from 0.2 to 0.3" in notes[0]
@@ -249,7 +248,7 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
     with searching(url, search(Budget(trials=18))) as ledger:
         again = work_off(ledger)
         assert ledger.tallies()[0].done == 18
-    third = search(Budget(trials=18)).starts[2][OPTIMIZER]
+    third = search(Budget(trials=18)).initial[2][OPTIMIZER]
     assert [assignment.optimizer for assignment in again[:1]] == [third], "the lost ones first"
     found, _ = stored(url)
     lost = [trial for trial in found if trial.user_attrs.get("failure") == "driver lost"]
@@ -260,7 +259,7 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
         assert (trial.params, trial.distributions) == (first.params, first.distributions)
     assert len(found) == 18 + 2
     kept = [trial.params for trial in found if trial.state != TrialState.FAIL]
-    assert all(kept.count(start) == 1 for start in search(Budget(trials=18)).starts)
+    assert all(kept.count(start) == 1 for start in search(Budget(trials=18)).initial)
 
 
 def test_time_spent_by_earlier_drivers_counts_and_that_between_them_does_not(url):
@@ -305,7 +304,7 @@ def test_starts_stay_what_they_were_when_the_search_began(url, monkeypatch):
     )
     with searching(url, search(Budget(trials=9))) as ledger:
         assert [assignment.optimizer for assignment in work_off(ledger)][:5] == [
-            start[OPTIMIZER] for start in asked.starts
+            start[OPTIMIZER] for start in asked.initial
         ][2:7]
     assert stored(url)[1]["campaign"]["starts"] == asked.stored()["starts"]
 
@@ -460,7 +459,7 @@ def test_where_every_trial_is_too_slow_the_search_ends_at_once(url):
         while (assignment := ledger.ask()) is not None:
             assert not work(ledger, assignment, seconds=5.0)  # 20 s a run: three fit, but no trial before them
             done += 1
-        assert done == len(asked.starts), "another optimizer might have been quicker"
+        assert done == len(asked.initial), "another optimizer might have been quicker"
         assert ledger.ended == "every trial was too slow for the budget"
         assert ledger.tallies()[0].best is None
         assert ledger.quickest_seconds == pytest.approx(4 * 5, rel=0.5)

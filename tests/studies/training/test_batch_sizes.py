@@ -67,11 +67,11 @@ def test_a_start_made_for_a_wider_space_is_moved_into_the_range() -> None:
 def resolved(examples: dict[str, int], **fields: object) -> ResolvedCampaign:
     given = {"workloads": ["digits-mlp"], "optimizers": ["sgd"], "trials": 12, "sampler": "tpe"}
     made = campaign(**(given | fields))
-    return ResolvedCampaign(made, {"digits-mlp": WORKLOADS["digits-mlp"]}, {"sgd": made.space("sgd")}, None, examples)
+    return ResolvedCampaign(made, {"digits-mlp": WORKLOADS["digits-mlp"]}, None, examples)
 
 
 def run(url: str, made: ResolvedCampaign, trials: int) -> None:
-    with Ledger(url, made.campaign.stored(), made.study_plans(), {}) as ledger:
+    with Ledger(url, made.plan.stored(), made.study_plans(), {}) as ledger:
         for _ in range(trials):
             assignment = ledger.ask()
             assert assignment is not None
@@ -80,7 +80,7 @@ def run(url: str, made: ResolvedCampaign, trials: int) -> None:
 
 def test_a_study_stores_the_range_that_it_was_searched_in(tmp_path) -> None:
     start = {"sgd": {"digits-mlp": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-5, "batch_size": 200}}}
-    made = resolved({"digits-mlp": 40}, starts=start)
+    made = resolved({"digits-mlp": 40}, initial=start)
     run(f"sqlite:///{tmp_path}/sofim.db", made, 12)
     trials = trials_in(tmp_path, "fake/digits-mlp/sgd")
     sizes = [trial.params["batch_size"] for trial in trials]
@@ -94,14 +94,14 @@ def test_a_study_that_was_begun_with_larger_batches_goes_on_and_is_confirmed(tmp
     """As before there was a cap, or before data were taken away."""
     url = f"sqlite:///{tmp_path}/sofim.db"
     start = {"sgd": {"digits-mlp": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-5, "batch_size": 200}}}
-    run(url, resolved({}, starts=start), 1)
-    now = resolved({"digits-mlp": 40}, starts=start)
+    run(url, resolved({}, initial=start), 1)
+    now = resolved({"digits-mlp": 40}, initial=start)
     run(url, now, 11)
     trials = trials_in(tmp_path, "fake/digits-mlp/sgd")
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
     assert [trial.params["batch_size"] for trial in trials[:2]] == [200, 64]
     assert {trial.distributions["batch_size"].high for trial in trials} == {256}
-    with ConfirmationLedger(url, now.campaign.stored(), now.study_plans(), {}, seeds=2) as ledger:
+    with ConfirmationLedger(url, now.plan.stored(), now.study_plans(), {}, seeds=2) as ledger:
         assignment = ledger.ask()
         assert assignment is not None
         assert assignment.arguments["batch_size"] == 200
@@ -140,7 +140,7 @@ def test_data_without_a_loader_have_none_of_its_settings() -> None:
 def test_the_projects_own_data_cap_what_is_larger() -> None:
     made = resolve_campaign(campaign(workloads=["breast-cancer-logreg"], optimizers=["sgd", "lbfgs"]))
     examples = made.examples["breast-cancer-logreg"]
-    assert made.space("sgd", "breast-cancer-logreg") is made.spaces["sgd"]
+    assert made.space("sgd", "breast-cancer-logreg") is made.plan.spaces["sgd"]
     assert made.space("lbfgs", "breast-cancer-logreg").declared["batch_size"].high == examples < 1024
     assert made.notes == (
         f"breast-cancer-logreg: batch_size of lbfgs is searched up to {examples}, the number of training examples.",

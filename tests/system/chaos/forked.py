@@ -65,7 +65,7 @@ def start(home: Home, url: str, number: int) -> BaseProcess:
 def _drive(home: Home, url: str, number: int) -> None:
     import torch
 
-    from studies.campaign.model import Campaign
+    from studies.campaign.reading import load
     from studies.campaign.resolve import ResolvedCampaign
     from studies.ledger import Ledger
     from studies.storage.durability import Checkpoints, Durability
@@ -75,12 +75,11 @@ def _drive(home: Home, url: str, number: int) -> None:
     chaos_workload.NAP_SECONDS = home.nap_seconds
     checkpoints = Checkpoints(home.directory / KEPT)
     try:
-        campaign = Campaign.from_file(home.directory / "chaos.toml")
+        plan = load(home.directory / "chaos.toml")
         workload = chaos_workload.shaken()
-        spaces = {optimizer: campaign.space(optimizer) for optimizer in campaign.optimizers}
-        plans = ResolvedCampaign(campaign, {WORKLOAD: workload}, spaces, None).study_plans()
+        plans = ResolvedCampaign(plan, {WORKLOAD: workload}).study_plans()
         safe = Durability(checkpoints=checkpoints)
-        with Ledger(url, campaign.stored(), plans, {}, durability=safe) as ledger:
+        with Ledger(url, plan.stored(), plans, {}, durability=safe) as ledger:
             _Work(ledger, workload, checkpoints, home.directory / CONTINUED).off()
     except BaseException:
         (home.directory / f"driver-{number}.err").write_text(traceback.format_exc())

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sofim import OPTIMIZERS
-from studies.campaign.model import Campaign
+from studies.campaign.reading import load
 from studies.training.run import Record, train
 from tests.system.chaos import chaos_workload
 from tests.system.chaos.home import EPOCHS, SEED, WORKLOAD, Home
@@ -66,12 +66,12 @@ class Verdict:
     @cached_property
     def undisturbed(self) -> dict[tuple[str, int], list[Record]]:
         """All epochs of each configuration, by optimizer and origin, trained here and now."""
-        campaign = Campaign.from_file(self.home.directory / "chaos.toml")
+        spaces = load(self.home.directory / "chaos.toml").spaces
         workload = chaos_workload.shaken()
         data = workload.load(None)
         return {
             (key, origin_of(trial)): list(
-                train(workload, OPTIMIZERS[key], campaign.space(key).arguments(trial.params), SEED, EPOCHS, data=data)
+                train(workload, OPTIMIZERS[key], spaces[key].arguments(trial.params), SEED, EPOCHS, data=data)
             )
             for key, trials in self.studies.items()
             for trial in trials

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from search_spaces.errors import UserError
 from studies.workloads._base import Workload
-from studies.workloads._blame import blaming, definition
 from studies.workloads._load import seeded
+from studies.workloads.user_errors import blaming, definition
 
 MAIN = "__main__"  # the module of a notebook's cells, and of the script that Python runs
 

@@ -1,0 +1,84 @@
+"""Campaigns that lie in files: those that ship with the package, and a person's own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import UserError, shown, suggestion
+from studies.campaign.plan import CampaignPlan
+
+PRESETS: Mapping[str, Path] = {
+    name: Path(__file__).parent / "presets" / f"{name}.toml" for name in ("quickstart", "fashion", "paper")
+}
+"""The files of the campaigns that ship with the package, by name."""
+
+_NO_KEYS = {"spaces": "did you mean search_space?", "starts": "give the launch --from FILE"}  # they are only stored
+
+
+def load(name: str | Path, overrides: Mapping[str, Any] | None = None) -> CampaignPlan:
+    """Return the plan of the preset of that name, or of the campaign that a TOML file describes.
+
+    Args:
+        name: Of the preset or the file.
+        overrides: Keys of the campaign that replace those of the file.
+
+    Raises:
+        UserError: There is neither, or the file or an override has a mistake.
+    """
+    if isinstance(name, str) and name in PRESETS:
+        return load_file(PRESETS[name], overrides)
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return load_file(path, overrides)
+    near = suggestion(str(name), PRESETS)
+    raise UserError(
+        f"no campaign {shown(str(name))}: it is neither a preset ({', '.join(PRESETS)}) nor a TOML file{near}"
+    )
+
+
+def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> CampaignPlan:
+    """Return the plan of the campaign that a TOML file describes.
+
+    Raises:
+        UserError: The file cannot be read, is not TOML, or has a mistake: one line with file, key, value and what is
+            allowed.
+    """
+    table = _read_toml(path)
+    for key, meant in _NO_KEYS.items():
+        if key in table:
+            raise UserError(f"{path}: {key} is not a key of a campaign; {meant}")
+    anchored = {**table, "search_space": _anchored(table.get("search_space", {}), path.parent)}
+    return CampaignPlan.of(anchored, overrides or {}, source=str(path))
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UserError(f"{path}: is not a campaign: its values are nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError is one; dates and integers out of range raise plain ones
+        lines = text.splitlines() or [""]
+        end = f"at line {len(lines)}, column {len(lines[-1]) + 1}"
+        reason = " ".join(str(error).replace("at end of document", end).split())
+        raise UserError(f"{path}: is not valid TOML: {reason}") from None
+
+
+def _anchored(tables: object, directory: Path) -> object:
+    """Return the ``search_space`` tables with each ``file`` looked for beside the campaign's file."""
+    if not isinstance(tables, dict):
+        return tables
+    return {
+        optimizer: {**table, "file": str(directory.joinpath(table["file"]).absolute())}
+        if isinstance(table, dict) and isinstance(table.get("file"), str) and table["file"]
+        else table
+        for optimizer, table in tables.items()
+    }
