@@ -5,33 +5,20 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis._rows import TEST_PREFIX, Attribute, Points, Reader, TrialRow
+from analysis._rows import Attribute, Points, Reader, TrialRow
+from analysis.schema import ASKED_AGAIN, CONFIRMATION_FACTS, EVALUATES, HISTORY, TEST_PREFIX, TRIAL_FACTS
+from analysis.study import Study
 
-if TYPE_CHECKING:
-    from analysis.load import Study
-
-NOT_ASKED_FOR = ("driver lost", "interrupted")  # failures of trials that are, or will be, asked again
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 _TRIAL = [
     "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
     "params", "seed", "tested",
 ]  # fmt: skip
-_HISTORY = ["seconds", "gradient_evaluations", "train_loss", "validation_loss"]
-_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
-_EVALUATES = "evaluates"  # what an evaluation run was given
-_CONFIRMATION = (
-    "confirms",
-    "rank",
-    "exclusive",
-    "device",
-    "other_cores",
-    "cores",
-)  # what only confirmation runs are asked for
 
 
 class Entry(NamedTuple):
@@ -55,33 +42,32 @@ def index(reader: Reader, by_id: Mapping[int, Study]) -> list[Entry]:
 
 def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """The frame that `analysis.load.trials` describes."""
-    return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(_FACTS, tests=True))), _TRIAL)
+    return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(TRIAL_FACTS, tests=True))), _TRIAL)
 
 
 def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """The frame that `analysis.load.confirmations` describes."""
-    attributes = _by_trial(reader.attributes((*_FACTS, *_CONFIRMATION), tests=True))
+    attributes = _by_trial(reader.attributes((*TRIAL_FACTS, *CONFIRMATION_FACTS), tests=True))
     rows = _trial_rows(reader, entries, attributes)
     tests: dict[str, None] = {}
     for entry, row in zip(entries, rows, strict=True):
         own = attributes.get(entry.row.trial_id, {})
-        row |= {name: own.get(name) for name in _CONFIRMATION}
+        row |= {name: own.get(name) for name in CONFIRMATION_FACTS}
         if entry.ended:
             measured = {name: value for name, value in own.items() if name.startswith(TEST_PREFIX)}
             tests |= dict.fromkeys(measured)
             row |= measured
-    frame = _frame(rows, [*_TRIAL, *_CONFIRMATION, *sorted(tests)])
-    numbers = {"other_cores": "float64", "cores": "Int64"}
-    return frame.astype({"confirms": "Int64", "rank": "Int64", "exclusive": "boolean"} | numbers)
+    frame = _frame(rows, [*_TRIAL, *CONFIRMATION_FACTS, *sorted(tests)])
+    return frame.astype(CONFIRMATION_FACTS)
 
 
 def evaluation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """The frame that `analysis.load.evaluations` describes."""
-    attributes = _by_trial(reader.attributes((*_FACTS, _EVALUATES)))
+    attributes = _by_trial(reader.attributes((*TRIAL_FACTS, EVALUATES)))
     rows = _trial_rows(reader, entries, attributes)
     for entry, row in zip(entries, rows, strict=True):
-        row[_EVALUATES] = attributes.get(entry.row.trial_id, {}).get(_EVALUATES)
-    return _frame(rows, [*_TRIAL, _EVALUATES])
+        row[EVALUATES] = attributes.get(entry.row.trial_id, {}).get(EVALUATES)
+    return _frame(rows, [*_TRIAL, EVALUATES])
 
 
 def _by_trial(attributes: Iterable[Attribute]) -> dict[int, dict[str, Any]]:
@@ -162,7 +148,7 @@ def _outcome(entry: Entry, facts: Mapping[str, Any], constraints: Sequence[float
     if state == "PRUNED":
         return "diverged" if facts.get("diverged") is True else "pruned"
     if state == "FAIL":  # nobody asks again for a trial of another program
-        return "lost" if entry.study.own and facts.get("failure") in NOT_ASKED_FOR else "failed"
+        return "lost" if entry.study.own and facts.get("failure") in ASKED_AGAIN else "failed"
     return "complete" if state == "COMPLETE" else "running"
 
 
@@ -197,7 +183,7 @@ def _history_frame(attributes: Iterable[Attribute], entries: Sequence[Entry], pl
     """Columns ``entry`` (position in the index), ``epoch``, and those of the history."""
     lengths: list[int] = []
     positions: list[int] = []
-    columns: dict[str, list[float | None]] = {name: [] for name in ("epoch", *_HISTORY)}
+    columns: dict[str, list[float | None]] = {name: [] for name in HISTORY}
     for trial_id, _, history in attributes:
         position = place.get(trial_id)
         if position is None or not (entries[position].ended and entries[position].study.own):

@@ -1,26 +1,21 @@
 """What a storage knows of the trials of some studies, in plain rows, read by one of two readers that agree.
 
 For a database it is SQL (:mod:`analysis._sql`), several times faster than Optuna's objects; for any other storage it is
-Optuna's own reader, below. What the rows mean is decided once, for both, in :mod:`analysis.load`.
+Optuna's own reader (:mod:`analysis._optuna`). What the rows mean is decided once, for both, in :mod:`analysis._frames`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial
 
-from analysis._parameters import Choice
-
-TEST_PREFIX = "test_"  # of the user attributes of confirmation runs that come from test data
-
+from analysis.parameters import Choice
 
 CONSTRAINTS = "constraints"
 """The system attribute of Optuna that lists a trial's constraints; those with names are ``constraints:NAME``."""
@@ -85,62 +80,3 @@ class Reader(Protocol):
 
     def points(self) -> Points:
         """All intermediate values, NaN and infinite ones included."""
-
-
-def open_reader(storage: BaseStorage, study_ids: Sequence[int]) -> Reader:
-    """The reader for ``storage``."""
-    if isinstance(storage, RDBStorage):
-        from analysis._sql import SqlReader
-
-        return SqlReader(storage.engine, study_ids)
-    return OptunaReader(storage, study_ids)
-
-
-class OptunaReader:
-    """Reads any storage through Optuna, all of it when it is made."""
-
-    def __init__(self, storage: BaseStorage, study_ids: Sequence[int]) -> None:
-        self._trials: Mapping[int, list[FrozenTrial]] = {i: storage.get_all_trials(i) for i in study_ids}
-
-    def _all(self) -> Iterable[FrozenTrial]:
-        return (trial for listed in self._trials.values() for trial in listed)
-
-    def trials(self) -> list[TrialRow]:
-        return [
-            TrialRow(t._trial_id, study_id, t.number, t.state.name, t.datetime_start, t.datetime_complete)
-            for study_id, listed in self._trials.items()
-            for t in listed
-        ]
-
-    def values(self, objective: int = 0) -> dict[int, float]:
-        every = ((trial._trial_id, trial.values) for trial in self._all())
-        return {i: values[objective] for i, values in every if values is not None and len(values) > objective}
-
-    def constraints(self) -> dict[int, list[float]]:
-        every = ((trial._trial_id, constraint_values(trial.system_attrs)) for trial in self._all())
-        return {trial_id: values for trial_id, values in every if values}
-
-    def params(self) -> dict[int, dict[str, Choice]]:
-        return {trial._trial_id: trial.params for trial in self._all() if trial.params}
-
-    def distributions(self) -> dict[str, list[BaseDistribution]]:
-        found: dict[str, list[BaseDistribution]] = {}
-        for trial in self._all():
-            for name, distribution in trial.distributions.items():
-                known = found.setdefault(name, [])
-                if distribution not in known:
-                    known.append(distribution)
-        return found
-
-    def attributes(self, names: Sequence[str], *, tests: bool = False) -> Iterator[Attribute]:
-        return (
-            (trial._trial_id, name, entry)
-            for trial in self._all()
-            for name, entry in trial.user_attrs.items()
-            if name in names or (tests and name.startswith(TEST_PREFIX))
-        )
-
-    def points(self) -> Points:
-        rows = [(t._trial_id, epoch, value) for t in self._all() for epoch, value in t.intermediate_values.items()]
-        trial_ids, epochs, values = zip(*rows, strict=True) if rows else ((), (), ())
-        return Points(np.array(trial_ids, np.int64), np.array(epochs, np.int64), np.array(values, np.float64))

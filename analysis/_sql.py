@@ -18,8 +18,9 @@ import numpy as np
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution, json_to_distribution
 
-from analysis._parameters import Choice
-from analysis._rows import CONSTRAINTS, TEST_PREFIX, Attribute, Points, TrialRow, constraint_values
+from analysis._rows import CONSTRAINTS, Attribute, Points, TrialRow, constraint_values
+from analysis.parameters import Choice
+from analysis.schema import TEST_PREFIX
 from search_spaces.errors import UserError
 
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 
 from analysis import _frames
-from analysis._parameters import Choice, Kind, ParameterInfo, from_distributions, from_space
-from analysis._rows import open_reader
-from search_spaces import Maker, maker_of
+from analysis._optuna import OptunaReader
+from analysis._rows import Reader
+from analysis._sql import SqlReader
+from analysis.parameters import ParameterInfo, from_distributions, from_space
+from analysis.schema import CONFIRM, EVALUATE, Maker, maker_of
+from analysis.study import Frames, Study, check_protocols
 from search_spaces.errors import UserError, suggestion
 
 __all__ = [
-    "Choice",
     "Frames",
-    "Kind",
     "ParameterInfo",
     "Study",
     "campaigns",
@@ -37,6 +37,7 @@ __all__ = [
     "confirming",
     "curves",
     "damaged",
+    "open_reader",
     "read",
     "repeated",
     "studies",
@@ -44,79 +45,8 @@ __all__ = [
     "trials",
 ]
 
-_CONFIRM = "/confirm"
-_EVALUATE = "/evaluate"
-_ASIDE = (_CONFIRM, _EVALUATE)  # what names of studies end in that hold no trials of a search
+_ASIDE = (CONFIRM, EVALUATE)  # what names of studies end in that hold no trials of a search
 _NAMES_SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """One study, as the database describes it.
-
-    Attributes:
-        study_id: in the database.
-        name: ``{campaign}/{workload}/{optimizer}``, or whatever another program called it.
-        campaign: the whole configuration; empty for a study of another program.
-        workload: empty for a study of another program.
-        optimizer: empty for a study of another program.
-        metric: its name, ``"value"`` where another program gave it none.
-        direction: ``"maximize"`` or ``"minimize"``.
-        attributes: all user attributes of the study.
-        parameters: how each searched parameter was searched, by name. A campaign's study stores it (fixed parameters
-            are not in it). Of any other study, and where the stored space is of a version that cannot be read, it is
-            taken from the distributions of the trials, some of which may lack some of the parameters.
-        own: whether a campaign made it; otherwise it is a study of another program.
-        confirmation: all user attributes of the study that holds its winner's confirmation runs; empty without one.
-        objective: which of its objectives is looked at, counted from 0; ``metric`` and ``direction`` are of that one.
-        num_objectives: how many it has.
-    """
-
-    study_id: int
-    name: str
-    campaign: Mapping[str, Any]
-    workload: str
-    optimizer: str
-    metric: str
-    direction: str
-    attributes: Mapping[str, Any]
-    parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
-    own: bool = True
-    confirmation: Mapping[str, Any] = field(default_factory=dict)
-    objective: int = 0
-    num_objectives: int = 1
-
-    @property
-    def title(self) -> str:
-        """Its name, and which of several objectives is looked at."""
-        one = f", objective {self.objective} ({self.metric})" if self.num_objectives > 1 else ""
-        return f"{self.name}{one}"
-
-    @property
-    def fixed(self) -> Mapping[str, Any]:
-        """The values of the parameters that were not searched, by name, as far as the study tells."""
-        space = self.attributes.get("search_space")
-        fixed = space.get("fixed") if isinstance(space, Mapping) else None
-        return fixed if isinstance(fixed, Mapping) else {}
-
-    @property
-    def replicate(self) -> int:
-        """Which of the studies of one workload and optimizer it is; the first is the one whose winner counts."""
-        return int(self.attributes.get("replicate", 1)) if self.own else 1
-
-    @property
-    def better(self) -> str:
-        """Which way the metric is better, in words."""
-        return "higher is better" if self.direction == "maximize" else "lower is better"
-
-
-@dataclass(frozen=True, slots=True)
-class Frames:
-    """What `read` reads, each as the function of its name describes it."""
-
-    trials: pd.DataFrame
-    curves: pd.DataFrame
-    confirmations: pd.DataFrame
 
 
 def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bool = False) -> list[Study]:
@@ -134,9 +64,9 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
     if campaign is not None:
         _check_whole(storage, every, campaign)
     own = [frozen for frozen in every if _is_own(frozen)]
-    confirming = {frozen.study_name: frozen.user_attrs for frozen in own if frozen.study_name.endswith(_CONFIRM)}
+    confirming = {frozen.study_name: frozen.user_attrs for frozen in own if frozen.study_name.endswith(CONFIRM)}
     found = [
-        replace(_describe(storage, frozen), confirmation=confirming.get(frozen.study_name + _CONFIRM, {}))
+        replace(_describe(storage, frozen), confirmation=confirming.get(frozen.study_name + CONFIRM, {}))
         for frozen in own
         if not frozen.study_name.endswith(_ASIDE)
         if campaign is None or frozen.user_attrs["campaign"]["name"] == campaign
@@ -182,7 +112,7 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
     frozen = every[name]
     if _is_own(frozen) and name.endswith(_ASIDE):
         search, _, suffix = name.rpartition("/")
-        kind = "confirmation" if suffix == _CONFIRM[1:] else "evaluation"
+        kind = "confirmation" if suffix == CONFIRM[1:] else "evaluation"
         raise UserError(f"study '{name}' holds {kind} runs; ask for '{search}'")
     count = len(frozen.directions)
     if objective is None and count > 1:
@@ -198,20 +128,6 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
 def _listed_objectives(frozen: FrozenStudy) -> str:
     several = enumerate(frozen.directions)
     return ", ".join(f"{place} is {_metric(frozen, place)} ({direction.name.lower()})" for place, direction in several)
-
-
-def check_protocols(of: Sequence[Study]) -> None:
-    """Refuses studies whose values were made by different rules.
-
-    Raises:
-        UserError: they are of two protocols or more.
-    """
-    protocols = sorted({str(study.attributes.get("protocol")) for study in of if study.own})
-    if len(protocols) > 1:
-        raise UserError(
-            f"the studies were made by different rules (protocols {' and '.join(protocols)}), so that their values do "
-            "not compare; report on each with --study"
-        )
 
 
 def check_whole(storage: BaseStorage, campaign: str) -> None:
@@ -343,12 +259,12 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
 
 def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
     """The studies by the id of the study that holds their confirmation runs; those without are left out."""
-    return _holding(storage, of, _CONFIRM)
+    return _holding(storage, of, CONFIRM)
 
 
 def evaluating(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
     """The studies by the id of the study that holds their evaluation runs; those without are left out."""
-    return _holding(storage, of, _EVALUATE)
+    return _holding(storage, of, EVALUATE)
 
 
 def _holding(storage: BaseStorage, of: Sequence[Study], suffix: str) -> dict[int, Study]:
@@ -392,3 +308,10 @@ def _parameters(storage: BaseStorage, frozen: FrozenStudy) -> dict[str, Paramete
             return from_space(space)
     found = open_reader(storage, [frozen._study_id]).distributions()
     return {name: from_distributions(name, listed) for name, listed in found.items()}
+
+
+def open_reader(storage: BaseStorage, study_ids: Sequence[int]) -> Reader:
+    """Return the reader for ``storage``."""
+    if isinstance(storage, RDBStorage):
+        return SqlReader(storage.engine, study_ids)
+    return OptunaReader(storage, study_ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.load import Study
+from analysis.study import Study
 
 
 def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.comparison.intervals import mean
-from analysis.defaults import Landscape, Measured, common_start, landscape, recommend
+from analysis.defaults import Evaluated, SurrogateStudy, common_start, recommend, surrogate_study
+from analysis.intervals import mean
 from analysis.load import Study, evaluations, read, studies
 from search_spaces import from_dict
 from sofim import OPTIMIZERS
@@ -67,14 +67,14 @@ def main() -> None:
     own = [study for study in every if study.optimizer == "sofim"]
     runs = evaluations(storage, own)
     close_storage(storage)
-    lands = [landscape(study, frames.trials, frames.curves, np.random.default_rng(0)) for study in every]
-    ours = [land for land in lands if land.study.optimizer == "sofim"]
-    [found] = recommend(ours, frames.trials, frames.confirmations, measured=Measured(runs) if len(runs) else None)
+    surrogates = [surrogate_study(study, frames.trials, frames.curves, np.random.default_rng(0)) for study in every]
+    ours = [surrogate for surrogate in surrogates if surrogate.study.optimizer == "sofim"]
+    [found] = recommend(ours, frames.trials, frames.confirmations, measured=Evaluated(runs) if len(runs) else None)
     table: dict[str, list[float]] = {}
     for study in own:
         if options.workloads and study.workload not in options.workloads.split(","):
             continue
-        for name, regrets in on_workload(study, every, lands, frames, found, options.seeds).items():
+        for name, regrets in on_workload(study, every, surrogates, frames, found, options.seeds).items():
             middle, low, high = mean(regrets)
             print(f"{study.workload:22} {name:44} {middle:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]", flush=True)
             table.setdefault(name, []).append(middle)
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def on_workload(
-    study: Study, every: list[Study], lands: list[Landscape], frames: Any, found: Any, num_seeds: int
+    study: Study, every: list[Study], surrogates: list[SurrogateStudy], frames: Any, found: Any, num_seeds: int
 ) -> dict[str, np.ndarray]:
     """Regrets of the runs (seeds,) by what was typed."""
     workload = study.workload
@@ -94,7 +94,7 @@ def on_workload(
     means = runs.groupby("study")["value"].mean()
     best = float(means.max() if study.direction == "maximize" else means.min())
     sign = 1.0 if study.direction == "maximize" else -1.0
-    start = sign * common_start([land for land in lands if land.study.workload == workload])
+    start = sign * common_start([surrogate for surrogate in surrogates if surrogate.study.workload == workload])
     source = found.left_out[workload].source
     space = from_dict(
         next(other for other in every if other.name.endswith(f"/{source.workload}/sofim")).attributes["search_space"]

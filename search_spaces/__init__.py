@@ -29,7 +29,6 @@ from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
 from search_spaces._parameter import Interval, Parameter, Scale, Value
-from search_spaces._study import Maker, maker_of
 from search_spaces.errors import UserError, shown, suggestion
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "SEARCH_SPACES",
     "ConditionalSpace",
     "Interval",
-    "Maker",
     "Parameter",
     "Scale",
     "SearchSpace",
@@ -49,7 +47,6 @@ __all__ = [
     "configuration_key",
     "configured",
     "from_dict",
-    "maker_of",
     "stored_space",
 ]
 

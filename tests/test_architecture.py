@@ -83,13 +83,18 @@ NEVER = {"analysis": {"torch", "torchvision", "pytorch_optimizer", "ray"}}
 # The rooms of studies, each of which may import those before it, and what lies beside them.
 ROOMS = ("data", "models", "workloads", "training", "campaign", "storage", "ledger", "engine", "commands", "cli")
 LOOSE = {"__init__", "cli", "called", "modules", "trials"}
-# The commands alone may import the analysis, and late.
+# The commands alone may import the analysis, and late; all may import what the database is called and how one counts.
 ON_TOP = ("studies/commands/", "studies/cli.py")
+SHARED = {"analysis.schema", "analysis.text"}
 
 # Packages that one part of studies keeps from all others.
 KEPT_TO = {"optuna": r"studies/(ledger|storage)/", "ray": r"studies/engine/"}
 HEAVY = {"torch", "torchvision", "pytorch_optimizer", "ray", "optuna", "pandas", "scipy", "sklearn", "matplotlib",
          "seaborn", "optuna_dashboard"}  # fmt: skip
+
+
+def is_shared(found: Import) -> bool:
+    return found.module in SHARED or found.module.rpartition(".")[0] in SHARED
 
 
 def listed(offenders: list[Import]) -> str:
@@ -154,14 +159,19 @@ def test_the_command_line_imports_what_is_heavy_late() -> None:
     offenders = [
         i
         for i in IMPORTS
-        if i.file.startswith(ON_TOP) and i.top in HEAVY | {"sofim", "analysis"} and i.when == "loading"
+        if i.file.startswith(ON_TOP)
+        and i.top in HEAVY | {"sofim", "analysis"}
+        and i.when == "loading"
+        and not is_shared(i)
     ]
     assert not offenders, listed(offenders)
 
 
 def test_of_studies_the_commands_alone_know_the_analysis() -> None:
     offenders = [
-        i for i in IMPORTS if i.file.startswith("studies/") and i.top == "analysis" and not i.file.startswith(ON_TOP)
+        i
+        for i in IMPORTS
+        if i.file.startswith("studies/") and i.top == "analysis" and not i.file.startswith(ON_TOP) and not is_shared(i)
     ]
     assert not offenders, listed(offenders)
 
@@ -183,6 +193,68 @@ def test_what_lies_loose_in_studies_is_little_and_known() -> None:
     }
 
 
+def module_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix().removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def module_graph() -> dict[str, set[str]]:
+    """What each module of ours imports of ours, whenever it does."""
+    graph: dict[str, set[str]] = {module_of(path): set() for package in PACKAGES for path in source_files(package)}
+    for found in IMPORTS:
+        importer, imported = module_of(ROOT / found.file), found.module
+        while imported and imported not in graph:
+            imported = imported.rpartition(".")[0]
+        if imported and imported != importer:
+            graph[importer].add(imported)
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of nodes each of which leads to all the others (Kosaraju's strongly connected components)."""
+
+    def visit(node: str, edges: dict[str, set[str]], seen: set[str]) -> Iterator[str]:
+        seen.add(node)
+        for other in sorted(edges[node]):
+            if other not in seen:
+                yield from visit(other, edges, seen)
+        yield node  # after all that it leads to
+
+    seen: set[str] = set()
+    order = [node for start in graph if start not in seen for node in visit(start, graph, seen)]
+    backward = {node: {other for other, edges in graph.items() if node in edges} for node in graph}
+    seen = set()
+    groups = [set(visit(start, backward, seen)) for start in reversed(order) if start not in seen]
+    return [group for group in groups if len(group) > 1]
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set()}) == [{"a", "b", "c"}]
+
+
+BEING_REARRANGED = pytest.mark.xfail(reason="the rooms of studies are being rearranged", strict=False)
+
+
+@pytest.mark.parametrize(
+    "package", ["sofim", "search_spaces", "analysis", pytest.param("studies", marks=BEING_REARRANGED)]
+)
+def test_no_imports_run_in_a_circle_not_even_for_types(package: str) -> None:
+    found = [sorted(group) for group in circles(module_graph()) if any(node.startswith(package) for node in group)]
+    assert not found, "\n".join(map(str, found))
+
+
+LONGEST_FILE = 400
+
+
+@pytest.mark.parametrize(
+    "package", [pytest.param("sofim", marks=BEING_REARRANGED), "search_spaces", "analysis",
+                pytest.param("studies", marks=BEING_REARRANGED)]
+)  # fmt: skip
+def test_a_file_is_read_in_one_sitting(package: str) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in source_files(package)}
+    found = [f"{path.relative_to(ROOT)}: {lines} lines" for path, lines in lengths.items() if lines > LONGEST_FILE]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.slow
 # The source tells who asks; only loading tells what that brings along.
 @pytest.mark.parametrize(
@@ -191,9 +263,10 @@ def test_what_lies_loose_in_studies_is_little_and_known() -> None:
         ("search_spaces", {"torch", "ray", "optuna", "sofim", "studies", "pandas"}),
         ("sofim", {"ray", "optuna", "studies", "search_spaces"}),
         ("studies.campaign.reading", {"torch", "ray", "sofim"}),
-        ("studies.training.run", {"ray", "optuna", "analysis"}),
-        ("studies.cli", {"torch", "ray", "optuna", "pandas", "sklearn", "analysis"}),
-        ("analysis", {"torch", "ray", "studies", "sofim"}),
+        ("studies.training.run", {"ray", "optuna", "pandas", "analysis.load"}),
+        ("studies.cli", {"torch", "ray", "optuna", "pandas", "sklearn", "analysis.load"}),
+        ("analysis.schema, analysis.text", {*HEAVY, "numpy", "search_spaces", "studies", "sofim", "analysis.load"}),
+        ("analysis.report, analysis.defaults", {"torch", "ray", "studies", "sofim"}),
     ],
 )
 def test_importing_a_module_does_not_bring_along_what_it_must_not_know(module: str, unwanted: set[str]) -> None:

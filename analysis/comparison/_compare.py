@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import across, verdict
+from analysis.comparison import aggregate, verdict
 from analysis.comparison.budget import budget_curves
-from analysis.comparison.contest import Contest, contests
 from analysis.comparison.convergence import convergence
 from analysis.comparison.cost import cost
 from analysis.comparison.fairness import fairness
@@ -20,7 +19,8 @@ from analysis.comparison.methods import methods
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.spaces import search_spaces
 from analysis.comparison.time_to_target import time_to_target
-from analysis.load import Frames, Study
+from analysis.comparison.workload_runs import WorkloadRuns, contests
+from analysis.study import Frames, Study
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
     tables: dict[str, pd.DataFrame]
     sentences: list[str]
     methods: str
-    contests: list[Contest] = field(default_factory=list)
+    contests: list[WorkloadRuns] = field(default_factory=list)
 
 
 def compare(
@@ -67,7 +67,7 @@ def compare(
     found = contests(studies, frames.trials, frames.confirmations, confirmed_curves)
     for_times, for_budgets, for_scores, for_profiles, for_ranks = rng.spawn(5)
     times, ratios = time_to_target(found, for_times)
-    profile, score = across.profiles(found, for_profiles)
+    profile, score = aggregate.profiles(found, for_profiles)
     pairs = comparisons(found)
     budgets = budget_curves(found, for_budgets, replicates)
     tables = {
@@ -77,11 +77,11 @@ def compare(
         "time_ratios": ratios,
         "budget_curve": budgets,
         "comparisons": pairs,
-        "aggregate": across.aggregate(found, for_scores),
-        "improvement": across.improvement(found),
+        "aggregate": aggregate.aggregate(found, for_scores),
+        "improvement": aggregate.improvement(found),
         "performance_profile": profile,
         "profile_score": score,
-        "ranks": across.ranks(found, for_ranks),
+        "ranks": aggregate.ranks(found, for_ranks),
         "inclusion": inclusion(found, pairs),
         "cost": cost(found),
         "fairness": fairness(found, budgets),

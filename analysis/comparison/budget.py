@@ -27,9 +27,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from analysis.comparison.contest import COUNTED, Contest
-from analysis.comparison.intervals import DRAWS, Floats, mean, percentiles
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import DRAWS, Floats, mean, percentiles
+from analysis.schema import COUNTED
+from analysis.study import Study
 
 COLUMNS = ("study", "k", "expected_best", "low", "high", "method")
 EXPECTED, ALONE = "expected best of k of N", "one study"
@@ -102,7 +103,7 @@ def is_independent(study: Study) -> bool:
 
 
 def budget_curves(
-    contests: Sequence[Contest],
+    contests: Sequence[WorkloadRuns],
     rng: np.random.Generator,
     replicates: Mapping[str, Sequence[pd.DataFrame]] | None = None,
 ) -> pd.DataFrame:
@@ -133,7 +134,7 @@ def budget_curves(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _values(contest: Contest, trials: pd.DataFrame) -> Floats:
+def _values(contest: WorkloadRuns, trials: pd.DataFrame) -> Floats:
     """Values of the trials that ended (n,), in the order of their numbers; NaN for pruned ones."""
     ended = trials[trials["outcome"].isin(COUNTED)].sort_values("number")
     complete = contest.trials.loc[contest.trials["outcome"] == "complete", "value"]
@@ -142,7 +143,7 @@ def _values(contest: Contest, trials: pd.DataFrame) -> Floats:
     return values.mask(ended["outcome"].isin(["diverged", "failed"]), worst).to_numpy(np.float64)
 
 
-def _independent(contest: Contest, study: Study, trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _independent(contest: WorkloadRuns, study: Study, trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     values = _values(contest, trials)
     if not len(values) or np.isnan(values).any():  # nothing complete in the whole workload
         return pd.DataFrame(columns=list(COLUMNS))
@@ -150,7 +151,7 @@ def _independent(contest: Contest, study: Study, trials: pd.DataFrame, rng: np.r
     return _frame(study, ks, *expected_best(values, ks, rng, direction=contest.direction), EXPECTED)
 
 
-def _replicated(contest: Contest, study: Study, replicates: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _replicated(contest: WorkloadRuns, study: Study, replicates: Sequence[pd.DataFrame]) -> pd.DataFrame:
     paths = [incumbents(_values(contest, trials), direction=contest.direction) for trials in replicates]
     ks = _points(min(len(path) for path in paths))
     columns = np.array([[path[k - 1] for path in paths] for k in ks])
@@ -159,7 +160,7 @@ def _replicated(contest: Contest, study: Study, replicates: Sequence[pd.DataFram
     return _frame(study, ks, best, low, high, f"mean of {len(paths)} replicates")
 
 
-def _alone(contest: Contest, study: Study, trials: pd.DataFrame) -> pd.DataFrame:
+def _alone(contest: WorkloadRuns, study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     path = incumbents(_values(contest, trials), direction=contest.direction)
     ks = _points(len(path))
     nothing = np.full(len(ks), np.nan)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import Floats, order_coverage, order_rank
 from analysis.comparison.time_to_target import AXES
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import Floats, order_coverage, order_rank
+from analysis.study import Study
 
 COLUMNS = (
     "study", "workload", "optimizer", "axis", "at", "quantity", "median", "low", "high", "finite", "runs", "coverage",
@@ -25,7 +25,7 @@ QUANTITIES = {"train_loss": "train_loss", "validation_loss": "validation_loss", 
 POINTS = 60  # of an axis that is no whole number of epochs
 
 
-def convergence(contests: Sequence[Contest]) -> pd.DataFrame:
+def convergence(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """The curves of all confirmed studies, a row a point.
 
     Returns:
@@ -41,7 +41,7 @@ def convergence(contests: Sequence[Contest]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
-def _study(contest: Contest, study: Study) -> list[pd.DataFrame]:
+def _study(contest: WorkloadRuns, study: Study) -> list[pd.DataFrame]:
     own = contest.curves[contest.curves["study"] == study.name]
     outcomes = contest.of(study)[["number", "outcome"]].itertuples(index=False, name=None)
     runs = [(own[own["number"] == number], outcome == "complete") for number, outcome in outcomes]

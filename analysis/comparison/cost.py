@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import UNKNOWN, Floats, difference, mean
 from analysis.comparison.time_to_target import REFERENCE, comparable
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import UNKNOWN, Floats, difference, mean
+from analysis.study import Study
 from analysis.winners import winner
 
 _WHOLE = 1e-6
@@ -31,7 +31,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def cost(contests: Sequence[Contest]) -> pd.DataFrame:
+def cost(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """Costs of every confirmed study.
 
     A run's cost of an epoch is the median over its epochs, so that the first one, which warms up, does not count.
@@ -49,7 +49,7 @@ def cost(contests: Sequence[Contest]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _rows(contest: Contest) -> list[tuple[object, ...]]:
+def _rows(contest: WorkloadRuns) -> list[tuple[object, ...]]:
     costs = per_epoch(contest)
     batches = {study.name: _batch_size(study, contest) for study in contest.studies}
     reference = next((study for study in contest.confirmed() if study.optimizer == REFERENCE), None)
@@ -92,7 +92,7 @@ def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], refer
     return {name: float(found[chosen]) for name, found in steps.items()}
 
 
-def per_epoch(contest: Contest) -> dict[str, tuple[Floats, Floats]]:
+def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
     """By study: seconds and evaluations of an epoch, each the median over a run's epochs, two arrays of shape (runs,).
 
     Runs that trained no epoch, or of which one of the two is not known, are in neither. The last epoch of a run that is
@@ -128,10 +128,9 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _batch_size(study: Study, contest: Contest) -> float:
+def _batch_size(study: Study, contest: WorkloadRuns) -> float:
     best = winner(study, contest.trials)
     size = None if best is None else best["params"].get("batch_size")
     if size is None:  # fixed: not among the searched ones
-        space = study.attributes.get("search_space") or {}
-        size = (space.get("fixed") or {}).get("batch_size")
+        size = study.fixed.get("batch_size")
     return float(size) if isinstance(size, int | float | np.number) else math.nan

@@ -5,6 +5,7 @@ A rule is kept ("yes"), broken ("no", and the evidence says by what), or the dat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
-from analysis.comparison.contest import COUNTED, Contest
 from analysis.comparison.spaces import searched
-from analysis.comparison.words import count, epochs, listing
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.schema import COUNTED
+from analysis.study import Study
+from analysis.text import listing
+from analysis.text import outcomes as in_words
+from search_spaces.errors import number_of
 
 COLUMNS = ("rule", "requirement", "workload", "kept", "evidence", "problems", "doubts")
 REQUIREMENTS = {
@@ -49,7 +53,7 @@ class Finding:
         return NO if self.problems else UNKNOWN if self.doubts else YES
 
 
-def fairness(contests: Sequence[Contest], curves: pd.DataFrame | None = None) -> pd.DataFrame:
+def fairness(contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rules 1 to 6 on every workload, a row each.
 
     Args:
@@ -73,7 +77,7 @@ def fairness(contests: Sequence[Contest], curves: pd.DataFrame | None = None) ->
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _same_budgets(contest: Contest) -> Finding:
+def _same_budgets(contest: WorkloadRuns) -> Finding:
     first = contest.studies[0]
     found = Finding()
     found.problems += [_difference(name, contest, lambda s, n=name: s.campaign.get(n)) for name in _SHARED]
@@ -103,7 +107,7 @@ def _same_budgets(contest: Contest) -> Finding:
         unknown.append("seeds of the trials")
     found.doubts += [f"{name} not stored" for name in unknown]
     found.evidence += [
-        f"{'trials' if asked is None else count(asked, 'trial')} each of {epochs(first)}",
+        f"{'trials' if asked is None else number_of(asked, 'trial')} each of {first.epoch_budget}",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
         f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
@@ -111,7 +115,7 @@ def _same_budgets(contest: Contest) -> Finding:
     return found
 
 
-def given_starts(contest: Contest) -> list[str]:
+def given_starts(contest: WorkloadRuns) -> list[str]:
     """The optimizers whose search began with a configuration that somebody gave (``launch --from``)."""
     starts = contest.studies[0].campaign.get("starts")
     if not isinstance(starts, Mapping):
@@ -119,7 +123,7 @@ def given_starts(contest: Contest) -> list[str]:
     return [study.optimizer for study in contest.studies if contest.workload in starts.get(study.optimizer, {})]
 
 
-def _difference(name: str, contest: Contest, value: object) -> str:
+def _difference(name: str, contest: WorkloadRuns, value: object) -> str:
     """What differs between the studies of a workload, or an empty text."""
     assert callable(value)
     told = {study.optimizer: value(study) for study in contest.studies}
@@ -133,21 +137,21 @@ def _versions(attributes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or "not stored"
 
 
-def _ended(contest: Contest, study: Study) -> int:
+def _ended(contest: WorkloadRuns, study: Study) -> int:
     own = contest.trials[contest.trials["study"] == study.name]
     return int(own["outcome"].isin(COUNTED).sum())
 
 
-def _selection(contest: Contest) -> Finding:
+def _selection(contest: WorkloadRuns) -> Finding:
     found = Finding()
     tested = int(contest.trials["tested"].sum())
     if tested:
-        found.problems.append(f"{count(tested, 'tuning trial')} measured on test data")
+        found.problems.append(f"{number_of(tested, 'tuning trial')} measured on test data")
     for study in contest.studies:
         for number, runs in contest.former.get(study.name, {}).items():
             found.problems.append(
-                f"trial {number} of {study.optimizer} was confirmed ({count(runs, 'run')}) and then overtaken: test "
-                "data were seen before the search ended"
+                f"trial {number} of {study.optimizer} was confirmed ({number_of(runs, 'run')}) and then overtaken: "
+                "test data were seen before the search ended"
             )
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
     if split == "train":
@@ -162,7 +166,7 @@ def _selection(contest: Contest) -> Finding:
     return found
 
 
-def _confirmation(contest: Contest) -> Finding:
+def _confirmation(contest: WorkloadRuns) -> Finding:
     found = Finding()
     used = contest.studies[0].campaign.get("seed")
     seeds: dict[str, list[int]] = {}
@@ -174,7 +178,7 @@ def _confirmation(contest: Contest) -> Finding:
             (found.evidence if hopeless else found.problems).append(told)
             continue
         seeds[study.optimizer] = [int(seed) for seed in runs["seed"].dropna()]
-        found.evidence.append(f"{study.optimizer} {count(len(runs), 'seed')}")
+        found.evidence.append(f"{study.optimizer} {number_of(len(runs), 'seed')}")
     everyone = {frozenset(own) for own in seeds.values()}
     if len(everyone) > 1:
         found.problems.append("the seeds differ between optimizers")
@@ -191,7 +195,7 @@ def _confirmation(contest: Contest) -> Finding:
     return found
 
 
-def _same_rules(contest: Contest, found: Finding) -> None:
+def _same_rules(contest: WorkloadRuns, found: Finding) -> None:
     """Whether the runs were made as the trials were, and of what is known to be the winners."""
     for study in contest.confirmed():
         tuned, confirmed = (_versions(attributes) for attributes in (study.attributes, study.confirmation))
@@ -211,10 +215,10 @@ def _same_rules(contest: Contest, found: Finding) -> None:
         found.doubts.append("the seeds of some runs are not known")
 
 
-def _alone(contest: Contest, found: Finding) -> None:
+def _alone(contest: WorkloadRuns, found: Finding) -> None:
     shared = contest.runs["exclusive"]
     if (~shared.fillna(True)).any():
-        found.problems.append(f"{count(int((~shared.fillna(True)).sum()), 'run')} shared a device")
+        found.problems.append(f"{number_of(int((~shared.fillna(True)).sum()), 'run')} shared a device")
     elif shared.isna().any():
         found.doubts.append("whether all ran alone on a device is not known")
     else:
@@ -224,7 +228,8 @@ def _alone(contest: Contest, found: Finding) -> None:
         most = contest.runs.loc[contest.crowded(), "other_cores"].max()
         cores = int(contest.runs["cores"].max())
         found.problems.append(
-            f"{count(crowded, 'run')} beside other programs, which kept {most:.1f} of {count(cores, 'core')} busy"
+            f"{number_of(crowded, 'run')} beside other programs, which kept {most:.1f} of "
+            f"{number_of(cores, 'core')} busy"
         )
     elif contest.runs["other_cores"].isna().any():
         found.doubts.append("what other programs ran meanwhile is not stored")
@@ -237,7 +242,7 @@ def _alone(contest: Contest, found: Finding) -> None:
         found.evidence.append(f"device {devices[0]}")
 
 
-def _costs(contest: Contest) -> Finding:
+def _costs(contest: WorkloadRuns) -> Finding:
     trained = contest.runs[contest.runs["outcome"] == "complete"]
     which = "confirmation run"
     if not len(trained):
@@ -246,12 +251,12 @@ def _costs(contest: Contest) -> Finding:
         return Finding(doubts=["nothing ran to its end"])
     costs = trained[["seconds", "gradient_evaluations"]].to_numpy(np.float64)
     without = int((~np.isfinite(costs) | (costs <= 0)).any(axis=1).sum())
-    problems = [f"{count(without, which)} without a cost"] if without else []
-    evidence = f"{count(len(trained), which)} that ended, with epochs, evaluations and seconds"
+    problems = [f"{number_of(without, which)} without a cost"] if without else []
+    evidence = f"{number_of(len(trained), which)} that ended, with epochs, evaluations and seconds"
     return Finding(problems=problems, evidence=[evidence])
 
 
-def _intervals(contest: Contest) -> Finding:
+def _intervals(contest: WorkloadRuns) -> Finding:
     confirmed = contest.confirmed()
     if not confirmed:
         return Finding(problems=["no confirmation runs, so there are no intervals"])
@@ -267,7 +272,7 @@ def _intervals(contest: Contest) -> Finding:
     )
 
 
-def _of_budgets(contest: Contest, curves: pd.DataFrame) -> list[str]:
+def _of_budgets(contest: WorkloadRuns, curves: pd.DataFrame) -> list[str]:
     own = curves[curves["study"].isin([study.name for study in contest.studies])]
     means = {EXPECTED: "bootstrap of trials", ALONE: "none, the search was made once"}
     return [
@@ -276,23 +281,22 @@ def _of_budgets(contest: Contest, curves: pd.DataFrame) -> list[str]:
     ]
 
 
-def _counts(contest: Contest) -> Finding:
+def _counts(contest: WorkloadRuns) -> Finding:
     found = Finding()
     for study in contest.studies:
         own = contest.trials[contest.trials["study"] == study.name]
         gaps = int(own["number"].max()) + 1 - len(own) if len(own) else 0
         if gaps > 0:
-            found.problems.append(f"{count(gaps, 'trial')} of {study.optimizer} missing from the database")
+            found.problems.append(f"{number_of(gaps, 'trial')} of {study.optimizer} missing from the database")
         found.evidence.append(f"{study.optimizer}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
     return found
 
 
 def _tally(outcomes: pd.Series) -> str:
-    numbers = [(word, int((outcomes == word).sum())) for word in _OUTCOMES]
-    return ", ".join(f"{number} {word}" for word, number in numbers if number) or "no trials"
+    return in_words(Counter(outcomes), _OUTCOMES) or "no trials"
 
 
-def _run_tally(contest: Contest, study: Study) -> str:
+def _run_tally(contest: WorkloadRuns, study: Study) -> str:
     runs = contest.of(study)
     told = [_tally(runs["outcome"])] if len(runs) else []
     if contest.lost.get(study.name):

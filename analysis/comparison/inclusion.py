@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.comparison.contest import Contest
 from analysis.comparison.pairwise import BETTER, WORSE, between
+from analysis.comparison.workload_runs import WorkloadRuns
 
 # larger, smaller, in which limit the one becomes the other, and what of the larger must be searched for that
 INCLUSIONS = (
@@ -27,7 +27,7 @@ CONSISTENT = "no loss shown"
 UNTESTED = "not tested"
 
 
-def inclusion(contests: Sequence[Contest], comparisons: pd.DataFrame) -> pd.DataFrame:
+def inclusion(contests: Sequence[WorkloadRuns], comparisons: pd.DataFrame) -> pd.DataFrame:
     """Every pair of optimizers of a workload of which one contains the other.
 
     Args:
@@ -54,7 +54,7 @@ def inclusion(contests: Sequence[Contest], comparisons: pd.DataFrame) -> pd.Data
 
 
 def _judge(
-    contest: Contest, comparisons: pd.DataFrame, larger: str, smaller: str
+    contest: WorkloadRuns, comparisons: pd.DataFrame, larger: str, smaller: str
 ) -> tuple[tuple[float, float, float], str]:
     row = between(comparisons, contest.workload, larger, smaller)
     if row is None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.contest import COUNTED, Contest
-from analysis.comparison.intervals import FEW, mean
 from analysis.comparison.time_to_target import AXES
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import FEW, mean
+from analysis.schema import COUNTED
+from analysis.study import Study
 from analysis.winners import winner
 
 _COLUMNS = ("workload", "rank", "optimizer", "metric", "direction", "best", "number", "params", "seconds")
-_OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
+_OUTCOMES = (*COUNTED, "running")
 
 
 def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
@@ -79,17 +80,17 @@ CONFIRMED = (
 )  # fmt: skip
 
 
-def confirmed(contests: Sequence[Contest], targets: pd.DataFrame) -> pd.DataFrame:
+def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.DataFrame:
     """The winners of a campaign's studies as their confirmation runs have them, best first within each workload.
 
     Args:
-        contests: of the campaign, see :func:`analysis.comparison.contest.contests`.
+        contests: of the campaign, see :func:`analysis.comparison.workload_runs.contests`.
         targets: times to target, see :func:`analysis.comparison.time_to_target.time_to_target`.
 
     Returns:
         One row a study. Columns: ``workload``, ``rank`` (by the mean on ``data``; -1 without confirmation runs, these
         come last), ``optimizer``, ``study``, ``metric``, ``direction``, ``runs`` (that count), ``validation``,
-        ``test`` (means over all runs, those that broke included, see :mod:`analysis.comparison.contest`; the test
+        ``test`` (means over all runs, those that broke included, see :mod:`analysis.comparison.workload_runs`; the test
         metric at the epoch that validation chose), each with ``…_low``, ``…_high`` (95 %, Student's t over seeds, not
         corrected for the number of studies; NaN below two runs), ``data`` (what is ranked by), ``tuned`` (the winner's
         value in tuning: the best of many, too good to be expected again), ``number`` (of the winner, -1 where there is
@@ -114,7 +115,7 @@ def _merit(value: float, sign: float) -> tuple[bool, float]:
     return (True, 0.0) if math.isnan(value) else (False, -sign * value)
 
 
-def _confirmed_row(contest: Contest, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
+def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
     trials = contest.trials[contest.trials["study"] == study.name]
     runs, best = contest.of(study), winner(study, contest.trials)
     validation, test = contest.values(study, "validation"), contest.values(study, "test")

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
-from analysis.comparison.contest import COUNTED, Contest
 from analysis.comparison.fairness import given_starts
-from analysis.comparison.intervals import DRAWS
 from analysis.comparison.spaces import searched
-from analysis.comparison.words import count, listing, number
-from analysis.comparison.words import epochs as epoch_budget
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import DRAWS
+from analysis.schema import COUNTED
+from analysis.text import listing, number
+from search_spaces.errors import number_of
 
 _SAMPLERS = {
     "tpe": "the tree-structured Parzen estimator",
@@ -29,7 +30,7 @@ _PRUNERS = {
 }
 
 
-def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     """The paragraph, as Markdown.
 
     Args:
@@ -48,7 +49,7 @@ def methods(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
-def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     studies = [study for contest in contests for study in contest.studies]
     campaign = studies[0].campaign
     optimizers = list(dict.fromkeys(study.optimizer for study in studies))
@@ -60,31 +61,31 @@ def _tuning(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> 
     starts = [name for contest in contests for name in given_starts(contest)]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
-    epochs = ", ".join(f"{c.workload} ({epoch_budget(c.studies[0])})" for c in contests)
+    epochs = ", ".join(f"{c.workload} ({c.studies[0].epoch_budget})" for c in contests)
     sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
-        f"We compared {listing(optimizers)} on {count(len(contests), 'workload')}: {epochs}. Each optimizer was tuned "
-        f"on each workload with a budget of {count(int(campaign.get('trials', 0)), 'trial')} by {sampler}, {pruner} "
-        f"({count(trials, 'trial')} ended in all). Data splits, initial weights, data order, the learning-rate "
-        f"schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
+        f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. Each optimizer was "
+        f"tuned on each workload with a budget of {number_of(int(campaign.get('trials', 0)), 'trial')} by {sampler}, "
+        f"{pruner} ({number_of(trials, 'trial')} ended in all). Data splits, initial weights, data order, the "
+        f"learning-rate schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}."
     )
 
 
-def _selected_on(contest: Contest) -> str:
+def _selected_on(contest: WorkloadRuns) -> str:
     return "training" if contest.data == "train" else "validation"
 
 
-def _confirming(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+def _confirming(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     runs = pd.concat([contest.runs for contest in contests])
     if not len(runs):
         return "The winners were not confirmed: nothing below tuning can be said about their differences."
     per_study = runs["study"].value_counts()
     least, most = int(per_study.min()), int(per_study.max())
-    seeds = count(most, "fresh seed") if least == most else f"{least} to {most} fresh seeds"
+    seeds = number_of(most, "fresh seed") if least == most else f"{least} to {most} fresh seeds"
     alone = runs["exclusive"]
     where = (
         "each run alone on its device as far as the campaign goes"
@@ -111,12 +112,12 @@ def _confirming(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame])
     of_each = "each study that has one" if hopeless else "each study"
     return (
         f"The best configuration of {of_each} was retrained on {seeds} with the whole epoch budget, {where}{on}. "
-        f"{measured} Of {count(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than any "
-        "other, and in means as the worst value that any complete run had after its first epoch or in the end."
+        f"{measured} Of {number_of(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than "
+        "any other, and in means as the worst value that any complete run had after its first epoch or in the end."
     )
 
 
-def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame]) -> str:
+def _statistics(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     if not any(len(contest.runs) for contest in contests):
         return ""
     pairs = len(tables["comparisons"])
@@ -127,8 +128,8 @@ def _statistics(contests: Sequence[Contest], tables: Mapping[str, pd.DataFrame])
     return (
         "Means over seeds have 95 % Student t intervals. Two optimizers are called different only if Welch's t "
         "interval of the difference of their means excludes zero after Holm's correction over "
-        f"{count(pairs, 'comparison')}, and with broken runs only if the interval of the probability of improvement "
-        "leaves out one half too; that probability is the Mann-Whitney statistic with Newcombe's interval. "
+        f"{number_of(pairs, 'comparison')}, and with broken runs only if the interval of the probability of "
+        "improvement leaves out one half too; that probability is the Mann-Whitney statistic with Newcombe's interval. "
         f"Times are counted to a target value of the validation metric ({told}), the median over runs, with runs that "
         "did not arrive as infinite; whether one optimizer is slower is judged by the ratio of restricted mean times "
         "(Royston and Parmar 2013; delta method, Holm-corrected). Ratios of medians, normalized scores (interquartile "

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import (
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import (
     LEVEL,
     difference,
     probability_interval,
@@ -36,7 +36,7 @@ COLUMNS = (
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
 
 
-def comparisons(contests: Sequence[Contest]) -> pd.DataFrame:
+def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """Every pair of optimizers that both have confirmation runs, a row each, in the order of the campaign.
 
     Returns:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.comparison.words import count
-from analysis.load import ParameterInfo, Study
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity.scales import decades
+from analysis.study import Study
+from search_spaces.errors import number_of
 
 SPACES = ("optimizer", "parameter", "kind", "scale", "low", "high", "choices", "default", "decades")
 FIXED = "fixed"
@@ -29,9 +30,9 @@ def volume(parameters: Mapping[str, ParameterInfo]) -> str:
     total = sum(width for p in parameters.values() if not math.isnan(width := decades(p)))
     others = [p for p in parameters.values() if math.isnan(decades(p))]
     factors = [f"{total:.1f} decades"] if len(others) < len(parameters) else []
-    factors += [count(len(p.choices), f"{p.name} choice") for p in others if p.kind == "categorical"]
+    factors += [number_of(len(p.choices), f"{p.name} choice") for p in others if p.kind == "categorical"]
     factors += [f"{p.name} {p.low:g} to {p.high:g}" for p in others if p.kind != "categorical"]
-    return f"{count(len(parameters), 'parameter')} ({' × '.join(factors)})" if factors else "nothing"
+    return f"{number_of(len(parameters), 'parameter')} ({' × '.join(factors)})" if factors else "nothing"
 
 
 def _scale(parameter: ParameterInfo) -> str:

@@ -26,10 +26,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import DRAWS, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
 from analysis.comparison.pairwise import holm
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import DRAWS, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
+from analysis.study import Study
 
 AXES = {"epochs": "epoch", "gradient_evaluations": "gradient_evaluations", "seconds": "seconds"}
 COLUMNS = (
@@ -44,7 +44,7 @@ RATIOS = (
 REFERENCE = "sgd"
 
 
-def target(contest: Contest) -> tuple[float, str]:
+def target(contest: WorkloadRuns) -> tuple[float, str]:
     """The value of the metric, on validation data, that counts as reached, and where it comes from.
 
     The campaign's own (``[targets]``, by workload), else the best of the medians of the optimizers' confirmation runs;
@@ -64,7 +64,7 @@ def target(contest: Contest) -> tuple[float, str]:
     return contest.sign * best, f"median of {optimizer}"
 
 
-def times(contest: Contest, goal: float) -> dict[str, dict[str, Floats]]:
+def times(contest: WorkloadRuns, goal: float) -> dict[str, dict[str, Floats]]:
     """By axis and optimizer: what each confirmation run had spent when it first reached ``goal``; ``inf``: never."""
     reached = contest.curves[contest.sign * contest.curves["value"] >= contest.sign * goal]
     first = reached.drop_duplicates(["study", "number"])  # the curves are in the order of the epochs
@@ -81,7 +81,7 @@ def times(contest: Contest, goal: float) -> dict[str, dict[str, Floats]]:
     }
 
 
-def comparable(contest: Contest, studies: Sequence[Study]) -> bool:
+def comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> bool:
     """Whether seconds of these studies' runs compare: all alone on a device, all devices of one kind, none crowded."""
     own = contest.runs["study"].isin([study.name for study in studies])
     runs = contest.runs[own]
@@ -89,7 +89,7 @@ def comparable(contest: Contest, studies: Sequence[Study]) -> bool:
     return alone and len(set(runs["device"].dropna())) == 1
 
 
-def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Times to target of every confirmed study, and their ratios.
 
     Args:
@@ -133,7 +133,7 @@ def time_to_target(contests: Sequence[Contest], rng: np.random.Generator) -> tup
     return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(ratios, columns=list(RATIOS))
 
 
-def _levels(found: Sequence[tuple[Contest, Mapping[str, Floats]]], axis: str) -> list[list[float]]:
+def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, Floats]]], axis: str) -> list[list[float]]:
     """Levels of the intervals of the restricted ratios on one axis, a list a contest, corrected over all of them."""
     p_values = [[ratio.p for *_, ratio in _restricted(contest, axis, by_optimizer)] for contest, by_optimizer in found]
     levels, _ = holm([p for own in p_values for p in own])
@@ -142,7 +142,7 @@ def _levels(found: Sequence[tuple[Contest, Mapping[str, Floats]]], axis: str) ->
 
 
 def _restricted(
-    contest: Contest, axis: str, by_optimizer: Mapping[str, Floats]
+    contest: WorkloadRuns, axis: str, by_optimizer: Mapping[str, Floats]
 ) -> list[tuple[Study, Study, float, Difference]]:
     """Every pair with its horizon and the ratio of its restricted means."""
     budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
@@ -154,7 +154,7 @@ def _restricted(
 
 
 def _pairs(
-    contest: Contest,
+    contest: WorkloadRuns,
     axis: str,
     by_optimizer: Mapping[str, Floats],
     levels: Sequence[float],
@@ -220,7 +220,7 @@ def ratio_of_medians(a: Floats, b: Floats, drawn_a: Floats, drawn_b: Floats) -> 
     return estimate, float(low), float(high)
 
 
-def _budget(contest: Contest, study: Study, column: str) -> float:
+def _budget(contest: WorkloadRuns, study: Study, column: str) -> float:
     """The least that a complete run of a study spent in all; NaN without one."""
     complete = contest.of(study).query("outcome == 'complete'")["number"]
     own = contest.curves[(contest.curves["study"] == study.name) & contest.curves["number"].isin(complete)]

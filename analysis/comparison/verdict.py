@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.comparison.across import studies_missing, takes_part
-from analysis.comparison.contest import Contest
+from analysis.comparison.aggregate import studies_missing, takes_part
 from analysis.comparison.inclusion import TOO_SMALL
-from analysis.comparison.intervals import FEW
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
-from analysis.comparison.words import count, estimate, listing, number
-from analysis.load import Study
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import FEW
+from analysis.study import Study
+from analysis.text import estimate, listing, number
+from search_spaces.errors import number_of
 
 SUBJECT = "sofim"  # the optimizer that this project asks about
 
 Tables = Mapping[str, pd.DataFrame]
 
 
-def sentences(contests: Sequence[Contest], tables: Tables) -> list[str]:
+def sentences(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     """The verdict, the most important first.
 
     Args:
@@ -35,7 +36,7 @@ def sentences(contests: Sequence[Contest], tables: Tables) -> list[str]:
     return [*said, *_inclusions(tables), *_reservations(contests, tables)]
 
 
-def _subject(contests: Sequence[Contest], tables: Tables) -> list[str]:
+def _subject(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     """The question of the project, answered over all workloads at once."""
     pairs = tables["comparisons"]
     rivals = list(dict.fromkeys(s.optimizer for c in contests for s in c.studies if s.optimizer != SUBJECT))
@@ -57,7 +58,7 @@ def _subject(contests: Sequence[Contest], tables: Tables) -> list[str]:
     return said
 
 
-def _workload(contest: Contest, tables: Tables) -> list[str]:
+def _workload(contest: WorkloadRuns, tables: Tables) -> list[str]:
     confirmed = contest.confirmed()
     if not confirmed:
         return [_unconfirmed(contest)]
@@ -70,7 +71,7 @@ def _workload(contest: Contest, tables: Tables) -> list[str]:
     leaders = own.loc[own["rank"] == top["rank"], "optimizer"].tolist()
     mean = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
     runs = sorted({len(contest.of(study)) for study in confirmed})
-    seeds = count(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
+    seeds = number_of(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
     have = f"{leaders[0]} has" if len(leaders) == 1 else f"{listing(leaders)} have"
     said = [f"{contest.workload}: {have} the best mean {contest.label}, {mean}, over {seeds}."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
@@ -78,7 +79,7 @@ def _workload(contest: Contest, tables: Tables) -> list[str]:
     return said
 
 
-def _unconfirmed(contest: Contest) -> str:
+def _unconfirmed(contest: WorkloadRuns) -> str:
     if all(contest.hopeless(study) for study in contest.studies):
         return f"{contest.workload}: no trial of any optimizer was complete, so there is no winner to confirm."
     return (
@@ -87,7 +88,7 @@ def _unconfirmed(contest: Contest) -> str:
     )
 
 
-def _against_the_best(contest: Contest, best: str, pairs: pd.DataFrame) -> list[str]:
+def _against_the_best(contest: WorkloadRuns, best: str, pairs: pd.DataFrame) -> list[str]:
     found: dict[str, list[str]] = {BETTER: [], WORSE: [], NOT_SHOWN: []}
     for study in contest.confirmed():
         row = between(pairs, contest.workload, best, study.optimizer) if study.optimizer != best else None
@@ -103,7 +104,7 @@ def _against_the_best(contest: Contest, best: str, pairs: pd.DataFrame) -> list[
     return said
 
 
-def _speed(contest: Contest, times: pd.DataFrame, ratios: pd.DataFrame) -> list[str]:
+def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> list[str]:
     own = times[(times["workload"] == contest.workload) & (times["axis"] == "seconds")]
     if not len(own) or own["target"].isna().all():
         return []
@@ -156,7 +157,7 @@ def _slower(workload: str, first: str, never: Sequence[str], ratios: pd.DataFram
     return [*said, f"Not shown to take longer than {first} {what}: {listing(unclear)}."] if unclear else said
 
 
-def _across(contests: Sequence[Contest], tables: Tables) -> list[str]:
+def _across(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     inside, outside = takes_part(contests)
     if len(contests) < 2:
         return []
@@ -167,7 +168,7 @@ def _across(contests: Sequence[Contest], tables: Tables) -> list[str]:
         return said
     scores = tables["aggregate"].to_dict("records")
     told = listing([f"{row['optimizer']} {estimate(row['iqm'], row['low'], row['high'])}" for row in scores])
-    said.append(f"Interquartile mean of normalized scores over {count(len(inside), 'workload')}: {told}.")
+    said.append(f"Interquartile mean of normalized scores over {number_of(len(inside), 'workload')}: {told}.")
     said.extend(_improvement(tables["improvement"]))
     ranks = tables["ranks"]
     if len(ranks):
@@ -207,11 +208,11 @@ def _inclusions(tables: Tables) -> list[str]:
     return said
 
 
-def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
+def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     """What a reader must know before believing the rest."""
     said = []
     wordless = [
-        f"{contest.workload}: {without} of {count(len(contest.runs), 'run')} gave no {contest.label}"
+        f"{contest.workload}: {without} of {number_of(len(contest.runs), 'run')} gave no {contest.label}"
         for contest in contests
         if contest.data == "test"
         and (without := int((contest.runs["broken"] & (contest.runs["outcome"] == "complete")).sum()))
@@ -247,7 +248,7 @@ def _reservations(contests: Sequence[Contest], tables: Tables) -> list[str]:
     return said
 
 
-def _broken(contest: Contest, study: Study) -> str:
+def _broken(contest: WorkloadRuns, study: Study) -> str:
     runs = contest.of(study)
     lost = int(runs["broken"].sum())
     return f"{lost} of {len(runs)} of {study.optimizer} on {contest.workload}" if lost else ""

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.comparison.contest import Contest
-from analysis.comparison.intervals import FEW, mean
-from analysis.comparison.words import count, estimate, number
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import FEW, mean
 from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
+from analysis.text import estimate, number
 from analysis.winners import winner
 from search_spaces import ANY
 from search_spaces.errors import number_of
@@ -58,7 +58,7 @@ class NoteContext:
 
 
 def search_note(
-    study: Study, trials: pd.DataFrame, runs: pd.DataFrame, contest: Contest | None, context: NoteContext
+    study: Study, trials: pd.DataFrame, runs: pd.DataFrame, contest: WorkloadRuns | None, context: NoteContext
 ) -> str:
     """Return the note on a study in which an optimizer was tuned, as Markdown.
 
@@ -169,13 +169,13 @@ def _counts(trials: pd.DataFrame) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _OUTCOMES if name in counts)
 
 
-def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest: Contest | None) -> str:
+def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest: WorkloadRuns | None) -> str:
     """Return what its winner of today gave on fresh seeds, with the numbers of the report."""
     if contest is None or best is None or not len(contest.of(study)):
         return "no run of this winner has ended yet" if (runs["outcome"] != "lost").any() else "not confirmed yet"
     values, broken = contest.values(study), int(contest.of(study)["broken"].sum())
     parts = [
-        f"mean of {count(len(values), 'run')}",
+        f"mean of {number_of(len(values), 'run')}",
         "95 % by Student's t" if len(values) > 1 else "",
         f"{broken} broke and count with the worst value of the workload" if broken else "",
         "few" if len(values) < FEW else "",
@@ -193,7 +193,7 @@ def _reached(study: Study, runs: pd.DataFrame) -> str:
         name = "test loss" if _split(study) == "training" else f"test {markdown(study.metric)}"
         told.append(f"{name} {_spread(complete['test_metric'])}")
     values = f"{', '.join(told)} (mean ± standard deviation)" if len(complete) else "no values yet"
-    return f"{count(len(complete), 'run')} that came through: {values}"
+    return f"{number_of(len(complete), 'run')} that came through: {values}"
 
 
 def _spread(values: pd.Series[float]) -> str:

@@ -17,13 +17,22 @@ from functools import partial
 import pandas as pd
 from optuna.storages import RDBStorage
 
-from analysis._rows import open_reader
-from analysis.comparison.contest import Contest, contests
 from analysis.comparison.convergence import convergence
+from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.dashboard import _plots
 from analysis.dashboard._note import NoteContext, confirmation_note, evaluation_note, search_note
 from analysis.dashboard._storage import Annotation
-from analysis.load import Study, confirmations, confirming, curves, evaluating, evaluations, studies, trials
+from analysis.load import (
+    Study,
+    confirmations,
+    confirming,
+    curves,
+    evaluating,
+    evaluations,
+    open_reader,
+    studies,
+    trials,
+)
 from analysis.pool import safe_path
 from analysis.report import Options, examined
 from search_spaces.errors import UserError
@@ -162,7 +171,7 @@ class AnnotationService:
     def _write(self, campaign: str, own: list[Study]) -> None:
         """Write the notes of a campaign's studies, and keep the bands of its confirmation runs."""
         searched, runs = trials(self._storage, own), confirmations(self._storage, own)
-        compared: list[Contest] = []
+        compared: list[WorkloadRuns] = []
         if len(runs):
             firsts = [study for study in own if study.replicate == 1]
             with suppress(UserError):  # by several protocols: each study has a note, and nothing is compared

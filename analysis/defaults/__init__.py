@@ -1,7 +1,6 @@
 """From tuned studies to configurations that people take home: per workload, across workloads, and in which order."""
 
-from analysis.defaults.landscape import Landscape, common_start, landscape
-from analysis.defaults.measured import Measured
+from analysis.defaults.evaluated import Evaluated
 from analysis.defaults.portfolio import greedy
 from analysis.defaults.recommend import (
     Choice,
@@ -12,18 +11,19 @@ from analysis.defaults.recommend import (
     portfolio_of_all,
     recommend,
 )
+from analysis.defaults.surrogates import SurrogateStudy, common_start, surrogate_study
 
 __all__ = [
     "Choice",
     "Estimate",
-    "Landscape",
+    "Evaluated",
     "LeftOut",
-    "Measured",
     "OptimizerDefaults",
     "Recommendation",
+    "SurrogateStudy",
     "common_start",
     "greedy",
-    "landscape",
     "portfolio_of_all",
     "recommend",
+    "surrogate_study",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.comparison.intervals import Floats
+from analysis.intervals import Floats
 
 WORST = 1.0  # regret of trying nothing: what training starts from
 

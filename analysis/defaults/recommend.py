@@ -4,8 +4,8 @@ Regret on a workload is (best − predicted) / (best − start), from 0, as good
 1, what training starts from or worse. The best is an optimizer's own, or that of all of them in the portfolio of all;
 the start is one for all optimizers of a workload. Across workloads the configurations that the workloads recommend are
 the candidates; where one was not run, the surrogate of that workload's study says what it would have reached, unless
-runs on fresh seeds do (:mod:`analysis.defaults.measured`). How good such a choice is on a workload that nobody has seen
-is told by leaving each workload out in turn.
+runs on fresh seeds do (:mod:`analysis.defaults.evaluated`). How good such a choice is on a workload that nobody has
+seen is told by leaving each workload out in turn.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import COUNTED
-from analysis.comparison.intervals import Floats, mean
-from analysis.defaults.choose import robust, with_digits
-from analysis.defaults.landscape import Configuration, Landscape, common_start
-from analysis.defaults.measured import Measured
+from analysis.defaults.evaluated import Evaluated
 from analysis.defaults.portfolio import filled, greedy
-from analysis.load import Study
+from analysis.defaults.robust import robust, with_digits
+from analysis.defaults.surrogates import Configuration, SurrogateStudy, common_start
+from analysis.intervals import Floats, mean
+from analysis.schema import COUNTED
 from analysis.sensitivity.dependence import band
+from analysis.study import Study
 from analysis.winners import winner
 from search_spaces.errors import number_of
 
@@ -54,7 +54,7 @@ class Recommendation:
             on which it did not break; ``notes`` say how many did.
         seeds: how many.
         trials: of the study that ended.
-        notes: why the evidence is thin, where it is.
+        notes: why the evidence is weak, where it is.
     """
 
     optimizer: str
@@ -107,7 +107,7 @@ class OptimizerDefaults:
         portfolio: the configurations to try in turn; ``default`` is the first.
         left_out: by workload, where there are two or more.
         expected: mean of the regrets that are known, with a 95 % interval over workloads (Student's t).
-        notes: why the evidence is thin, where it is.
+        notes: why the evidence is weak, where it is.
     """
 
     optimizer: str
@@ -120,41 +120,47 @@ class OptimizerDefaults:
 
 
 def recommend(
-    lands: Sequence[Landscape],
+    surrogates: Sequence[SurrogateStudy],
     trials: pd.DataFrame,
     runs: pd.DataFrame,
     *,
     exact: bool = False,
-    measured: Measured | None = None,
+    measured: Evaluated | None = None,
 ) -> list[OptimizerDefaults]:
     """What the studies recommend, optimizer by optimizer, in their order; those without a complete trial are left out.
 
     Args:
-        lands: of the studies, see :func:`analysis.defaults.landscape.landscape`.
+        surrogates: of the studies, see :func:`analysis.defaults.surrogates.surrogate_study`.
         trials: as :func:`analysis.load.trials` gives them.
         runs: their confirmation runs, as :func:`analysis.load.confirmations` gives them.
         exact: the best trial as it was, instead of the best neighbourhood.
         measured: what configurations reached on other workloads; without it, surrogates tell.
     """
     found = []
-    starts = _starts(lands)
-    for optimizer in dict.fromkeys(land.study.optimizer for land in lands):
-        own = [land for land in lands if land.study.optimizer == optimizer and land.winner is not None]
+    starts = _starts(surrogates)
+    for optimizer in dict.fromkeys(surrogate.study.optimizer for surrogate in surrogates):
+        own = [
+            surrogate
+            for surrogate in surrogates
+            if surrogate.study.optimizer == optimizer and surrogate.winner is not None
+        ]
         if own:
-            chosen = {land.study.workload: _of_study(land, trials, runs, exact) for land in own}
+            chosen = {surrogate.study.workload: _of_study(surrogate, trials, runs, exact) for surrogate in own}
             found.append(_of_optimizer(optimizer, own, chosen, starts, measured))
     return found
 
 
-def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: bool) -> Recommendation:
-    study = land.study
-    assert land.winner is not None
+def _of_study(surrogate: SurrogateStudy, trials: pd.DataFrame, runs: pd.DataFrame, exact: bool) -> Recommendation:
+    study = surrogate.study
+    assert surrogate.winner is not None
     own = trials[trials["study"] == study.name]
     best = winner(study, own)
     notes = []
-    if land.reason is not None and not exact:
-        notes.append(f"the best trial, not a robust configuration: {land.reason}")
-    searched = land.winner if exact else robust(land) if land.trusted else _short(study, land.winner)
+    if surrogate.reason is not None and not exact:
+        notes.append(f"the best trial, not a robust configuration: {surrogate.reason}")
+    searched = (
+        surrogate.winner if exact else robust(surrogate) if surrogate.trusted else _short(study, surrogate.winner)
+    )
     every = runs[(runs["study"] == study.name) & runs["outcome"].isin(COUNTED)]
     if best is not None and "confirms" in every:
         every = every[every["confirms"] == best["number"]]
@@ -166,15 +172,15 @@ def _of_study(land: Landscape, trials: pd.DataFrame, runs: pd.DataFrame, exact: 
     elif len(confirmed) < 2:
         notes.append("the winner was not confirmed on fresh seeds")
     predicted = NOWHERE
-    if land.trusted:
-        values = land.used.sign * land.around(land.at([searched]))[:, 0]
+    if surrogate.trusted:
+        values = surrogate.used.sign * surrogate.around(surrogate.at([searched]))[:, 0]
         middle, low, high = band(values)
         predicted = float(middle), float(low), float(high)
     return Recommendation(
         optimizer=study.optimizer,
         workload=study.workload,
         params=_whole(study, searched),
-        kind="robust" if land.trusted and not exact else "winner",
+        kind="robust" if surrogate.trusted and not exact else "winner",
         metric=study.metric,
         direction=study.direction,
         predicted=predicted,
@@ -201,21 +207,21 @@ def _whole(study: Study, searched: Configuration) -> dict[str, object]:
 
 def _of_optimizer(
     optimizer: str,
-    lands: Sequence[Landscape],
+    surrogates: Sequence[SurrogateStudy],
     chosen: Mapping[str, Recommendation],
     starts: Mapping[str, float],
-    measured: Measured | None,
+    measured: Evaluated | None,
 ) -> OptimizerDefaults:
     candidates = list(chosen.values())
-    table = regrets(lands, candidates, starts, measured)
+    table = regrets(surrogates, candidates, starts, measured)
     order = greedy(table, PORTFOLIO)
     notes = []
-    names = [land.study.workload for land in lands]
+    names = [surrogate.study.workload for surrogate in surrogates]
     unknown = [name for name, column in zip(names, np.isnan(table).T, strict=True) if column.any()]
-    if len(lands) == 1:
+    if len(surrogates) == 1:
         notes.append("one workload: this says nothing beyond it")
-    elif len(lands) < FEW_WORKLOADS:
-        notes.append(f"only {number_of(len(lands), 'workload')}")
+    elif len(surrogates) < FEW_WORKLOADS:
+        notes.append(f"only {number_of(len(surrogates), 'workload')}")
     if unknown:
         notes.append(f"what others reach on {', '.join(unknown)} is not known: counted as 1, no help")
     own = filled(table).mean(axis=1)
@@ -239,32 +245,37 @@ def _expected(left_out: Sequence[float]) -> Estimate:
     return middle, float(low), float(high)
 
 
-def _starts(lands: Sequence[Landscape]) -> dict[str, float]:
+def _starts(surrogates: Sequence[SurrogateStudy]) -> dict[str, float]:
     """What training starts from, by workload: one scale for all optimizers."""
-    workloads = dict.fromkeys(land.study.workload for land in lands)
-    return {name: common_start([land for land in lands if land.study.workload == name]) for name in workloads}
+    workloads = dict.fromkeys(surrogate.study.workload for surrogate in surrogates)
+    return {
+        name: common_start([surrogate for surrogate in surrogates if surrogate.study.workload == name])
+        for name in workloads
+    }
 
 
 def regrets(
-    lands: Sequence[Landscape],
+    surrogates: Sequence[SurrogateStudy],
     candidates: Sequence[Recommendation],
     starts: Mapping[str, float],
-    measured: Measured | None = None,
+    measured: Evaluated | None = None,
 ) -> Floats:
     """Regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
 
     Without runs, and without a surrogate, a study's own winner has 0.
     """
-    table = np.full((len(candidates), len(lands)), math.nan)
+    table = np.full((len(candidates), len(surrogates)), math.nan)
     configurations = [candidate.params for candidate in candidates]
-    for column, land in enumerate(lands):
-        start = starts[land.study.workload]
+    for column, surrogate in enumerate(surrogates):
+        start = starts[surrogate.study.workload]
         if measured is not None:
-            table[:, column] = measured.regrets(land, configurations, start=start)
-        elif land.trusted:
-            table[:, column] = land.regrets(configurations, start=start)
+            table[:, column] = measured.regrets(surrogate, configurations, start=start)
+        elif surrogate.trusted:
+            table[:, column] = surrogate.regrets(configurations, start=start)
         else:
-            own = [c.workload == land.study.workload and c.optimizer == land.study.optimizer for c in candidates]
+            own = [
+                c.workload == surrogate.study.workload and c.optimizer == surrogate.study.optimizer for c in candidates
+            ]
             table[own, column] = 0.0
     return table
 
@@ -281,24 +292,31 @@ def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table:
 
 
 def portfolio_of_all(
-    lands: Sequence[Landscape], every: Sequence[OptimizerDefaults], size: int, measured: Measured | None = None
+    surrogates: Sequence[SurrogateStudy],
+    every: Sequence[OptimizerDefaults],
+    size: int,
+    measured: Evaluated | None = None,
 ) -> tuple[Choice, ...]:
     """What to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
-    workloads = list(dict.fromkeys(land.study.workload for land in lands))
+    workloads = list(dict.fromkeys(surrogate.study.workload for surrogate in surrogates))
     candidates = [one for defaults in every for one in defaults.workloads.values()]
     configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
-    starts = _starts(lands)
+    starts = _starts(surrogates)
     table = np.full((len(candidates), len(workloads)), math.nan)
     for column, workload in enumerate(workloads):
-        known = [land for land in lands if land.study.workload == workload and land.study.optimizer in configurations]
-        own = [land for land in known if measured is not None or land.trusted]
+        known = [
+            surrogate
+            for surrogate in surrogates
+            if surrogate.study.workload == workload and surrogate.study.optimizer in configurations
+        ]
+        own = [surrogate for surrogate in known if measured is not None or surrogate.trusted]
         if not own:
             continue
-        best = max(land.best for land in own) if measured is None else measured.best(own, configurations)
-        for land in own:
-            optimizer = land.study.optimizer
+        best = max(surrogate.best for surrogate in own) if measured is None else measured.best(own, configurations)
+        for surrogate in own:
+            optimizer = surrogate.study.optimizer
             rows = [i for i, one in enumerate(candidates) if one.optimizer == optimizer]
-            told = land.regrets if measured is None else partial(measured.regrets, land)
+            told = surrogate.regrets if measured is None else partial(measured.regrets, surrogate)
             table[rows, column] = told(configurations[optimizer], best, starts[workload])
     order = greedy(table, size)
     means = filled(table).mean(axis=1)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures._style import label
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
-from analysis.sensitivity.sentences import number
+from analysis.text import short
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST = 6  # ticks an axis has room for
@@ -44,7 +44,7 @@ def ticks(parameter: ParameterInfo) -> tuple[list[float], list[str]]:
         chosen = list(enumerate(parameter.choices))
         step = math.ceil(len(chosen) / (2 * _MOST))
         size = len(chosen)
-        return [(i + 0.5) / size for i, _ in chosen[::step]], [label(number(value)) for _, value in chosen[::step]]
+        return [(i + 0.5) / size for i, _ in chosen[::step]], [label(short(value)) for _, value in chosen[::step]]
     values = _thinned([v for v in _round_values(parameter) if parameter.low <= v <= parameter.high])
     if len(values) < 2:
         values = [parameter.low, parameter.high]

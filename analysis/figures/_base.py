@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import _style
-from analysis.load import ParameterInfo, Study
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.surrogate import Floats
+from analysis.study import Study
 from analysis.winners import winner
 
 RESAMPLED = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from analysis.figures import _axis, _style
 from analysis.figures._base import Drawn, Panel, Subject, marks_in_words, places, points
 from analysis.sensitivity import scales
+from analysis.sensitivity.eligibility import WIDEST
 from analysis.sensitivity.surrogate import Floats
-from analysis.sensitivity.usable import WIDEST
 
 _MOST = 12
 _FLOOR = 0.05  # share of the trials that may lie below what is shown

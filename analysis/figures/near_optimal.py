@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.figures import _axis, _style
 from analysis.figures._base import Drawn, Panel, Subject
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 
 
@@ -17,7 +17,7 @@ def draw(subjects: Sequence[Subject], table: pd.DataFrame) -> Drawn | None:
 
     Args:
         subjects: studies of one optimizer on several workloads.
-        table: their rows of `analysis.sensitivity.across.near_optimal`.
+        table: their rows of `analysis.sensitivity.near_optimal.near_optimal`.
     """
     by_study = {subject.study.name: subject for subject in subjects}
     numbers = table[table["low"].notna() & table["study"].isin(list(by_study))]

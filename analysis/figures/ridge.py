@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
 from analysis.figures.pair_map import paint
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales, sentences
 
 _LINES = 6

@@ -9,7 +9,7 @@ import seaborn as sns
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.robustness import RIDGE
 from analysis.sensitivity.sentences import widths

@@ -14,9 +14,10 @@ from analysis.figures import FIGURES, Drawn, Subject
 from analysis.figures._style import png, style, svg
 from analysis.figures.comparison import FIGURES as COMPARED
 from analysis.figures.comparison import View
-from analysis.load import Study
-from analysis.sensitivity.findings import Findings, analyse
+from analysis.sensitivity.analyse import analyse
+from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.outcomes import Method
+from analysis.study import Study
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from analysis.load import Study
 from analysis.report._chapter import Picture
+from analysis.study import Study
 
 WORKLOADS = "workloads"  # of the figures on all workloads together
 _LONGEST = 80

@@ -20,19 +20,20 @@ from markupsafe import Markup
 from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures.comparison import View
-from analysis.load import Study
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
-from analysis.report._tables import FAIRNESS, SCORES, VERSUS, Cell, as_table, chosen, digits, space_table
+from analysis.report._tables import FAIRNESS, SCORES, VERSUS, Cell, as_table, chosen, space_table
+from analysis.schema import OUTCOMES
 from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 from analysis.sensitivity.outcomes import Outcomes, span
+from analysis.study import Study
+from analysis.text import cell, outcomes
 from analysis.winners import winner
 from search_spaces.errors import number_of
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
-_OUTCOMES = ("complete", "pruned", "infeasible", "diverged", "failed", "lost", "running")
 _SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
 
 
@@ -213,7 +214,7 @@ def _overview(chapters: Sequence[Chapter], names: Mapping[str, str]) -> list[dic
                 "colour": one.subject.colour,
                 "best": Cell(_told_apart(best.value, one.findings.used), best.value, number=True),
                 "metric": f"{one.study.metric} ({one.study.better})",
-                "outcomes": ", ".join(f"{counts[kind]} {kind}" for kind in _OUTCOMES if counts[kind]) or "no trial yet",
+                "outcomes": outcomes(counts, OUTCOMES) or "no trial yet",
                 "trials": sum(counts.values()),
                 "r2": Cell("–" if math.isnan(r2) else f"{r2:.2f}", r2, number=True),
                 "conclusive": one.findings.conclusive,
@@ -243,10 +244,10 @@ def _best(one: Chapter) -> Best:
 def _told_apart(value: float, used: Outcomes | None) -> str:
     """A value of the metric, with the digits that tell it from the others."""
     if used is not None and math.isfinite(value) and used.ordinary.any():
-        texts = (digits(value), *(f"{value:.{number}g}" for number in range(4, 17)))
+        texts = (cell(value), *(f"{value:.{number}g}" for number in range(4, 17)))
         near = span(used.goodness[used.ordinary]) / 200
         return next((text for text in texts if abs(float(text) - value) <= near), repr(value))
-    return digits(value)
+    return cell(value)
 
 
 def _failures(trials: pd.DataFrame) -> list[dict[str, object]]:

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.spaces import search_spaces
-from analysis.load import ParameterInfo, Study
-from analysis.sensitivity import scales, sentences
+from analysis.parameters import ParameterInfo
+from analysis.sensitivity import scales
+from analysis.study import Study
+from analysis.text import cell
 
 _ROWS_SHOWN = 60
 _PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
@@ -96,7 +98,7 @@ def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterI
     Args:
         name: of the table.
         table: its rows.
-        parameters: how those in its column ``parameter`` were searched, which decides of how many digits their values
+        parameters: how those in its column ``parameter`` were searched, which decides of how many _cell their values
             are told apart.
     """
     columns = [str(column) for column in table.columns]
@@ -127,9 +129,9 @@ def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterI
 def _of(parameter: ParameterInfo | None) -> Callable[[object], str]:
     """How values of a parameter are written."""
     if parameter is None:
-        return digits
+        return _cell
     return lambda value: (
-        scales.written(parameter, value) if isinstance(value, float) and value == value else digits(value)
+        scales.written(parameter, value) if isinstance(value, float) and value == value else _cell(value)
     )
 
 
@@ -137,25 +139,10 @@ def _percent(value: object) -> str:
     return f"{100 * float(str(value)):.0f}" if value is not None and not pd.isna(float(str(value))) else "–"
 
 
-def digits(value: object) -> str:
-    """A value with as many digits as a reader needs.
-
-    >>> [digits(v) for v in (0.123456, 12345.678, 64, None, float("nan"), "relu", True)]
-    ['0.123', '12346', '64', '–', '–', 'relu', 'yes']
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {sentences.number(entry)}" for name, entry in value.items())
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if isinstance(value, float):
-        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
-    return str(value)
+def _cell(value: object) -> str:
+    return cell(bool(value) if isinstance(value, np.bool_) else value)
 
 
 def _range_end(value: object) -> str:
     """An end of a range, or a default: 0.9999 is not 1."""
-    return f"{value:.12g}" if isinstance(value, float) and math.isfinite(value) else digits(value)
+    return f"{value:.12g}" if isinstance(value, float) and math.isfinite(value) else _cell(value)

@@ -18,13 +18,14 @@ from analysis.comparison import Comparison, compare
 from analysis.figures import near_optimal as near_optimal_figure
 from analysis.figures._style import style
 from analysis.figures.comparison import ACROSS, View
-from analysis.load import Frames, Study, check_protocols, read, repeated
 from analysis.load import curves as confirmed_curves
+from analysis.load import read, repeated
 from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
 from analysis.report._page import MAKER, Across, Versus, page
-from analysis.sensitivity.across import moves, near_optimal
+from analysis.sensitivity.near_optimal import moves, near_optimal
+from analysis.study import Frames, Study, check_protocols
 from search_spaces.errors import UserError
 
 TABLES = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.importance import LEVEL, Refit
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of

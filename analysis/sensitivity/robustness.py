@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import qmc
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import band
 from analysis.sensitivity.importance import Refit, predictions

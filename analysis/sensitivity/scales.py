@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 
 Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def written(parameter: ParameterInfo, value: object, *, digits: int = 3) -> str:
 
     >>> nearly_one = ParameterInfo("beta", "float", 0.5, 0.99999, one_minus=True)
     >>> [written(nearly_one, 0.99987), written(ParameterInfo("x", "float", 1e9, 1e9 + 1), 1000000000.123456)]
-    ['0.9999', '1000000000.12']
+    ['0.99987', '1000000000.12']
     """
     return _written(parameter, value, digits, _TOLD_APART) if isinstance(value, float) else str(value)
 

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import Coordinates
+from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.importance import MINIMUM_R2, Importance
-
-if TYPE_CHECKING:
-    from analysis.sensitivity.findings import Findings
+from analysis.text import percent, short
 
 REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
-
-
-def percent(estimate: float, low: float, high: float) -> str:
-    """An estimated share with its interval.
-
-    >>> percent(0.123, 0.05, 0.214)
-    '12 % [5, 21]'
-    """
-    return f"{100 * estimate:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def number(value: object) -> str:
-    """A value with three digits, or as many as it takes to tell it from 1.
-
-    >>> [number(value) for value in (0.1234, 0.9999, 64)]
-    ['0.123', '0.9999', '64']
-    """
-    if not isinstance(value, float):
-        return str(value)
-    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
-    return next(text for text in texts if value == 1 or text != "1")
 
 
 def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: bool, region: str) -> list[str]:
@@ -137,7 +115,7 @@ def unresolved(error: float, percentage: float, unit: float, meaning: str) -> st
     """Why no width is told."""
     return (
         f"What lies within {percentage:g} % of the best cannot be told: that is a loss of "
-        f"{number(percentage / 100 * unit)} ({meaning}), and near the best the surrogate errs by {number(error)}."
+        f"{short(percentage / 100 * unit)} ({meaning}), and near the best the surrogate errs by {short(error)}."
     )
 
 
@@ -161,11 +139,11 @@ def _stretches(rows: pd.DataFrame, parameters: Mapping[str, ParameterInfo]) -> s
 def tunable(table: pd.DataFrame) -> str:
     """What tuning gains over the default."""
     together = table.iloc[0]
-    gain, low, high = (number(float(together[name])) for name in ("gain", "gain_low", "gain_high"))
+    gain, low, high = (short(float(together[name])) for name in ("gain", "gain_low", "gain_high"))
     if not together["gain_low"] > 0:
         return f"No gain of tuning over the default could be shown ({gain} [{low}, {high}])."
     alone = table.iloc[1:].sort_values("gain", ascending=False, kind="stable").iloc[0]
-    most = f"{alone['parameter']} gains most ({number(float(alone['gain']))})"
+    most = f"{alone['parameter']} gains most ({short(float(alone['gain']))})"
     return f"Tuning gains {gain} [{low}, {high}] over the default; tuned alone, {most}."
 
 

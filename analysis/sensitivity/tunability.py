@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import band
 from analysis.sensitivity.importance import Refit, predictions

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.schema import study_name
 from search_spaces import SearchSpace
 from search_spaces.errors import UserError
 from studies.campaign.model import Campaign
@@ -62,7 +63,7 @@ class ResolvedCampaign:
         first = self.campaign.seed
         return [
             StudyPlan(
-                name=f"{self.campaign.name}/{key}/{optimizer}" + (f"/replicate-{number}" if number > 1 else ""),
+                name=study_name(self.campaign.name, key, optimizer, number),
                 workload=key,
                 optimizer=optimizer,
                 metric=workload.metric.name,

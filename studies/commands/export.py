@@ -65,7 +65,7 @@ def export(
     import joblib
     import numpy as np
 
-    from analysis.defaults import Measured, landscape, portfolio_of_all, recommend
+    from analysis.defaults import Evaluated, portfolio_of_all, recommend, surrogate_study
     from analysis.load import check_protocols, evaluations, read
     from analysis.pool import pool
     from search_spaces.errors import UserError
@@ -75,11 +75,11 @@ def export(
     check_protocols(found)
     frames = read(storage, found)
     with pool(min(cpus(), len(found))) as parallel:
-        lands = parallel(
-            joblib.delayed(landscape)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
+        surrogates = parallel(
+            joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
             for study in found
         )
-    every = recommend(lands, frames.trials, frames.confirmations, exact=exact)
+    every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact)
     if not every:
         raise UserError(
             f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
@@ -88,11 +88,11 @@ def export(
     measured, regrets = None, "of surrogates"
     if evaluate is not None:
         evaluate(found, [one for defaults in every for one in defaults.workloads.values()])
-        measured = Measured(evaluations(storage, found))
+        measured = Evaluated(evaluations(storage, found))
         configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
-        judged = [land for land in lands if land.study.optimizer in configurations]
+        judged = [surrogate for surrogate in surrogates if surrogate.study.optimizer in configurations]
         regrets = f"of runs on {measured.seeds(judged, configurations)} fresh seeds"
-        every = recommend(lands, frames.trials, frames.confirmations, exact=exact, measured=measured)
+        every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact, measured=measured)
     by_pair = {(study.optimizer, study.workload): study for study in found}
     moment = now or datetime.datetime.now().astimezone()
     options = [*["--winner"] * exact, *["--evaluate"] * (measured is not None)]
@@ -104,7 +104,7 @@ def export(
             "regrets": regrets,
         },
         "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found)},
-        "portfolio": [_choice(choice) for choice in portfolio_of_all(lands, every, _PORTFOLIO, measured)],
+        "portfolio": [_choice(choice) for choice in portfolio_of_all(surrogates, every, _PORTFOLIO, measured)],
         "optimizers": {defaults.optimizer: _defaults(defaults, by_pair) for defaults in every},
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from analysis.text import about as about
+from analysis.text import format_duration as format_duration
+from analysis.text import format_value as format_value
 from search_spaces.errors import number_of
 from studies.ledger.failures import failing, failing_lines
 from studies.trials import Tally
@@ -24,39 +26,10 @@ from studies.trials import Tally
 COUNTS = ("running", "complete", "pruned", "diverged", "failed")
 LOOK_SECONDS = 0.5  # between two looks at the tallies where lines are printed
 LINE_SECONDS = 15.0  # between two plain lines of a study that moves
-_SHORTEST = 0.5  # seconds that are told as such
 _SHORTEST_BAR = 4
 _STOPPED_SHOWN = 3  # studies that stopped, while others run
 _FEWEST_LINES = 5  # on a terminal of hardly any
 _WIDE = 10_000  # columns: what a table wants where there is room
-
-
-def format_value(value: float | None) -> str:
-    """A metric with four significant digits; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Seconds as ``under 1 s``, ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
-    if seconds is None:
-        return "–"
-    if 0 < seconds < _SHORTEST:
-        return "under 1 s"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-def about(seconds: float) -> str:
-    """A duration that is not known exactly.
-
-    >>> about(0.2), about(42)
-    ('under 1 s', 'about 42 s')
-    """
-    return format_duration(seconds) if 0 < seconds < _SHORTEST else f"about {format_duration(seconds)}"
 
 
 def status_view(tallies: Sequence[Tally], seconds_left: float | None, *, lines: int | None = None) -> ConsoleRenderable:

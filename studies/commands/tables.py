@@ -67,7 +67,8 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
 
 def _why_stopped(trials: pd.DataFrame) -> str | None:
     """Why a driver asks for no more trials of a study, from its trials; as the ledger decides when it opens it."""
-    from studies.ledger import MAX_FAILURES_IN_A_ROW, too_many_failures
+    from analysis.schema import MAX_FAILURES_IN_A_ROW
+    from studies.ledger import too_many_failures
 
     in_a_row = 0
     for row in trials.sort_values("number").to_dict("records"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import shutil
@@ -96,11 +97,8 @@ def _without_credentials() -> Iterator[None]:
 
 def _pack(target: Path, extra: tuple[Path, ...]) -> Path:
     """Copy the project's packages and the user's code to ``target``, which travels to the nodes."""
-    import search_spaces
-    import sofim
-    import studies
-
-    packages = [Path(module.__file__).parent for module in (sofim, search_spaces, studies) if module.__file__]
+    specs = map(importlib.util.find_spec, ("sofim", "search_spaces", "analysis", "studies"))
+    packages = [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin]
     sources = {path.name: path for source in extra for path in (*_imported_beside(source), source)}
     for name, source in (sources | {path.name: path for path in packages}).items():
         if source.is_dir():

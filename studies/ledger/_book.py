@@ -18,18 +18,15 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.schema import INTERRUPTED, LOST, MAX_FAILURES_IN_A_ROW
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger.failures import FailureCount, reason_of
-from studies.storage.rows import LOST
 from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Tally
 
 Facts = Mapping[str, Any]
 """What a worker says of a trial besides its records, kept as user attributes: ``device``, ``busy_seconds``."""
-
-INTERRUPTED = "interrupted"
-MAX_FAILURES_IN_A_ROW = 10
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

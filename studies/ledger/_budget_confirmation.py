@@ -8,12 +8,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from analysis.schema import CONFIRM
 from studies.campaign.plan import StudyPlan
 from studies.ledger._book import Facts
 from studies.ledger._budget import OutOfTimeError
 from studies.ledger._clock import Clock
 from studies.ledger._confirmation import ConfirmationLedger
-from studies.ledger._confirming import CONFIRM
 from studies.ledger._pace import CLOSING_SECONDS, FEWEST_SEEDS
 from studies.ledger._seeds import fresh_seeds
 from studies.storage.database import find_study

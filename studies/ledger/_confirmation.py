@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from search_spaces import maker_of
+from analysis.schema import CONFIRM, PROTOCOL, maker_of
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
 from studies.campaign.plan import StudyPlan
-from studies.ledger._confirming import CONFIRM, ConfirmationBook, overtaken, ranked
-from studies.ledger._ledger import PROTOCOL, Ledger
+from studies.ledger._confirming import ConfirmationBook, overtaken, ranked
+from studies.ledger._ledger import Ledger
 from studies.ledger._seeds import fresh_seeds
 from studies.ledger._tuning import StudyBook
 from studies.storage.database import find_study

@@ -8,14 +8,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.schema import INTERRUPTED, LOST
 from studies.campaign.plan import StudyPlan
-from studies.ledger._book import INTERRUPTED
 from studies.ledger._seeds import SeedsBook
-from studies.storage.rows import LOST
 from studies.storage.writer import TrialWriter
 from studies.trials import Tally
-
-CONFIRM = "/confirm"  # what the name of a study with confirmation runs ends in
 
 
 def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:

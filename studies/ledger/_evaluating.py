@@ -9,14 +9,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from analysis.schema import EVALUATES
 from search_spaces import configuration_key
 from studies.campaign.plan import StudyPlan
 from studies.ledger._seeds import SeedsBook
 from studies.storage.writer import TrialWriter
 from studies.trials import Tally
-
-EVALUATE = "/evaluate"  # what the name of a study with evaluation runs ends in
-_EVALUATES = "evaluates"  # what such a run was given: the stored configuration, fixed values included
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,11 @@ class EvaluationBook(SeedsBook):
         seeds: Sequence[int],
     ) -> None:
         self._candidates = {candidate.key: candidate for candidate in candidates}
-        marks = {key: {_EVALUATES: dict(candidate.configuration)} for key, candidate in self._candidates.items()}
+        marks = {key: {EVALUATES: dict(candidate.configuration)} for key, candidate in self._candidates.items()}
         super().__init__(plan, study_id, writer, trials, self._candidates, marks, seeds, test=False)
 
     def _configuration_of(self, trial: FrozenTrial) -> str:
-        return configuration_key(trial.user_attrs.get(_EVALUATES, {}))
+        return configuration_key(trial.user_attrs.get(EVALUATES, {}))
 
     def _arguments_of(self, configuration: int | str) -> dict[str, Any]:
         return dict(self._candidates[str(configuration)].arguments)

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from optuna.distributions import check_distribution_compatibility
 
+from analysis.schema import EVALUATE, PROTOCOL
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger._evaluating import EVALUATE, Candidate, EvaluationBook
-from studies.ledger._ledger import PROTOCOL, Ledger
+from studies.ledger._evaluating import Candidate, EvaluationBook
+from studies.ledger._ledger import Ledger
 from studies.ledger._seeds import fresh_seeds
 from studies.storage.database import find_study
 from studies.storage.durability import Durability

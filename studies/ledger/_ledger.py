@@ -13,13 +13,12 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from search_spaces import maker_of, stored_space
+from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, maker_of
+from search_spaces import stored_space
 from search_spaces.errors import UserError
 from studies.campaign.extension import differences, extended
 from studies.campaign.plan import StudyPlan
 from studies.ledger._book import Book, Facts
-from studies.ledger._confirming import CONFIRM
-from studies.ledger._evaluating import EVALUATE
 from studies.ledger._tuning import StudyBook
 from studies.storage import lease as _lease
 from studies.storage.database import (
@@ -36,7 +35,6 @@ from studies.storage.url import hide_password
 from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Assignment, Tally
 
-PROTOCOL = 1  # version of the rules that make values comparable
 _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple, Protocol
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.schema import INTERRUPTED, TEST_PREFIX
 from studies.campaign.plan import StudyPlan, campaign_seed
-from studies.ledger._book import INTERRUPTED, Book, Facts, jsonable, origin_of
+from studies.ledger._book import Book, Facts, jsonable, origin_of
 from studies.storage.database import running_template
 from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Tally
-
-_TEST = "test_"  # what the names of things measured on test data begin with
 
 
 def fresh_seeds(seed: int, workload: str, number: int) -> list[int]:
@@ -149,10 +148,12 @@ class SeedsBook(Book, ABC):
 
     def report(self, number: int, record: Mapping[str, float]) -> bool:
         """Hears of one epoch; what it says of test data is kept aside until it is known which epoch counts."""
-        tests = {name: jsonable(entry) for name, entry in record.items() if name.startswith(_TEST)}
+        tests = {name: jsonable(entry) for name, entry in record.items() if name.startswith(TEST_PREFIX)}
         if tests:
             self._tests[number].setdefault(int(record["epoch"]), tests)
-        return super().report(number, {name: entry for name, entry in record.items() if not name.startswith(_TEST)})
+        return super().report(
+            number, {name: entry for name, entry in record.items() if not name.startswith(TEST_PREFIX)}
+        )
 
     def complete(self, number: int, facts: Facts) -> None:
         """The run ran its whole budget; its test metric is of the epoch that validation chose, the first of the best.

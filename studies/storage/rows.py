@@ -17,8 +17,6 @@ from sqlalchemy import orm
 
 from search_spaces.errors import UserError
 
-LOST = "driver lost"  # why a trial failed that nobody could end; it is asked again
-
 
 @dataclass
 class Pending:

@@ -17,13 +17,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.schema import LOST
 from search_spaces.errors import UserError
 from studies.storage.backend import Backend, Cell
 from studies.storage.database import running_template
 from studies.storage.durability import Durability
 from studies.storage.lease import HEARTBEAT_SECONDS, Lease
 from studies.storage.refusals import REFUSALS, first_line, is_passing, refused
-from studies.storage.rows import LOST, Batch, Key, Pending
+from studies.storage.rows import Batch, Key, Pending
 
 FLUSH_SECONDS = 0.25  # how long ends of trials may wait for company in one transaction
 SHOW_SECONDS = 1.0  # and what only shows how far they are

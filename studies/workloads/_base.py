@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from analysis.schema import HISTORY
 from studies.data import Data, PublishedDataset, Split, dataset
 from studies.workloads.user_errors import caller
 
-_HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")  # beside the metric
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -42,7 +42,7 @@ class Metric:
 
     def __post_init__(self) -> None:
         _check_name("metric", self.name)
-        if self.name in _HISTORY:
+        if self.name in HISTORY:
             raise ValueError(f"a metric is not called {self.name!r}: a trial's history has a column of that name")
         if self.direction not in ("maximize", "minimize"):
             raise ValueError(f"a metric's direction is 'maximize' or 'minimize', not {self.direction!r}")

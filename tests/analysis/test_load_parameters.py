@@ -10,8 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from analysis._parameters import from_distributions, from_space
-from analysis.load import ParameterInfo, confirmations, curves, studies, study, trials
+from analysis.load import confirmations, curves, studies, study, trials
+from analysis.parameters import ParameterInfo, from_distributions, from_space
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage

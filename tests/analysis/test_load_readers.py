@@ -19,8 +19,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from analysis import _frames
-from analysis._rows import OptunaReader, open_reader
-from analysis.load import Frames, curves, read, studies, study, trials
+from analysis._optuna import OptunaReader
+from analysis.load import curves, open_reader, read, studies, study, trials
+from analysis.study import Frames
 from benchmarks.load import STUDY, build
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import end, make, open_ledger, play, record

@@ -53,7 +53,7 @@ def test_what_a_plain_space_and_this_one_say_of_themselves() -> None:
 
 
 def test_it_is_stored_as_a_space_is_and_read_by_the_analysis() -> None:
-    from analysis._parameters import from_space
+    from analysis.parameters import from_space
 
     found = from_space(json.loads(json.dumps(SPACE.to_dict())))
     assert found[OPTIMIZER].choices == tuple(SEARCH_SPACES)

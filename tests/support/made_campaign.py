@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import Comparison, compare
-from analysis.comparison.contest import Contest, contests
-from analysis.load import Frames, ParameterInfo, Study
+from analysis.comparison.workload_runs import WorkloadRuns, contests
+from analysis.parameters import ParameterInfo
+from analysis.study import Frames, Study
 
 EPOCHS = 4
 TRIAL = ["study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
@@ -34,7 +35,7 @@ class Made:
     confirmations: pd.DataFrame
     curves: pd.DataFrame
 
-    def contests(self) -> list[Contest]:
+    def contests(self) -> list[WorkloadRuns]:
         return contests(self.studies, self.trials, self.confirmations, self.curves)
 
     def compare(self, seed: int = 0, **options: Any) -> Comparison:

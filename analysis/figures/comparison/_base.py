@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.comparison import Comparison
-from analysis.comparison.contest import Contest
+from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.figures import _style
 from analysis.figures._base import Drawn
 
@@ -28,7 +28,7 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0
 class View:
     """One workload of a comparison."""
 
-    contest: Contest
+    contest: WorkloadRuns
     comparison: Comparison
 
     def rows(self, table: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import AXES, View, forest
-from analysis.sensitivity.sentences import number
+from analysis.text import short
 
 
 def draw(view: View) -> Drawn | None:
@@ -30,7 +30,7 @@ def draw(view: View) -> Drawn | None:
     return Drawn(
         "Time to target",
         f"What the confirmation runs spent when they first reached {_style.label(view.contest.metric)} "
-        f"{number(float(first['target']))} on validation data (the target: {first['target_source']}): the median over "
+        f"{short(float(first['target']))} on validation data (the target: {first['target_source']}): the median over "
         "runs with an interval between two of the runs. An arrow: fewer than half of the runs reached it within their "
         f"budget, or the interval has no end. Beside it, how many did.{left}",
         panels,

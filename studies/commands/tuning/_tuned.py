@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
 from search_spaces.errors import number_of
 from studies.commands.progress import format_duration, format_value
 from studies.trials import Tally
 
-LEVEL = 0.95
 DIGITS = 6
 """Significant digits of the configuration in the line of code: more than any validation data can tell apart."""
 
@@ -28,14 +26,11 @@ class Estimate:
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
         """Return the estimate from values (n,) of independent runs; all NaN where there is none."""
-        from scipy.special import stdtrit
+        import numpy as np
 
-        n = len(values)
-        if n == 0:
-            return cls(math.nan, math.nan, math.nan, ())
-        mean = fmean(values)
-        half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * stdev(values) / math.sqrt(n) if n > 1 else math.nan
-        return cls(mean, mean - half, mean + half, tuple(values))
+        from analysis.intervals import mean
+
+        return cls(*mean(np.array(values, np.float64)), tuple(values))
 
     def __str__(self) -> str:
         if math.isnan(self.low):

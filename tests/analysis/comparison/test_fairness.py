@@ -10,10 +10,11 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.comparison.contest import contests
 from analysis.comparison.fairness import fairness
 from analysis.comparison.spaces import search_spaces, volume
-from analysis.load import ParameterInfo, confirmations, curves, studies, trials
+from analysis.comparison.workload_runs import contests
+from analysis.load import confirmations, curves, studies, trials
+from analysis.parameters import ParameterInfo
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import make
 from tests.support.made_campaign import Made, made

@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import binom
 
 from analysis.comparison.inclusion import inclusion
-from analysis.comparison.intervals import Floats
 from analysis.comparison.pairwise import between, comparisons, holm
+from analysis.intervals import Floats
 from tests.support.made_campaign import made
 
 CAMPAIGNS = 1000

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.comparison import leaderboard
-from analysis.load import Study, studies, trials
+from analysis.load import studies, trials
+from analysis.study import Study
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import make, open_ledger, play
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.contest import Contest
 from analysis.comparison.convergence import convergence
 from analysis.comparison.cost import cost
 from analysis.comparison.time_to_target import (
@@ -20,6 +19,7 @@ from analysis.comparison.time_to_target import (
     time_to_target,
     times,
 )
+from analysis.comparison.workload_runs import WorkloadRuns
 from tests.support.made_campaign import EPOCHS, Made, made
 
 # A run to 0.8 goes 0.4, 0.533, 0.667, 0.8 in its four epochs, one to 0.6 goes 0.3, 0.4, 0.5, 0.6
@@ -179,7 +179,7 @@ def test_without_a_complete_run_there_is_no_curve() -> None:
     assert convergence([]).empty
 
 
-def slowed(found: Made, optimizer: str, evaluations: float) -> list[Contest]:
+def slowed(found: Made, optimizer: str, evaluations: float) -> list[WorkloadRuns]:
     own = found.curves["study"].str.endswith(f"/{optimizer}")
     found.curves.loc[own, "gradient_evaluations"] *= evaluations
     return found.contests()

@@ -20,7 +20,6 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna_dashboard import get_note, save_note
 
-from analysis.comparison.words import estimate
 from analysis.dashboard import AnnotatedStorage, Annotation, AnnotationService, NoteContext
 from analysis.dashboard import _plots as plots
 from analysis.dashboard._note import confirmation_note, evaluation_note, search_note
@@ -29,6 +28,7 @@ from analysis.dashboard._storage import overlaid
 from analysis.load import Study, curves, studies, trials
 from analysis.notes import ABOUT, SENSITIVITY, code, markdown
 from analysis.report import Options, examined
+from analysis.text import estimate
 from studies.storage.database import close_storage, open_storage
 from tests.support import report_studies
 from tests.support.fake_campaign import make

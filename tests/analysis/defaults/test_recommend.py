@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.defaults import landscape, portfolio_of_all, recommend
-from analysis.defaults.choose import robust, with_digits
-from analysis.defaults.landscape import Landscape
-from analysis.load import ParameterInfo, Study
+from analysis.defaults import portfolio_of_all, recommend, surrogate_study
+from analysis.defaults.robust import robust, with_digits
+from analysis.defaults.surrogates import SurrogateStudy
+from analysis.parameters import ParameterInfo
+from analysis.study import Study
 
 LR = ParameterInfo("lr", "float", 1e-4, 1.0, log=True, default=0.01)
 BETA = ParameterInfo("beta", "float", 0.5, 0.995, one_minus=True, default=0.9)
@@ -52,9 +53,9 @@ def runs(found: Study, confirms: int, values) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["study", "outcome", "value", "confirms"])
 
 
-def surface(found: Study, value, **options) -> tuple[Landscape, pd.DataFrame]:
+def surface(found: Study, value, **options) -> tuple[SurrogateStudy, pd.DataFrame]:
     trials, curves = tuned(found, value, **options)
-    return landscape(found, trials, curves, np.random.default_rng(0), num_refits=8), trials
+    return surrogate_study(found, trials, curves, np.random.default_rng(0), num_refits=8), trials
 
 
 def cliff(rate: float, share: float) -> float:
@@ -65,16 +66,16 @@ def cliff(rate: float, share: float) -> float:
 
 
 def test_nobody_gets_a_cliff_edge() -> None:
-    land, trials = surface(study("w"), cliff, count=200)
+    surrogate, trials = surface(study("w"), cliff, count=200)
     edge = float(trials.loc[trials["value"].idxmax(), "params"]["lr"])
     assert 10**-1.25 < edge < 0.1, "the best trial stands at the edge"
-    assert 10**-3.3 < robust(land)["lr"] < 10**-1.6
+    assert 10**-3.3 < robust(surrogate)["lr"] < 10**-1.6
 
 
 def test_where_less_is_better_it_is_the_other_way_round() -> None:
-    land, trials = surface(study("w", direction="minimize"), lambda rate, share: 2 - cliff(rate, share), count=200)
-    assert land.winner == trials.loc[trials["value"].idxmin(), "params"]
-    assert 10**-3.3 < robust(land)["lr"] < 10**-1.6
+    surrogate, trials = surface(study("w", direction="minimize"), lambda rate, share: 2 - cliff(rate, share), count=200)
+    assert surrogate.winner == trials.loc[trials["value"].idxmin(), "params"]
+    assert 10**-3.3 < robust(surrogate)["lr"] < 10**-1.6
 
 
 def test_a_wide_optimum_needs_one_digit_and_a_narrow_one_more() -> None:
@@ -86,26 +87,26 @@ def test_a_wide_optimum_needs_one_digit_and_a_narrow_one_more() -> None:
 
 
 def test_regrets_are_0_for_the_best_and_1_for_what_training_starts_from() -> None:
-    land, _ = surface(study("w"), lambda rate, share: 0.9 - 0.2 * min(4.0, (rate + 1) ** 2))
-    found = land.regrets([{"lr": 0.1, "beta": 0.9}, {"lr": 10**-2, "beta": 0.9}, {"lr": 1e-4, "beta": 0.9}])
+    surrogate, _ = surface(study("w"), lambda rate, share: 0.9 - 0.2 * min(4.0, (rate + 1) ** 2))
+    found = surrogate.regrets([{"lr": 0.1, "beta": 0.9}, {"lr": 10**-2, "beta": 0.9}, {"lr": 1e-4, "beta": 0.9}])
     assert found[0] == pytest.approx(0.0, abs=0.05)
     assert found[1] == pytest.approx(0.2 / 0.8, abs=0.1)
     assert found[2] == pytest.approx(1.0, abs=0.05)
-    assert land.start == 0.1
+    assert surrogate.start == 0.1
 
 
-def two() -> tuple[list[Landscape], pd.DataFrame]:
+def two() -> tuple[list[SurrogateStudy], pd.DataFrame]:
     """Workloads u and v want lr 0.1, w wants 0.001: there u's and v's is regretted a lot, and the other way round."""
     made = [
         surface(study(name), lambda rate, share, best=best: 0.9 - 0.15 * (rate - best) ** 2)
         for name, best in (("u", -1), ("v", -1), ("w", -3))
     ]
-    return [land for land, _ in made], pd.concat([trials for _, trials in made], ignore_index=True)
+    return [surrogate for surrogate, _ in made], pd.concat([trials for _, trials in made], ignore_index=True)
 
 
 def test_the_default_is_what_most_workloads_want_and_the_portfolio_adds_the_rest() -> None:
-    lands, trials = two()
-    [found] = recommend(lands, trials, runs(study("u"), 0, []))
+    surrogates, trials = two()
+    [found] = recommend(surrogates, trials, runs(study("u"), 0, []))
     assert found.default.source.workload in ("u", "v")
     assert found.default.source.params["lr"] == pytest.approx(0.1, rel=1.0)
     assert [choice.source.workload for choice in found.portfolio[:2]][1] == "w"
@@ -121,58 +122,58 @@ def test_the_default_is_what_most_workloads_want_and_the_portfolio_adds_the_rest
 
 
 def test_params_have_what_was_fixed_in_the_order_of_the_space() -> None:
-    lands, trials = two()
-    [found] = recommend(lands, trials, runs(study("u"), 0, []))
+    surrogates, trials = two()
+    [found] = recommend(surrogates, trials, runs(study("u"), 0, []))
     assert list(found.workloads["u"].params) == ["lr", "nesterov", "beta"]
 
 
 def test_evidence_is_counted_and_what_is_thin_is_said() -> None:
-    land, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
+    surrogate, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
     best = int(trials.loc[trials["value"].idxmax(), "number"])
     confirmed = pd.concat([runs(study("u"), best, [0.8, 0.9]), runs(study("u"), best + 1, [0.1])], ignore_index=True)
-    [found] = recommend([land], trials, confirmed)
+    [found] = recommend([surrogate], trials, confirmed)
     one = found.workloads["u"]
     assert (one.kind, one.trials, one.seeds) == ("robust", 120, 2)
     assert one.confirmed[0] == pytest.approx(0.85), "runs of an overtaken winner count for nothing"
     assert one.notes == ()
     assert found.notes == ("one workload: this says nothing beyond it",)
-    [found] = recommend([land], trials, confirmed.head(0))
+    [found] = recommend([surrogate], trials, confirmed.head(0))
     assert "the winner was not confirmed on fresh seeds" in found.workloads["u"].notes
-    [exact] = recommend([land], trials, confirmed, exact=True)
+    [exact] = recommend([surrogate], trials, confirmed, exact=True)
     assert exact.workloads["u"].kind == "winner"
-    assert {name: exact.workloads["u"].params[name] for name in ("lr", "beta")} == land.winner
+    assert {name: exact.workloads["u"].params[name] for name in ("lr", "beta")} == surrogate.winner
 
 
 def test_confirmation_runs_that_broke_are_told() -> None:
-    land, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
+    surrogate, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
     best = int(trials.loc[trials["value"].idxmax(), "number"])
     confirmed = runs(study("u"), best, [0.8, 0.9, 0.1, 0.1])
     confirmed.loc[2:, "outcome"] = "diverged"
-    one = recommend([land], trials, confirmed)[0].workloads["u"]
+    one = recommend([surrogate], trials, confirmed)[0].workloads["u"]
     assert one.confirmed[0] == pytest.approx(0.85)
     assert one.seeds == 4
     assert one.notes == ("2 of 4 confirmation runs of the winner diverged or failed",)
     confirmed["outcome"] = "diverged"
-    assert "not confirmed" not in str(recommend([land], trials, confirmed)[0].workloads["u"].notes)
+    assert "not confirmed" not in str(recommend([surrogate], trials, confirmed)[0].workloads["u"].notes)
 
 
 def test_what_a_study_did_not_search_it_does_not_judge() -> None:
-    land, _ = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
-    found = land.regrets([{"lr": 0.1}, {"lr": 0.1, "beta": 0.9, "nesterov": True}, {"lr": 0.1, "beta": 0.9}])
+    surrogate, _ = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
+    found = surrogate.regrets([{"lr": 0.1}, {"lr": 0.1, "beta": 0.9, "nesterov": True}, {"lr": 0.1, "beta": 0.9}])
     assert np.isnan(found).tolist() == [True, True, False], "without beta; fixed otherwise"
 
 
 def test_optimizers_of_a_workload_are_regretted_on_one_scale() -> None:
     """One starts at 0.1 and gets to 0.864, the other starts at 0.85 and gets to 0.887: the better is regretted less."""
-    lands, frames = [], []
+    surrogates, frames = [], []
     for optimizer, start, top in (("sofim", 0.1, 0.864), ("sgd", 0.85, 0.887)):
         found = study("u", optimizer)
         trials, curves = tuned(found, lambda rate, share, top=top: top - 0.05 * (rate + 1) ** 2)
         curves.loc[curves["epoch"] == 1, "value"] = start
-        lands.append(landscape(found, trials, curves, np.random.default_rng(0), num_refits=8))
+        surrogates.append(surrogate_study(found, trials, curves, np.random.default_rng(0), num_refits=8))
         frames.append(trials)
     trials = pd.concat(frames, ignore_index=True)
-    [first, *_] = portfolio_of_all(lands, recommend(lands, trials, runs(study("u"), 0, [])), 2)
+    [first, *_] = portfolio_of_all(surrogates, recommend(surrogates, trials, runs(study("u"), 0, [])), 2)
     assert first.source.optimizer == "sgd"
 
 
@@ -195,7 +196,7 @@ def test_a_surrogate_that_knows_nothing_is_not_asked() -> None:
 def test_a_study_without_a_complete_trial_recommends_nothing() -> None:
     trials, _ = tuned(study("u"), lambda rate, share: 0.5)
     broken = trials.assign(outcome="failed", value=np.nan)
-    empty = landscape(study("u"), broken, trials.head(0).assign(epoch=0), np.random.default_rng(0))
+    empty = surrogate_study(study("u"), broken, trials.head(0).assign(epoch=0), np.random.default_rng(0))
     assert recommend([empty], broken, runs(study("u"), 0, [])) == []
 
 
@@ -205,10 +206,13 @@ def test_the_portfolio_of_all_begins_with_the_better_optimizer() -> None:
         for w in ("u", "v")
         for optimizer, top in (("sofim", 0.9), ("sgd", 0.7))
     ]
-    lands, trials = [land for land, _ in made], pd.concat([trials for _, trials in made], ignore_index=True)
-    every = recommend(lands, trials, runs(study("u"), 0, []))
+    surrogates, trials = (
+        [surrogate for surrogate, _ in made],
+        pd.concat([trials for _, trials in made], ignore_index=True),
+    )
+    every = recommend(surrogates, trials, runs(study("u"), 0, []))
     assert [defaults.optimizer for defaults in every] == ["sofim", "sgd"]
-    [first, *rest] = portfolio_of_all(lands, every, 4)
+    [first, *rest] = portfolio_of_all(surrogates, every, 4)
     assert first.source.optimizer == "sofim"
     assert all(choice.source.optimizer == "sofim" for choice in rest), "sgd adds nothing"
     assert every[1].default.regret < 0.1, "against its own best it is good"

@@ -12,9 +12,10 @@ import pytest
 from analysis.figures import FIGURES, Subject
 from analysis.figures._axis import ticks
 from analysis.figures._style import COLOURS, colour, label, style
-from analysis.load import ParameterInfo, Study
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.findings import Findings
+from analysis.study import Study
 from sofim import OPTIMIZERS
 
 # Machado, Oliveira and Fernandes (2009), severity 1: linear RGB as dichromats see it.

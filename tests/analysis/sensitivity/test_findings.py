@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import dependence, scales
-from analysis.sensitivity.findings import Findings, analyse
+from analysis.sensitivity.analyse import analyse
+from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.importance import refits
 from analysis.sensitivity.outcomes import loss_unit
 

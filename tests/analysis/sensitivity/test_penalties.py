@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.load import ParameterInfo
-from analysis.sensitivity.findings import Findings, analyse
+from analysis.parameters import ParameterInfo
+from analysis.sensitivity.analyse import analyse
+from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.outcomes import outcomes
 
 SPACE = [ParameterInfo("x", "float", 0.0, 1.0), ParameterInfo("y", "float", 0.0, 1.0)]

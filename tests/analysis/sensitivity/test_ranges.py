@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from analysis.figures import _axis
-from analysis.load import ParameterInfo
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
-from analysis.sensitivity.findings import Findings, analyse
+from analysis.sensitivity.analyse import analyse
+from analysis.sensitivity.findings import Findings
 
 RANGES = [
     ParameterInfo("farads", "float", 1e-15, 1e-12, log=True),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import studies
-from analysis.comparison.intervals import mean
+from analysis.intervals import mean
 from search_spaces.errors import UserError
 from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis.load import ParameterInfo
+from analysis.sensitivity.eligibility import obstacle
 from analysis.sensitivity.outcomes import Outcomes
-from analysis.sensitivity.usable import obstacle
 from search_spaces.errors import number_of
 from studies.cli import sofim as command
 from studies.commands.confirm import _announcement

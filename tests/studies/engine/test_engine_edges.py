@@ -351,7 +351,7 @@ def test_what_the_users_code_imports_from_beside_itself_travels_with_it(tmp_path
     __import__("packed_workload")
     _cluster._pack(target, (home / "packed_workload.py", home / "packed_layers"))
     assert {path.name for path in target.iterdir()} == {
-        *("sofim", "search_spaces", "studies"),
+        *("sofim", "search_spaces", "analysis", "studies"),
         *("packed_workload.py", "packed_helper.py", "packed_layers"),
     }
     packed = {path.relative_to(target).as_posix() for path in (target / "packed_layers").rglob("*.py")}
@@ -361,7 +361,7 @@ def test_what_the_users_code_imports_from_beside_itself_travels_with_it(tmp_path
 def test_an_installed_module_does_not_bring_along_all_that_is_installed(tmp_path):
     source = Path(pytest.__file__).parent
     _cluster._pack(tmp_path, (source,))
-    assert {path.name for path in tmp_path.iterdir()} == {"sofim", "search_spaces", "studies", "pytest"}
+    assert {path.name for path in tmp_path.iterdir()} == {"sofim", "search_spaces", "analysis", "studies", "pytest"}
 
 
 @pytest.mark.slow

@@ -7,34 +7,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.defaults.landscape import Configuration, Landscape
-from analysis.load import ParameterInfo
+from analysis.defaults.surrogates import Configuration, SurrogateStudy
+from analysis.parameters import ParameterInfo
 
 _MOST_DIGITS = 4
 _ALLOWED = 0.1  # part of the surrogate's error that rounding may cost
 
 
-def robust(land: Landscape) -> dict[str, object]:
+def robust(surrogate: SurrogateStudy) -> dict[str, object]:
     """The complete trial whose neighbourhood has the best predicted metric, rounded.
 
     Only configurations that were run are looked at: a surrogate's own favourites are where it errs most.
 
     Args:
-        land: of a study whose surrogate is trusted.
+        surrogate: of a study whose surrogate is trusted.
     """
-    found = land.candidates()
-    middle = land.around(land.at(found)).mean(axis=0)
-    return rounded(land, found[int(middle.argmax())])
+    found = surrogate.candidates()
+    middle = surrogate.around(surrogate.at(found)).mean(axis=0)
+    return rounded(surrogate, found[int(middle.argmax())])
 
 
-def rounded(land: Landscape, configuration: Configuration) -> dict[str, object]:
+def rounded(surrogate: SurrogateStudy, configuration: Configuration) -> dict[str, object]:
     """The configuration with the fewest digits that cost no more than a tenth of the surrogate's error."""
-    exact = float(land.around(land.at([configuration])).mean())
-    allowed = _ALLOWED * land.error
-    infos = list(land.study.parameters.values())
+    exact = float(surrogate.around(surrogate.at([configuration])).mean())
+    allowed = _ALLOWED * surrogate.error
+    infos = list(surrogate.study.parameters.values())
     for digits in range(1, _MOST_DIGITS + 1):
         found = with_digits(configuration, infos, digits)
-        if float(land.around(land.at([found])).mean()) >= exact - allowed:
+        if float(surrogate.around(surrogate.at([found])).mean()) >= exact - allowed:
             return found
     return with_digits(configuration, infos, _MOST_DIGITS)
 

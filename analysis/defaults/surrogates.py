@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.comparison.contest import first_epochs
-from analysis.comparison.intervals import Floats
-from analysis.load import ParameterInfo, Study
+from analysis.comparison.workload_runs import first_epochs
+from analysis.intervals import Floats
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
+from analysis.sensitivity.eligibility import obstacle, usable, within
 from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_among_good, predictions, refits, score
 from analysis.sensitivity.outcomes import Outcomes, outcomes
 from analysis.sensitivity.robustness import STEP, cube
-from analysis.sensitivity.usable import obstacle, usable, within
+from analysis.study import Study
 from analysis.winners import ranked
 
 Configuration = Mapping[str, object]
@@ -28,7 +29,7 @@ _CANDIDATES = 64  # of the complete trials, those that are predicted to be the b
 
 
 @dataclass(frozen=True, slots=True)
-class Landscape:
+class SurrogateStudy:
     """A study and the surrogate of its metric.
 
     Attributes:
@@ -130,18 +131,18 @@ class Landscape:
         return max(0.0, best - worst)
 
 
-def common_start(lands: Sequence[Landscape]) -> float:
+def common_start(surrogates: Sequence[SurrogateStudy]) -> float:
     """Goodness that training starts from, one for all optimizers of a workload: the median of theirs.
 
     ``inf`` where none is known.
     """
-    starts = [land.start for land in lands if math.isfinite(land.start)]
+    starts = [surrogate.start for surrogate in surrogates if math.isfinite(surrogate.start)]
     return float(np.median(starts)) if starts else math.inf
 
 
-def landscape(
+def surrogate_study(
     study: Study, trials: pd.DataFrame, curves: pd.DataFrame, rng: np.random.Generator, *, num_refits: int = 20
-) -> Landscape:
+) -> SurrogateStudy:
     """Fit the surrogate of one study.
 
     Args:
@@ -169,7 +170,7 @@ def landscape(
         if parameter.kind == "categorical":
             offsets[:, column] = 0.0
     best = ranked(study, own)
-    return Landscape(
+    return SurrogateStudy(
         study=study,
         parameters=parameters,
         used=used,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.sensitivity.across import COLUMNS, moves
+from analysis.sensitivity.near_optimal import COLUMNS, moves
 
 
 def table(*rows: tuple[str, str, tuple[float, float, float, float]]) -> pd.DataFrame:

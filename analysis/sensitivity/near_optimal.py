@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.load import Study
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.robustness import ENDS, RIDGE
-from analysis.sensitivity.sentences import number, widths
+from analysis.sensitivity.sentences import widths
+from analysis.study import Study
+from analysis.text import short
 from search_spaces.errors import number_of
 
 COLUMNS = ("optimizer", "parameter", "workload", "study", "loss_percent", *ENDS)
@@ -68,7 +69,7 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
         for name, rows in own.groupby("parameter", sort=False):
             low, high = max(rows["low"]), min(rows["high"])
             if low <= high:
-                shared.append(f"{name} {number(low)} to {number(high)}")
+                shared.append(f"{name} {short(low)} to {short(high)}")
             elif max(rows["low_low"]) > min(rows["high_high"]):
                 moved.append(f"{name} ({_ends(rows)})")
             else:
@@ -96,6 +97,4 @@ def _ends(rows: pd.DataFrame) -> str:
     listed = rows.to_dict("records")
     least = min(listed, key=lambda row: row["high"])
     most = max(listed, key=lambda row: row["low"])
-    return (
-        f"at most {number(least['high'])} on {least['workload']}, at least {number(most['low'])} on {most['workload']}"
-    )
+    return f"at most {short(least['high'])} on {least['workload']}, at least {short(most['low'])} on {most['workload']}"

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.comparison import intervals
-from analysis.comparison.intervals import Floats
-from analysis.comparison.words import estimate, number
+from analysis import intervals
+from analysis.intervals import Floats
+from analysis.text import estimate, number
 
 CAMPAIGNS = 4000
 values_of = st.lists(st.floats(-10, 10), min_size=2, max_size=8).map(np.array)

@@ -20,13 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.comparison.intervals import Floats
-from analysis.load import Study, check_protocols
+from analysis.intervals import Floats
+from analysis.schema import COUNTED, MAX_FAILURES_IN_A_ROW
+from analysis.study import Study, check_protocols
 from analysis.winners import winner
 from search_spaces.errors import UserError
 
-COUNTED = ("complete", "pruned", "diverged", "failed")
-_GIVEN_UP = 10
 _SLACK = 0.1  # cores; what the driver and the system take beside a run
 _RUNS = (
     "study", "number", "seed", "outcome", "validation", "test", "seconds", "gradient_evaluations", "device", "confirms",
@@ -35,7 +34,7 @@ _RUNS = (
 
 
 @dataclass(frozen=True)
-class Contest:
+class WorkloadRuns:
     """One workload: who competes, and what the runs of the winners gave.
 
     Attributes:
@@ -116,14 +115,14 @@ class Contest:
         ended = outcomes[outcomes.isin(COUNTED)]
         if not len(ended) or outcomes.isin(["complete", "running"]).any():
             return False
-        last = ended.tail(_GIVEN_UP)
-        given_up = len(last) == _GIVEN_UP and bool((last == "failed").all())
+        last = ended.tail(MAX_FAILURES_IN_A_ROW)
+        given_up = len(last) == MAX_FAILURES_IN_A_ROW and bool((last == "failed").all())
         return given_up or len(ended) >= int(study.campaign.get("trials", 1))
 
 
 def contests(
     studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame, curves: pd.DataFrame
-) -> list[Contest]:
+) -> list[WorkloadRuns]:
     """One contest a workload, in the order of the studies; the order of the frames' rows does not matter.
 
     Args:
@@ -204,7 +203,7 @@ def _contest(
     curves: pd.DataFrame,
     former: Mapping[str, Mapping[int, int]],
     lost: Mapping[str, int],
-) -> Contest:
+) -> WorkloadRuns:
     first = studies[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
     complete = runs["outcome"] == "complete"
@@ -218,7 +217,7 @@ def _contest(
     runs.loc[~complete, "validation"] = worst
     if tested:
         runs.loc[~has_test, "test"] = _worst(sign, np.array([worst]), runs.loc[has_test, "test"].to_numpy(np.float64))
-    return Contest(
+    return WorkloadRuns(
         first.workload,
         first.metric,
         first.direction,

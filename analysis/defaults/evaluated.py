@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.contest import COUNTED
-from analysis.comparison.intervals import Floats
-from analysis.defaults.landscape import Configuration, Landscape
 from analysis.defaults.portfolio import WORST
+from analysis.defaults.surrogates import Configuration, SurrogateStudy
+from analysis.intervals import Floats
+from analysis.schema import COUNTED
 from search_spaces import configuration_key
 
 
-class Measured:
+class Evaluated:
     """What configurations reached on fresh seeds of workloads.
 
     Args:
@@ -27,35 +27,41 @@ class Measured:
         keys = [configuration_key(given or {}) for given in ended["evaluates"]]
         self._runs = {(str(study), key): own for (study, key), own in ended.groupby([ended["study"], keys])}
 
-    def seeds(self, lands: Sequence[Landscape], configurations: Mapping[str, Sequence[Configuration]]) -> int:
+    def seeds(self, surrogates: Sequence[SurrogateStudy], configurations: Mapping[str, Sequence[Configuration]]) -> int:
         """The fewest runs that a configuration has on a workload; 0 where one was not run.
 
         Args:
-            lands: of all studies.
+            surrogates: of all studies.
             configurations: what was run, by the optimizer.
         """
         keys = [
-            (land.study.name, configuration_key(one)) for land in lands for one in configurations[land.study.optimizer]
+            (surrogate.study.name, configuration_key(one))
+            for surrogate in surrogates
+            for one in configurations[surrogate.study.optimizer]
         ]
         return min((len(self._runs[key]) if key in self._runs else 0 for key in keys), default=0)
 
-    def best(self, lands: Sequence[Landscape], configurations: Mapping[str, Sequence[Configuration]]) -> float:
+    def best(
+        self, surrogates: Sequence[SurrogateStudy], configurations: Mapping[str, Sequence[Configuration]]
+    ) -> float:
         """The best mean goodness on a workload that any configuration reached whose runs all came through.
 
         Args:
-            lands: of the studies on one workload.
+            surrogates: of the studies on one workload.
             configurations: what was run, by the optimizer.
 
         Returns:
             NaN where none did.
         """
-        means = [self._mean(land, one) for land in lands for one in configurations[land.study.optimizer]]
+        means = [
+            self._mean(surrogate, one) for surrogate in surrogates for one in configurations[surrogate.study.optimizer]
+        ]
         whole = [mean for mean, broken in means if not broken and math.isfinite(mean)]
         return max(whole, default=math.nan)
 
     def regrets(
         self,
-        land: Landscape,
+        surrogate: SurrogateStudy,
         configurations: Sequence[Configuration],
         best: float | None = None,
         start: float | None = None,
@@ -65,18 +71,18 @@ class Measured:
         Of the mean over its runs, with 1 (what training starts from, or worse) for each run that broke.
 
         Args:
-            land: of the study.
+            surrogate: of the study.
             configurations: stored values, fixed ones included.
             best: goodness of which nothing is regretted; by default the best of these.
             start: goodness that training starts from; by default the study's own.
         """
-        optimizer = land.study.optimizer
-        reached = self.best([land], {optimizer: configurations}) if best is None else best
-        scale = land.reach(reached, land.start if start is None else start) if math.isfinite(reached) else 0.0
-        return np.array([self._regret(land, one, reached, scale) for one in configurations])
+        optimizer = surrogate.study.optimizer
+        reached = self.best([surrogate], {optimizer: configurations}) if best is None else best
+        scale = surrogate.reach(reached, surrogate.start if start is None else start) if math.isfinite(reached) else 0.0
+        return np.array([self._regret(surrogate, one, reached, scale) for one in configurations])
 
-    def _regret(self, land: Landscape, configuration: Configuration, best: float, scale: float) -> float:
-        mean, broken = self._mean(land, configuration)
+    def _regret(self, surrogate: SurrogateStudy, configuration: Configuration, best: float, scale: float) -> float:
+        mean, broken = self._mean(surrogate, configuration)
         if math.isnan(broken):
             return math.nan
         if math.isnan(mean) or math.isnan(best):
@@ -84,11 +90,11 @@ class Measured:
         came_through = min(max((best - mean) / scale, 0.0), WORST) if scale > 0 else 0.0
         return (1 - broken) * came_through + broken * WORST
 
-    def _mean(self, land: Landscape, configuration: Configuration) -> tuple[float, float]:
+    def _mean(self, surrogate: SurrogateStudy, configuration: Configuration) -> tuple[float, float]:
         """Mean goodness of the runs that came through, and the share of those that broke; NaN without any run."""
-        runs = self._runs.get((land.study.name, configuration_key(configuration)))
+        runs = self._runs.get((surrogate.study.name, configuration_key(configuration)))
         if runs is None:
             return math.nan, math.nan
         values = runs.loc[runs["outcome"] == "complete", "value"].to_numpy(np.float64)
-        goodness = land.used.sign * float(values.mean()) if len(values) else math.nan
+        goodness = surrogate.used.sign * float(values.mean()) if len(values) else math.nan
         return goodness, 1 - len(values) / len(runs)

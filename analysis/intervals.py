@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -131,6 +131,8 @@ def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> 
     """
     if math.isnan(theta) or min(n, m) < 2:
         return UNKNOWN
+    from scipy import optimize  # half a second that the intervals of means do without
+
     z = float(special.ndtri(0.5 + level / 2))
     middle = (n + m) / 2 - 1
 
@@ -173,7 +175,7 @@ def order_rank(n: int, level: float = LEVEL) -> int:
 
 def order_coverage(n: int, rank: int) -> float:
     """Probability that order statistics ``rank`` from either end (counted from 0) enclose the median."""
-    return float(1 - 2 * stats.binom.cdf(rank, n, 0.5))
+    return float(1 - 2 * special.bdtr(rank, n, 0.5))
 
 
 def percentiles(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.defaults import Measured, portfolio_of_all, recommend
+from analysis.defaults import Evaluated, portfolio_of_all, recommend
 from tests.analysis.defaults.test_recommend import runs as confirmed
 from tests.analysis.defaults.test_recommend import study, surface
 
@@ -28,66 +28,66 @@ def ran(name: str, **outcomes: list[float | str]) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def land():
+def surrogate():
     return surface(study("w"), lambda rate, share: 0.9 - 0.02 * (rate + 2) ** 2)[0]  # training starts from 0.1
 
 
-def test_regret_is_that_of_the_mean_between_the_start_and_the_best(land) -> None:
-    measured = Measured(ran("made/w/sofim", good=[0.8, 1.0], bad=[0.5, 0.5]))
-    assert measured.regrets(land, [GOOD, BAD, NEVER]) == pytest.approx([0.0, 0.5, math.nan], nan_ok=True)
-    assert measured.seeds([land], {"sofim": [GOOD, BAD]}) == 2
-    assert measured.seeds([land], {"sofim": [GOOD, NEVER]}) == 0
+def test_regret_is_that_of_the_mean_between_the_start_and_the_best(surrogate) -> None:
+    measured = Evaluated(ran("made/w/sofim", good=[0.8, 1.0], bad=[0.5, 0.5]))
+    assert measured.regrets(surrogate, [GOOD, BAD, NEVER]) == pytest.approx([0.0, 0.5, math.nan], nan_ok=True)
+    assert measured.seeds([surrogate], {"sofim": [GOOD, BAD]}) == 2
+    assert measured.seeds([surrogate], {"sofim": [GOOD, NEVER]}) == 0
 
 
-def test_runs_of_what_is_recommended_no_more_tell_nothing_of_the_seeds(land) -> None:
+def test_runs_of_what_is_recommended_no_more_tell_nothing_of_the_seeds(surrogate) -> None:
     """With more --seeds after the search went on, the former recommendation keeps its few runs."""
-    measured = Measured(ran("made/w/sofim", good=[0.8, 0.9, 0.9], bad=[0.5]))
-    assert measured.seeds([land], {"sofim": [GOOD]}) == 3
+    measured = Evaluated(ran("made/w/sofim", good=[0.8, 0.9, 0.9], bad=[0.5]))
+    assert measured.seeds([surrogate], {"sofim": [GOOD]}) == 3
 
 
 def test_where_less_is_better_it_is_the_other_way_round() -> None:
     found = surface(study("w", direction="minimize"), lambda rate, share: 1.1 + 0.02 * (rate + 2) ** 2)[0]
-    measured = Measured(ran("made/w/sofim", good=[1.1], bad=[1.5]))
+    measured = Evaluated(ran("made/w/sofim", good=[1.1], bad=[1.5]))
     assert measured.regrets(found, [GOOD, BAD]) == pytest.approx([0.0, 0.5])  # training starts from 1.9
 
 
-def test_what_broke_counts_as_the_worst_and_sets_no_best(land) -> None:
+def test_what_broke_counts_as_the_worst_and_sets_no_best(surrogate) -> None:
     """One seed of three that survives by luck, with the best value of all, is no configuration to recommend."""
-    measured = Measured(ran("made/w/sofim", good=[0.9, 0.9, 0.9], bad=[0.95, "diverged", "failed"]))
-    assert measured.regrets(land, [GOOD, BAD]) == pytest.approx([0.0, 2 / 3])
-    every = Measured(ran("made/w/sofim", good=["diverged"], bad=["diverged"]))
-    assert every.regrets(land, [GOOD, BAD]) == pytest.approx([1.0, 1.0])
+    measured = Evaluated(ran("made/w/sofim", good=[0.9, 0.9, 0.9], bad=[0.95, "diverged", "failed"]))
+    assert measured.regrets(surrogate, [GOOD, BAD]) == pytest.approx([0.0, 2 / 3])
+    every = Evaluated(ran("made/w/sofim", good=["diverged"], bad=["diverged"]))
+    assert every.regrets(surrogate, [GOOD, BAD]) == pytest.approx([1.0, 1.0])
 
 
-def test_runs_that_are_to_be_run_again_count_for_nothing(land) -> None:
-    measured = Measured(ran("made/w/sofim", good=[0.9, "lost", "running"], bad=["lost"]))
-    assert measured.regrets(land, [GOOD, BAD]) == pytest.approx([0.0, math.nan], nan_ok=True)
+def test_runs_that_are_to_be_run_again_count_for_nothing(surrogate) -> None:
+    measured = Evaluated(ran("made/w/sofim", good=[0.9, "lost", "running"], bad=["lost"]))
+    assert measured.regrets(surrogate, [GOOD, BAD]) == pytest.approx([0.0, math.nan], nan_ok=True)
 
 
-def test_whole_numbers_and_order_do_not_tell_configurations_apart(land) -> None:
-    measured = Measured(ran("made/w/sofim", good=[0.9]))
-    assert measured.regrets(land, [{"size": 32.0, "lr": 0.1}]) == pytest.approx([0.0])
+def test_whole_numbers_and_order_do_not_tell_configurations_apart(surrogate) -> None:
+    measured = Evaluated(ran("made/w/sofim", good=[0.9]))
+    assert measured.regrets(surrogate, [{"size": 32.0, "lr": 0.1}]) == pytest.approx([0.0])
 
 
 def test_runs_overrule_what_surrogates_say_of_other_workloads() -> None:
     """By the surrogates each workload's own optimum is far from the other's; the runs say that one serves both."""
-    lands, tables = [], []
+    surrogates, tables = [], []
     for place, (name, optimum) in enumerate([("u", -1.0), ("v", -3.0)]):
         found, trials = surface(study(name), lambda rate, share, x=optimum: 0.9 - 0.1 * (rate - x) ** 2, seed=place)
-        lands.append(found)
+        surrogates.append(found)
         tables.append(trials)
     trials, none = pd.concat(tables, ignore_index=True), confirmed(study("u"), 0, [])
-    [before] = recommend(lands, trials, none)
+    [before] = recommend(surrogates, trials, none)
     chosen = {name: one.params for name, one in before.workloads.items()}
     reached = {"u": 0.5, "v": 0.9}
     rows = [(f"made/{on}/sofim", "complete", reached[of], chosen[of]) for on, of in itertools.product("uv", repeat=2)]
-    measured = Measured(pd.DataFrame(rows, columns=["study", "outcome", "value", "evaluates"]))
-    [after] = recommend(lands, trials, none, measured=measured)
+    measured = Evaluated(pd.DataFrame(rows, columns=["study", "outcome", "value", "evaluates"]))
+    [after] = recommend(surrogates, trials, none, measured=measured)
     assert after.workloads == before.workloads, "what each workload recommends stays"
     assert (after.default.source.workload, after.default.regret) == ("v", 0.0)
     assert {name: one.regret for name, one in after.left_out.items()} == pytest.approx({"u": 0.0, "v": 0.5})
     assert before.left_out["u"].regret > 0.1
-    [first] = portfolio_of_all(lands, [after], 4, measured)
+    [first] = portfolio_of_all(surrogates, [after], 4, measured)
     assert (first.source.workload, first.regret) == ("v", 0.0)
 
 
@@ -97,13 +97,13 @@ def test_all_optimizers_of_a_workload_have_one_scale() -> None:
     other, more = surface(study("w", "sgd"), lambda rate, share: 0.9 - 0.02 * (rate + 2) ** 2)
     slow, other = dataclasses.replace(slow, start=-3.0), dataclasses.replace(other, start=0.5)
     elsewhere, most = surface(study("v"), lambda rate, share: 0.9 - 0.02 * (rate + 1) ** 2, seed=1)
-    lands = [slow, elsewhere, other]
+    surrogates = [slow, elsewhere, other]
     table, none = pd.concat([trials, more, most], ignore_index=True), confirmed(study("w"), 0, [])
-    [sofim, _] = recommend(lands, table, none)
+    [sofim, _] = recommend(surrogates, table, none)
     chosen = {name: one.params for name, one in sofim.workloads.items()}
     reached = {("w", "w"): 0.9, ("w", "v"): 0.5, ("v", "w"): 0.9, ("v", "v"): 0.9}
     rows = [(f"made/{on}/sofim", "complete", value, chosen[of]) for (on, of), value in reached.items()]
-    measured = Measured(pd.DataFrame(rows, columns=["study", "outcome", "value", "evaluates"]))
-    [sofim, _] = recommend(lands, table, none, measured=measured)
+    measured = Evaluated(pd.DataFrame(rows, columns=["study", "outcome", "value", "evaluates"]))
+    [sofim, _] = recommend(surrogates, table, none, measured=measured)
     start = (-3.0 + 0.5) / 2
     assert sofim.left_out["w"].regret == pytest.approx(0.4 / (0.9 - start))

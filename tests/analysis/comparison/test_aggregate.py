@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from analysis.comparison.across import (
+from analysis.comparison.aggregate import (
     _friedman_statistic,
     aggregate,
     critical_difference,
@@ -23,7 +23,7 @@ from analysis.comparison.across import (
     ranks,
     takes_part,
 )
-from analysis.comparison.intervals import Floats, probability_interval
+from analysis.intervals import Floats, probability_interval
 from tests.support.made_campaign import made
 
 THREE = {

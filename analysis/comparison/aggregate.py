@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.comparison.contest import Contest, first_epochs
-from analysis.comparison.intervals import (
+from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
+from analysis.comparison.workload_runs import WorkloadRuns, first_epochs
+from analysis.intervals import (
     LEVEL,
     UNKNOWN,
     Floats,
@@ -24,9 +25,8 @@ from analysis.comparison.intervals import (
     probability_interval,
     probability_of_improvement,
 )
-from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
-from analysis.comparison.words import count
-from analysis.load import Study
+from analysis.study import Study
+from search_spaces.errors import number_of
 
 AGGREGATE = ("optimizer", "iqm", "low", "high", "workloads", "runs")
 IMPROVEMENT = ("a", "b", "probability_of_improvement", "probability_low", "probability_high", "workloads")
@@ -41,11 +41,11 @@ FEW_WORKLOADS = 10  # Demšar (2006) trusts the test above these, with more than
 _TOLERANCE = 1e-12
 
 
-def takes_part(contests: Sequence[Contest]) -> tuple[list[Contest], list[str]]:
+def takes_part(contests: Sequence[WorkloadRuns]) -> tuple[list[WorkloadRuns], list[str]]:
     """The contests that everybody was measured on, and the names of the workloads that were not."""
     optimizers = _optimizers(contests)
-    inside: list[Contest] = []
-    outside: list[Contest] = []
+    inside: list[WorkloadRuns] = []
+    outside: list[WorkloadRuns] = []
     for contest in contests:
         have = {s.optimizer for s in contest.studies if len(contest.goodness(s)) or contest.hopeless(s)}
         fair = have == set(optimizers) and len(contest.confirmed()) > 0
@@ -53,11 +53,11 @@ def takes_part(contests: Sequence[Contest]) -> tuple[list[Contest], list[str]]:
     return inside, [contest.workload for contest in outside]
 
 
-def _optimizers(contests: Sequence[Contest]) -> list[str]:
+def _optimizers(contests: Sequence[WorkloadRuns]) -> list[str]:
     return list(dict.fromkeys(study.optimizer for contest in contests for study in contest.studies))
 
 
-def normalized(contest: Contest) -> dict[str, Floats]:
+def normalized(contest: WorkloadRuns) -> dict[str, Floats]:
     """Scores of the runs (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean run has 1.
 
     0 is the middle of all complete runs after their first epoch, on validation data: what training starts from. Where
@@ -100,7 +100,7 @@ def interquartile_mean(values: Floats, weights: Floats | None = None) -> Floats:
     return np.asarray((ordered * inside).sum(axis=-1) / inside.sum(axis=-1))
 
 
-def aggregate(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame:
+def aggregate(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.DataFrame:
     """Interquartile mean of normalized scores over runs and workloads (Agarwal et al. 2021, arXiv 2108.13264).
 
     Every workload weighs the same, however many runs it has: an optimizer that was hopeless on one has a score of 0
@@ -132,7 +132,7 @@ def aggregate(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataF
     return frame.sort_values("iqm", ascending=False, kind="stable", ignore_index=True)
 
 
-def improvement(contests: Sequence[Contest]) -> pd.DataFrame:
+def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """For every pair, the probability that a run of one is better than one of the other, averaged over workloads.
 
     Agarwal et al. (2021, arXiv 2108.13264) take a bootstrap; here the intervals of the single workloads (Newcombe 2006)
@@ -160,18 +160,20 @@ def improvement(contests: Sequence[Contest]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(IMPROVEMENT))
 
 
-def _or_hopeless(contest: Contest, optimizer: str) -> Floats:
+def _or_hopeless(contest: WorkloadRuns, optimizer: str) -> Floats:
     study = next(study for study in contest.studies if study.optimizer == optimizer)
     values = contest.goodness(study)
     return values if len(values) else np.array([-np.inf, -np.inf])  # none of its trials was complete: it always loses
 
 
-def _with_generators(contests: Sequence[Contest], rng: np.random.Generator) -> list[tuple[str, np.random.Generator]]:
+def _with_generators(
+    contests: Sequence[WorkloadRuns], rng: np.random.Generator
+) -> list[tuple[str, np.random.Generator]]:
     optimizers = _optimizers(contests)
     return list(zip(optimizers, rng.spawn(len(optimizers)), strict=True))
 
 
-def profiles(contests: Sequence[Contest], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def profiles(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Performance profiles (Dolan and Moré 2002) of median times to target, and AlgoPerf's score, their integral.
 
     With r = (median time of the optimizer) / (that of the fastest on the workload), the profile at τ is the share of
@@ -222,7 +224,7 @@ def _nothing(optimizers: Sequence[str]) -> tuple[Floats, Floats]:
     return np.full(len(optimizers), np.nan), np.full(len(optimizers), np.nan)
 
 
-def _alone(contest: Contest) -> bool:
+def _alone(contest: WorkloadRuns) -> bool:
     return comparable(contest, contest.confirmed())
 
 
@@ -247,7 +249,7 @@ def profile_score(ratios: Floats) -> Floats:
     return np.asarray(((R_MAX - np.clip(ratios, 1.0, R_MAX)) / (R_MAX - 1)).mean(axis=0))
 
 
-def ranks(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame:
+def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.DataFrame:
     """Mean ranks with Friedman's test and Nemenyi's critical difference (Demšar 2006, JMLR 7, 1-30).
 
     On each workload optimizers are ranked by their mean (1 is best, ties share the mean of their ranks).
@@ -291,7 +293,7 @@ def ranks(contests: Sequence[Contest], rng: np.random.Generator) -> pd.DataFrame
     return frame.sort_values("mean_rank", kind="stable", ignore_index=True)
 
 
-def _filled(contest: Contest, optimizer: str) -> Floats:
+def _filled(contest: WorkloadRuns, optimizer: str) -> Floats:
     """Values of one optimizer's runs, greater is better; of a hopeless one, worse than all."""
     study = next(study for study in contest.studies if study.optimizer == optimizer)
     values = contest.sign * contest.values(study)
@@ -350,7 +352,7 @@ def _warning(num_workloads: int, num_optimizers: int) -> str:
     if num_workloads == 1:
         return "one workload: ranks across workloads say nothing beyond it"
     if num_workloads <= FEW_WORKLOADS or num_optimizers <= 5:
-        seen = f"{count(num_workloads, 'workload')} and {count(num_optimizers, 'optimizer')}"
+        seen = f"{number_of(num_workloads, 'workload')} and {number_of(num_optimizers, 'optimizer')}"
         return (
             f"{seen}: the test is approximate and weak below about {FEW_WORKLOADS + 1} workloads and 6 optimizers, and "
             "what it does not find may well be there"
@@ -358,7 +360,7 @@ def _warning(num_workloads: int, num_optimizers: int) -> str:
     return ""
 
 
-def studies_missing(contests: Sequence[Contest]) -> list[tuple[str, str]]:
+def studies_missing(contests: Sequence[WorkloadRuns]) -> list[tuple[str, str]]:
     """Workload and optimizer of every study that has neither confirmation runs nor a reason to have none."""
     optimizers = _optimizers(contests)
     missing = []

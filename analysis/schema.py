@@ -1,0 +1,161 @@
+"""What the database is called and holds: names of studies, their attributes, those of trials, columns of a history.
+
+Whoever writes the database and whoever reads it imports this, and this imports nothing of either. Any program may call
+its study ``a/b/c``, and an attribute of it ``campaign`` or ``metric``. A study is a campaign's only if all that a
+campaign stores with it is there, is of the right kind, and agrees with the study's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PROTOCOL = 1
+"""Version of the rules that make values comparable."""
+
+CONFIRM = "/confirm"
+"""What the name of a study with confirmation runs ends in."""
+
+EVALUATE = "/evaluate"
+"""What the name of a study with evaluation runs ends in."""
+
+LOST = "driver lost"
+"""The ``failure`` of a trial that nobody could end."""
+
+INTERRUPTED = "interrupted"
+"""The ``failure`` of a trial that was to stop with its driver."""
+
+ASKED_AGAIN = (LOST, INTERRUPTED)
+"""Failures of trials that are, or will be, asked again."""
+
+MAX_FAILURES_IN_A_ROW = 10
+"""A study stops after so many trials that failed in a row."""
+
+COUNTED = ("complete", "pruned", "diverged", "failed")
+"""How trials end that count."""
+
+OUTCOMES = ("complete", "pruned", "infeasible", "diverged", "failed", "lost", "running")
+"""How trials may stand, those of other programs included."""
+
+HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")
+"""Columns of a trial's ``history``, an entry an epoch, beside the metric's."""
+
+TRIAL_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
+"""User attributes of every trial that frames show."""
+
+CONFIRMATION_FACTS = {
+    "confirms": "Int64",
+    "rank": "Int64",
+    "exclusive": "boolean",
+    "device": "object",
+    "other_cores": "float64",
+    "cores": "Int64",
+}
+"""Further user attributes of confirmation runs, each with the type of its column in a frame."""
+
+EVALUATES = "evaluates"
+"""The user attribute of an evaluation run that holds what it was given: the stored configuration, fixed values too."""
+
+TEST_PREFIX = "test_"
+"""What user attributes of confirmation runs begin with that come from test data."""
+
+_ASIDE = re.compile(rf"(/replicate-[1-9][0-9]*)?({CONFIRM}|{EVALUATE})?")  # may follow campaign/workload/optimizer
+_PARTS = re.compile(rf"([^/]+)/([^/]+)/([^/]+?){_ASIDE.pattern}")
+
+
+def study_name(campaign: str, workload: str, optimizer: str, replicate: int = 1) -> str:
+    """Return the name of the study of one search.
+
+    >>> study_name("mine", "digits-mlp", "sofim"), study_name("mine", "digits-mlp", "sofim", 2)
+    ('mine/digits-mlp/sofim', 'mine/digits-mlp/sofim/replicate-2')
+    """
+    return f"{campaign}/{workload}/{optimizer}" + (f"/replicate-{replicate}" if replicate > 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who made a study.
+
+    Attributes:
+        campaign: The name of the campaign whose study it is; empty for a study of another program.
+        damage: Names of the attributes of a campaign's study that are missing, or are not what a campaign stores.
+    """
+
+    campaign: str = ""
+    damage: tuple[str, ...] = ()
+
+    @property
+    def is_campaign(self) -> bool:
+        """Whether it is a campaign's study, and whole."""
+        return bool(self.campaign) and not self.damage
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(map(_is_name, value))
+
+
+def _is_campaign(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    trials = value.get("trials")
+    return (
+        _is_name(value.get("name"))
+        and all(_are_names(value.get(key)) for key in ("workloads", "optimizers"))
+        and (trials is None or _is_count(trials))  # a search that ends with its time has none
+    )
+
+
+_NEEDED: Mapping[str, Callable[[object], bool]] = {
+    "campaign": _is_campaign,
+    "workload": _is_name,
+    "optimizer": _is_name,
+    "metric": _is_name,
+    "protocol": _is_count,
+}
+_OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
+    "replicate": lambda value: _is_count(value) and value != 0,
+    "versions": lambda value: isinstance(value, Mapping),
+    "search_space": lambda value: isinstance(value, Mapping),
+    "metric_split": _is_name,
+}
+
+
+def maker_of(study: str, attributes: Mapping[str, Any]) -> Maker:
+    """Return who made a study, from its name and its user attributes.
+
+    >>> maker_of("crystal", {"campaign": {"name": "autumn", "beamline": 7}, "protocol": "v3"})
+    Maker(campaign='', damage=())
+    """
+    wrong = [key for key, fits in _NEEDED.items() if not fits(attributes.get(key))]
+    wrong += [key for key, fits in _OPTIONAL.items() if key in attributes and not fits(attributes[key])]
+    if not wrong:
+        name = str(attributes["campaign"]["name"])
+        rest = study.removeprefix(f"{name}/{attributes['workload']}/{attributes['optimizer']}")
+        return Maker(name) if rest != study and _ASIDE.fullmatch(rest) else Maker()
+    parts = _PARTS.fullmatch(study)
+    if parts is None or not _agrees(attributes, wrong, *parts.group(1, 2, 3)):
+        return Maker()
+    return Maker(parts[1], tuple(wrong))
+
+
+def _agrees(attributes: Mapping[str, Any], wrong: list[str], campaign: str, workload: str, optimizer: str) -> bool:
+    """Return whether what is whole of a study's attributes can only be of the campaign that its name tells."""
+    expected = {"workload": workload, "optimizer": optimizer}
+    if any(attributes[key] != name for key, name in expected.items() if key not in wrong):
+        return False
+    if "campaign" not in wrong:
+        stored = attributes["campaign"]
+        return bool(stored["name"] == campaign and workload in stored["workloads"])
+    return not {"workload", "optimizer", "metric", "protocol"} & {*wrong} and {"search_space", "versions"} <= {
+        *attributes
+    }.difference(wrong)

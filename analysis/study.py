@@ -1,0 +1,101 @@
+"""A study as the database describes it, and the frames of what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.parameters import ParameterInfo
+from search_spaces.errors import UserError, number_of
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One study, as the database describes it.
+
+    Attributes:
+        study_id: in the database.
+        name: ``{campaign}/{workload}/{optimizer}``, or whatever another program called it.
+        campaign: the whole configuration; empty for a study of another program.
+        workload: empty for a study of another program.
+        optimizer: empty for a study of another program.
+        metric: its name, ``"value"`` where another program gave it none.
+        direction: ``"maximize"`` or ``"minimize"``.
+        attributes: all user attributes of the study.
+        parameters: how each searched parameter was searched, by name. A campaign's study stores it (fixed parameters
+            are not in it). Of any other study, and where the stored space is of a version that cannot be read, it is
+            taken from the distributions of the trials, some of which may lack some of the parameters.
+        own: whether a campaign made it; otherwise it is a study of another program.
+        confirmation: all user attributes of the study that holds its winner's confirmation runs; empty without one.
+        objective: which of its objectives is looked at, counted from 0; ``metric`` and ``direction`` are of that one.
+        num_objectives: how many it has.
+    """
+
+    study_id: int
+    name: str
+    campaign: Mapping[str, Any]
+    workload: str
+    optimizer: str
+    metric: str
+    direction: str
+    attributes: Mapping[str, Any]
+    parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
+    own: bool = True
+    confirmation: Mapping[str, Any] = field(default_factory=dict)
+    objective: int = 0
+    num_objectives: int = 1
+
+    @property
+    def title(self) -> str:
+        """Its name, and which of several objectives is looked at."""
+        one = f", objective {self.objective} ({self.metric})" if self.num_objectives > 1 else ""
+        return f"{self.name}{one}"
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """The values of the parameters that were not searched, by name, as far as the study tells."""
+        space = self.attributes.get("search_space")
+        fixed = space.get("fixed") if isinstance(space, Mapping) else None
+        return fixed if isinstance(fixed, Mapping) else {}
+
+    @property
+    def replicate(self) -> int:
+        """Which of the studies of one workload and optimizer it is; the first is the one whose winner counts."""
+        return int(self.attributes.get("replicate", 1)) if self.own else 1
+
+    @property
+    def epoch_budget(self) -> str:
+        """The epochs of a trial in words, as far as they are stored."""
+        stored = self.attributes.get("epochs")
+        return number_of(stored, "epoch") if isinstance(stored, int) else "an unknown number of epochs"
+
+    @property
+    def better(self) -> str:
+        """Which way the metric is better, in words."""
+        return "higher is better" if self.direction == "maximize" else "lower is better"
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What `read` reads, each as the function of its name describes it."""
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    confirmations: pd.DataFrame
+
+
+def check_protocols(of: Sequence[Study]) -> None:
+    """Refuse studies whose values were made by different rules.
+
+    Raises:
+        UserError: they are of two protocols or more.
+    """
+    protocols = sorted({str(study.attributes.get("protocol")) for study in of if study.own})
+    if len(protocols) > 1:
+        raise UserError(
+            f"the studies were made by different rules (protocols {' and '.join(protocols)}), so that their values do "
+            "not compare; report on each with --study"
+        )

@@ -1,0 +1,143 @@
+"""Numbers in words: no more digits than they deserve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+_SHORTEST = 0.5  # seconds that are told as such
+
+
+def format_value(value: float | None) -> str:
+    """Return a metric with four significant digits; a dash where there is none.
+
+    >>> format_value(0.912345), format_value(None)
+    ('0.9123', '–')
+    """
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return seconds as ``under 1 s``, ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
+    if seconds is None:
+        return "–"
+    if 0 < seconds < _SHORTEST:
+        return "under 1 s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def about(seconds: float) -> str:
+    """Return a duration that is not known exactly.
+
+    >>> about(0.2), about(42)
+    ('under 1 s', 'about 42 s')
+    """
+    return format_duration(seconds) if 0 < seconds < _SHORTEST else f"about {format_duration(seconds)}"
+
+
+def format_params(params: Mapping[str, object]) -> str:
+    """Return a configuration on one line, numbers with four significant digits.
+
+    >>> format_params({"lr": 0.0123456, "batch_size": 64})
+    'lr=0.01235, batch_size=64'
+    """
+    return ", ".join(f"{k}={format(v, '.4g') if isinstance(v, float) else v}" for k, v in params.items())
+
+
+def outcomes(counts: Mapping[str, int], names: Iterable[str]) -> str:
+    """Return how many trials ended in which way, those ways alone that there were.
+
+    >>> outcomes({"complete": 3, "failed": 0, "pruned": 1}, ("complete", "pruned", "failed"))
+    '3 complete, 1 pruned'
+    """
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts.get(name))
+
+
+def number(value: float) -> str:
+    """Return a number with at most four digits; ∞ for infinite ones.
+
+    >>> number(0.912345), number(-math.inf), number(math.nan)
+    ('0.9123', '-∞', 'not known')
+    """
+    if math.isnan(value):
+        return "not known"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.4g}"
+
+
+def short(value: object) -> str:
+    """Return a value with three digits, or as many as it takes to tell it from 1.
+
+    >>> [short(value) for value in (0.1234, 0.9999, 64)]
+    ['0.123', '0.9999', '64']
+    """
+    if not isinstance(value, float):
+        return str(value)
+    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
+    return next(text for text in texts if value == 1 or text != "1")
+
+
+def cell(value: object) -> str:
+    """Return a value as a table shows it, with as many digits as a reader needs.
+
+    >>> [cell(v) for v in (0.123456, 12345.678, 64, None, float("nan"), "relu", True)]
+    ['0.123', '12346', '64', '–', '–', 'relu', 'yes']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {short(entry)}" for name, entry in value.items())
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return str(value)
+
+
+def estimate(value: float, low: float, high: float) -> str:
+    """Return an estimate with its interval, to two digits of the interval's width, more where an end would read as 0.
+
+    >>> estimate(0.91234, 0.9101, 0.9146), estimate(0.5, math.nan, math.nan), estimate(2.0, 1.5, math.inf)
+    ('0.9123 [0.9101, 0.9146]', '0.5', '2 [1.5, ∞]')
+    >>> estimate(0.1, 0.0004, 0.2)
+    '0.1000 [0.0004, 0.2000]'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return number(value)
+    width = high - low
+    if not (math.isfinite(width) and math.isfinite(value)) or width <= 0:
+        return f"{number(value)} [{number(low)}, {number(high)}]"
+    size = max(abs(value), abs(low), abs(high))
+    if size >= 1e6 or size < 1e-4:
+        return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    digits = max(0, 1 - math.floor(math.log10(width)))
+    nearest = min((abs(end) for end in (low, high) if end), default=1.0)
+    if 0 < nearest < 0.5 * 10**-digits:
+        digits = min(6, -math.floor(math.log10(nearest)))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def percent(share: float, low: float, high: float) -> str:
+    """Return an estimated share with its interval.
+
+    >>> percent(0.123, 0.05, 0.214)
+    '12 % [5, 21]'
+    """
+    return f"{100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def listing(words: Sequence[str]) -> str:
+    """Return words in a row.
+
+    >>> listing(["a"]), listing(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
