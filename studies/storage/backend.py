@@ -1,7 +1,7 @@
 """What a campaign needs of a storage beyond Optuna's own calls: the one seam for whoever adds a kind of storage.
 
-A new kind is a class here below, ``class Mine(Backend, OptunasStorage)``, in a module with an ``open_storage`` that
-:data:`studies.storage.url.MODULES` names. What it overrides it does better than by Optuna's public calls.
+A new kind is ``class Mine(Backend, OptunasStorage)`` in a module with an ``open_storage``, which
+:data:`studies.storage.url.MODULES` names. It overrides what it does better than by Optuna's public calls.
 """
 
 from __future__ import annotations

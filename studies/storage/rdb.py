@@ -189,10 +189,9 @@ def _options(url: sa.URL, file: SqliteFile | None) -> tuple[dict[str, Any], dict
     """Return the options of an engine for who writes, and for who must not."""
     if file is not None:
         return file.writing, {} if file.is_empty else file.reading()
-    options: dict[str, Any] = {"pool_pre_ping": True}  # MySQL gives connections up that were idle
-    if backend(url) != "postgresql":
-        return options, options
-    options = {}
+    if backend(url) != "postgresql":  # MySQL gives connections up that were idle
+        return {"pool_pre_ping": True}, {"pool_pre_ping": True}
+    options: dict[str, Any] = {}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         options = {"connect_args": {name: n for name, n in _LIBPQ.items() if name not in url.query}}
     return options, {**options, "execution_options": {"postgresql_readonly": True}}

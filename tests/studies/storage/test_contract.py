@@ -427,6 +427,7 @@ class TestPostgresql(AtomicContract):
         return postgres.new_database()
 
 
+@pytest.mark.slow
 class TestJournal(StepwiseContract):
     @pytest.fixture
     def url(self, tmp_path):
