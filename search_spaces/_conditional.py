@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from search_spaces._base import SearchSpace
 from search_spaces._parameter import Parameter, Value
@@ -20,51 +20,6 @@ OPTIMIZER = "optimizer"
 """The name of the parameter that chooses it."""
 
 _T = TypeVar("_T")
-
-
-class Space(Protocol):
-    """What a study searches: a `SearchSpace`, or a `ConditionalSpace`."""
-
-    @property
-    def optimizer(self) -> str:
-        """The optimizer's key, or `ANY`."""
-
-    @property
-    def conditional(self) -> bool:
-        """Whether some parameters are there only for some values of others."""
-
-    @property
-    def default(self) -> dict[str, Value]:
-        """The default configuration, stored values, fixed ones included."""
-
-    def optimizer_of(self, params: Mapping[str, Value], /) -> str:
-        """Return the key of the optimizer that a configuration, on either scale, is of."""
-
-    def stored_distributions(self, given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
-        """Return the distributions of the stored values; see `search_distributions`."""
-
-    def search_distributions(self, given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
-        """Return the distributions that samplers see, of all parameters that are known to be there.
-
-        Args:
-            given: Values that are known already, on either scale. With those of all parameters that the last answer
-                named, the next one names all that the configuration has.
-        """
-
-    def nearest(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
-        """Return the searched part of a stored configuration, each value moved into its range, missing ones default."""
-
-    def encode(self, stored: Mapping[str, Value], /) -> dict[str, Value]:
-        """Return the search values of a stored configuration."""
-
-    def decode(self, search: Mapping[str, Value], /) -> dict[str, Value]:
-        """Return the stored values of a sampler's configuration."""
-
-    def arguments(self, stored: Mapping[str, Value], /) -> dict[str, object]:
-        """Return what to train with: ``batch_size`` and the keyword arguments of the optimizer's factory."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the space as JSON can hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +153,7 @@ class ConditionalSpace:
 
 def _prefixed(optimizer: str, entries: Mapping[str, _T]) -> dict[str, _T]:
     return {f"{optimizer}.{name}": entry for name, entry in entries.items()}
+
+
+Space = SearchSpace | ConditionalSpace
+"""What a study searches."""
