@@ -176,7 +176,7 @@ def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path) -> None:
             assert page.evaluate("window.hit") is None
             page.goto(figure.as_uri())
     assert page.evaluate("window.hit") is None
-    with dashboard(tmp_path) as (_, url), no_complaints(page, url):
+    with dashboard(tmp_path) as url, no_complaints(page, url):
         page.goto(f"{url}dashboard/studies/1/note")
         expect(page.get_by_text("Sensitivity (sofim report)")).to_be_visible()
         expect(page.locator("li", has_text="<script>window.hit = 1</script>").first).to_be_visible()
