@@ -34,19 +34,19 @@ class Entry(NamedTuple):
 
 
 def index(reader: Reader, by_id: Mapping[int, Study]) -> list[Entry]:
-    """All trials of the studies, in their order; to be read before anything else is read of these trials."""
+    """Return all trials of the studies, in their order; to be read before anything else is read of these trials."""
     position = {study_id: place for place, study_id in enumerate(by_id)}
     rows = sorted(reader.trials(), key=lambda row: (position[row.study_id], row.number))
     return [Entry(by_id[row.study_id], row) for row in rows]
 
 
 def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
-    """The frame that `analysis.load.trials` describes."""
+    """Return the frame that `analysis.load.trials` describes."""
     return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(TRIAL_FACTS, tests=True))), _TRIAL)
 
 
 def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
-    """The frame that `analysis.load.confirmations` describes."""
+    """Return the frame that `analysis.load.confirmations` describes."""
     attributes = _by_trial(reader.attributes((*TRIAL_FACTS, *CONFIRMATION_FACTS), tests=True))
     rows = _trial_rows(reader, entries, attributes)
     tests: dict[str, None] = {}
@@ -62,7 +62,7 @@ def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame
 
 
 def evaluation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
-    """The frame that `analysis.load.evaluations` describes."""
+    """Return the frame that `analysis.load.evaluations` describes."""
     attributes = _by_trial(reader.attributes((*TRIAL_FACTS, EVALUATES)))
     rows = _trial_rows(reader, entries, attributes)
     for entry, row in zip(entries, rows, strict=True):
@@ -124,7 +124,7 @@ def _trial_rows(
 
 
 def _number(value: object) -> float:
-    """What a trial stores as a number; NaN where it is none that a float can hold."""
+    """Return what a trial stores as a number; NaN where it is none that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     return float(value) if abs(value) <= sys.float_info.max else math.nan
@@ -135,7 +135,7 @@ def _whole(value: object) -> int | None:
 
 
 def _duration(row: TrialRow) -> float:
-    """Seconds from start to end of a trial, NaN where one is not known."""
+    """Return seconds from start to end of a trial, NaN where one is not known."""
     if row.state not in _ENDED or row.started is None or row.completed is None:
         return math.nan
     return (row.completed - row.started).total_seconds()
@@ -153,7 +153,7 @@ def _outcome(entry: Entry, facts: Mapping[str, Any], constraints: Sequence[float
 
 
 def curve_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
-    """The frame that `analysis.load.curves` describes."""
+    """Return the frame that `analysis.load.curves` describes."""
     place = {entry.row.trial_id: position for position, entry in enumerate(entries)}
     points = _point_frame(reader.points(), place)
     history = _history_frame(reader.attributes(("history",)), entries, place)
@@ -168,7 +168,7 @@ def curve_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _point_frame(points: Points, place: Mapping[int, int]) -> pd.DataFrame:
-    """Columns ``entry`` (position in the index), ``epoch``, ``value``; of the trials in the index alone."""
+    """Return columns ``entry`` (position in the index), ``epoch``, ``value``; of the trials in the index alone."""
     known, codes = np.unique(points.trial_id, return_inverse=True)
     positions = np.array([place.get(int(trial_id), -1) for trial_id in known], np.int64)[codes]
     frame = pd.DataFrame({"entry": positions, "epoch": points.epoch, "value": points.value})
@@ -180,7 +180,7 @@ def _is_column(column: object) -> bool:
 
 
 def _history_frame(attributes: Iterable[Attribute], entries: Sequence[Entry], place: Mapping[int, int]) -> pd.DataFrame:
-    """Columns ``entry`` (position in the index), ``epoch``, and those of the history."""
+    """Return columns ``entry`` (position in the index), ``epoch``, and those of the history."""
     lengths: list[int] = []
     positions: list[int] = []
     columns: dict[str, list[float | None]] = {name: [] for name in HISTORY}

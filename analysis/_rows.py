@@ -22,7 +22,7 @@ CONSTRAINTS = "constraints"
 
 
 def constraint_values(attributes: Mapping[str, Any]) -> list[float]:
-    """The values of a trial's constraints, from its system attributes; NaN for what is no number."""
+    """Return the values of a trial's constraints, from its system attributes; NaN for what is no number."""
     listed = attributes.get(CONSTRAINTS)
     named = [entry for name, entry in attributes.items() if name.startswith(f"{CONSTRAINTS}:")]
     every = [*(listed if isinstance(listed, Sequence) else ()), *named]
@@ -61,22 +61,22 @@ class Reader(Protocol):
     """
 
     def trials(self) -> list[TrialRow]:
-        """All trials."""
+        """Return all trials."""
 
     def values(self, objective: int = 0) -> dict[int, float]:
-        """The value in one objective of each trial that has one, by trial_id; infinite ones included."""
+        """Return the value in one objective of each trial that has one, by trial_id; infinite ones included."""
 
     def constraints(self) -> dict[int, list[float]]:
-        """The values of Optuna's constraints of each trial that has some, by trial_id; above 0 one is broken."""
+        """Return the values of Optuna's constraints of each trial that has some, by trial_id; above 0 one is broken."""
 
     def params(self) -> dict[int, dict[str, Choice]]:
-        """The stored parameters of each trial that has some, by trial_id, in the order in which they were drawn."""
+        """Return the stored parameters of each trial that has some, by trial_id, in the order of drawing."""
 
     def distributions(self) -> dict[str, list[BaseDistribution]]:
-        """The different distributions that trials drew each parameter from, by name, in the order of appearance."""
+        """Return the distributions that trials drew each parameter from, by name, in the order of appearance."""
 
     def attributes(self, names: Sequence[str], *, tests: bool = False) -> Iterator[Attribute]:
-        """The user attributes called ``names``, and with ``tests`` those of test data, one after the other."""
+        """Return the user attributes called ``names``, and with ``tests`` those of test data, one after the other."""
 
     def points(self) -> Points:
-        """All intermediate values, NaN and infinite ones included."""
+        """Return all intermediate values, NaN and infinite ones included."""

@@ -56,7 +56,7 @@ class SqlReader:
         self._of_studies = _TRIALS.c.study_id.in_(list(study_ids))
 
     def _parts(self, query: sa.Select[Any]) -> Iterator[Sequence[Any]]:
-        """The rows in parts: hundreds of thousands of tuples alive at once keep the garbage collector busy."""
+        """Return the rows in parts: hundreds of thousands of tuples alive at once keep the garbage collector busy."""
         with self._engine.connect() as connection:
             yield from connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query).partitions()
 
@@ -142,7 +142,7 @@ class SqlReader:
 
 
 def _name_of_missing(value: sa.ColumnElement[Any], kind: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The name of the kind of a value that no number stands for; NULL, which costs nothing, beside numbers."""
+    """Return the name of the kind of a value that no number stands for; NULL, which costs nothing, beside numbers."""
     return sa.case((value.is_(None), sa.cast(kind, sa.String(16))), else_=None)
 
 

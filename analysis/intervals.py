@@ -26,7 +26,7 @@ _ROUNDING = 1e-12  # differences below this part of the values' size are those o
 
 
 def mean(values: Floats, level: float = LEVEL) -> tuple[float, float, float]:
-    """Mean of runs (n,) with Student's t interval: estimate, low, high; the ends are NaN below two runs.
+    """Return the mean of runs (n,) with Student's t interval: estimate, low, high; the ends are NaN below two runs.
 
     Assumes independent runs whose mean is about normal (Student 1908).
 
@@ -70,7 +70,7 @@ class Difference:
         return float(2 * special.stdtr(self.freedom, -abs(self.estimate) / self.error))
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The interval; NaN where it is not known."""
+        """Return the interval; NaN where it is not known."""
         if not self.known:
             return UNKNOWN
         half = float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error if self.error else 0.0
@@ -78,7 +78,7 @@ class Difference:
 
 
 def difference(a: Floats, b: Floats) -> Difference:
-    """Mean of runs ``a`` (n,) minus mean of runs ``b`` (m,), which need not vary alike.
+    """Return the mean of runs ``a`` (n,) minus mean of runs ``b`` (m,), which need not vary alike.
 
     Runs on the same seed count as independent of each other: with initial weights in common they agree more than that,
     which makes the interval too wide, never too narrow.
@@ -100,7 +100,7 @@ def difference(a: Floats, b: Floats) -> Difference:
 
 
 def ratio_of_means(a: Floats, b: Floats) -> Difference:
-    """Logarithm of (mean of ``a``) / (mean of ``b``), both positive, with the error of the delta method.
+    """Return the logarithm of (mean of ``a``) / (mean of ``b``), both positive, with the error of the delta method.
 
     The error of a mean's logarithm is the mean's relative error; degrees of freedom as of Welch.
     """
@@ -111,7 +111,7 @@ def ratio_of_means(a: Floats, b: Floats) -> Difference:
 
 
 def probability_of_improvement(a: Floats, b: Floats) -> float:
-    """Probability that a run of ``a`` is greater than one of ``b``, a tie counting half: U / (n m).
+    """Return the probability that a run of ``a`` is greater than one of ``b``, a tie counting half: U / (n m).
 
     Mann and Whitney (1947); Agarwal et al. (2021, rliable) average it over tasks. ``-inf`` stands for the worst.
 
@@ -124,7 +124,7 @@ def probability_of_improvement(a: Floats, b: Floats) -> float:
 
 
 def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> Interval:
-    """Interval of a probability of improvement ``theta`` that n and m runs gave; NaN below two runs on a side.
+    """Return interval of a probability of improvement ``theta`` that n and m runs gave; NaN below two runs on a side.
 
     The score interval of Newcombe (2006, Statistics in Medicine 25, 559-573, method 5), on the variance of Hanley and
     McNeil (1982). Unlike a bootstrap it has a width where every run of one side beats every run of the other.
@@ -147,7 +147,7 @@ def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> 
 
 
 def median(values: Floats, level: float = LEVEL) -> tuple[float, float, float, float]:
-    """Lower median of runs (n,) with an interval between two of them, and its coverage: estimate, low, high, coverage.
+    """Return the lower median of runs (n,) with an interval between two of them: estimate, low, high, coverage.
 
     The value that half of the runs, rounded up, do not exceed: of times of which some never came (``inf``) it is the
     Kaplan-Meier median, since all were given the same budget. The interval is between order statistics (David and
@@ -174,12 +174,12 @@ def order_rank(n: int, level: float = LEVEL) -> int:
 
 
 def order_coverage(n: int, rank: int) -> float:
-    """Probability that order statistics ``rank`` from either end (counted from 0) enclose the median."""
+    """Return the probability that order statistics ``rank`` from either end (counted from 0) enclose the median."""
     return float(1 - 2 * special.bdtr(rank, n, 0.5))
 
 
 def percentiles(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Ends of the percentile interval of bootstrap draws (draws, …): two arrays (…). Infinite draws are allowed."""
+    """Return the percentile interval of bootstrap draws (draws, …): two arrays (…). Infinite draws are allowed."""
     low = np.quantile(draws, 0.5 - level / 2, axis=0, method="lower")
     high = np.quantile(draws, 0.5 + level / 2, axis=0, method="higher")
     return np.asarray(low), np.asarray(high)

@@ -50,7 +50,7 @@ _NAMES_SHOWN = 10
 
 
 def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bool = False) -> list[Study]:
-    """The studies that campaigns made, in the order in which they were created.
+    """Return the studies that campaigns made, in the order in which they were created.
 
     Args:
         storage: Optuna's.
@@ -75,7 +75,7 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
 
 
 def repeated(storage: BaseStorage, of: Sequence[Study]) -> dict[str, list[pd.DataFrame]]:
-    """What replicates there are of studies: by the name of a study, its trials and those of each of its replicates.
+    """Return the replicates of studies: by the name of a study, its trials and those of each replicate.
 
     Returns:
         Frames as of `trials`, the study's own first; studies without a replicate are left out.
@@ -91,7 +91,7 @@ def repeated(storage: BaseStorage, of: Sequence[Study]) -> dict[str, list[pd.Dat
 
 
 def study(storage: BaseStorage, name: str, objective: int | None = None) -> Study:
-    """The study called ``name``, whoever made it.
+    """Return the study called ``name``, whoever made it.
 
     Args:
         storage: Optuna's.
@@ -149,7 +149,7 @@ def _check_whole(storage: BaseStorage, every: Sequence[FrozenStudy], campaign: s
 
 
 def damaged(storage: BaseStorage) -> dict[str, list[str]]:
-    """By campaign, a line for each of its studies that has lost some of what a campaign stores with it."""
+    """Return by campaign, a line for each of its studies that has lost some of what a campaign stores with it."""
     found: dict[str, list[str]] = {}
     for frozen, maker in _damaged(storage, storage.get_all_studies()):
         found.setdefault(maker.campaign, []).append(_damage(frozen, maker))
@@ -174,12 +174,12 @@ def _damage(frozen: FrozenStudy, maker: Maker) -> str:
 
 
 def campaigns(storage: BaseStorage) -> list[str]:
-    """The names of the campaigns in ``storage``, oldest first."""
+    """Return the names of the campaigns in ``storage``, oldest first."""
     return list(dict.fromkeys(str(study.campaign["name"]) for study in studies(storage)))
 
 
 def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
-    """Every trial of the studies, a row each, in the order of the studies and of the trials' numbers.
+    """Return every trial of the studies, a row each, in the order of the studies and of the trials' numbers.
 
     Returns:
         Columns: ``study``, ``workload``, ``optimizer``, ``number``, ``outcome`` (running, also for one that waits in
@@ -196,7 +196,7 @@ def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
 
 def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False) -> pd.DataFrame:
-    """Every epoch of every trial of the studies, a row each, in the order of studies, numbers and epochs.
+    """Return every epoch of every trial of the studies, a row each, in the order of studies, numbers and epochs.
 
     Args:
         storage: Optuna's.
@@ -215,7 +215,7 @@ def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False
 
 
 def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
-    """Every confirmation run of the studies' winners, a row each, in the order of the studies and of the numbers.
+    """Return every confirmation run of the studies' winners, a row each, by study and number.
 
     Returns:
         Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
@@ -231,7 +231,7 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
 
 def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
-    """Every run of a recommended configuration on a workload, on fresh seeds (``sofim export --evaluate``), a row each.
+    """Return every run of a recommended configuration on fresh seeds of a workload, a row each.
 
     Returns:
         Columns: those of `trials` (``study`` is the study on whose workload it was run), then ``evaluates``: the
@@ -243,7 +243,7 @@ def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
 
 def read(storage: BaseStorage, of: Sequence[Study]) -> Frames:
-    """The frames of the studies; ``trials`` and ``curves`` tell of the same trials, in the same state."""
+    """Return the frames of the studies; ``trials`` and ``curves`` tell of the same trials, in the same state."""
     reader = open_reader(storage, [study.study_id for study in of])
     index = _frames.index(reader, _by_id(of))
     return Frames(
@@ -258,12 +258,12 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
 
 
 def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
-    """The studies by the id of the study that holds their confirmation runs; those without are left out."""
+    """Return the studies by the id of the study that holds their confirmation runs; those without are left out."""
     return _holding(storage, of, CONFIRM)
 
 
 def evaluating(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
-    """The studies by the id of the study that holds their evaluation runs; those without are left out."""
+    """Return the studies by the id of the study that holds their evaluation runs; those without are left out."""
     return _holding(storage, of, EVALUATE)
 
 
@@ -277,7 +277,7 @@ def _is_own(frozen: FrozenStudy) -> bool:
 
 
 def _metric(frozen: FrozenStudy, objective: int) -> str:
-    """The name that a study of another program gives to one of its objectives."""
+    """Return the name that a study of another program gives to one of its objectives."""
     names = frozen.system_attrs.get("study:metric_names")
     if names:
         return str(names[objective])

@@ -19,11 +19,11 @@ class Section:
     end: str
 
     def holding(self, body: str) -> str:
-        """The section with ``body`` between its two lines."""
+        """Return the section with ``body`` between its two lines."""
         return f"{self.begin}\n\n{body.strip()}\n\n{self.end}"
 
     def merged(self, before: str, body: str) -> str:
-        """A note with this section put in: where an earlier one is, else below all that is there."""
+        """Return a note with this section put in: where an earlier one is, else below all that is there."""
         section = self.holding(body)
         pattern = re.compile(f"^{re.escape(self.begin)}$.*?^{re.escape(self.end)}$", re.DOTALL | re.MULTILINE)
         if pattern.search(before):
@@ -36,7 +36,7 @@ SENSITIVITY = Section("## Sensitivity (sofim report)", "*End of the sensitivity 
 
 
 def markdown(text: str) -> str:
-    r"""Text that Markdown shows as it is.
+    r"""Return text that Markdown shows as it is.
 
     >>> print(markdown("<b>lr_0</b> [1, 2]"))
     &lt;b&gt;lr\_0&lt;/b&gt; \[1, 2\]
@@ -46,7 +46,7 @@ def markdown(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Text as code in a line, whatever is in it. It may be broken where a block would be wider than a screen.
+    """Return text as code in a line, whatever is in it. It may be broken where a block would be wider than a screen.
 
     >>> print(code("sofim report x"), code("a ` b"))
     `sofim report x` `` a ` b ``

@@ -45,7 +45,7 @@ class ParameterInfo:
 
 
 def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
-    """The searched parameters of a space as the database stores it (``SearchSpace.to_dict``); fixed ones left out.
+    """Return the searched parameters of a stored space (``SearchSpace.to_dict``); fixed ones are left out.
 
     Raises:
         UserError: it is not such a space.
@@ -80,7 +80,7 @@ def _from_parameter(name: str, parameter: Parameter) -> ParameterInfo:
 
 
 def from_distributions(name: str, found: Iterable[BaseDistribution]) -> ParameterInfo:
-    """One parameter, from all distributions that the trials of a study drew it from.
+    """Return one parameter, from all distributions that the trials of a study drew it from.
 
     A study may move a range from trial to trial; then it is the hull of them that was searched. It was on a log scale
     if every trial had it so, and in steps if all had the same ones.

@@ -9,7 +9,7 @@ from analysis.study import Study
 
 
 def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
-    """The complete trials of a study, best value first; of equal ones the lowest number. So is Optuna's ``best_trial``.
+    """Return the complete trials of a study, best value first; of equal ones the lowest number, as Optuna does.
 
     Infeasible trials are none of them; an infinite value is a value.
 
@@ -27,6 +27,6 @@ def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:
-    """The first of `ranked`; ``None`` where there is none."""
+    """Return the first of `ranked`; ``None`` where there is none."""
     found = ranked(study, trials)
     return found.iloc[0] if len(found) else None

@@ -22,6 +22,35 @@ from analysis.comparison.time_to_target import time_to_target
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.study import Frames, Study
 
+# What a page has room for of the tables, and in which order: of one workload, of all together, and on fairness.
+VERSUS = {
+    "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
+    "seconds_to_target trials complete pruned diverged failed params",
+    "comparisons": "a b difference probability_of_improvement verdict",
+    "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
+    "cost": "optimizer batch_size seconds_per_step step_ratio gradient_evaluations_per_step "
+    "evaluation_ratio comparable",
+    "inclusion": "larger smaller difference verdict limit",
+}
+SCORES = {
+    "aggregate": "optimizer iqm workloads runs",
+    "improvement": "a b probability_of_improvement workloads",
+    "profile_score": "axis optimizer score workloads comparable",
+    "ranks": "optimizer mean_rank workloads critical_difference friedman_p behind_best",
+}
+FAIRNESS = {
+    "fairness": "rule requirement workload kept evidence",
+    "search_spaces": "optimizer parameter kind scale low high choices default",
+}
+# Columns of intervals that are not called after their estimate.
+ENDS = {
+    "iqm": ("low", "high"),
+    "score": ("low", "high"),
+    "mean_rank": ("low", "high"),
+    "median": ("low", "high"),
+    "probability_of_improvement": ("probability_low", "probability_high"),
+}
+
 
 @dataclass(frozen=True)
 class Comparison:

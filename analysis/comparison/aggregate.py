@@ -42,7 +42,7 @@ _TOLERANCE = 1e-12
 
 
 def takes_part(contests: Sequence[WorkloadRuns]) -> tuple[list[WorkloadRuns], list[str]]:
-    """The contests that everybody was measured on, and the names of the workloads that were not."""
+    """Return the contests that everybody was measured on, and the names of the workloads that were not."""
     optimizers = _optimizers(contests)
     inside: list[WorkloadRuns] = []
     outside: list[WorkloadRuns] = []
@@ -58,7 +58,7 @@ def _optimizers(contests: Sequence[WorkloadRuns]) -> list[str]:
 
 
 def normalized(contest: WorkloadRuns) -> dict[str, Floats]:
-    """Scores of the runs (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean run has 1.
+    """Return scores of the runs (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean run has 1.
 
     0 is the middle of all complete runs after their first epoch, on validation data: what training starts from. Where
     there are no curves, or the best is no better than that, it is the worst run. An optimizer that was hopeless has one
@@ -82,7 +82,7 @@ def normalized(contest: WorkloadRuns) -> dict[str, Floats]:
 
 
 def interquartile_mean(values: Floats, weights: Floats | None = None) -> Floats:
-    """Mean of the middle half of the last axis, by weight: (…, n) and (n,) to (…).
+    """Return the mean of the middle half of the last axis, by weight: (…, n) and (n,) to (…).
 
     A quarter of the weight is cut at either end, and of a value that the cut goes through a part.
 
@@ -101,7 +101,7 @@ def interquartile_mean(values: Floats, weights: Floats | None = None) -> Floats:
 
 
 def aggregate(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.DataFrame:
-    """Interquartile mean of normalized scores over runs and workloads (Agarwal et al. 2021, arXiv 2108.13264).
+    """Return interquartile mean of normalized scores over runs and workloads (Agarwal et al. 2021, arXiv 2108.13264).
 
     Every workload weighs the same, however many runs it has: an optimizer that was hopeless on one has a score of 0
     there that weighs as much as ten runs elsewhere.
@@ -133,7 +133,7 @@ def aggregate(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.
 
 
 def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
-    """For every pair, the probability that a run of one is better than one of the other, averaged over workloads.
+    """Return for every pair the probability that a run of one is better than one of the other, over workloads.
 
     Agarwal et al. (2021, arXiv 2108.13264) take a bootstrap; here the intervals of the single workloads (Newcombe 2006)
     are put together by Zou and Donner's method of variance estimates recovery (2008, Statistics in Medicine 27,
@@ -174,7 +174,7 @@ def _with_generators(
 
 
 def profiles(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Performance profiles (Dolan and Moré 2002) of median times to target, and AlgoPerf's score, their integral.
+    """Return performance profiles (Dolan and Moré 2002) of median times to target, and AlgoPerf's score.
 
     With r = (median time of the optimizer) / (that of the fastest on the workload), the profile at τ is the share of
     workloads with r ≤ τ, and the score is its mean over 1 ≤ τ ≤ 4 (Dahl et al. 2023, arXiv 2306.07179). On a workload
@@ -229,7 +229,7 @@ def _alone(contest: WorkloadRuns) -> bool:
 
 
 def _ratios(medians: Floats) -> Floats:
-    """Times (optimizers, …) over the smallest of them; all infinite where nobody arrived."""
+    """Return times (optimizers, …) over the smallest of them; all infinite where nobody arrived."""
     ratios = quotient(medians, np.broadcast_to(medians.min(axis=0), medians.shape))
     return np.where(np.isnan(ratios), np.where(np.isinf(medians), np.inf, 1.0), ratios)
 
@@ -239,7 +239,7 @@ def _share(ratios: Floats, tau: float) -> float:
 
 
 def profile_score(ratios: Floats) -> Floats:
-    """Mean of the profile of ratios (workloads, …) over τ from 1 to 4: shape (…).
+    """Return the mean of the profile of ratios (workloads, …) over τ from 1 to 4: shape (…).
 
     The profile rises by 1 / n at each ratio, so its integral is the mean of what is left of the interval there.
 
@@ -250,7 +250,7 @@ def profile_score(ratios: Floats) -> Floats:
 
 
 def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.DataFrame:
-    """Mean ranks with Friedman's test and Nemenyi's critical difference (Demšar 2006, JMLR 7, 1-30).
+    """Return the mean ranks with Friedman's test and Nemenyi's critical difference (Demšar 2006, JMLR 7, 1-30).
 
     On each workload optimizers are ranked by their mean (1 is best, ties share the mean of their ranks).
 
@@ -294,21 +294,21 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
 
 
 def _filled(contest: WorkloadRuns, optimizer: str) -> Floats:
-    """Values of one optimizer's runs, greater is better; of a hopeless one, worse than all."""
+    """Return values of one optimizer's runs, greater is better; of a hopeless one, worse than all."""
     study = next(study for study in contest.studies if study.optimizer == optimizer)
     values = contest.sign * contest.values(study)
     return values if len(values) else np.array([-np.inf])
 
 
 def _rank(goodness: Floats) -> Floats:
-    """Ranks along the last axis, 1 for the greatest; values that differ by rounding are equal."""
+    """Return ranks along the last axis, 1 for the greatest; values that differ by rounding are equal."""
     size = np.abs(np.where(np.isfinite(goodness), goodness, 0.0)).max(axis=-1, keepdims=True)
     unit = np.where(size > 0, size, 1.0)
     return np.asarray(stats.rankdata(-np.round(goodness / unit, 12), axis=-1))
 
 
 def friedman(table: Floats) -> float:
-    """P-value that all optimizers rank alike, of ranks (workloads, optimizers); NaN for a single workload.
+    """Return P-value that all optimizers rank alike, of ranks (workloads, optimizers); NaN for a single workload.
 
     Friedman's statistic, corrected for ties, in the form of Iman and Davenport (1980), which follows an F distribution.
     Where all workloads agree on all ranks, which leaves that form without a value, it is the exact probability of such
@@ -338,7 +338,7 @@ def _friedman_statistic(table: Floats) -> tuple[float, float]:
 
 
 def critical_difference(num_optimizers: int, num_workloads: int, level: float = LEVEL) -> float:
-    """Nemenyi's critical difference of two mean ranks: q √(k (k + 1) / 6 N), q of the studentized range over √2.
+    """Return Nemenyi's critical difference of two mean ranks: q √(k (k + 1) / 6 N), q of the studentized range over √2.
 
     >>> round(critical_difference(4, 14), 3)  # the example of Demšar (2006), 3.2.4: 1.25
     1.254
@@ -361,7 +361,7 @@ def _warning(num_workloads: int, num_optimizers: int) -> str:
 
 
 def studies_missing(contests: Sequence[WorkloadRuns]) -> list[tuple[str, str]]:
-    """Workload and optimizer of every study that has neither confirmation runs nor a reason to have none."""
+    """Return the workload and optimizer of every study that has neither confirmation runs nor a reason to have none."""
     optimizers = _optimizers(contests)
     missing = []
     for contest in contests:

@@ -39,7 +39,7 @@ _AT_ONCE = 2_000_000  # numbers of a bootstrap held in memory
 
 
 def best_of_weights(num_trials: int, ks: Sequence[int]) -> Floats:
-    """Probability that the j-th best of N is the best of k drawn without replacement: shape (len(ks), N).
+    """Return the probability that the j-th best of N is the best of k drawn without replacement: shape (len(ks), N).
 
     >>> best_of_weights(3, [1, 2, 3]).round(3).tolist()
     [[0.333, 0.333, 0.333], [0.667, 0.333, 0.0], [1.0, 0.0, 0.0]]
@@ -56,14 +56,14 @@ def best_of_weights(num_trials: int, ks: Sequence[int]) -> Floats:
 
 
 def _log_choose(taken: NDArray[np.int64], left: NDArray[np.int64]) -> Floats:
-    """Logarithm of the number of ways to take ``taken`` of ``taken + left``."""
+    """Return the logarithm of the number of ways to take ``taken`` of ``taken + left``."""
     return np.asarray(gammaln(taken + left + 1.0) - gammaln(taken + 1.0) - gammaln(left + 1.0))
 
 
 def expected_best(
     values: Floats, ks: Sequence[int], rng: np.random.Generator, *, direction: str = "maximize", draws: int = DRAWS
 ) -> tuple[Floats, Floats, Floats]:
-    """Expected best of k of independent trials: estimate, low, high, each of shape (len(ks),).
+    """Return expected best of k of independent trials: estimate, low, high, each of shape (len(ks),).
 
     Args:
         values: of the trials (N,), in any order.
@@ -98,7 +98,7 @@ def incumbents(values: Floats, *, direction: str) -> Floats:
 
 
 def is_independent(study: Study) -> bool:
-    """Whether the trials of a study are independent draws that all had the whole budget."""
+    """Return whether the trials of a study are independent draws that all had the whole budget."""
     return study.campaign.get("sampler") == "random" and study.campaign.get("pruner") == "none"
 
 
@@ -107,7 +107,7 @@ def budget_curves(
     rng: np.random.Generator,
     replicates: Mapping[str, Sequence[pd.DataFrame]] | None = None,
 ) -> pd.DataFrame:
-    """The curve of every study.
+    """Return the curve of every study.
 
     Args:
         contests: of a campaign.
@@ -135,7 +135,7 @@ def budget_curves(
 
 
 def _values(contest: WorkloadRuns, trials: pd.DataFrame) -> Floats:
-    """Values of the trials that ended (n,), in the order of their numbers; NaN for pruned ones."""
+    """Return values of the trials that ended (n,), in the order of their numbers; NaN for pruned ones."""
     ended = trials[trials["outcome"].isin(COUNTED)].sort_values("number")
     complete = contest.trials.loc[contest.trials["outcome"] == "complete", "value"]
     worst = float(complete.min() if contest.direction == "maximize" else complete.max())

@@ -26,7 +26,7 @@ POINTS = 60  # of an axis that is no whole number of epochs
 
 
 def convergence(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
-    """The curves of all confirmed studies, a row a point.
+    """Return the curves of all confirmed studies, a row a point.
 
     Returns:
         Columns: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs, gradient_evaluations, seconds), ``at`` (the
@@ -60,7 +60,7 @@ def _study(contest: WorkloadRuns, study: Study) -> list[pd.DataFrame]:
 
 
 def _grid(positions: Sequence[Floats], *, whole: bool) -> Floats:
-    """Where all complete runs can be told: shape (points,)."""
+    """Return where all complete runs can be told: shape (points,)."""
     known = [p for p in positions if len(p) and np.isfinite(p).all()]
     if not known or len(known) < len(positions):
         return np.empty(0)
@@ -71,7 +71,7 @@ def _grid(positions: Sequence[Floats], *, whole: bool) -> Floats:
 
 
 def _line(run: pd.DataFrame, column: str, name: str, at: Floats, worst: float) -> Floats:
-    """One run at the positions ``at``; ``worst`` where it is not finite."""
+    """Return one run at the positions ``at``; ``worst`` where it is not finite."""
     positions, values = run[column].to_numpy(np.float64), run[name].to_numpy(np.float64)
     if not len(positions) or not np.isfinite(positions).all():
         return np.full(len(at), worst)
@@ -80,7 +80,7 @@ def _line(run: pd.DataFrame, column: str, name: str, at: Floats, worst: float) -
 
 
 def _band(lines: Floats, at: Floats) -> pd.DataFrame:
-    """Columns ``at``, ``median``, ``low``, ``high``, ``finite``, ``runs``, ``coverage`` of runs (n, points)."""
+    """Return columns ``at``, ``median``, ``low``, ``high``, ``finite``, ``runs``, ``coverage`` of runs (n, points)."""
     n = len(lines)
     rank = order_rank(n)
     ordered = np.sort(lines, axis=0)

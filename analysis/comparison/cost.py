@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def cost(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
-    """Costs of every confirmed study.
+    """Return costs of every confirmed study.
 
     A run's cost of an epoch is the median over its epochs, so that the first one, which warms up, does not count.
 
@@ -79,7 +79,7 @@ def _rows(contest: WorkloadRuns) -> list[tuple[object, ...]]:
 
 
 def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], reference: str) -> dict[str, float]:
-    """Steps of an epoch by study, from gradient evaluations of an epoch and batch sizes; NaN where not known."""
+    """Return steps of an epoch by study, from gradient evaluations of an epoch and batch sizes; NaN where not known."""
     own, batch = evaluations[reference], batches[reference]
     if not (math.isfinite(own) and math.isfinite(batch)):
         return dict.fromkeys(batches, math.nan)
@@ -93,7 +93,7 @@ def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], refer
 
 
 def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
-    """By study: seconds and evaluations of an epoch, each the median over a run's epochs, two arrays of shape (runs,).
+    """Return by study: seconds and evaluations of an epoch, medians over a run's epochs, two arrays (runs,).
 
     Runs that trained no epoch, or of which one of the two is not known, are in neither. The last epoch of a run that is
     not complete may be a part of one, and does not count.
@@ -114,7 +114,7 @@ def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
 
 
 def ratio(a: Floats, b: Floats, *, same: bool = False) -> tuple[float, float, float]:
-    """Geometric mean of a (n,) over that of b (m,), with a t interval on the logarithms; NaN where there is none."""
+    """Return the geometric mean of a (n,) over that of b (m,), with a t interval on the logarithms."""
     if same:
         return 1.0, 1.0, 1.0
     if not (len(a) and len(b) and np.isfinite(a).all() and np.isfinite(b).all()):

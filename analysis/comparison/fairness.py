@@ -116,7 +116,7 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
 
 
 def given_starts(contest: WorkloadRuns) -> list[str]:
-    """The optimizers whose search began with a configuration that somebody gave (``launch --from``)."""
+    """Return the optimizers whose search began with a configuration that somebody gave (``launch --from``)."""
     starts = contest.studies[0].campaign.get("starts")
     if not isinstance(starts, Mapping):
         return []
@@ -124,7 +124,7 @@ def given_starts(contest: WorkloadRuns) -> list[str]:
 
 
 def _difference(name: str, contest: WorkloadRuns, value: object) -> str:
-    """What differs between the studies of a workload, or an empty text."""
+    """Return what differs between the studies of a workload, or an empty text."""
     assert callable(value)
     told = {study.optimizer: value(study) for study in contest.studies}
     if len({repr(entry) for entry in told.values()}) < 2:

@@ -28,7 +28,7 @@ UNTESTED = "not tested"
 
 
 def inclusion(contests: Sequence[WorkloadRuns], comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of optimizers of a workload of which one contains the other.
+    """Return every pair of optimizers of a workload of which one contains the other.
 
     Args:
         contests: of a campaign.

@@ -20,7 +20,7 @@ _OUTCOMES = (*COUNTED, "running")
 
 
 def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
-    """The studies of a campaign, best first within each workload.
+    """Return the studies of a campaign, best first within each workload.
 
     A study's value is its best COMPLETE trial's, on validation data, after a search: good for choosing a configuration,
     too good to be expected on fresh data.
@@ -81,7 +81,7 @@ CONFIRMED = (
 
 
 def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.DataFrame:
-    """The winners of a campaign's studies as their confirmation runs have them, best first within each workload.
+    """Return the winners of a campaign's studies as their confirmation runs have them, best first within each workload.
 
     Args:
         contests: of the campaign, see :func:`analysis.comparison.workload_runs.contests`.

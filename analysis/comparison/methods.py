@@ -31,7 +31,7 @@ _PRUNERS = {
 
 
 def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
-    """The paragraph, as Markdown.
+    """Return the paragraph, as Markdown.
 
     Args:
         contests: of a campaign.

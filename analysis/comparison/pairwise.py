@@ -37,7 +37,7 @@ BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
 
 
 def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
-    """Every pair of optimizers that both have confirmation runs, a row each, in the order of the campaign.
+    """Return every pair of optimizers that both have confirmation runs, a row each, in the order of the campaign.
 
     Returns:
         Columns: ``workload``, ``a``, ``b`` (optimizers), ``difference`` (mean of a minus mean of b, in units of the
@@ -110,7 +110,7 @@ def holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
 
 
 def verdict(low: float, high: float, direction: str) -> str:
-    """What an interval of a difference says.
+    """Return what an interval of a difference says.
 
     >>> verdict(0.1, 0.3, "maximize"), verdict(0.1, 0.3, "minimize"), verdict(-0.1, 0.3, "minimize")
     ('better', 'worse', 'no difference shown')
@@ -121,7 +121,7 @@ def verdict(low: float, high: float, direction: str) -> str:
 
 
 def between(table: pd.DataFrame, workload: str, a: str, b: str) -> pd.Series | None:
-    """The row of `comparisons` on a pair, seen from ``a``; ``None`` where there is none."""
+    """Return the row of `comparisons` on a pair, seen from ``a``; ``None`` where there is none."""
     own = table[table["workload"] == workload]
     straight = own[(own["a"] == a) & (own["b"] == b)]
     if len(straight):

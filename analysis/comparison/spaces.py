@@ -17,13 +17,13 @@ FIXED = "fixed"
 
 
 def searched(study: Study) -> str:
-    """What of a study's space was searched, and what was fixed."""
+    """Return what of a study's space was searched, and what was fixed."""
     fixed = ", ".join(f"{name} = {value}" for name, value in study.fixed.items())
     return volume(study.parameters) + (f" with {fixed}" if fixed else "")
 
 
 def volume(parameters: Mapping[str, ParameterInfo]) -> str:
-    """The size of a search space: how many decades its logarithmic ranges span together, and its other choices.
+    """Return the size of a search space: how many decades its logarithmic ranges span together, and its other choices.
 
     Volumes of different spaces have different units, so each factor is told on its own.
     """
@@ -44,7 +44,7 @@ def _scale(parameter: ParameterInfo) -> str:
 
 
 def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
-    """What was searched, of each optimizer, and what was fixed: the only thing that may differ.
+    """Return what was searched, of each optimizer, and what was fixed: the only thing that may differ.
 
     Returns:
         One row a parameter (of the optimizer's first study), the fixed ones last. Columns: ``optimizer``,

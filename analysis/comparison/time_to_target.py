@@ -45,7 +45,7 @@ REFERENCE = "sgd"
 
 
 def target(contest: WorkloadRuns) -> tuple[float, str]:
-    """The value of the metric, on validation data, that counts as reached, and where it comes from.
+    """Return the value of the metric, on validation data, that counts as reached, and where it comes from.
 
     The campaign's own (``[targets]``, by workload), else the best of the medians of the optimizers' confirmation runs;
     NaN without runs.
@@ -65,7 +65,7 @@ def target(contest: WorkloadRuns) -> tuple[float, str]:
 
 
 def times(contest: WorkloadRuns, goal: float) -> dict[str, dict[str, Floats]]:
-    """By axis and optimizer: what each confirmation run had spent when it first reached ``goal``; ``inf``: never."""
+    """Return by axis and optimizer what each run had spent when it first reached ``goal``; ``inf``: never."""
     reached = contest.curves[contest.sign * contest.curves["value"] >= contest.sign * goal]
     first = reached.drop_duplicates(["study", "number"])  # the curves are in the order of the epochs
     complete = contest.runs[contest.runs["outcome"] == "complete"]
@@ -82,7 +82,7 @@ def times(contest: WorkloadRuns, goal: float) -> dict[str, dict[str, Floats]]:
 
 
 def comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> bool:
-    """Whether seconds of these studies' runs compare: all alone on a device, all devices of one kind, none crowded."""
+    """Return whether seconds of these studies' runs compare: each alone, on one kind of device, none crowded."""
     own = contest.runs["study"].isin([study.name for study in studies])
     runs = contest.runs[own]
     alone = bool(runs["exclusive"].fillna(False).all()) and not bool(contest.crowded()[own].any())
@@ -90,7 +90,7 @@ def comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> bool:
 
 
 def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Times to target of every confirmed study, and their ratios.
+    """Return times to target of every confirmed study, and their ratios.
 
     Args:
         contests: of a campaign.
@@ -144,7 +144,7 @@ def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, Floats]]], axis: st
 def _restricted(
     contest: WorkloadRuns, axis: str, by_optimizer: Mapping[str, Floats]
 ) -> list[tuple[Study, Study, float, Difference]]:
-    """Every pair with its horizon and the ratio of its restricted means."""
+    """Return every pair with its horizon and the ratio of its restricted means."""
     budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
     found = []
     for a, b in itertools.combinations(contest.confirmed(), 2):
@@ -160,7 +160,7 @@ def _pairs(
     levels: Sequence[float],
     rng: np.random.Generator,
 ) -> list[tuple[object, ...]]:
-    """Rows of the ratios of all pairs on one axis."""
+    """Return rows of the ratios of all pairs on one axis."""
     draws = {name: lower_medians(resample(values, rng)) for name, values in by_optimizer.items()}
     rows: list[tuple[object, ...]] = []
     for (a, b, end, found), level in zip(_restricted(contest, axis, by_optimizer), levels, strict=True):
@@ -173,14 +173,14 @@ def _pairs(
 
 
 def ratio_of_restricted_means(a: Floats, b: Floats, horizon: float) -> Difference:
-    """Logarithm of the ratio of restricted means; unknown where no run of either arrived before the horizon."""
+    """Return logarithm of the ratio of restricted means; unknown where no run of either arrived before the horizon."""
     if not min(a.min(), b.min()) < horizon:
         return Difference(math.nan, math.nan, math.nan)
     return ratio_of_means(np.minimum(a, horizon), np.minimum(b, horizon))
 
 
 def _to_reference(pairs: Sequence[tuple[object, ...]], optimizer: str, reference: str) -> tuple[float, ...]:
-    """Ratio and restricted ratio of an optimizer to the reference, each with its interval: six numbers."""
+    """Return the ratio and restricted ratio of an optimizer to the reference, each with its interval: six numbers."""
     if optimizer == reference:
         return (1.0, *UNKNOWN, 1.0, *UNKNOWN)
     for _, _, a, b, *numbers in pairs:
@@ -199,12 +199,12 @@ def lower_medians(draws: Floats) -> Floats:
 
 
 def resample(values: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
-    """Runs (n,) drawn with replacement: shape (draws, n)."""
+    """Return runs (n,) drawn with replacement: shape (draws, n)."""
     return values[rng.integers(len(values), size=(draws, len(values)))]
 
 
 def quotient(a: Floats, b: Floats) -> Floats:
-    """``a / b`` of times that may be infinite; NaN where both are, and where both are zero."""
+    """Return ``a / b`` of times that may be infinite; NaN where both are, and where both are zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.divide(a, b))
 
@@ -221,7 +221,7 @@ def ratio_of_medians(a: Floats, b: Floats, drawn_a: Floats, drawn_b: Floats) -> 
 
 
 def _budget(contest: WorkloadRuns, study: Study, column: str) -> float:
-    """The least that a complete run of a study spent in all; NaN without one."""
+    """Return the least that a complete run of a study spent in all; NaN without one."""
     complete = contest.of(study).query("outcome == 'complete'")["number"]
     own = contest.curves[(contest.curves["study"] == study.name) & contest.curves["number"].isin(complete)]
     return float(own.groupby("number")[column].max().min()) if len(own) else math.nan

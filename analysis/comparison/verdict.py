@@ -22,7 +22,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 
 def sentences(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
-    """The verdict, the most important first.
+    """Return the verdict, the most important first.
 
     Args:
         contests: of a campaign.
@@ -37,7 +37,7 @@ def sentences(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
 
 
 def _subject(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
-    """The question of the project, answered over all workloads at once."""
+    """Return the question of the project, answered over all workloads at once."""
     pairs = tables["comparisons"]
     rivals = list(dict.fromkeys(s.optimizer for c in contests for s in c.studies if s.optimizer != SUBJECT))
     said = []
@@ -183,7 +183,7 @@ def _across(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
 
 
 def _improvement(table: pd.DataFrame) -> list[str]:
-    """How probable it is that a run of the subject beats one of a rival, over all workloads."""
+    """Return how probable it is that a run of the subject beats one of a rival, over all workloads."""
     told = []
     for row in table.to_dict("records"):
         ends = [row[f"probability_{end}"] for end in ("low", "high")]
@@ -209,7 +209,7 @@ def _inclusions(tables: Tables) -> list[str]:
 
 
 def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
-    """What a reader must know before believing the rest."""
+    """Return what a reader must know before believing the rest."""
     said = []
     wordless = [
         f"{contest.workload}: {without} of {number_of(len(contest.runs), 'run')} gave no {contest.label}"

@@ -78,21 +78,21 @@ class WorkloadRuns:
         return f"{'training' if self.data == 'train' else self.data} {self.metric}"
 
     def crowded(self) -> pd.Series:
-        """Which runs had to share their core: others kept all but less than one busy; False where it is not known."""
+        """Return which runs shared their core: others kept all but less than one busy; False where it is not known."""
         found: pd.Series = self.runs["other_cores"] > self.runs["cores"] - 1 + _SLACK
         return found
 
     def of(self, study: Study) -> pd.DataFrame:
-        """The rows of `runs` of one study."""
+        """Return the rows of `runs` of one study."""
         return self.runs[self.runs["study"] == study.name]
 
     def values(self, study: Study, data: str | None = None) -> Floats:
-        """The compared values of one study's runs (n,), or those on ``data``; NaN ones are left out."""
+        """Return the compared values of one study's runs (n,), or those on ``data``; NaN ones are left out."""
         values = self._column("test" if (data or self.data) == "test" else "validation", study)
         return np.asarray(values[~np.isnan(values)])
 
     def goodness(self, study: Study) -> Floats:
-        """The same for ordering runs: greater is better, and a run that broke is ``-inf``."""
+        """Return the same for ordering runs: greater is better, and a run that broke is ``-inf``."""
         values = self.sign * self._column("test" if self.data == "test" else "validation", study)
         values = np.where(self._column("broken", study).astype(bool), -np.inf, values)
         return np.asarray(values[~np.isnan(values)])
@@ -102,12 +102,12 @@ class WorkloadRuns:
         return np.asarray(np.asarray(self.runs[name])[np.asarray(self.runs["study"]) == study.name])
 
     def confirmed(self) -> list[Study]:
-        """The studies that have confirmation runs."""
+        """Return the studies that have confirmation runs."""
         have = set(self.runs["study"])
         return [study for study in self.studies if study.name in have]
 
     def hopeless(self, study: Study) -> bool:
-        """Whether the trials of a study ended and none was complete, so that there is no winner to confirm.
+        """Return whether the trials of a study ended and none was complete, so that there is no winner to confirm.
 
         A study ends with its last trial, or before that after ten that failed in a row.
         """
@@ -123,7 +123,7 @@ class WorkloadRuns:
 def contests(
     studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame, curves: pd.DataFrame
 ) -> list[WorkloadRuns]:
-    """One contest a workload, in the order of the studies; the order of the frames' rows does not matter.
+    """Return one contest a workload, in the order of the studies; the order of the frames' rows does not matter.
 
     Args:
         studies: of one campaign.
@@ -171,7 +171,7 @@ def _check(studies: Sequence[Study]) -> None:
 def _counted(
     studies: Sequence[Study], trials: pd.DataFrame, confirmations: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, dict[int, int]]]:
-    """The runs of today's winners that count, with all columns that a run may have, and those of former winners."""
+    """Return the runs of today's winners that count, with all columns of a run, and those of former winners."""
     runs = confirmations[confirmations["outcome"].isin(COUNTED)]
     former: dict[str, dict[int, int]] = {}
     if "confirms" in runs:
@@ -232,7 +232,7 @@ def _contest(
 
 
 def first_epochs(curves: pd.DataFrame, of: pd.DataFrame) -> pd.DataFrame:
-    """The first epoch of each trial or run: the rows of ``curves``, with a finite value, of the rows of ``of``.
+    """Return the first epoch of each trial or run: the rows of ``curves``, with a finite value, of the rows of ``of``.
 
     Args:
         curves: columns ``study``, ``number``, ``epoch``, ``value``, in any order.

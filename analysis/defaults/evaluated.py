@@ -28,7 +28,7 @@ class Evaluated:
         self._runs = {(str(study), key): own for (study, key), own in ended.groupby([ended["study"], keys])}
 
     def seeds(self, surrogates: Sequence[SurrogateStudy], configurations: Mapping[str, Sequence[Configuration]]) -> int:
-        """The fewest runs that a configuration has on a workload; 0 where one was not run.
+        """Return the fewest runs that a configuration has on a workload; 0 where one was not run.
 
         Args:
             surrogates: of all studies.
@@ -44,7 +44,7 @@ class Evaluated:
     def best(
         self, surrogates: Sequence[SurrogateStudy], configurations: Mapping[str, Sequence[Configuration]]
     ) -> float:
-        """The best mean goodness on a workload that any configuration reached whose runs all came through.
+        """Return the best mean goodness on a workload that any configuration reached whose runs all came through.
 
         Args:
             surrogates: of the studies on one workload.
@@ -66,7 +66,7 @@ class Evaluated:
         best: float | None = None,
         start: float | None = None,
     ) -> Floats:
-        """How much worse than the best each configuration was, 0 to 1: shape (n,); NaN: it was not run.
+        """Return how much worse than the best each configuration was, 0 to 1: shape (n,); NaN: it was not run.
 
         Of the mean over its runs, with 1 (what training starts from, or worse) for each run that broke.
 
@@ -91,7 +91,7 @@ class Evaluated:
         return (1 - broken) * came_through + broken * WORST
 
     def _mean(self, surrogate: SurrogateStudy, configuration: Configuration) -> tuple[float, float]:
-        """Mean goodness of the runs that came through, and the share of those that broke; NaN without any run."""
+        """Return the mean goodness of the runs that came through, and the share that broke; NaN without any."""
         runs = self._runs.get((surrogate.study.name, configuration_key(configuration)))
         if runs is None:
             return math.nan, math.nan

@@ -10,12 +10,12 @@ WORST = 1.0  # regret of trying nothing: what training starts from
 
 
 def filled(regrets: Floats) -> Floats:
-    """Regrets (candidates, workloads) with :data:`WORST` where a candidate's is not known: it is no help there."""
+    """Return regrets (candidates, workloads) with :data:`WORST` where one is not known: it is no help there."""
     return np.where(np.isnan(regrets), WORST, regrets)
 
 
 def greedy(regrets: Floats, size: int, *, tolerance: float = 1e-3) -> list[int]:
-    """The ordered portfolio: from nothing, again and again the candidate that lowers the mean regret most.
+    """Return the ordered portfolio: from nothing, again and again the candidate that lowers the mean regret most.
 
     Trying a portfolio leaves, on each workload, the least regret of its members. What it saves against trying nothing
     is submodular, so that the greedy portfolio of k saves at least 1 − (1 − 1/k)^k (63 % or more) of what the best one

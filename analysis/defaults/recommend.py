@@ -127,7 +127,7 @@ def recommend(
     exact: bool = False,
     measured: Evaluated | None = None,
 ) -> list[OptimizerDefaults]:
-    """What the studies recommend, optimizer by optimizer, in their order; those without a complete trial are left out.
+    """Return what the studies recommend, optimizer by optimizer, in their order, but those without a complete trial.
 
     Args:
         surrogates: of the studies, see :func:`analysis.defaults.surrogates.surrogate_study`.
@@ -192,12 +192,12 @@ def _of_study(surrogate: SurrogateStudy, trials: pd.DataFrame, runs: pd.DataFram
 
 
 def _short(study: Study, configuration: Configuration) -> dict[str, object]:
-    """With the digits that one has where nothing says how many count."""
+    """Return with the digits that one has where nothing says how many count."""
     return with_digits(configuration, list(study.parameters.values()), 3)
 
 
 def _whole(study: Study, searched: Configuration) -> dict[str, object]:
-    """With the parameters that were not searched, in the order of the search space."""
+    """Return with the parameters that were not searched, in the order of the search space."""
     space = study.attributes.get("search_space") or {}
     fixed = dict(space.get("fixed") or {})
     order = list(space.get("parameters") or {}) or list(searched)
@@ -238,7 +238,7 @@ def _of_optimizer(
 
 
 def _expected(left_out: Sequence[float]) -> Estimate:
-    """Mean regret with an interval over workloads, both within 0 and 1."""
+    """Return the mean regret with an interval over workloads, both within 0 and 1."""
     known = np.array([regret for regret in left_out if not math.isnan(regret)])
     middle, *ends = mean(known)
     low, high = np.clip(ends, 0.0, 1.0)
@@ -246,7 +246,7 @@ def _expected(left_out: Sequence[float]) -> Estimate:
 
 
 def _starts(surrogates: Sequence[SurrogateStudy]) -> dict[str, float]:
-    """What training starts from, by workload: one scale for all optimizers."""
+    """Return what training starts from, by workload: one scale for all optimizers."""
     workloads = dict.fromkeys(surrogate.study.workload for surrogate in surrogates)
     return {
         name: common_start([surrogate for surrogate in surrogates if surrogate.study.workload == name])
@@ -260,7 +260,7 @@ def regrets(
     starts: Mapping[str, float],
     measured: Evaluated | None = None,
 ) -> Floats:
-    """Regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
+    """Return regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
 
     Without runs, and without a surrogate, a study's own winner has 0.
     """
@@ -281,7 +281,7 @@ def regrets(
 
 
 def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table: Floats) -> dict[str, LeftOut]:
-    """By workload: the default that the others recommend; candidate i comes from workload i."""
+    """Return by workload: the default that the others recommend; candidate i comes from workload i."""
     found = {}
     for column, name in enumerate(names):
         others = [place for place in range(len(names)) if place != column]
@@ -297,7 +297,7 @@ def portfolio_of_all(
     size: int,
     measured: Evaluated | None = None,
 ) -> tuple[Choice, ...]:
-    """What to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
+    """Return what to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
     workloads = list(dict.fromkeys(surrogate.study.workload for surrogate in surrogates))
     candidates = [one for defaults in every for one in defaults.workloads.values()]
     configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}

@@ -15,7 +15,7 @@ _ALLOWED = 0.1  # part of the surrogate's error that rounding may cost
 
 
 def robust(surrogate: SurrogateStudy) -> dict[str, object]:
-    """The complete trial whose neighbourhood has the best predicted metric, rounded.
+    """Return the complete trial whose neighbourhood has the best predicted metric, rounded.
 
     Only configurations that were run are looked at: a surrogate's own favourites are where it errs most.
 
@@ -28,7 +28,7 @@ def robust(surrogate: SurrogateStudy) -> dict[str, object]:
 
 
 def rounded(surrogate: SurrogateStudy, configuration: Configuration) -> dict[str, object]:
-    """The configuration with the fewest digits that cost no more than a tenth of the surrogate's error."""
+    """Return the configuration with the fewest digits that cost no more than a tenth of the surrogate's error."""
     exact = float(surrogate.around(surrogate.at([configuration])).mean())
     allowed = _ALLOWED * surrogate.error
     infos = list(surrogate.study.parameters.values())
@@ -40,7 +40,7 @@ def rounded(surrogate: SurrogateStudy, configuration: Configuration) -> dict[str
 
 
 def with_digits(configuration: Configuration, parameters: Sequence[ParameterInfo], digits: int) -> dict[str, object]:
-    """Numbers with so many significant digits, of 1 − value for those searched so, and never outside their range.
+    """Return numbers with so many significant digits, of 1 − value where searched so, never outside their range.
 
     >>> beta = ParameterInfo("beta", "float", 0.5, 0.995, one_minus=True)
     >>> with_digits({"beta": 0.98765, "kind": "a"}, [beta], 1)
@@ -67,7 +67,7 @@ def _shorter(value: object, parameter: ParameterInfo | None, digits: int) -> obj
 
 
 def significant(value: float, digits: int) -> float:
-    """A number with so many significant digits.
+    """Return a number with so many significant digits.
 
     >>> significant(0.012345, 2), significant(64.0, 1), significant(0.0, 3)
     (0.012, 60.0, 0.0)

@@ -80,7 +80,7 @@ class SurrogateStudy:
         return np.asarray(predicted.mean(axis=2))
 
     def at(self, configurations: Sequence[Configuration]) -> Floats:
-        """Positions of configurations (n, d), which another study may have found.
+        """Return positions of configurations (n, d), which another study may have found.
 
         A value outside the range is moved to the range's end, the nearest of which something is known; a choice that is
         none is inactive.
@@ -89,14 +89,14 @@ class SurrogateStudy:
         return np.where(np.isinf(points), scales.INACTIVE, np.clip(points, 0.0, 1.0))
 
     def candidates(self) -> list[Configuration]:
-        """The complete trials that are predicted to be the best, best prediction first."""
+        """Return the complete trials that are predicted to be the best, best prediction first."""
         complete = self.complete
         order = np.argsort(-predictions(self.fitted, self.points[complete]).mean(axis=0), kind="stable")
         chosen = complete[order[:_CANDIDATES]]
         return [dict(self.used.trials["params"].iloc[place]) for place in chosen]
 
     def knows(self, configuration: Configuration) -> bool:
-        """Whether the study tells anything of a configuration: it has all that was searched, and what was fixed."""
+        """Return whether a configuration has all that the study searched, and what it fixed."""
         searched = all(parameter.name in configuration for parameter in self.parameters)
         fixed = self.study.fixed
         return searched and all(configuration.get(name, value) == value for name, value in fixed.items())
@@ -104,7 +104,7 @@ class SurrogateStudy:
     def regrets(
         self, configurations: Sequence[Configuration], best: float | None = None, start: float | None = None
     ) -> Floats:
-        """How much worse than the best each configuration is predicted to be, 0 to 1: shape (n,); NaN: not known.
+        """Return how much worse than the best each configuration is predicted to be, 0 to 1 (n,); NaN: not known.
 
         1 is what training starts from, or worse.
 
@@ -126,13 +126,13 @@ class SurrogateStudy:
         return float(self.around(self.at(self.candidates())).mean(axis=0).max())
 
     def reach(self, best: float, start: float) -> float:
-        """Goodness that training gains in all, by which regrets are divided; 0 where it gains nothing."""
+        """Return goodness that training gains in all, by which regrets are divided; 0 where it gains nothing."""
         worst = start if start < best else float(self.used.goodness.min())
         return max(0.0, best - worst)
 
 
 def common_start(surrogates: Sequence[SurrogateStudy]) -> float:
-    """Goodness that training starts from, one for all optimizers of a workload: the median of theirs.
+    """Return goodness that training starts from, one for all optimizers of a workload: the median of theirs.
 
     ``inf`` where none is known.
     """
@@ -184,6 +184,6 @@ def surrogate_study(
 
 
 def _start(trials: pd.DataFrame, history: pd.DataFrame, sign: float) -> float:
-    """Goodness after the first epoch, the median of complete trials; ``inf`` where there are no curves."""
+    """Return goodness after the first epoch, the median of complete trials; ``inf`` where there are no curves."""
     early = first_epochs(history, trials[trials["outcome"] == "complete"])["value"].to_numpy(np.float64)
     return sign * float(np.median(early)) if len(early) else math.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from analysis.figures import (
     ablation,
@@ -11,25 +11,52 @@ from analysis.figures import (
     importance,
     interactions,
     local,
+    near_optimal,
     pair_map,
     ridge,
     robustness,
     tunability,
 )
-from analysis.figures._base import Draw, Drawn, Panel, Subject
+from analysis.figures._base import Drawn, FigureKind, Panel, Subject
+from analysis.figures.comparison import (
+    budget,
+    confirmed,
+    convergence,
+    cost,
+    pairwise,
+    profile,
+    ranks,
+    scores,
+    time_to_target,
+)
 
-__all__ = ["FIGURES", "Draw", "Drawn", "Panel", "Subject"]
+__all__ = ["FIGURES", "Drawn", "FigureKind", "Panel", "Subject", "of_each"]
 
-FIGURES: Mapping[str, Draw] = {
-    "importance": importance.draw,
-    "dependence": dependence.draw,
-    "interactions": interactions.draw,
-    "ridge": ridge.draw,
-    "map": pair_map.draw,
-    "robustness": robustness.draw,
-    "local": local.draw,
-    "tunability": tunability.draw,
-    "ablation": ablation.draw,
-    "divergence": divergence.draw,
+FIGURES: Mapping[str, FigureKind] = {
+    "importance": FigureKind("study", importance.draw),
+    "dependence": FigureKind("study", dependence.draw),
+    "interactions": FigureKind("study", interactions.draw),
+    "ridge": FigureKind("study", ridge.draw),
+    "map": FigureKind("study", pair_map.draw),
+    "robustness": FigureKind("study", robustness.draw),
+    "local": FigureKind("study", local.draw),
+    "tunability": FigureKind("study", tunability.draw),
+    "ablation": FigureKind("study", ablation.draw),
+    "divergence": FigureKind("study", divergence.draw),
+    "near-optimal": FigureKind("optimizer", near_optimal.draw),
+    "confirmed": FigureKind("workload", confirmed.draw),
+    "differences": FigureKind("workload", pairwise.draw),
+    "convergence": FigureKind("workload", convergence.draw),
+    "time-to-target": FigureKind("workload", time_to_target.draw),
+    "budget": FigureKind("workload", budget.draw),
+    "cost": FigureKind("workload", cost.draw),
+    "scores": FigureKind("campaign", scores.draw),
+    "profiles": FigureKind("campaign", profile.draw),
+    "ranks": FigureKind("campaign", ranks.draw),
 }
-"""Figures of a study, by the name of their files, in the order of the page."""
+"""All figures, by the name of their files, in the order of the page."""
+
+
+def of_each(scope: str) -> dict[str, Callable[..., Drawn | None]]:
+    """Return what draws the figures that there is one of for each ``scope``, by name."""
+    return {name: figure.draw for name, figure in FIGURES.items() if figure.scope == scope}

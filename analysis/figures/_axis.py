@@ -33,7 +33,7 @@ def set_axis(axes: Axes, which: Literal["x", "y"], parameter: ParameterInfo) -> 
 
 
 def ticks(parameter: ParameterInfo) -> tuple[list[float], list[str]]:
-    """Positions of round values of the parameter, and how those are written.
+    """Return positions of round values of the parameter, and how those are written.
 
     >>> ticks(ParameterInfo("lr", "float", 1e-4, 1.0, log=True))[1]
     ['10⁻⁴', '10⁻³', '0.01', '0.1', '1']

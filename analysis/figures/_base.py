@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ class Subject:
         return f"{_style.label(self.study.metric)} ({self.study.better})"
 
     def parameter(self, name: str) -> ParameterInfo:
-        """How ``name`` was searched."""
+        """Return how ``name`` was searched."""
         return self.study.parameters[name]
 
 
@@ -77,12 +77,22 @@ class Drawn:
     panels: Sequence[Panel]
 
 
-Draw = Callable[[Subject], Drawn | None]
-"""Draws one figure of a study; ``None`` where there is nothing to show."""
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """A kind of figure.
+
+    Attributes:
+        scope: What there is one of each of: ``"study"``, ``"optimizer"``, ``"workload"`` or ``"campaign"``.
+        draw: Draws it, ``None`` where there is nothing to show. It is given a `Subject`; all subjects of an optimizer
+            and the table of near-optimal intervals; a ``View`` of a workload; or a ``Comparison``.
+    """
+
+    scope: Literal["study", "optimizer", "workload", "campaign"]
+    draw: Callable[..., Drawn | None]
 
 
 def points(subject: Subject, axes: Axes, across: str, upward: str | Floats, *, on_map: bool = False) -> None:
-    """The trials that were used, each outcome with its own mark.
+    """Draw the trials that were used, each outcome with its own mark.
 
     Args:
         subject: whose trials.
@@ -128,7 +138,7 @@ _MARKS = (
 
 
 def marks_in_words(subject: Subject) -> str:
-    """What the marks of `points` mean."""
+    """Return what the marks of `points` mean."""
     used = subject.findings.used
     infeasible = used is not None and "infeasible" in used.causes
     known = "Dots are complete trials, rings pruned ones, crosses diverged ones"
@@ -136,7 +146,7 @@ def marks_in_words(subject: Subject) -> str:
 
 
 def places(subject: Subject, name: str) -> dict[str, float]:
-    """Positions of the default and of the best configuration in one parameter, where its range holds them."""
+    """Return positions of the default and of the best configuration in one parameter, where its range holds them."""
     parameter = subject.parameter(name)
     found = {}
     if parameter.default is not None:
@@ -148,6 +158,6 @@ def places(subject: Subject, name: str) -> dict[str, float]:
 
 
 def best_params(subject: Subject) -> Mapping[str, object]:
-    """The configuration of the best complete trial; empty before the first."""
+    """Return the configuration of the best complete trial; empty before the first."""
     best = winner(subject.study, subject.trials)
     return {} if best is None else best["params"]

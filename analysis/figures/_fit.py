@@ -45,7 +45,7 @@ def _lay_out(figure: Figure) -> bool:
 
 
 def drawn_ticks(axis: Axis) -> list[Tick]:
-    """The ticks of an axis that are drawn and have a label."""
+    """Return the ticks of an axis that are drawn and have a label."""
     low, high = sorted(axis.get_view_interval())
     slack = 1e-9 * (high - low)
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
@@ -53,14 +53,14 @@ def drawn_ticks(axis: Axis) -> list[Tick]:
 
 
 def overlaps(figure: Figure, axis: Axis, apart: float = 0.0) -> bool:
-    """Whether two labels of the ticks of an axis are less than ``apart`` points from each other."""
+    """Return whether two labels of the ticks of an axis are less than ``apart`` points from each other."""
     pad = apart / 2 * figure.dpi / 72
     boxes = [tick.label1.get_window_extent().padded(pad) for tick in drawn_ticks(axis)]
     return any(one.overlaps(two) for place, one in enumerate(boxes) for two in boxes[place + 1 :])
 
 
 def cut(figure: Figure) -> list[Text]:
-    """What is written and reaches over the figure's border."""
+    """Return what is written and reaches over the figure's border."""
     border = figure.bbox.padded(1.0)
     return [text for text in _texts(figure) if not _contains(border, text.get_window_extent())]
 
@@ -127,7 +127,7 @@ def _break_or_turn(figure: Figure, axis: Axis, ticks: list[Tick], labels: list[s
 
 
 def _broken(label: str, width: int) -> str:
-    """A name in lines of at most ``width`` letters, as far as it can be broken after a hyphen or the like.
+    """Return a name in lines of at most ``width`` letters, as far as it can be broken after a hyphen or the like.
 
     >>> _broken("resnet50-imagenet-pretrained", 12).split()
     ['resnet50-', 'imagenet-', 'pretrained']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import unicodedata
 import warnings
@@ -18,17 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures._fit import fit
+from search_spaces import SEARCH_SPACES
 
 # Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a brown; each optimizer's own everywhere.
-COLOURS: Mapping[str, str] = {
-    "sofim": "#d55e00",
-    "sgd": "#0072b2",
-    "adam": "#009e73",
-    "adamw": "#56b4e9",
-    "adahessian": "#cc79a7",
-    "lbfgs": "#e69f00",
-    "nystrom-sgd": "#8b5e3c",
-}
+_PALETTE = ("#d55e00", "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#8b5e3c")
+COLOURS: Mapping[str, str] = dict(zip(SEARCH_SPACES, itertools.cycle(_PALETTE), strict=False))
 NEUTRAL = "#0072b2"  # of a study of another program
 INK = "#1b1f23"
 GRID = "#d9dcdf"
@@ -64,7 +59,7 @@ _RC: dict[str, Any] = {
 
 
 def colour(optimizer: str) -> str:
-    """The colour of an optimizer; one for all others."""
+    """Return the colour of an optimizer; one for all others."""
     return COLOURS.get(optimizer, NEUTRAL)
 
 
@@ -83,13 +78,13 @@ def style() -> Iterator[None]:
 
 
 def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """A figure of one panel, sizes in inches; known to no global state."""
+    """Return a figure of one panel, sizes in inches; known to no global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def label(name: object, longest: int = _LONGEST) -> str:
-    """A name from outside as a label: short, and free of characters that an SVG may not hold.
+    """Return a name from outside as a label: short, and free of characters that an SVG may not hold.
 
     Args:
         name: of anything.
@@ -106,7 +101,7 @@ def label(name: object, longest: int = _LONGEST) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG file, without a date."""
+    """Return the figure as an SVG file, without a date."""
     fit(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -114,7 +109,7 @@ def svg(figure: Figure) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file on white, 200 dots an inch."""
+    """Return the figure as a PNG file on white, 200 dots an inch."""
     fit(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
@@ -122,7 +117,7 @@ def png(figure: Figure) -> bytes:
 
 
 def inline(drawing: str, prefix: str, description: str) -> str:
-    """An SVG file as an element of a page: its own ids, the page's colours, a description for those who hear it.
+    """Return an SVG file as an element of a page: its own ids, the page's colours, a description for those who hear it.
 
     Args:
         drawing: as `svg` gives it.

@@ -9,7 +9,7 @@ from analysis.sensitivity import scales
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """The predicted metric after each change, from the default (top) to the best configuration (bottom)."""
+    """Draw the predicted metric after each change, from the default (top) to the best configuration (bottom)."""
     table = subject.findings.ablation
     if len(table) < 2:
         return None

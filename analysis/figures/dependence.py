@@ -15,7 +15,7 @@ _FLOOR = 0.05  # share of the trials that may lie below what is shown
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """A panel a parameter, the most important first; without a surrogate the trials alone."""
+    """Draw a panel a parameter, the most important first; without a surrogate the trials alone."""
     used = subject.findings.used
     if used is None or not len(used.goodness):
         return None

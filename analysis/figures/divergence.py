@@ -15,7 +15,7 @@ _PHRASES = {
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """A map of the predicted share over the two parameters that decide most of it."""
+    """Draw a map of the predicted share over the two parameters that decide most of it."""
     table, shares = subject.findings.tables["divergence"], subject.findings.diverged
     used = subject.findings.used
     if not len(table) or shares is None or used is None:

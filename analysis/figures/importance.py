@@ -16,7 +16,7 @@ _REGIONS = {"all": "over the whole space", "good": "among good configurations"}
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """A panel a region: first-order (hollow) and total-order (full) shares, with the line that noise reaches."""
+    """Draw a panel a region: first-order (hollow) and total-order (full) shares, with the line that noise reaches."""
     table, quality = subject.findings.importance, subject.findings.tables["quality"]
     lines = {str(line["region"]): line for line in reversed(quality.to_dict("records"))}
     regions = [region for region in _REGIONS if (table["region"] == region).any()]

@@ -10,7 +10,7 @@ _MOST = 20
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """Mean loss when one parameter moves by up to a tenth of its range."""
+    """Draw mean loss when one parameter moves by up to a tenth of its range."""
     table = subject.findings.tables["local"]
     if not len(table):
         return None

@@ -13,7 +13,7 @@ from analysis.sensitivity import scales
 
 
 def draw(subjects: Sequence[Subject], table: pd.DataFrame) -> Drawn | None:
-    """A panel a parameter of one optimizer, a bar a workload.
+    """Draw a panel a parameter of one optimizer, a bar a workload.
 
     Args:
         subjects: studies of one optimizer on several workloads.

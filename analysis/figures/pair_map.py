@@ -13,7 +13,7 @@ from analysis.sensitivity.surrogate import BINS, Floats
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """A map; none where it would be that of lr and rho, which has a figure of its own."""
+    """Draw a map; none where it would be that of lr and rho, which has a figure of its own."""
     table = subject.findings.tables["map"]
     if not len(table):
         return None

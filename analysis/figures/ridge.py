@@ -18,7 +18,7 @@ _LINES = 6
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """The map of ρ (across) and η (upward), with lines η/ρ = constant."""
+    """Draw the map of ρ (across) and η (upward), with lines η/ρ = constant."""
     table, coordinates = subject.findings.tables["coordinates_map"], subject.findings.coordinates
     if not len(table) or coordinates is None:
         return None

@@ -19,7 +19,7 @@ _MOST = 20
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """A bar a parameter on its searched range; the losses that the surrogate resolves, nested."""
+    """Draw a bar a parameter on its searched range; the losses that the surrogate resolves, nested."""
     table = subject.findings.robustness
     table = table[table["resolved"].astype(bool)]
     if not len(table):

@@ -10,7 +10,7 @@ _MOST = 20
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """Gains of tuning all parameters together and each alone, with intervals."""
+    """Draw gains of tuning all parameters together and each alone, with intervals."""
     table = subject.findings.tunability
     if not len(table):
         return None

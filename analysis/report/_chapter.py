@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.figures import FIGURES, Drawn, Subject
+from analysis.figures import Drawn, Subject, of_each
 from analysis.figures._style import png, style, svg
-from analysis.figures.comparison import FIGURES as COMPARED
 from analysis.figures.comparison import View
 from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
@@ -86,12 +85,12 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
     findings = examined(study, trials, curves, options, threads)
     subject = Subject(study, trials, findings, options.num_refits)
     with style():
-        drawn = ((key, draw(subject)) for key, draw in FIGURES.items())
+        drawn = ((key, draw(subject)) for key, draw in of_each("study").items())
         return Chapter(subject, tuple(pictures(drawn)))
 
 
 def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: Options, threads: int) -> Findings:
-    """What a chapter says, without its pictures; arguments as of `chapter`."""
+    """Return what a chapter says, without its pictures; arguments as of `chapter`."""
     with threadpool_limits(1):  # sums of several threads depend on how many there are
         return analyse(
             list(study.parameters.values()),
@@ -108,18 +107,18 @@ def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: 
 
 
 def versus(view: View) -> tuple[Picture, ...]:
-    """The pictures of one workload of a comparison."""
+    """Return the pictures of one workload of a comparison."""
     with style():
-        return tuple(pictures((key, draw(view)) for key, draw in COMPARED.items()))
+        return tuple(pictures((key, draw(view)) for key, draw in of_each("workload").items()))
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """A generator of one study's own: what it finds depends on no other study."""
+    """Return a generator of one study's own: what it finds depends on no other study."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def pictures(drawn: Iterable[tuple[str, Drawn | None]]) -> list[Picture]:
-    """Figures as files, those that there is nothing to show of left out; within `style`."""
+    """Return figures as files, those that there is nothing to show of left out; within `style`."""
     return [
         Picture(
             key,

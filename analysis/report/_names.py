@@ -13,7 +13,7 @@ _LONGEST = 80
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name: letters, digits, dots and dashes.
+    """Return a name as part of a file's name: letters, digits, dots and dashes.
 
     >>> slug("../my study/$1")
     'my-study-1'
@@ -22,24 +22,24 @@ def slug(name: str) -> str:
 
 
 def file_names(studies: Sequence[Study]) -> dict[str, str]:
-    """What each study's figures are called, by its name; no two the same."""
+    """Return what each study's figures are called, by its name; no two the same."""
     wanted = [slug(f"{study.workload}-{study.optimizer}" if study.own else study.name) for study in studies]
     return dict(zip((study.name for study in studies), _distinct(wanted, taken={WORKLOADS}), strict=True))
 
 
 def workload_names(workloads: Sequence[str]) -> list[str]:
-    """What the figures that compare optimizers on each workload are called."""
+    """Return what the figures that compare optimizers on each workload are called."""
     return _distinct([f"{slug(workload)}-compared" for workload in workloads])
 
 
 def panel_stems(name: str, picture: Picture) -> list[str]:
-    """The files of a picture's panels, without their ending; no two the same."""
+    """Return the files of a picture's panels, without their ending; no two the same."""
     wanted = [f"{name}-{picture.key}" + (f"-{slug(panel)}" if panel else "") for panel, *_ in picture.panels]
     return _distinct(wanted)
 
 
 def _distinct(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Number those that come again. Case does not tell files apart everywhere."""
+    """Return number those that come again. Case does not tell files apart everywhere."""
     seen, found = {name.lower() for name in taken}, []
     for name in wanted:
         tried, count = name, 1

@@ -17,14 +17,15 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.comparison import Comparison
+from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
 from analysis.figures import _style
 from analysis.figures.comparison import View
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
-from analysis.report._tables import FAIRNESS, SCORES, VERSUS, Cell, as_table, chosen, space_table
+from analysis.report._tables import Cell, as_table, chosen, space_table
 from analysis.schema import OUTCOMES
 from analysis.sensitivity import scales, sentences
+from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 from analysis.sensitivity.outcomes import Outcomes, span
 from analysis.study import Study
@@ -34,7 +35,6 @@ from search_spaces.errors import number_of
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
-_SHOWN = ("importance", "interactions", "robustness", "local", "tunability", "ablation", "quality")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def page(
     options: Options,
     now: datetime.datetime,
 ) -> str:
-    """The text of ``index.html``.
+    """Return the text of ``index.html``.
 
     Args:
         chapters: of the studies.
@@ -122,12 +122,12 @@ def page(
 
 
 def printable(text: str) -> str:
-    """Text in a line, without characters that a terminal or a page takes for commands."""
+    """Return text in a line, without characters that a terminal or a page takes for commands."""
     return " ".join(str(_printable(text)).split())
 
 
 def _rules(study: Study) -> str:
-    """How a campaign searched, as far as it is stored: a search that its time ends has no number of trials."""
+    """Return how a campaign searched, as far as it is stored: a search that its time ends has no number of trials."""
     fields = study.campaign
     trials, budget = fields.get("trials"), fields.get("budget")
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
@@ -138,14 +138,14 @@ def _rules(study: Study) -> str:
 
 
 def _printable(value: object) -> object:
-    """What is filled in, without characters that a page may not hold; line breaks stay."""
+    """Return what is filled in, without characters that a page may not hold; line breaks stay."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in value)
 
 
 def heading(study: Study) -> str:
-    """A study as a reader knows it: optimizer and workload, or the name that another program gave it."""
+    """Return a study as a reader knows it: optimizer and workload, or the name that another program gave it."""
     if not study.own:
         return study.title
     replicate = f", replicate {study.replicate}" if study.replicate > 1 else ""
@@ -155,10 +155,10 @@ def heading(study: Study) -> str:
 def _chapter(one: Chapter, name: str) -> dict[str, object]:
     study, findings = one.study, one.findings
     tables = []
-    for key in _SHOWN:
+    for key, kind in TABLES.items():
         table = findings.tables[key].drop(columns="study")
-        if len(table):
-            tables.append(as_table(key, table, study.parameters))
+        if kind.shown and len(table):
+            tables.append(as_table(key, table, study.parameters, kind.percent))
     return {
         "id": name,
         "heading": heading(study),
@@ -242,7 +242,7 @@ def _best(one: Chapter) -> Best:
 
 
 def _told_apart(value: float, used: Outcomes | None) -> str:
-    """A value of the metric, with the digits that tell it from the others."""
+    """Return a value of the metric, with the digits that tell it from the others."""
     if used is not None and math.isfinite(value) and used.ordinary.any():
         texts = (cell(value), *(f"{value:.{number}g}" for number in range(4, 17)))
         near = span(used.goodness[used.ordinary]) / 200
@@ -251,7 +251,7 @@ def _told_apart(value: float, used: Outcomes | None) -> str:
 
 
 def _failures(trials: pd.DataFrame) -> list[dict[str, object]]:
-    """Failures by their last line, with one whole traceback each."""
+    """Return failures by their last line, with one whole traceback each."""
     failed = trials[(trials["outcome"] == "failed")]
     found: dict[str, dict[str, object]] = {}
     for row in failed.to_dict("records"):

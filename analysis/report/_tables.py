@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.comparison import ENDS
 from analysis.comparison.spaces import search_spaces
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
@@ -16,36 +17,9 @@ from analysis.study import Study
 from analysis.text import cell
 
 _ROWS_SHOWN = 60
-_PERCENT = {"first_order", "total_order", "share", "share_of_range", "predicted_share"}
 _SPACES = "search_spaces"
 _STORED = {"best", "low", "high", "default", "tuned", "before", "after"}  # columns with values of a parameter
 _ALERTS = ("no", "search too small")
-VERSUS = {
-    "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
-    "seconds_to_target trials complete pruned diverged failed params",
-    "comparisons": "a b difference probability_of_improvement verdict",
-    "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
-    "cost": "optimizer batch_size seconds_per_step step_ratio gradient_evaluations_per_step "
-    "evaluation_ratio comparable",
-    "inclusion": "larger smaller difference verdict limit",
-}
-SCORES = {
-    "aggregate": "optimizer iqm workloads runs",
-    "improvement": "a b probability_of_improvement workloads",
-    "profile_score": "axis optimizer score workloads comparable",
-    "ranks": "optimizer mean_rank workloads critical_difference friedman_p behind_best",
-}
-FAIRNESS = {
-    "fairness": "rule requirement workload kept evidence",
-    "search_spaces": "optimizer parameter kind scale low high choices default",
-}
-_ENDS = {
-    "iqm": ("low", "high"),
-    "score": ("low", "high"),
-    "mean_rank": ("low", "high"),
-    "median": ("low", "high"),
-    "probability_of_improvement": ("probability_low", "probability_high"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +43,14 @@ class Table:
 
 
 def chosen(tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str]) -> list[Table]:
-    """Those columns that a page has room for; the files have all."""
+    """Return those columns that a page has room for; the files have all."""
     found = []
     for name, columns in wanted.items():
         if name not in tables or not len(tables[name]):
             continue
         table = tables[name].copy()
         for column in columns.split():
-            for end, own in zip(("_low", "_high"), _ENDS.get(column, ()), strict=False):
+            for end, own in zip(("_low", "_high"), ENDS.get(column, ()), strict=False):
                 if own in table:
                     table[column + end] = table[own]
         kept = [c for c in columns.split() if c in table and not table[c].isna().all()]
@@ -86,20 +60,26 @@ def chosen(tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str]) -> lis
 
 
 def space_table(study: Study) -> Table:
-    """What a study searched."""
+    """Return what a study searched."""
     table = search_spaces([study]).drop(columns=["optimizer", "decades"])
     table["choices"] = table["choices"].where(table["choices"] != "")
     return as_table(_SPACES, table.dropna(axis="columns", how="all") if len(table) else table)
 
 
-def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterInfo] | None = None) -> Table:
-    """A frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``.
+def as_table(
+    name: str,
+    table: pd.DataFrame,
+    parameters: Mapping[str, ParameterInfo] | None = None,
+    percent: Collection[str] = (),
+) -> Table:
+    """Return a frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``.
 
     Args:
         name: of the table.
         table: its rows.
         parameters: how those in its column ``parameter`` were searched, which decides of how many _cell their values
             are told apart.
+        percent: columns with shares, written in percent.
     """
     columns = [str(column) for column in table.columns]
     ends = {f"{column}{end}" for column in columns for end in ("_low", "_high") if f"{column}_low" in columns}
@@ -110,14 +90,14 @@ def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterI
         for column in shown:
             value = record[column]
             known = parameters.get(str(record.get("parameter"))) if parameters and column in _STORED else None
-            unit = _percent if column in _PERCENT else _range_end if name == _SPACES else _of(known)
+            unit = _percent if column in percent else _range_end if name == _SPACES else _of(known)
             text = unit(value)
             if f"{column}_low" in columns and text != "–" and not pd.isna(record[f"{column}_low"]):
                 text = f"{text} [{unit(record[f'{column}_low'])}, {unit(record[f'{column}_high'])}]"
             numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             cells.append(Cell(text, float(value) if numeric else str(value), number=numeric))
         rows.append(cells)
-    titles = [f"{column.replace('_', ' ')}{', %' if column in _PERCENT else ''}" for column in shown]
+    titles = [f"{column.replace('_', ' ')}{', %' if column in percent else ''}" for column in shown]
     bad = [
         str(record.get("kept", record.get("verdict", ""))) in _ALERTS
         for record in table.head(_ROWS_SHOWN).to_dict("records")
@@ -127,7 +107,7 @@ def as_table(name: str, table: pd.DataFrame, parameters: Mapping[str, ParameterI
 
 
 def _of(parameter: ParameterInfo | None) -> Callable[[object], str]:
-    """How values of a parameter are written."""
+    """Return how values of a parameter are written."""
     if parameter is None:
         return _cell
     return lambda value: (
@@ -144,5 +124,5 @@ def _cell(value: object) -> str:
 
 
 def _range_end(value: object) -> str:
-    """An end of a range, or a default: 0.9999 is not 1."""
+    """Return an end of a range, or a default: 0.9999 is not 1."""
     return f"{value:.12g}" if isinstance(value, float) and math.isfinite(value) else _cell(value)

@@ -15,31 +15,19 @@ from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
 from analysis.comparison import Comparison, compare
-from analysis.figures import near_optimal as near_optimal_figure
+from analysis.figures import of_each
 from analysis.figures._style import style
-from analysis.figures.comparison import ACROSS, View
+from analysis.figures.comparison import View
 from analysis.load import curves as confirmed_curves
 from analysis.load import read, repeated
 from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
 from analysis.report._page import MAKER, Across, Versus, page
+from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.near_optimal import moves, near_optimal
 from analysis.study import Frames, Study, check_protocols
 from search_spaces.errors import UserError
-
-TABLES = (
-    "importance",
-    "interactions",
-    "robustness",
-    "tunability",
-    "partial_dependence",
-    "ablation",
-    "local",
-    "map",
-    "divergence",
-    "quality",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +86,11 @@ def write(
         chapters = _chapters(studies, frames, options, tell, parallel)
         compared_on = _versus(compared, parallel)
     across = _across(chapters, compared)
-    tables = {name: _joined([one.findings.tables[name] for one in chapters]) for name in TABLES}
+    tables = {
+        name: _joined([one.findings.tables[name] for one in chapters])
+        for name, table in TABLES.items()
+        if table.written
+    }
     tables["near_optimal"] = across.table
     if compared is not None:
         tables |= compared.tables
@@ -141,7 +133,7 @@ def _check(studies: Sequence[Study]) -> None:
 
 
 def available(options: Options) -> int:
-    """Processes to use."""
+    """Return processes to use."""
     return options.workers or int(joblib.cpu_count())
 
 
@@ -198,11 +190,14 @@ def _across(chapters: Sequence[Chapter], compared: Comparison | None) -> Across:
             by_optimizer.setdefault(one.study.optimizer, []).append(one)
     with style():
         drawn = [
-            (f"near-optimal-{slug(optimizer)}", near_optimal_figure.draw([one.subject for one in own], table))
+            (f"{key}-{slug(optimizer)}", draw([one.subject for one in own], table))
+            for key, draw in of_each("optimizer").items()
             for optimizer, own in by_optimizer.items()
         ]
         scored = (
-            pictures((key, draw(compared)) for key, draw in ACROSS.items()) if compared and len(workloads) > 1 else []
+            pictures((key, draw(compared)) for key, draw in of_each("campaign").items())
+            if compared and len(workloads) > 1
+            else []
         )
         return Across(
             table,
@@ -234,7 +229,7 @@ def _prepare(out: Path) -> None:
 
 
 def is_report(index: Path) -> bool:
-    """Whether a page is one of a report.
+    """Return whether a page is one of a report.
 
     Raises:
         OSError: it cannot be read.
@@ -248,7 +243,7 @@ def _unwritable(out: Path, error: OSError) -> UserError:
 
 
 def _remove_old(out: Path) -> None:
-    """The files of an earlier report, which its page links to; nothing of anybody else's."""
+    """Remove the files of an earlier report, which its page links to; nothing of anybody else's."""
     index = out / "index.html"
     if not index.exists():
         return

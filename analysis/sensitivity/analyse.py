@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import ablation, dependence, robustness, scales, sentences, tunability
 from analysis.sensitivity.eligibility import MINIMUM_TRIALS, obstacle, usable, within
-from analysis.sensitivity.findings import IMPORTANCE, INTERACTIONS, QUALITY, Findings
+from analysis.sensitivity.findings import IMPORTANCE, INTERACTIONS, QUALITY, TABLES, Findings
+from analysis.sensitivity.fit import Fit
 from analysis.sensitivity.importance import (
     MINIMUM_R2,
     Importance,
@@ -20,7 +21,7 @@ from analysis.sensitivity.importance import (
     refits,
     score,
 )
-from analysis.sensitivity.outcomes import Floats, Method, Outcomes, constant, loss_unit, outcomes
+from analysis.sensitivity.outcomes import Floats, Method, constant, loss_unit, outcomes
 
 GOOD_QUANTILE = 0.25
 NEAR = 5.0  # percent of loss that counts as near the best
@@ -72,38 +73,36 @@ def analyse(
         findings.sentences.insert(0, f"No conclusion can be drawn: {reason}.")
         return findings
     fitted = refits(points, used.goodness, rng, num_refits=num_refits, workers=workers)
-    over_all = _importance(findings, fitted, used.goodness, chosen, "all", method)
-    findings.put("partial_dependence", dependence.partial_dependence(fitted, chosen, used.sign))
-    _divergence(findings, points, used, chosen, rng)
+    fit = Fit(chosen, points, used, fitted, rng, num_refits, workers)
+    over_all = _importance(findings, fit, fitted, used.goodness, "all", method)
+    for name, table in TABLES.items():
+        if table.compute is not None:
+            findings.put(name, table.compute(fit))
+    _divergence(findings, fit)
     if not findings.conclusive:
         return findings
     if over_all is not None:
-        _regions(findings, points, used, trials, curves, over_all, chosen, rng, num_refits, workers, direction, method)
-        _maps(findings, fitted, chosen, over_all, used.sign, coordinates)
-    _around_best(findings, fitted, points, used, chosen, rng)
+        _good_region(findings, fit, method)
+        _other_method(findings, fit, over_all, trials, curves, direction, method)
+        _maps(findings, fit, over_all, coordinates)
+    _around_best(findings, fit)
     return findings
 
 
 def _importance(
-    findings: Findings,
-    fitted: Sequence[Refit],
-    goodness: Floats,
-    parameters: Sequence[ParameterInfo],
-    region: str,
-    method: str,
+    findings: Findings, fit: Fit, fitted: Sequence[Refit], goodness: Floats, region: str, method: str
 ) -> Importance | None:
-    """Put the rows of one region; ``None`` for a single parameter, of which shares say nothing."""
+    """Put the rows of one region; return ``None`` for a single parameter, of which shares say nothing."""
     r2 = score(fitted, goodness)
     conclusive = bool(r2 >= MINIMUM_R2)
     if region == "all":
         findings.conclusive = conclusive
     shares = importance(fitted, goodness)
-    line = (region, method, len(goodness), r2, conclusive, shares.noise_first, shares.noise_total)
-    findings.put("quality", pd.DataFrame([line], columns=list(QUALITY)))
-    if len(parameters) == 1:
-        findings.sentences.insert(0, sentences.single(parameters[0].name, r2, conclusive))
+    _put_quality(findings, region, method, len(goodness), r2, shares)
+    names = fit.names
+    if len(names) == 1:
+        findings.sentences.insert(0, sentences.single(names[0], r2, conclusive))
         return None
-    names = [parameter.name for parameter in parameters]
     rows = [(name, *shares.first[:, j], *shares.total[:, j], region) for j, name in enumerate(names)]
     findings.put("importance", pd.DataFrame(rows, columns=list(IMPORTANCE)))
     if region == "all":
@@ -114,95 +113,77 @@ def _importance(
     return shares
 
 
-def _regions(
-    findings: Findings,
-    points: Floats,
-    used: Outcomes,
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    over_all: Importance,
-    parameters: Sequence[ParameterInfo],
-    rng: np.random.Generator,
-    num_refits: int,
-    workers: int,
-    direction: str,
-    method: Method,
-) -> None:
-    """Importance where it is good, and by the other way of valuing stopped trials."""
+def _put_quality(findings: Findings, region: str, method: str, trials: int, r2: float, shares: Importance) -> None:
+    line = (region, method, trials, r2, bool(r2 >= MINIMUM_R2), shares.noise_first, shares.noise_total)
+    findings.put("quality", pd.DataFrame([line], columns=list(QUALITY)))
+
+
+def _good_region(findings: Findings, fit: Fit, method: Method) -> None:
+    """Put importance where it is good."""
     # All that is worse than the best quarter counts as equally bad: what is left to explain is who gets into it, and
     # what varies inside. The uniform measure stays, which cutting the trials away would not allow.
-    edge = float(np.quantile(used.goodness, 1 - GOOD_QUANTILE))
-    capped = np.maximum(used.goodness, edge)
+    goodness = fit.used.goodness
+    capped = np.maximum(goodness, float(np.quantile(goodness, 1 - GOOD_QUANTILE)))
     head = findings.sentences
     findings.sentences = []
     if not constant(capped):
-        fitted = refits(points, capped, rng, num_refits=num_refits, workers=workers)
-        _importance(findings, fitted, capped, parameters, "good", method)
+        _importance(findings, fit, fit.again(fit.points, capped), capped, "good", method)
     else:
         findings.sentences.append("The best quarter of the trials are all equally good: nothing to explain among them.")
     findings.sentences = head + findings.sentences
-    if not used.trials["outcome"].isin(["pruned", "diverged"]).any():
+
+
+def _other_method(
+    findings: Findings,
+    fit: Fit,
+    over_all: Importance,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    direction: str,
+    method: Method,
+) -> None:
+    """Put importance by the other way of valuing stopped trials."""
+    if not fit.used.trials["outcome"].isin(["pruned", "diverged"]).any():
         return
     other: Method = "highest-common-epoch" if method == "rank" else "rank"
     again = outcomes(trials, curves, direction=direction, method=other)
     values = again.goodness
-    other_points = scales.encode(parameters, list(again.trials["params"]))
     if len(values) < MINIMUM_TRIALS or constant(values):
         findings.sentences.append(f"Valued by {other}, too few trials differ to compare the two ways.")
         return
-    fitted = refits(other_points, values, rng, num_refits=num_refits, workers=workers)
+    fitted = fit.again(scales.encode(fit.parameters, list(again.trials["params"])), values)
     r2, shares = score(fitted, values), importance(fitted, values)
-    line = ("all", other, len(values), r2, bool(r2 >= MINIMUM_R2), shares.noise_first, shares.noise_total)
-    findings.put("quality", pd.DataFrame([line], columns=list(QUALITY)))
-    names = [parameter.name for parameter in parameters]
-    findings.sentences.append(sentences.choice(names, over_all, shares, r2, method, other))
+    _put_quality(findings, "all", other, len(values), r2, shares)
+    findings.sentences.append(sentences.choice(fit.names, over_all, shares, r2, method, other))
 
 
-def _maps(
-    findings: Findings,
-    fitted: Sequence[Refit],
-    parameters: Sequence[ParameterInfo],
-    over_all: Importance,
-    sign: float,
-    coordinates: bool,
-) -> None:
+def _maps(findings: Findings, fit: Fit, over_all: Importance, coordinates: bool) -> None:
+    fitted, parameters, sign = fit.fitted, fit.parameters, fit.used.sign
     j, k = max(over_all.pairs, key=lambda pair: over_all.pairs[pair][0])
     findings.put("map", dependence.pair_map(fitted, parameters, j, k, sign))
-    names = [parameter.name for parameter in parameters]
-    if not coordinates or "lr" not in names or "rho" not in names:
+    if not coordinates or not {"lr", "rho"} <= {*fit.names}:
         return
-    rate, rho = names.index("lr"), names.index("rho")
+    rate, rho = fit.names.index("lr"), fit.names.index("rho")
     findings.coordinates = dependence.effective_coordinates(fitted, parameters, rate, rho)
     if findings.coordinates is not None:
         findings.put("coordinates_map", dependence.pair_map(fitted, parameters, rate, rho, sign))
         findings.sentences.append(sentences.coordinates(findings.coordinates))
 
 
-def _divergence(
-    findings: Findings,
-    points: Floats,
-    used: Outcomes,
-    parameters: Sequence[ParameterInfo],
-    rng: np.random.Generator,
-) -> None:
-    share, table = robustness.divergence(points, used.failed, parameters, rng)
+def _divergence(findings: Findings, fit: Fit) -> None:
+    used = fit.used
+    share, table = robustness.divergence(fit.points, used.failed, fit.parameters, fit.rng)
     findings.diverged = (float(used.failed.mean()), share)
     findings.put("divergence", table)
     if used.failed.any():
         findings.sentences.append(sentences.divergence(findings.diverged, used.causes, mapped=len(table) > 0))
 
 
-def _around_best(
-    findings: Findings,
-    fitted: Sequence[Refit],
-    points: Floats,
-    used: Outcomes,
-    parameters: Sequence[ParameterInfo],
-    rng: np.random.Generator,
-) -> None:
+def _around_best(findings: Findings, fit: Fit) -> None:
+    fitted, parameters, used = fit.fitted, fit.parameters, fit.used
     if used.best is None:
         return
-    best = points[used.best]
+    best = fit.points[used.best]
     unit, meaning = loss_unit(used.goodness[used.ordinary])
     error = error_among_good(fitted, used.goodness)
     table = robustness.robustness(fitted, parameters, best, unit, error)
@@ -210,15 +191,20 @@ def _around_best(
     findings.put("local", robustness.local_sensitivity(fitted, parameters, best, unit))
     resolved = set(table.loc[table["resolved"].astype(bool), "loss_percent"])
     if NEAR in resolved:
-        findings.near_best = robustness.share_near_best(fitted, best, unit, rng, NEAR)
+        findings.near_best = robustness.share_near_best(fitted, best, unit, fit.rng, NEAR)
     if resolved:
         findings.sentences.extend(sentences.robust(table, findings.near_best, meaning, findings.parameters))
-        findings.sentences.extend(_ridge(findings, fitted, parameters, best, unit, error))
+        findings.sentences.extend(_ridge(findings, fit, best, unit, error))
     if NEAR not in resolved:
         findings.sentences.append(sentences.unresolved(error, NEAR, unit, meaning))
     for parameter, at in zip(parameters, best, strict=True):
         if np.isnan(at):
             findings.sentences.append(f"{parameter.name} is inactive in the best configuration.")
+    _from_default(findings, fit, best, unit)
+
+
+def _from_default(findings: Findings, fit: Fit, best: Floats, unit: float) -> None:
+    fitted, parameters = fit.fitted, fit.parameters
     missing = [parameter.name for parameter in parameters if parameter.default is None]
     if missing:
         findings.sentences.append(
@@ -229,26 +215,18 @@ def _around_best(
     if np.isnan(default).any():
         findings.sentences.append("A default is none of the choices: tunability cannot be told.")
         return
-    gains = tunability.tunability(fitted, parameters, default, points, unit, rng)
+    gains = tunability.tunability(fitted, parameters, default, fit.points, unit, fit.rng)
     findings.put("tunability", gains)
-    findings.put("ablation", ablation.ablation(fitted, parameters, default, best, used.sign))
+    findings.put("ablation", ablation.ablation(fitted, parameters, default, best, fit.used.sign))
     findings.sentences.append(sentences.tunable(gains))
 
 
-def _ridge(
-    findings: Findings,
-    fitted: Sequence[Refit],
-    parameters: Sequence[ParameterInfo],
-    best: Floats,
-    unit: float,
-    error: float,
-) -> list[str]:
+def _ridge(findings: Findings, fit: Fit, best: Floats, unit: float, error: float) -> list[str]:
     if findings.coordinates is None:
         return []
-    names = [parameter.name for parameter in parameters]
-    rates = names.index("lr"), names.index("rho")
+    rates = fit.names.index("lr"), fit.names.index("rho")
     if np.isnan(best[list(rates)]).any():
         return []
-    table = robustness.along_ridge(fitted, parameters, best, unit, error, rates)
+    table = robustness.along_ridge(fit.fitted, fit.parameters, best, unit, error, rates)
     findings.put("robustness", table)
-    return [sentences.ridge(table, parameters[rates[1]])]
+    return [sentences.ridge(table, fit.parameters[rates[1]])]

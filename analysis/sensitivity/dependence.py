@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
+from analysis.sensitivity.fit import Fit
 from analysis.sensitivity.importance import LEVEL, Refit
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of
 
@@ -19,13 +20,13 @@ MAP = ("parameter_a", "parameter_b", "value_a", "value_b", "predicted", "low", "
 
 
 def band(draws: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean, lower and upper quantile at :data:`LEVEL` over the first axis."""
+    """Return mean, lower and upper quantile at :data:`LEVEL` over the first axis."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return draws.mean(axis=0), low, high
 
 
 def partial_dependence(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], sign: float) -> pd.DataFrame:
-    """The metric over each parameter, all others averaged uniformly over their ranges.
+    """Return the metric over each parameter, all others averaged uniformly over their ranges.
 
     Returns:
         Columns: ``parameter``, ``position`` (on the searched scale, 0 to 1), ``value`` (stored), ``predicted``
@@ -42,13 +43,18 @@ def partial_dependence(fitted: Sequence[Refit], parameters: Sequence[ParameterIn
     return scales.frame(rows, CURVE, ("value",))
 
 
+def partial_dependence_of(fit: Fit) -> pd.DataFrame:
+    """Return `partial_dependence` of a fit."""
+    return partial_dependence(fit.fitted, fit.parameters, fit.used.sign)
+
+
 def _main(refit: Refit, j: int) -> Floats:
-    """Goodness over the cells of coordinate j, others averaged: shape (BINS,)."""
+    """Return goodness over the cells of coordinate j, others averaged: shape (BINS,)."""
     return refit.unit.goodness(refit.components.mean + refit.components.mains[j])
 
 
 def joint(refit: Refit, j: int, k: int) -> Floats:
-    """The refit over the cells of coordinates j (rows) and k (columns), in its unit, others averaged: (BINS, BINS)."""
+    """Return the refit over cells of coordinates j (rows) and k (columns), in its unit, others averaged."""
     c = refit.components
     pair = c.pairs[j, k] if j < k else c.pairs[k, j].T
     table: Floats = c.mean + c.mains[j][:, None] + c.mains[k][None, :] + pair
@@ -56,7 +62,7 @@ def joint(refit: Refit, j: int, k: int) -> Floats:
 
 
 def pair_map(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], j: int, k: int, sign: float) -> pd.DataFrame:
-    """The metric over two parameters: a row a cell.
+    """Return the metric over two parameters: a row a cell.
 
     Returns:
         Columns: ``parameter_a``, ``parameter_b``, ``value_a``, ``value_b`` (stored), ``predicted``, ``low``, ``high``.
@@ -133,7 +139,7 @@ def _labels(values: Floats) -> np.typing.NDArray[np.intp]:
 
 
 def _explained(table: Floats, labels: tuple[np.typing.NDArray[np.intp], ...]) -> float:
-    """R² of the best sum of one function of each labelling, fitted to ``table``."""
+    """Return R² of the best sum of one function of each labelling, fitted to ``table``."""
     spread = float(table.var())
     if not spread > 0:
         return 0.0

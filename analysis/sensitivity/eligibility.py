@@ -20,7 +20,7 @@ WIDEST = sys.float_info.max / 1000  # span of values with which one can still ca
 
 
 def within(parameters: Sequence[ParameterInfo], trials: pd.DataFrame, direction: str) -> tuple[pd.DataFrame, list[str]]:
-    """The trials whose values lie in the ranges that were searched, and what is to be said of the others.
+    """Return the trials whose values lie in the ranges that were searched, and what is to be said of the others.
 
     Optuna runs a configuration that somebody enqueues, whatever the range. It is no part of the space whose sensitivity
     is told, and at the range's end, where it does not belong, it would tell of a place where nothing was tried.
@@ -65,7 +65,7 @@ def _outside(parameter: ParameterInfo, values: Sequence[object]) -> str:
 
 
 def obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str | None:
-    """Why no surrogate can be fitted to the trials of a study, or ``None``.
+    """Return why no surrogate can be fitted to the trials of a study, or ``None``.
 
     Args:
         trials: all of them, columns ``outcome``.
@@ -121,7 +121,7 @@ def _few(trials: int) -> str:
 
 
 def usable(parameters: Sequence[ParameterInfo], used: Outcomes) -> tuple[list[ParameterInfo], Floats, list[str]]:
-    """The parameters that vary and that enough trials have, the trials' positions (n, d), and what was left out."""
+    """Return the parameters that vary and enough trials have, the trials' positions (n, d), and what was left out."""
     said: list[str] = []
     points = scales.encode(parameters, list(used.trials["params"]))
     keep = []

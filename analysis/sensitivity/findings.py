@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import ablation, dependence, robustness, tunability
+from analysis.sensitivity.fit import Fit
 from analysis.sensitivity.outcomes import Outcomes
 
 _ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
@@ -16,19 +17,41 @@ IMPORTANCE = ("parameter", *_ORDERS, "region")
 INTERACTIONS = ("parameter_a", "parameter_b", "share", "share_low", "share_high")
 QUALITY = ("region", "method", "trials", "r2", "conclusive", "noise_first_order", "noise_total_order")
 
-_TABLES: Mapping[str, tuple[str, ...]] = {
-    "importance": IMPORTANCE,
-    "interactions": INTERACTIONS,
-    "robustness": robustness.COLUMNS,
-    "tunability": tunability.COLUMNS,
-    "partial_dependence": dependence.CURVE,
-    "ablation": ablation.COLUMNS,
-    "local": robustness.LOCAL,
-    "map": dependence.MAP,
-    "coordinates_map": dependence.MAP,
-    "divergence": robustness.DIVERGENCE,
-    "quality": QUALITY,
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a study: to add one, write a module and a row of `TABLES`.
+
+    Attributes:
+        columns: Its columns, after ``study``.
+        shown: Whether the page shows it.
+        percent: Columns that the page shows in percent.
+        written: Whether it is a file of the report.
+        compute: Gives the rows from a fit alone, without drawing from its generator; ``None`` where
+            :mod:`analysis.sensitivity.analyse` knows more.
+    """
+
+    columns: tuple[str, ...]
+    shown: bool = False
+    percent: tuple[str, ...] = ()
+    written: bool = True
+    compute: Callable[[Fit], pd.DataFrame] | None = None
+
+
+TABLES: dict[str, Table] = {
+    "importance": Table(IMPORTANCE, shown=True, percent=("first_order", "total_order")),
+    "interactions": Table(INTERACTIONS, shown=True, percent=("share",)),
+    "robustness": Table(robustness.COLUMNS, shown=True, percent=("share_of_range",)),
+    "local": Table(robustness.LOCAL, shown=True),
+    "tunability": Table(tunability.COLUMNS, shown=True),
+    "partial_dependence": Table(dependence.CURVE, compute=dependence.partial_dependence_of),
+    "ablation": Table(ablation.COLUMNS, shown=True),
+    "map": Table(dependence.MAP),
+    "coordinates_map": Table(dependence.MAP, written=False),
+    "divergence": Table(robustness.DIVERGENCE),
+    "quality": Table(QUALITY, shown=True),
 }
+"""Tables of a study, by the name of their file, in the order of the page."""
 
 
 @dataclass
@@ -69,8 +92,8 @@ class Findings:
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, columns in _TABLES.items():
-            self.tables.setdefault(name, pd.DataFrame(columns=["study", *columns]))
+        for name, table in TABLES.items():
+            self.tables.setdefault(name, pd.DataFrame(columns=["study", *table.columns]))
 
     def put(self, name: str, table: pd.DataFrame) -> None:
         """Store a table, with the study's name in front; rows are added to those that are there."""

@@ -49,17 +49,17 @@ class Unit:
 
     @classmethod
     def of(cls, values: Floats) -> Self:
-        """The unit for ``values`` (n,)."""
+        """Return the unit for ``values`` (n,)."""
         centre = float(np.partition(values, len(values) // 2)[len(values) // 2])
         _, exponent = math.frexp(float(np.abs(values - centre).max()))
         return cls(centre, math.ldexp(1.0, exponent - 1) or sys.float_info.min)
 
     def standard(self, values: Floats) -> Floats:
-        """Goodness in this unit."""
+        """Return goodness in this unit."""
         return (values - self.centre) / self.size
 
     def goodness(self, standard: Floats) -> Floats:
-        """What `standard` was given."""
+        """Return what `standard` was given."""
         return self.centre + self.size * standard
 
 
@@ -119,7 +119,7 @@ def refits(
 
 
 def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
-    """Goodness at ``points`` (n, d) by every refit: shape (refits, n)."""
+    """Return goodness at ``points`` (n, d) by every refit: shape (refits, n)."""
     return np.array([refit(points) for refit in fitted])
 
 
@@ -171,7 +171,7 @@ def rescaling(design: Floats, values: Floats) -> Floats:
 def _beyond_pairs(
     surrogate: Surrogate, components: Components, rng: np.random.Generator, num_points: int = 512
 ) -> tuple[float, Floats]:
-    """Variance of what pairs do not explain, and each coordinate's part (d,) in it, by Jansen's estimator."""
+    """Return variance of what pairs do not explain, and each coordinate's part (d,) in it, by Jansen's estimator."""
     d = surrogate.dimension
     base, other = rng.random((2, num_points, d))
     moved = np.repeat(base[None], d + 1, axis=0)
@@ -196,7 +196,7 @@ def _shares(components: Components, square: float, high: Floats) -> tuple[Floats
 
 
 def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
-    """Every trial predicted by the mean of the refits that did not draw it, shape (size,); NaN where all drew it.
+    """Return every trial predicted by the mean of the refits that did not draw it (size,); NaN where all did.
 
     In the unit of the refits.
     """
@@ -208,7 +208,7 @@ def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
 
 
 def score(fitted: Sequence[Refit], values: Floats) -> float:
-    """Out-of-bag R² of ``values`` (n,); NaN for a constant."""
+    """Return out-of-bag R² of ``values`` (n,); NaN for a constant."""
     predicted, values = out_of_bag(fitted, len(values)), fitted[0].unit.standard(values)
     seen = ~np.isnan(predicted)
     spread = float(np.var(values[seen])) if seen.any() else 0.0
@@ -218,7 +218,7 @@ def score(fitted: Sequence[Refit], values: Floats) -> float:
 
 
 def error_among_good(fitted: Sequence[Refit], values: Floats, quantile: float = 0.25) -> float:
-    """Root mean square out-of-bag error of the trials that are predicted to be the best ``quantile``.
+    """Return the root mean square out-of-bag error of the trials that are predicted to be the best ``quantile``.
 
     What the surrogate can tell apart near the best: over the whole space it errs mostly where nobody wants to be. The
     trials are those of the best predictions, not of the best values, which would be the luckiest.

@@ -17,7 +17,7 @@ COLUMNS = ("optimizer", "parameter", "workload", "study", "loss_percent", *ENDS)
 
 
 def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.DataFrame:
-    """Near-optimal intervals of every parameter, one row a study whose surrogate resolves them.
+    """Return near-optimal intervals of every parameter, one row a study whose surrogate resolves them.
 
     Args:
         studies: of one campaign.
@@ -46,7 +46,7 @@ def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.D
 
 
 def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) -> list[str]:
-    """Sentences on each optimizer's numeric parameters: where the intervals meet, and where the best value must move.
+    """Return sentences on each optimizer's numeric parameters: where the intervals meet, and where they do not.
 
     That it moves is said only where even the outermost ends over the refits do not meet.
 
@@ -93,7 +93,7 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
 
 
 def _ends(rows: pd.DataFrame) -> str:
-    """The two workloads that are farthest apart."""
+    """Return the two workloads that are farthest apart."""
     listed = rows.to_dict("records")
     least = min(listed, key=lambda row: row["high"])
     most = max(listed, key=lambda row: row["low"])

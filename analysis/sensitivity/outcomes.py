@@ -139,14 +139,14 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
 
 
 def _of_failed(measured: Floats, ordinary: Floats) -> float:
-    """What a trial counts that did not work."""
+    """Return what a trial counts that did not work."""
     worst = float(measured.min())
     level = float(ordinary.max()) - 2 * max(LOSSES) / 100 * loss_unit(ordinary)[0]
     return min(worst, level) if math.isfinite(level) else worst
 
 
 def _sentence(counts: Mapping[str, int], moved: int, left: int, how: str) -> str:
-    """What was done, for a reader."""
+    """Return what was done, for a reader."""
     complete = counts["complete"] + counts["infinite"] + counts["penalty"]
     infeasible = f", {counts['infeasible']} infeasible" if counts["infeasible"] else ""
     listed = f"{complete} complete, {counts['pruned']} pruned{infeasible} and {counts['diverged']} diverged"
@@ -170,7 +170,7 @@ def _sentence(counts: Mapping[str, int], moved: int, left: int, how: str) -> str
 def _remarks(
     counts: Mapping[str, int], perfect: int, values: Floats, sign: float, penalties: Sequence[float]
 ) -> Iterator[str]:
-    """What is unusual about the values; ``values`` are the ordinary ones."""
+    """Return what is unusual about the values; ``values`` are the ordinary ones."""
     valued = ", and counted as the worst of the others" if len(values) else ""
     if number := counts["infeasible"]:
         yield (
@@ -208,7 +208,7 @@ def _trials(number: int) -> str:
 
 
 def _penalties(goodness: Floats) -> list[float]:
-    """The values that several trials share and that lie beyond the fence of all better ones, worst first.
+    """Return the values that several trials share and that lie beyond the fence of all better ones, worst first.
 
     Args:
         goodness: finite, shape (n,).
@@ -225,7 +225,7 @@ def _penalties(goodness: Floats) -> list[float]:
 
 
 def _moved(goodness: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Which values lie beyond the fence, and all values with those moved to it; what is not finite stays."""
+    """Return which values lie beyond the fence, and all values with those moved to it; what is not finite stays."""
     finite = goodness[np.isfinite(goodness)]
     fence = _fence(finite) if len(finite) else -math.inf
     beyond = np.isfinite(goodness) & (goodness < fence)
@@ -233,7 +233,7 @@ def _moved(goodness: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 
 def _fence(goodness: Floats) -> float:
-    """The goodness below which values are extremely bad.
+    """Return the goodness below which values are extremely bad.
 
     It is -inf where the half between the quartiles has no width, or one that no number holds.
     """
@@ -244,7 +244,7 @@ def _fence(goodness: Floats) -> float:
 
 
 def loss_unit(goodness: Floats) -> tuple[float, str]:
-    """What 100 % of loss is, and its name: the size of the best value, where a percentage of that means something.
+    """Return what 100 % of loss is, and its name: the size of the best value, where that means something.
 
     It does not where values have both signs, nor for a loss whose best is nearly 0: 5 % of that is less than anything a
     surrogate resolves. Where the best is closer to 0 than to the median, the distance between the best and the median
@@ -268,7 +268,7 @@ def span(goodness: Floats) -> float:
 
 
 def constant(goodness: Floats) -> bool:
-    """Whether values are all the same, but for what adding in another order makes of the last digits."""
+    """Return whether values are all the same, but for what adding in another order makes of the last digits."""
     return bool(span(goodness) <= _LAST_DIGITS * np.spacing(np.abs(goodness).max()))
 
 
@@ -290,7 +290,7 @@ def _by_rank(
 def scores(
     numbers: NDArray[np.int64], kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame, sign: float
 ) -> Floats:
-    """Share of pairwise comparisons won (a tie is half), each at the highest epoch that both trials reached.
+    """Return the share of pairwise comparisons won (a tie is half), each at the highest epoch that both trials reached.
 
     Args:
         numbers: of the trials, shape (n,).

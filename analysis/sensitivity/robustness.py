@@ -37,7 +37,7 @@ _RESOLUTION = 65
 def robustness(
     fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float, error: float
 ) -> pd.DataFrame:
-    """How far each parameter alone may move from ``best`` (d,) before the predicted metric has lost 1, 5 and 10 %.
+    """Return how far each parameter alone may move from ``best`` (d,) before the prediction has lost 1, 5 and 10 %.
 
     Args:
         fitted: refits.
@@ -77,7 +77,7 @@ def along_ridge(
     error: float,
     rates: tuple[int, int],
 ) -> pd.DataFrame:
-    """The same for ρ when η moves with it, so that η/ρ stays what it is in the best configuration.
+    """Return the same for ρ when η moves with it, so that η/ρ stays what it is in the best configuration.
 
     Small gradients see η/ρ alone, so that ρ may move farther this way than alone; how far says how much the knee √ρ
     matters.
@@ -109,7 +109,7 @@ def along_ridge(
 def _stretches(
     parameter: ParameterInfo, name: str, at: Floats, here: int, curves: Floats, unit: float, error: float
 ) -> list[tuple[object, ...]]:
-    """Rows of one parameter, from the predictions (refits, positions) at the positions ``at``."""
+    """Return rows of one parameter, from the predictions (refits, positions) at the positions ``at``."""
     decades = scales.decades(parameter)
     categorical = parameter.kind == "categorical"
     measure = "share of choices" if categorical else "share of range" if math.isnan(decades) else "decades"
@@ -134,7 +134,7 @@ def _stretches(
 
 
 def _span(good: np.typing.NDArray[np.bool_], at: Floats, here: int, categorical: bool) -> tuple[float, float, float]:
-    """Ends and share of the stretch of ``good`` around ``here``; for categories the share of good ones."""
+    """Return ends and share of the stretch of ``good`` around ``here``; for categories the share of good ones."""
     if categorical:
         return math.nan, math.nan, float(good.mean())
     left = right = here
@@ -158,7 +158,7 @@ def _moved(base: Floats, j: int, at: Floats) -> Floats:
 def local_sensitivity(
     fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float
 ) -> pd.DataFrame:
-    """The mean predicted loss when one parameter moves by up to a tenth of its range from the best configuration.
+    """Return the mean predicted loss when one parameter leaves the best configuration by up to a tenth of its range.
 
     Returns:
         Columns: ``parameter``, ``best`` (stored), ``step`` (share of range; 1 for a category: any choice), ``loss``,
@@ -186,7 +186,7 @@ def cube(num_points: int, dimension: int, rng: np.random.Generator) -> Floats:
 def share_near_best(
     fitted: Sequence[Refit], best: Floats, unit: float, rng: np.random.Generator, percent: float = 5.0
 ) -> tuple[float, float, float]:
-    """Share of the searched space predicted within ``percent`` of the best configuration: estimate, low, high."""
+    """Return the share of the space predicted within ``percent`` of the best configuration: estimate, low, high."""
     predicted = predictions(fitted, cube(4096, len(best), rng))
     reference = predictions(fitted, best[None])
     share = (predicted.mean(axis=0) >= reference.mean() - unit * percent / 100).mean()
@@ -198,7 +198,7 @@ def share_near_best(
 def divergence(
     points: Floats, diverged: np.typing.NDArray[np.bool_], parameters: Sequence[ParameterInfo], rng: np.random.Generator
 ) -> tuple[float, pd.DataFrame]:
-    """Where runs diverge: share of the space, and a map over the two parameters that decide most of it.
+    """Return where runs diverge: share of the space, and a map over the two parameters that decide most of it.
 
     Args:
         points: all used trials (n, d); at least two parameters for a map.

@@ -30,14 +30,14 @@ _WIDE = sys.float_info.max / 4  # a linear range of which twice the width is no 
 
 
 def varies(parameter: ParameterInfo) -> bool:
-    """Whether the parameter had more than one value to take."""
+    """Return whether the parameter had more than one value to take."""
     if parameter.kind == "categorical":
         return len(parameter.choices) > 1
     return parameter.high > parameter.low  # of a mixed one neither is known
 
 
 def encode(parameters: Sequence[ParameterInfo], configurations: Sequence[Mapping[str, object]]) -> Floats:
-    """Positions of configurations (stored values): shape (n, d), as `position` gives them, NaN where inactive."""
+    """Return the positions of configurations (stored values): shape (n, d), NaN where inactive."""
     points = np.full((len(configurations), len(parameters)), INACTIVE)
     for column, parameter in enumerate(parameters):
         for row, values in enumerate(configurations):
@@ -47,7 +47,7 @@ def encode(parameters: Sequence[ParameterInfo], configurations: Sequence[Mapping
 
 
 def position(parameter: ParameterInfo, value: object) -> float:
-    """The position of one stored value: in [0, 1], or outside where its range does not hold it.
+    """Return the position of one stored value: in [0, 1], or outside where its range does not hold it.
 
     It is infinite where the scale has no place for the value: a choice that is none, 0 on a log scale.
     """
@@ -68,12 +68,12 @@ def position(parameter: ParameterInfo, value: object) -> float:
 
 
 def inside(points: Floats) -> NDArray[np.bool_]:
-    """Which of the positions their ranges hold; inactive ones are no value that lies outside. Same shape."""
+    """Return which of the positions their ranges hold; inactive ones are no value that lies outside. Same shape."""
     return np.isnan(points) | ((points >= 0) & (points <= 1))
 
 
 def decode(parameter: ParameterInfo, at: float) -> object:
-    """The stored value at a position; ``None`` for NaN, an end of the range for what lies outside."""
+    """Return the stored value at a position; ``None`` for NaN, an end of the range for what lies outside."""
     if math.isnan(at):
         return None
     at = min(1.0, max(0.0, at))
@@ -95,7 +95,7 @@ def decode(parameter: ParameterInfo, at: float) -> object:
 
 
 def written(parameter: ParameterInfo, value: object, *, digits: int = 3) -> str:
-    """A stored value as text: at least so many digits, and as many more as it takes to tell it from its neighbours.
+    """Return a stored value as text: so many digits, and as many more as tell it from its neighbours.
 
     >>> nearly_one = ParameterInfo("beta", "float", 0.5, 0.99999, one_minus=True)
     >>> [written(nearly_one, 0.99987), written(ParameterInfo("x", "float", 1e9, 1e9 + 1), 1000000000.123456)]
@@ -105,7 +105,7 @@ def written(parameter: ParameterInfo, value: object, *, digits: int = 3) -> str:
 
 
 def _written(parameter: ParameterInfo, value: float, digits: int, tolerance: float) -> str:
-    """The fewest digits that name a place within ``tolerance``; all of them where the value has no place."""
+    """Return the fewest digits that name a place within ``tolerance``; all of them where the value has no place."""
     at = position(parameter, value)
     for number in range(digits, 17):
         text = f"{value:.{number}g}"
@@ -115,7 +115,7 @@ def _written(parameter: ParameterInfo, value: float, digits: int, tolerance: flo
 
 
 def decades(parameter: ParameterInfo) -> float:
-    """Width of the range in factors of ten (of 1 − value for ``one_minus``); NaN where it was not searched so."""
+    """Return the width of the range in factors of ten (of 1 − value for ``one_minus``); NaN on other scales."""
     if not (parameter.log or parameter.one_minus):
         return math.nan
     low, high = _ends(parameter)
@@ -123,7 +123,7 @@ def decades(parameter: ParameterInfo) -> float:
 
 
 def grid(parameter: ParameterInfo, cells: int) -> Floats:
-    """Positions at which to show the parameter: one for each value it can take if those are few, else ``cells``."""
+    """Return positions at which to show the parameter: one for each value if those are few, else ``cells``."""
     if parameter.kind == "categorical":
         return (np.arange(len(parameter.choices)) + 0.5) / len(parameter.choices)
     step = _step(parameter)
@@ -134,7 +134,7 @@ def grid(parameter: ParameterInfo, cells: int) -> Floats:
 
 
 def frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str], stored: Sequence[str]) -> pd.DataFrame:
-    """A frame whose columns ``stored`` keep the values as trials have them: an integer 64 does not become 64.0."""
+    """Return a frame whose columns ``stored`` keep the values as trials have them: 64 does not become 64.0."""
     table = pd.DataFrame(rows, columns=list(columns))
     for name in stored:
         place = list(columns).index(name)
@@ -152,7 +152,7 @@ def _step(parameter: ParameterInfo) -> float:
 
 
 def _forward(parameter: ParameterInfo, value: float) -> float:
-    """The value on the scale on which it was searched; of a linear one half of it, lest a wide range overflow."""
+    """Return the value on its searched scale; of a linear one half of it, lest a wide range overflow."""
     if parameter.log:
         return math.log(value) if value > 0 else -math.inf
     if parameter.one_minus:

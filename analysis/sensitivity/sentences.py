@@ -19,7 +19,7 @@ REGIONS = {"all": "over the whole space", "good": "among good configurations (th
 
 
 def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: bool, region: str) -> list[str]:
-    """What explains the variance in one region, and what does not stand out from noise."""
+    """Return what explains the variance in one region, and what does not stand out from noise."""
     where = REGIONS[region]
     if not conclusive:
         reason = f"the surrogate explains too little (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
@@ -40,14 +40,14 @@ def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: 
 
 
 def single(name: str, r2: float, conclusive: bool) -> str:
-    """For a study of one parameter."""
+    """Return for a study of one parameter."""
     if not conclusive:
         return f"No conclusion can be drawn: {name}, the only parameter, explains too little (out-of-bag R² {r2:.2f})."
     return f"{name} is the only parameter, so there are no shares to tell apart (out-of-bag R² {r2:.2f})."
 
 
 def choice(names: Sequence[str], one: Importance, two: Importance, r2: float, method: str, other: str) -> str:
-    """How much it matters how stopped trials are valued."""
+    """Return how much it matters how stopped trials are valued."""
     if not r2 >= MINIMUM_R2:
         return f"Valued by {other} instead of {method}, the surrogate explains too little to compare (R² {r2:.2f})."
     shift = two.total[0] - one.total[0]
@@ -59,7 +59,7 @@ def choice(names: Sequence[str], one: Importance, two: Importance, r2: float, me
 
 
 def coordinates(found: Coordinates) -> str:
-    """What SOFIM's two effective coordinates explain."""
+    """Return what SOFIM's two effective coordinates explain."""
     return (
         f"lr and rho together explain {percent(*found.of_all)} of the explained variance; of that joint effect, lr/rho "
         f"alone explains {percent(*found.ratio)}, √rho alone {percent(*found.knee)}, and a sum of effects of the two "
@@ -68,7 +68,7 @@ def coordinates(found: Coordinates) -> str:
 
 
 def divergence(shares: tuple[float, float], causes: Sequence[str], mapped: bool) -> str:
-    """How much diverges, or does not work for another cause."""
+    """Return how much diverges, or does not work for another cause."""
     space = f", predicted {100 * shares[1]:.0f} % of the space" if mapped else ", too few to say where"
     did = {
         "diverged": "diverged",
@@ -85,7 +85,7 @@ def robust(
     meaning: str,
     parameters: Mapping[str, ParameterInfo],
 ) -> list[str]:
-    """How wide the good region is, at 5 % or, where the surrogate cannot tell those apart, at the next loss it can."""
+    """Return how wide the good region is, at 5 % or else at the next loss that the surrogate resolves."""
     percentage, rows = widths(table)
     stretches = _stretches(rows, parameters)
     said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}): {stretches}."]
@@ -95,14 +95,14 @@ def robust(
 
 
 def widths(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
-    """The loss of which the widths are told, and its rows; ``table`` has some that are resolved."""
+    """Return the loss of which the widths are told, and its rows; ``table`` has some that are resolved."""
     told = table[table["resolved"].astype(bool) & (table["loss_percent"] >= 5.0)]
     percentage = float(told["loss_percent"].min())
     return percentage, told[told["loss_percent"] == percentage]
 
 
 def ridge(table: pd.DataFrame, rho: ParameterInfo) -> str:
-    """How far ρ may move when η moves with it."""
+    """Return how far ρ may move when η moves with it."""
     percentage, rows = widths(table)
     row = rows.iloc[0]
     return (
@@ -112,7 +112,7 @@ def ridge(table: pd.DataFrame, rho: ParameterInfo) -> str:
 
 
 def unresolved(error: float, percentage: float, unit: float, meaning: str) -> str:
-    """Why no width is told."""
+    """Return why no width is told."""
     return (
         f"What lies within {percentage:g} % of the best cannot be told: that is a loss of "
         f"{short(percentage / 100 * unit)} ({meaning}), and near the best the surrogate errs by {short(error)}."
@@ -137,7 +137,7 @@ def _stretches(rows: pd.DataFrame, parameters: Mapping[str, ParameterInfo]) -> s
 
 
 def tunable(table: pd.DataFrame) -> str:
-    """What tuning gains over the default."""
+    """Return what tuning gains over the default."""
     together = table.iloc[0]
     gain, low, high = (short(float(together[name])) for name in ("gain", "gain_low", "gain_high"))
     if not together["gain_low"] > 0:
@@ -148,7 +148,7 @@ def tunable(table: pd.DataFrame) -> str:
 
 
 def headline(findings: Findings) -> list[str]:
-    """The few sentences that stand on top of a report: a parameter each for those that matter, and what does not."""
+    """Return the few sentences on top of a report: one for each parameter that matters, and what does not."""
     if not findings.conclusive or not len(findings.importance):
         return [*findings.sentences[:1], *(text for text in findings.remarks if text != findings.sentences[0])]
     everything = findings.importance[findings.importance["region"] == "all"]

@@ -111,7 +111,7 @@ class Components:
     pairs: dict[tuple[int, int], Floats]
 
     def at(self, points: Floats) -> tuple[Floats, Floats]:
-        """The components at ``points`` (n, d): mains (n, d), and pairs (n, pairs) in the order of ``pairs``."""
+        """Return the components at ``points`` (n, d): mains (n, d), and pairs (n, pairs) in the order of ``pairs``."""
         cells = cell_of(points)
         mains = np.take_along_axis(self.mains.T, cells, axis=0)
         pairs = np.empty((len(points), len(self.pairs)))
@@ -121,7 +121,7 @@ class Components:
 
 
 def cell_of(points: Floats) -> NDArray[np.intp]:
-    """The cell, 0 to BINS - 1, in which each coordinate lies; same shape as ``points``."""
+    """Return the cell, 0 to BINS - 1, in which each coordinate lies; same shape as ``points``."""
     return np.clip((points * BINS).astype(np.intp), 0, BINS - 1)
 
 
@@ -153,7 +153,7 @@ def decompose(surrogate: Surrogate) -> Components:
 
 
 def _boxes(surrogate: Surrogate) -> tuple[Floats, Floats, Floats]:
-    """Lower and upper corners (leaves, d) and values (leaves,) of the leaves of all trees, all trees at once."""
+    """Return lower and upper corners (leaves, d) and values (leaves,) of the leaves of all trees, all trees at once."""
     trees = surrogate.trees
     sizes = np.array([tree.node_count for tree in trees])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])

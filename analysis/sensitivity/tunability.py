@@ -26,7 +26,7 @@ def tunability(
     unit: float,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """The predicted gain of tuning over the default.
+    """Return the predicted gain of tuning over the default.
 
     The best of many noisy predictions is too good. So each refit judges what the mean of all others chooses; the gain
     may come out negative, which says that no gain could be shown.
@@ -58,7 +58,7 @@ def tunability(
 
 
 def _gain(predicted: Floats, unit: float) -> tuple[float, float, float, float]:
-    """Gain over column 0 of ``predicted`` (refits, candidates); each refit judges what all others choose."""
+    """Return gain over column 0 of ``predicted`` (refits, candidates); each refit judges what all others choose."""
     others = predicted.sum(axis=0) - predicted  # of their mean, a multiple
     chosen = predicted[np.arange(len(predicted)), others.argmax(axis=1)]
     mean, low, high = band(chosen - predicted[:, 0])

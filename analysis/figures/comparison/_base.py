@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from analysis.comparison import Comparison
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.figures import _style
-from analysis.figures._base import Drawn
 
 AXES: Mapping[str, str] = {
     "epochs": "epochs",
@@ -32,7 +31,7 @@ class View:
     comparison: Comparison
 
     def rows(self, table: str) -> pd.DataFrame:
-        """The workload's rows of a table."""
+        """Return the workload's rows of a table."""
         found = self.comparison.tables[table]
         return found[found["workload"] == self.contest.workload]
 
@@ -52,19 +51,13 @@ class View:
         return f"{_style.label(self.contest.label, 30)} ({self.better})"
 
 
-Draw = Callable[[View], Drawn | None]
-"""Draws one figure of a workload; ``None`` where there is nothing to show."""
-DrawAll = Callable[[Comparison], Drawn | None]
-"""Draws one figure of all workloads together."""
-
-
 def marker(optimizer: str) -> str:
-    """The optimizer's mark."""
+    """Return the optimizer's mark."""
     return _MARKERS[_place(optimizer) % len(_MARKERS)]
 
 
 def dashes(optimizer: str) -> object:
-    """The optimizer's line."""
+    """Return the optimizer's line."""
     return _DASHES[_place(optimizer) % len(_DASHES)]
 
 

@@ -10,7 +10,7 @@ from analysis.figures.comparison._base import View, dashes
 
 
 def draw(view: View) -> Drawn | None:
-    """The best value after k trials, a line an optimizer, with bands where there are any."""
+    """Draw the best value after k trials, a line an optimizer, with bands where there are any."""
     table = view.comparison.tables["budget_curve"]
     names = {study.name: study.optimizer for study in view.contest.studies}
     table = table[table["study"].isin(list(names)) & np.isfinite(table["expected_best"].astype(float))]

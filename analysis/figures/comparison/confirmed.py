@@ -13,7 +13,7 @@ _BROKEN = 10.0  # interquartile ranges from the middle beyond which a broken run
 
 
 def draw(view: View) -> Drawn | None:
-    """Every confirmation run, and each optimizer's mean with its interval, best first."""
+    """Draw every confirmation run, and each optimizer's mean with its interval, best first."""
     board = view.rows("leaderboard")
     board = board[board["runs"] > 0]
     if not len(board):
@@ -56,7 +56,7 @@ def _any_broken(view: View) -> bool:
 
 
 def _limits(view: View, board: pd.DataFrame, column: str) -> tuple[float, float]:
-    """Ends of the panel: all complete runs, means and, as far as that leaves the rest readable, their intervals."""
+    """Return the ends of the panel: complete runs, means and, as far as the rest stays readable, their intervals."""
     runs = view.contest.runs
     whole = runs.loc[runs["outcome"] == "complete", column].to_numpy(dtype=float)
     shown = np.concatenate([whole, board[column].to_numpy(dtype=float)])

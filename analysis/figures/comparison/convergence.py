@@ -15,7 +15,7 @@ _QUANTITIES = {"train_loss": "training loss", "validation_loss": "validation los
 
 
 def draw(view: View) -> Drawn | None:
-    """A panel for each quantity and axis: medians over seeds with bands."""
+    """Draw a panel for each quantity and axis: medians over seeds with bands."""
     table = view.rows("convergence")
     if not len(table):
         return None

@@ -16,7 +16,7 @@ _PANELS = {
 
 
 def draw(view: View) -> Drawn | None:
-    """Costs relative to the reference, in seconds and in gradient evaluations."""
+    """Draw costs relative to the reference, in seconds and in gradient evaluations."""
     table = view.rows("cost")
     if not len(table) or not table["reference"].notna().any():
         return None

@@ -9,7 +9,7 @@ from analysis.figures.comparison._base import AXES, dashes
 
 
 def draw(comparison: Comparison) -> Drawn | None:
-    """A panel an axis: the share of workloads on which an optimizer is within a factor of the fastest."""
+    """Draw a panel an axis: the share of workloads on which an optimizer is within a factor of the fastest."""
     table, scores = comparison.tables["performance_profile"], comparison.tables["profile_score"]
     panels = []
     for axis in AXES:

@@ -11,7 +11,7 @@ from analysis.figures.comparison._base import forest
 
 
 def draw(comparison: Comparison) -> Drawn | None:
-    """Mean ranks, and how far one must be behind the best to be told apart."""
+    """Draw mean ranks, and how far one must be behind the best to be told apart."""
     table = comparison.tables["ranks"]
     if not len(table):
         return None

@@ -9,7 +9,7 @@ from analysis.figures.comparison._base import forest
 
 
 def draw(comparison: Comparison) -> Drawn | None:
-    """Interquartile means of normalized scores, best first."""
+    """Draw interquartile means of normalized scores, best first."""
     table = comparison.tables["aggregate"]
     if not len(table):
         return None

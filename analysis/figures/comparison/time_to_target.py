@@ -14,7 +14,7 @@ from analysis.text import short
 
 
 def draw(view: View) -> Drawn | None:
-    """A panel an axis: median time to target with its interval, censored ones as arrows at the budget."""
+    """Draw a panel an axis: median time to target with its interval, censored ones as arrows at the budget."""
     table = view.rows("time_to_target")
     if not len(table) or table["target"].isna().all():
         return None

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from analysis.figures import Drawn
+from analysis.figures import Drawn, of_each
 from analysis.figures._style import COLOURS, style, svg
-from analysis.figures.comparison import ACROSS, FIGURES, View
+from analysis.figures.comparison import View
 from analysis.figures.comparison._base import dashes, marker
 from tests.analysis.comparison.test_compare import campaign, values
 from tests.support.made_campaign import Made, made
@@ -18,8 +18,8 @@ from tests.support.made_campaign import Made, made
 def drawn(found: Made) -> dict[str, Drawn]:
     comparison = found.compare()
     with style():
-        pictures = {key: draw(View(comparison.contests[0], comparison)) for key, draw in FIGURES.items()}
-        return pictures | {key: draw(comparison) for key, draw in ACROSS.items()}
+        pictures = {key: draw(View(comparison.contests[0], comparison)) for key, draw in of_each("workload").items()}
+        return pictures | {key: draw(comparison) for key, draw in of_each("campaign").items()}
 
 
 def text(picture: Drawn, panel: str = "") -> str:

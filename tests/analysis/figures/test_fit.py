@@ -11,12 +11,11 @@ import optuna
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, Drawn
+from analysis.figures import Drawn, of_each
 from analysis.figures._base import Subject
 from analysis.figures._fit import cut, fit, overlaps
 from analysis.figures._style import canvas, style
-from analysis.figures.comparison import ACROSS, View
-from analysis.figures.comparison import FIGURES as COMPARISONS
+from analysis.figures.comparison import View
 from analysis.load import study as study_called
 from analysis.load import trials as trials_of
 from analysis.report import Options
@@ -104,7 +103,7 @@ def _subject(storage: optuna.storages.BaseStorage, name: str) -> Subject:
 @pytest.mark.parametrize("name", ["long", "many", "decades", "fake/digits-mlp/sofim"])
 def test_every_figure_of_a_study_can_be_read(subjects: Mapping[str, Subject], name: str) -> None:
     with style():
-        drawn = {key: draw(subjects[name]) for key, draw in FIGURES.items()}
+        drawn = {key: draw(subjects[name]) for key, draw in of_each("study").items()}
     assert sum(picture is not None for picture in drawn.values()) >= 2, "there is something to look at"
     assert_readable(drawn)
 
@@ -120,8 +119,8 @@ def test_every_figure_of_a_comparison_can_be_read(scale: float) -> None:
     found = made({"a.module:workload_" + "u" * 30: _runs(scale), "v": _runs(scale)}, direction="minimize")
     comparison = found.compare()
     with style():
-        drawn = {key: draw(View(comparison.contests[0], comparison)) for key, draw in COMPARISONS.items()}
-        drawn |= {key: draw(comparison) for key, draw in ACROSS.items()}
+        drawn = {key: draw(View(comparison.contests[0], comparison)) for key, draw in of_each("workload").items()}
+        drawn |= {key: draw(comparison) for key, draw in of_each("campaign").items()}
     assert_readable(drawn)
 
 

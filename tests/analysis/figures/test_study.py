@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from analysis.figures import FIGURES, Subject
+from analysis.figures import Subject, of_each
 from analysis.figures._axis import ticks
 from analysis.figures._style import COLOURS, colour, label, style
 from analysis.parameters import ParameterInfo
@@ -108,11 +108,11 @@ def test_a_label_is_short_and_printable() -> None:
     assert label("") == ""
 
 
-@pytest.mark.parametrize("key", FIGURES)
+@pytest.mark.parametrize("key", of_each("study"))
 def test_a_figure_of_nothing_is_no_figure(key: str) -> None:
     import pandas as pd
 
     study = Study(0, "s", {}, "", "", "value", "minimize", {})
     trials = pd.DataFrame(columns=["study", "number", "outcome", "value", "params"])
     with style():
-        assert FIGURES[key](Subject(study, trials, Findings("s"), 4)) is None
+        assert of_each("study")[key](Subject(study, trials, Findings("s"), 4)) is None
