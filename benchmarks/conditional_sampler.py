@@ -14,17 +14,20 @@ import argparse
 import math
 import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
-from search_spaces import SEARCH_SPACES, ConditionalSpace
+from search_spaces import SEARCH_SPACES, ConditionalSpace, samplers
 from studies.campaign.plan import StudyPlan
 from studies.commands.tuning._initial import initial_configurations
-from studies.ledger import _tuning
+from studies.ledger.search import Search
+from studies.ledger.study import StudyLedger
 
 EPOCHS = 20
 WEIGHTS = [3.0, 1.0, 0.5, 0.2, 0.05, 0.02]  # of an optimizer's parameters, dealt at random
@@ -37,10 +40,16 @@ SAMPLERS: Mapping[str, Any] = {
 
 
 class Unwritten:
-    """A writer for a study that is in memory alone."""
+    """A writer for a study that is in memory alone; it knows the stored parameters of the latest trial."""
+
+    params: Mapping[str, Any] = MappingProxyType({})
+
+    def start(self, _study_id: int, trial: FrozenTrial) -> None:
+        """Hear of a trial."""
+        self.params = trial.params
 
     def __getattr__(self, _name: str) -> Any:
-        return lambda *_: None
+        return lambda *_, **__: None
 
 
 class Problem:
@@ -84,22 +93,22 @@ def regrets(number: int, trials: int) -> tuple[float, float]:
         metric_split="validation", epochs=EPOCHS, trials=trials, sampler="tpe", pruner="hyperband", seed=number,
         space=space, initial=tuple(initial_configurations(space, "made-up")[0]),
     )  # fmt: skip
-    book = _tuning.StudyBook(plan, 1, Unwritten(), [])
+    writer = Unwritten()
+    study = StudyLedger(plan, 1, writer, [], Search(plan))
     found: list[float] = []
-    while book.wants_more:
-        assignment = book.ask()
+    while study.wants_more:
+        assignment = study.ask()
         chosen, prefix = assignment.optimizer, f"{assignment.optimizer}."
-        stored = book._running[assignment.number].stored.params
-        own = {name.removeprefix(prefix): entry for name, entry in stored.items() if name.startswith(prefix)}
+        own = {name.removeprefix(prefix): entry for name, entry in writer.params.items() if name.startswith(prefix)}
         value = problem.value(chosen, SEARCH_SPACES[chosen].encode(own))
         best = found[-1] if found else math.inf
         for epoch, metric in enumerate(problem.curve(assignment.number, chosen, value), start=1):
             record = {"epoch": epoch, "seconds": 0.0, "gradient_evaluations": 0, "metric": metric}
-            if book.report(assignment.number, record):
-                book.prune(assignment.number, {})
+            if study.report(assignment.number, record):
+                study.end(assignment.number, "pruned", {})
                 break
         else:
-            book.complete(assignment.number, {})
+            study.end(assignment.number, "complete", {})
             best = min(best, value)
         found.append(best)
     floor = min(problem.best.values())
@@ -114,7 +123,7 @@ def main() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for name, make in SAMPLERS.items():
-        _tuning.make_sampler = lambda _sampler, seed, make=make, **_: make(seed)
+        samplers.SAMPLERS["tpe"] = samplers.Sampler(name, lambda seed, _, make=make: make(seed))
         found = np.array([regrets(number, options.trials) for number in range(options.problems)])
         errors = 1.96 * found.std(axis=0, ddof=1) / math.sqrt(len(found))
         (end, half), (end_error, half_error) = found.mean(axis=0), errors

@@ -26,7 +26,7 @@ import numpy as np
 
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
-from studies.ledger import ConfirmationLedger, Ledger
+from studies.ledger import Ledger, open_confirmation, open_search
 from studies.workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ def play(ledger: Ledger, rng: np.random.Generator) -> None:
             if stopped or breaks:
                 break
         if breaks:
-            ledger.diverge(assignment, FACTS)
+            ledger.end(assignment, "diverged", FACTS)
         elif stopped:
-            ledger.prune(assignment, FACTS)
+            ledger.end(assignment, "pruned", FACTS)
         else:
-            ledger.complete(assignment, {**FACTS, "exclusive": True} if assignment.confirmation else FACTS)
+            ledger.end(assignment, "complete", {**FACTS, "exclusive": True} if assignment.confirmation else FACTS)
 
 
 def build(url: str, trials: int, seeds: int) -> None:
@@ -94,9 +94,9 @@ def build(url: str, trials: int, seeds: int) -> None:
     )
     resolved = ResolvedCampaign(plan, {name: WORKLOADS[name] for name in workloads})
     rng = np.random.default_rng(0)
-    with Ledger(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}) as ledger:
+    with open_search(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}) as ledger:
         play(ledger, rng)
-    made = ConfirmationLedger(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}, seeds=seeds)
+    made = open_confirmation(url, plan.stored(), resolved.study_plans(), {"benchmark": "1"}, seeds=seeds)
     with made as ledger:
         play(ledger, rng)
 

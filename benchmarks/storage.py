@@ -34,7 +34,7 @@ import optuna
 
 from search_spaces import SEARCH_SPACES
 from studies.campaign.plan import StudyPlan
-from studies.ledger import Ledger
+from studies.ledger import open_search
 from studies.storage.database import close_storage, open_storage
 from studies.storage.writer import TrialWriter
 
@@ -82,7 +82,7 @@ def ours(url: str, trials: int, epochs: int, slots: int, pace: float) -> float:
 
     TrialWriter._write = write  # type: ignore[method-assign]
     try:
-        with Ledger(url, {"name": name, "trials": trials}, [plan], {}) as ledger:
+        with open_search(url, {"name": name, "trials": trials}, [plan], {}) as ledger:
             ledger.flush()
             spent.seconds = 0.0
             began = time.perf_counter()
@@ -96,7 +96,7 @@ def ours(url: str, trials: int, epochs: int, slots: int, pace: float) -> float:
                             ledger.report(assignment, record(epoch))
                 for assignment in running:
                     with spent.counting():
-                        ledger.complete(assignment, {"device": "CPU", "busy_seconds": 1.0})
+                        ledger.end(assignment, "complete", {"device": "CPU", "busy_seconds": 1.0})
             ledger.flush()
             took = time.perf_counter() - began
     finally:

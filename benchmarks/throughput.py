@@ -34,11 +34,11 @@ SEED = 0
 
 def configurations(optimizer: str, trials: int, batch_size: int | None) -> list[dict[str, object]]:
     """Return the stored configurations that every way runs."""
-    from studies.ledger._samplers import make_plan
+    from search_spaces.samplers import SAMPLERS
 
     space = space_of(optimizer, batch_size)
-    plan = make_plan("random", SEED)
-    return [space.decode(plan.configuration(i, space.search_distributions())) for i in range(trials)]
+    draw = SAMPLERS["random"].configuration
+    return [space.decode(draw(SEED, i, space.search_distributions()) or {}) for i in range(trials)]
 
 
 def space_of(optimizer: str, batch_size: int | None):
@@ -71,7 +71,7 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
 
     from studies.campaign.plan import StudyPlan
     from studies.engine import Resources, execute
-    from studies.ledger import Ledger
+    from studies.ledger import open_search
     from studies.training.worker import TrainingOptions
     from studies.workloads import resolve
 
@@ -95,7 +95,7 @@ def run_engine(options: argparse.Namespace, trials: int, directory: Path) -> dic
     ray.init("local", object_store_memory=200 * 2**20, **quiet)
     memory = WorkerMemory()
     began = time.perf_counter()
-    with Ledger(url, {"name": "bench"}, [plan], {}) as ledger:
+    with open_search(url, {"name": "bench"}, [plan], {}) as ledger:
         execute(ledger, TrainingOptions(), Resources())
     seconds = time.perf_counter() - began
     done = optuna.load_study(study_name="bench", storage=url).trials

@@ -34,7 +34,7 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
     from studies.campaign.resolve import resolve_campaign
     from studies.commands.launch import launch, versions, work_off
     from studies.engine import Resources
-    from studies.ledger import ConfirmationLedger
+    from studies.ledger import open_confirmation
     from studies.storage.database import open_storage
 
     optimizers = tuple(SEARCH_SPACES)
@@ -47,7 +47,7 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
     sign = 1.0 if tallies[0].direction == "maximize" else -1.0
     best = max((tally for tally in tallies if tally.best is not None), key=lambda tally: sign * (tally.best or 0.0))
     plans = [plan for plan in resolved.study_plans() if plan.name == best.study]
-    with ConfirmationLedger(url, made.stored(), plans, versions(), seeds=CONFIRMED) as ledger:
+    with open_confirmation(url, made.stored(), plans, versions(), seeds=CONFIRMED) as ledger:
         work_off(ledger, resolved, Resources(cpus_per_trial=None), console)
     storage = open_storage(url)
     study_id = storage.get_study_id_from_name(f"{best.study}/confirm")
@@ -68,16 +68,16 @@ def together(
 ) -> dict[str, object]:
     """One study that chooses the optimizer, its winner confirmed; its search is not ended early if ``to_the_end``."""
     import studies
-    from studies.ledger import _budget
+    from studies.ledger import budget
     from studies.storage.database import open_storage
 
     began = time.perf_counter()
     name = f"tune-{'whole' if to_the_end else 'early'}"
-    rule = _budget.no_improvement_expected
+    rule = budget.no_improvement_expected
     if to_the_end:
-        _budget.no_improvement_expected = lambda *_: False
+        budget.no_improvement_expected = lambda *_: False
     found = studies.tune(workload, budget=trials, name=name, seed=seed, storage=url, seeds=CONFIRMED, console=console)
-    _budget.no_improvement_expected = rule
+    budget.no_improvement_expected = rule
     whole = time.perf_counter() - began
     storage = open_storage(url)
     ended = storage.get_all_trials(storage.get_study_id_from_name(found.study))

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
+"""How a trial ends."""
+
+Runs = Literal["trials", "confirmation runs", "evaluation runs"]
+"""What is run in a study."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -72,7 +78,7 @@ class Tally:
     best_params: Mapping[str, Any]
     seconds: float
     stopped: str | None
-    runs: Literal["trials", "confirmation runs", "evaluation runs"] = "trials"
+    runs: Runs = "trials"
     replicate: int = 1
     since_best: int = 0
     failing: tuple[Failing, ...] = ()

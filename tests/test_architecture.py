@@ -75,7 +75,7 @@ IMPORTS = [
 # What each package may import besides itself and the standard library. None: any third-party package.
 ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
     "sofim": (set(), {"torch", "pytorch_optimizer"}),
-    "search_spaces": (set(), {"optuna"}),
+    "search_spaces": (set(), {"optuna", "numpy", "scipy"}),
     "analysis": ({"search_spaces"}, None),
     "studies": ({"search_spaces", "sofim", "analysis"}, None),
 }

@@ -14,14 +14,8 @@ from analysis.intervals import DRAWS
 from analysis.schema import COUNTED
 from analysis.text import listing, number
 from search_spaces.errors import number_of
+from search_spaces.samplers import SAMPLERS
 
-_SAMPLERS = {
-    "tpe": "the tree-structured Parzen estimator",
-    "random": "random search",
-    "qmc": "quasi-random search (scrambled Sobol points)",
-    "gp": "Bayesian optimization with a Gaussian process",
-    "cmaes": "CMA-ES",
-}
 _PRUNERS = {
     "hyperband": "with Hyperband stopping unpromising trials early",
     "asha": "with successive halving stopping unpromising trials early",
@@ -62,7 +56,8 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
     epochs = ", ".join(f"{c.workload} ({c.studies[0].epoch_budget})" for c in contests)
-    sampler = _SAMPLERS.get(str(campaign.get("sampler")), "a sampler that is not stored")
+    row = SAMPLERS.get(str(campaign.get("sampler")))
+    sampler = "a sampler that is not stored" if row is None else row.in_words
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -39,13 +39,12 @@ def check_different(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def one_of(names: Iterable[str]) -> Callable[[str], str]:
+def one_of(names: Collection[str]) -> Callable[[str], str]:
     """Return a check that refuses all but ``names`` and suggests the nearest of them."""
-    known = tuple(names)
 
     def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"must be one of {', '.join(known)}{suggestion(name, known)}")
+        if name not in names:
+            raise ValueError(f"must be one of {', '.join(names)}{suggestion(name, names)}")
         return name
 
     return check

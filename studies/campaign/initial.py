@@ -10,10 +10,8 @@ from typing import Any
 
 from search_spaces import SearchSpace
 from search_spaces.errors import UserError, shown
+from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import CampaignPlan, InitialConfigurations
-
-LEARNING = ("tpe", "gp", "cmaes")
-"""Samplers that learn from what they are given; the draws of the others are independent, and stay so."""
 
 
 def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
@@ -31,10 +29,11 @@ def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
             search spaces, or the campaign's sampler does not learn.
     """
     campaign = plan.campaign
-    if campaign.sampler not in LEARNING:
+    if not SAMPLERS[campaign.sampler].learns:
+        learning = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.learns)
         raise UserError(
             f"--from {path}: sampler {campaign.sampler} draws independently of any start; "
-            f"samplers that begin with one are {', '.join(LEARNING)}"
+            f"samplers that begin with one are {learning}"
         )
     optimizers = _read(path)
     initial: dict[str, dict[str, dict[str, object]]] = {}

@@ -15,6 +15,7 @@ from pydantic import (
     StrictStr,
 )
 
+from search_spaces.samplers import SAMPLERS
 from studies.campaign._checks import (
     MOST,
     TARGETS,
@@ -26,9 +27,6 @@ from studies.campaign._checks import (
     one_of,
 )
 from studies.training.schedules import SCHEDULES
-
-SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes")
-"""Who may propose configurations."""
 
 PRUNERS = ("hyperband", "asha", "median", "none")
 """Who may stop bad trials early."""

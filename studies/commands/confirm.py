@@ -62,11 +62,11 @@ def confirm(
             nothing to confirm.
         KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
     """
-    from studies.ledger import ConfirmationLedger
+    from studies.ledger import open_confirmation
 
     campaign = resolved.campaign
     plans = [plan for plan in resolved.study_plans() if plan.replicate == 1]
-    made = ConfirmationLedger(
+    made = open_confirmation(
         storage, resolved.plan.stored(), plans, versions(), seeds=seeds, top=top, anyway=anyway, durability=durability
     )
     with made as ledger:

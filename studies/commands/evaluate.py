@@ -55,7 +55,7 @@ def evaluate(
         KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
     """
     from search_spaces.errors import number_of
-    from studies.ledger import EvaluationLedger
+    from studies.ledger import open_evaluation
 
     sources = {(study.optimizer, study.workload): study for study in studies}
     candidates: dict[str, list[Candidate]] = {}
@@ -69,7 +69,7 @@ def evaluate(
         wanted = {(study.workload, study.optimizer) for study in own}
         resolved = resolve_campaign(_only(stored, own), data_directory, rehearsed=False)
         plans = [p for p in resolved.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
-        made = EvaluationLedger(
+        made = open_evaluation(
             url, stored, plans, versions(), candidates=candidates, seeds=seeds, durability=durability
         )
         with made as ledger:

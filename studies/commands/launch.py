@@ -55,11 +55,11 @@ def launch(
         UserError: the storage or the cluster cannot be used, or the storage holds another campaign of this name.
         KeyboardInterrupt: Ctrl-C; running trials are closed and will be asked again.
     """
-    from studies.ledger import Ledger
+    from studies.ledger import open_search
 
     campaign = resolved.campaign
     plans = resolved.study_plans()
-    made = Ledger(storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend)
+    made = open_search(storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend)
     with made as ledger:
         if ledger.finished:
             _say_finished(campaign.name, ledger.tallies(), console)

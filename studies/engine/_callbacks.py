@@ -87,16 +87,16 @@ class LedgerSearcher(_NotSaved, Searcher):
         self._losses[assignment.study, assignment.number] += 1
         losses = self._losses[assignment.study, assignment.number]
         if losses > MAX_RESTARTS:
-            self._ledger.fail(assignment, f"its worker died {losses} times")
+            self._ledger.end(assignment, "failed", failure=f"its worker died {losses} times")
         else:
             self._again.append(assignment)
 
     def stop_waiting(self, trial_ids: Iterable[str]) -> None:
         """Give up trials that have not begun on a worker, or not again; the next driver asks for them."""
         for trial_id in trial_ids:
-            self._ledger.interrupt(self.assignments.pop(trial_id))
+            self._ledger.end(self.assignments.pop(trial_id), "interrupted")
         while self._again:
-            self._ledger.interrupt(self._again.popleft())
+            self._ledger.end(self._again.popleft(), "interrupted")
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         self._guard.check(idle=not self.assignments)
@@ -128,7 +128,7 @@ class LedgerSearcher(_NotSaved, Searcher):
                 )
                 self._guard.say(f"The worker of trial {assignment.number} of {assignment.study} died; {goes_on}.")
             else:
-                self._ledger.fail(self.assignments.pop(trial_id), "the worker was stopped")
+                self._ledger.end(self.assignments.pop(trial_id), "failed", failure="the worker was stopped")
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the database is the state."""
@@ -227,17 +227,12 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         for record in message["records"]:
             if self._ledger.report(assignment, record):
                 del self._assignments[trial.trial_id]
-                self._ledger.prune(assignment, facts)
+                self._ledger.end(assignment, "pruned", facts)
                 return str(TrialScheduler.STOP)
         if message["end"] is None and not (self._guard.stopping and message["saved"]):
             return str(TrialScheduler.CONTINUE)
         del self._assignments[trial.trial_id]
-        if message["end"] == "complete":
-            self._ledger.complete(assignment, facts)
-        elif message["end"] == "diverged":
-            self._ledger.diverge(assignment, facts)
-        elif message["end"] == "failed":
-            self._ledger.fail(assignment, message["failure"] or "unknown", facts)
-        else:  # it was to stop, and has ended its epoch
-            self._ledger.interrupt(assignment, facts)
+        outcome = message["end"] or "interrupted"  # it was to stop, and has ended its epoch
+        failure = (message["failure"] or "unknown") if outcome == "failed" else None
+        self._ledger.end(assignment, outcome, facts, failure=failure)
         return str(TrialScheduler.STOP)

@@ -1,27 +1,24 @@
-"""The only Optuna of the launching side: ask, report, tell, lease, resume."""
+"""The only Optuna of the launching side: ask, report, end, lease, resume."""
 
-from studies.ledger._book import too_many_failures
-from studies.ledger._budget import BudgetLedger, OutOfTimeError
-from studies.ledger._budget_confirmation import BudgetConfirmationLedger, Outcome
-from studies.ledger._clock import Clock
-from studies.ledger._confirmation import ConfirmationLedger
-from studies.ledger._evaluating import Candidate
-from studies.ledger._evaluation import EvaluationLedger
-from studies.ledger._ledger import Ledger
-from studies.ledger._pace import FEWEST_SEEDS
-from studies.ledger._seeds import fresh_seeds
+from studies.ledger.budget import Clock, ConfirmationBudget, OutOfTimeError, SearchBudget
+from studies.ledger.counting import too_many_failures
+from studies.ledger.ledger import Ledger
+from studies.ledger.open import open_confirmation, open_evaluation, open_search
+from studies.ledger.repeats import Candidate, fresh_seeds
+from studies.ledger.winner import ConfirmedWinner, confirmed_winner
 
 __all__ = [
-    "FEWEST_SEEDS",
-    "BudgetConfirmationLedger",
-    "BudgetLedger",
     "Candidate",
     "Clock",
-    "ConfirmationLedger",
-    "EvaluationLedger",
+    "ConfirmationBudget",
+    "ConfirmedWinner",
     "Ledger",
     "OutOfTimeError",
-    "Outcome",
+    "SearchBudget",
+    "confirmed_winner",
     "fresh_seeds",
+    "open_confirmation",
+    "open_evaluation",
+    "open_search",
     "too_many_failures",
 ]

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from optuna.trial import FrozenTrial
+
 from studies.trials import Failing, Tally
 
 _LONGEST = 200
@@ -20,7 +22,7 @@ class FailureCount:
         self._others: set[str] = set()  # optimizers that have done something else
 
     def add(self, optimizer: str, failure: str | None) -> None:
-        """Counts a trial that ended: ``failure`` is what broke it, a line or a traceback, ``None`` if nothing did."""
+        """Count a trial that ended: ``failure`` is what broke it, a line or a traceback, ``None`` if nothing did."""
         if failure is None:
             self._others.add(optimizer)
             self._failures.pop(optimizer, None)
@@ -28,7 +30,7 @@ class FailureCount:
             self._failures.setdefault(optimizer, Counter())[failure] += 1
 
     def failing(self) -> tuple[Failing, ...]:
-        """One for each optimizer and reason, first come first."""
+        """Return one for each optimizer and reason, first come first."""
         found = []
         for optimizer, failures in self._failures.items():
             reasons: Counter[str] = Counter()
@@ -41,7 +43,7 @@ class FailureCount:
 
 @lru_cache(maxsize=1000)
 def reason_of(failure: str) -> str:
-    r"""The error of a printed traceback in one line, with the place in the person's own code if it went through that.
+    r"""Return the error of a printed traceback in one line, with the place in the person's own code if it has one.
 
     >>> reason_of('Traceback (most recent call last):\n  File "/home/me/mine.py", line 7, in f\n    x\nValueError: no')
     'ValueError: no (/home/me/mine.py:7)'
@@ -63,12 +65,12 @@ def reason_of(failure: str) -> str:
 
 
 def failing_lines(tallies: Sequence[Tally]) -> list[str]:
-    """A line for each optimizer of a study whose every trial failed so far, and each reason."""
+    """Return a line for each optimizer of a study whose every trial failed so far, and each reason."""
     return [line for _, line in failing(tallies)]
 
 
 def failing(tallies: Sequence[Tally]) -> Iterator[tuple[tuple[str, str, str], str]]:
-    """What tells a line from others, however often it comes to be true again, and the line."""
+    """Yield what tells a line from others, however often it comes to be true again, and the line."""
     for tally in tallies:
         if tally.stopped is not None:
             continue  # which says why
@@ -78,3 +80,9 @@ def failing(tallies: Sequence[Tally]) -> Iterator[tuple[tuple[str, str, str], st
                 f"{tally.study}: every {tally.runs.removesuffix('s')} of {one.optimizer} failed so far, "
                 f"{one.count} of {one.trials} with {one.reason}",
             )
+
+
+def last_failure(trials: Sequence[FrozenTrial]) -> str | None:
+    """Return what broke the last of ``trials`` that broke, ``None`` where none did."""
+    failures = (trial.user_attrs.get("failure") for trial in reversed(trials))
+    return next((str(failure) for failure in failures if failure is not None), None)

@@ -17,12 +17,12 @@ def tuned(place: Place) -> None:
     """A search by ``sofim tune``."""
     from studies.commands.tuning._budget import parse_budget
     from studies.commands.tuning._plan import resolve_campaign
-    from studies.ledger import BudgetLedger, Clock
+    from studies.ledger import Clock, SearchBudget, open_search
 
     search = resolve_campaign(
         "digits-mlp", parse_budget("3"), "sgd,sofim", name="best", seed=0, epochs=1, seeds=3, data_directory=None
     )
-    with BudgetLedger(place.storage, search.stored(), search.plan(), {}, clock=Clock(), seeds=3):
+    with open_search(place.storage, search.stored(), [search.plan()], {}, budget=SearchBudget(Clock(), 3)):
         pass
 
 

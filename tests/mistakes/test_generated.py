@@ -19,13 +19,14 @@ from optuna.trial import TrialState
 
 from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, configured
 from search_spaces.errors import UserError
+from search_spaces.samplers import SAMPLERS
 from sofim import OPTIMIZERS
-from studies.campaign.model import PRUNERS, SAMPLERS
+from studies.campaign.model import PRUNERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import load_file
 from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
 from studies.cli import main
-from studies.ledger import Ledger
+from studies.ledger import open_search
 from studies.storage.database import close_storage, open_storage
 from studies.training.run import train
 from studies.training.schedules import SCHEDULES
@@ -77,7 +78,7 @@ def campaigns(draw: st.DrawFn) -> dict[str, Any]:
         "trials": st.integers(1, 10**6),
     }
     more: dict[str, st.SearchStrategy[Any]] = {
-        "sampler": st.sampled_from(SAMPLERS),
+        "sampler": st.sampled_from(list(SAMPLERS)),
         "pruner": st.sampled_from(PRUNERS),
         "schedule": st.sampled_from(list(SCHEDULES)),
         "seed": st.integers(0, 2**32 - 1),
@@ -123,17 +124,17 @@ def run(campaign: CampaignPlan, storage: str, trials: int) -> None:
     """Draws a campaign up, asks for its first trials and tells what became of them; then goes on as after a restart."""
     resolved = resolve_campaign(campaign)
     for _ in range(2):
-        with Ledger(storage, campaign.stored(), resolved.study_plans(), {"torch": "x"}) as ledger:
+        with open_search(storage, campaign.stored(), resolved.study_plans(), {"torch": "x"}) as ledger:
             for number in range(trials):
                 assignment = ledger.ask()
                 if assignment is None:
                     return
                 if number % 3 == 0:
                     ledger.report(assignment, record(1, math.nan, 0.5))
-                    ledger.diverge(assignment, {"device": "cpu"})
+                    ledger.end(assignment, "diverged", {"device": "cpu"})
                     continue
                 ledger.report(assignment, record(1, 0.5 + number, 0.5))
-                ledger.complete(assignment, {"device": "cpu"})
+                ledger.end(assignment, "complete", {"device": "cpu"})
 
 
 @settings(QUICK, max_examples=150)
@@ -217,7 +218,7 @@ def test_a_search_space_that_is_accepted_holds_its_default(chosen):
 
 @pytest.mark.slow
 @settings(QUICK, max_examples=6)
-@given(spaces, st.sampled_from(SAMPLERS))
+@given(spaces, st.sampled_from(list(SAMPLERS)))
 @example(("sofim", {"beta": [0.0, 0.9999999999999999]}), "tpe")
 @example(("sofim", {"lr": [5e-324, 1e308]}), "gp")
 @example(("sgd", {"lr": [1.0, 1.0000000000000002]}), "cmaes")
@@ -238,12 +239,12 @@ def test_every_sampler_searches_a_space_that_is_accepted(new_database, chosen, s
         }
     )
     resolved = ResolvedCampaign(campaign, {"digits-mlp": WORKLOADS["digits-mlp"]})
-    with Ledger(new_database(), campaign.stored(), resolved.study_plans(), {}) as ledger:
+    with open_search(new_database(), campaign.stored(), resolved.study_plans(), {}) as ledger:
         for number in range(12):  # more than a sampler begins with at random
             assignment = ledger.ask()
             assert assignment is not None
             ledger.report(assignment, record(1, 0.1 * number, 0.5))
-            ledger.complete(assignment, {"device": "cpu"})
+            ledger.end(assignment, "complete", {"device": "cpu"})
         assert ledger.finished
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_search
 from studies.trials import Assignment
 from studies.workloads import WORKLOADS
 
@@ -32,7 +32,7 @@ def campaign(**changes: Any) -> CampaignPlan:
 
 def open_ledger(url: str, made: CampaignPlan) -> Ledger:
     resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
-    return Ledger(url, made.stored(), resolved.study_plans(), {"torch": "x"})
+    return open_search(url, made.stored(), resolved.study_plans(), {"torch": "x"})
 
 
 def play(ledger: Ledger, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
@@ -55,18 +55,18 @@ def end(ledger: Ledger, assignment: Assignment, outcome: Outcome, *, seconds: fl
     if isinstance(word, str):
         what, _, why = word.partition(": ")
         if what == "failed":
-            ledger.fail(assignment, f"Traceback (most recent call last):\n  ...\n{why}")
+            ledger.end(assignment, "failed", failure=f"Traceback (most recent call last):\n  ...\n{why}")
             return
         ledger.report(assignment, record(1, math.nan if what == "diverged" else value, seconds))
         if what == "diverged":
-            ledger.diverge(assignment, facts)
+            ledger.end(assignment, "diverged", facts)
         elif what == "pruned":
-            ledger.prune(assignment, facts)
+            ledger.end(assignment, "pruned", facts)
         else:
             assert what == "running", what
         return
     ledger.report(assignment, record(1, word, seconds))
-    ledger.complete(assignment, facts)
+    ledger.end(assignment, "complete", facts)
 
 
 def record(epoch: int, metric: float, seconds: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
-from studies.ledger import ConfirmationLedger
+from studies.ledger import open_confirmation
 from studies.workloads import WORKLOADS
 from tests.support.fake_campaign import Outcome, campaign, end, open_ledger, record
 
@@ -32,7 +32,7 @@ def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> CampaignPlan
 def confirm(url: str, made: CampaignPlan, *, seeds: int = 5, shared: str = "") -> None:
     """Confirmation runs of its winners, worse than while tuning by up to 0.02; those of ``shared`` shared a device."""
     resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
-    with ConfirmationLedger(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds) as ledger:
+    with open_confirmation(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds) as ledger:
         while (assignment := ledger.ask()) is not None:
             sign = 1 if WORKLOADS[assignment.workload].metric.direction == "maximize" else -1
             best = (0.9 if sign > 0 else 1.1) - sign * (assignment.seed % 200) / 1e4
@@ -42,7 +42,7 @@ def confirm(url: str, made: CampaignPlan, *, seeds: int = 5, shared: str = "") -
                 ledger.report(
                     assignment, record(epoch, value, 0.5 * epoch) | tests | {"gradient_evaluations": 10 * epoch}
                 )
-            ledger.complete(assignment, {"device": "cpu", "exclusive": assignment.optimizer != shared})
+            ledger.end(assignment, "complete", {"device": "cpu", "exclusive": assignment.optimizer != shared})
 
 
 def ridge(workload: str, optimizer: str, number: int, params: Mapping[str, Any]) -> Outcome:

@@ -26,7 +26,7 @@ from studies.storage.durability import STORAGE_TIMEOUT, Durability
 
 if TYPE_CHECKING:
     from studies.engine import Resources
-    from studies.ledger import BudgetLedger, Clock, Ledger, Outcome
+    from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
     from studies.workloads import Workload
 
@@ -175,13 +175,11 @@ def _search(
     search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
 ) -> tuple[Tally, str]:
     """Searches until the budget is spent; returns how the trials ended, and why there are no more."""
-    from studies.ledger import BudgetLedger
+    from studies.ledger import SearchBudget, open_search
 
-    plan = search.plan()
-    ledger = BudgetLedger(
-        storage, search.stored(), plan, versions(), clock=clock, seeds=search.seeds, durability=durability
-    )
-    with ledger:
+    plan, budget = search.plan(), SearchBudget(clock, search.seeds)
+    made = open_search(storage, search.stored(), [plan], versions(), durability=durability, budget=budget)
+    with made as ledger:
         [tally] = ledger.tallies()
         if not ledger.finished:
             for note in search.notes if not tally.done else ():  # what was begun keeps its search space
@@ -194,20 +192,21 @@ def _search(
             machines.say(f"Tuning {search.workload}, budget {search.budget}{before}{there}: one of {optimizers}.")
             machines.work_off(ledger, resources)
         [tally] = ledger.tallies()
-        if not ledger.finished or ledger.ended is None:
+        if not ledger.finished or budget.reason is None:
             raise RuntimeError(f"the search of {plan.name} came to a stop without an end")
         if tally.best is None:
-            raise _nothing(search, ledger, tally, clock)
+            raise _nothing(search, ledger, budget, tally)
         found = f"best {tally.metric} {format_value(tally.best)} in the search"
-        machines.say(f"After {in_words(outcomes(tally))} the search is over: {ledger.ended}; {found}.")
-        return tally, ledger.ended
+        machines.say(f"After {in_words(outcomes(tally))} the search is over: {budget.reason}; {found}.")
+        return tally, budget.reason
 
 
-def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -> UserError:
+def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally) -> UserError:
     """The error for a search in which no trial ran its whole budget."""
-    from studies.ledger.failures import reason_of
+    from studies.ledger.failures import last_failure, reason_of
 
-    failure = ledger.last_failure() if tally.failed else None
+    clock = budget.clock
+    failure = last_failure(ledger.stored_trials(tally.study)) if tally.failed else None
     if failure is not None:
         return UserError(
             f"workload {search.workload}: no trial ran its whole budget, {tally.failed} of {tally.done} failed, "
@@ -218,7 +217,7 @@ def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -
             f"workload {search.workload}: none of {in_words(outcomes(tally))} ran its whole budget; "
             "give a larger --budget"
         )
-    quickest = ledger.quickest_seconds
+    quickest = budget.quickest_seconds
     takes = "not even an epoch ended" if quickest is None else f"the quickest takes {about(quickest)}"
     enough = max(2 * clock.budget, _TIMES_THE_QUICKEST * (quickest or 0.0) + 30)
     remedy = "a larger --budget" if quickest is None else f"--budget {math.ceil(enough / 60)}min or more"
@@ -231,28 +230,28 @@ def _nothing(search: Search, ledger: BudgetLedger, tally: Tally, clock: Clock) -
 
 def _confirm(
     search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
-) -> Outcome:
+) -> ConfirmedWinner:
     """Runs the winner on fresh seeds, or what is left of that."""
-    from studies.ledger import BudgetConfirmationLedger
+    from studies.ledger import ConfirmationBudget, confirmed_winner, open_confirmation
 
-    made = BudgetConfirmationLedger(
-        storage, search.stored(), search.plan(), versions(), clock=clock, seeds=search.seeds, test=search.test,
-        durability=durability,
+    made = open_confirmation(
+        storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, test=search.test,
+        durability=durability, budget=ConfirmationBudget(clock),
     )  # fmt: skip
     with made as ledger:
         for note in ledger.notes:
             machines.say(note)
         if not ledger.finished:
-            winner = ledger.outcome()
+            winner = confirmed_winner(ledger)
             machines.say(
                 f"Confirming {winner.optimizer} (trial {winner.number}) on {number_of(search.seeds, 'fresh seed')}, "
                 "one run at a time on a device, whole budgets, no pruner."
             )
             machines.work_off(ledger, resources)
-        return ledger.outcome()
+        return confirmed_winner(ledger)
 
 
-def _lines(found: Outcome) -> str:
+def _lines(found: ConfirmedWinner) -> str:
     """The code that makes the winner's optimizer, and its batch size."""
     written = code_line(found.optimizer, found.arguments, digits=DIGITS)
     imports, _, expression = written.partition("\n\n")

@@ -385,7 +385,7 @@ CAMPAIGNS = st.fixed_dictionaries(
         "trials": st.integers(1, 50) | VALUES,
     },
     optional={
-        "sampler": st.sampled_from(SAMPLERS) | VALUES,
+        "sampler": st.sampled_from(list(SAMPLERS)) | VALUES,
         "pruner": st.sampled_from(PRUNERS) | VALUES,
         "schedule": st.sampled_from(list(SCHEDULES)),
         "seed": st.integers(0, 9) | VALUES,

@@ -9,7 +9,7 @@ from studies.campaign.extension import extended, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import grown
-from studies.ledger import Ledger
+from studies.ledger import open_search
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import resolve
 from tests.studies.ledger.test_ledger_edges import work_off
@@ -25,7 +25,7 @@ def tune(url: str, asked: CampaignPlan, *, extend: bool = False, trials: int | N
     found = grown(asked, url, trials=trials) if extend else asked
     workloads = {name: resolve(name) for name in found.campaign.workloads}
     plans = ResolvedCampaign(found, workloads).study_plans()
-    with Ledger(url, found.stored(), plans, {}, extend=extend) as ledger:
+    with open_search(url, found.stored(), plans, {}, extend=extend) as ledger:
         work_off(ledger)
 
 
@@ -116,24 +116,24 @@ def test_an_extension_waits_for_the_driver_that_runs(any_storage):
     stored = campaign().stored()
     workloads = {"digits-mlp": resolve("digits-mlp")}
     plans = ResolvedCampaign(campaign(), workloads).study_plans()
-    with Ledger(any_storage, stored, plans, {}), pytest.raises(UserError, match="is being run by process"):
+    with open_search(any_storage, stored, plans, {}), pytest.raises(UserError, match="is being run by process"):
         tune(any_storage, campaign(trials=9), extend=True)
     assert trials_of(any_storage) == {"c/digits-mlp/sofim": 0}
 
 
 def test_a_driver_killed_while_it_extends_leaves_the_old_campaign_or_the_new_one(any_storage, monkeypatch):
     """Never a mixture, which neither command would go on with."""
-    from studies.ledger import _ledger
+    from studies.ledger import opening
 
     tune(any_storage, campaign(optimizers=["sofim", "sgd", "adam"]))
     wanted = campaign(optimizers=["sofim", "sgd", "adam"], trials=6)
-    whole = _ledger.set_everywhere
+    whole = opening.set_everywhere
 
     def killed(*arguments: object) -> None:
         whole(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_ledger, "set_everywhere", killed)
+    monkeypatch.setattr(opening, "set_everywhere", killed)
     with pytest.raises(KeyboardInterrupt):
         tune(any_storage, wanted, extend=True)
     monkeypatch.undo()

@@ -317,9 +317,9 @@ def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, o
     script = (
         "import sys; sys.path.insert(0, '.')\n"
         "from studies.campaign.reading import load; from studies.campaign.resolve import resolve_campaign\n"
-        "from studies.ledger import Ledger\n"
+        "from studies.ledger import Ledger, open_search\n"
         "resolved = resolve_campaign(load('file.toml'))\n"
-        "Ledger('sqlite:///sofim.db', resolved.plan.stored(), resolved.study_plans(), {}).ask()\n"
+        "open_search('sqlite:///sofim.db', resolved.plan.stored(), resolved.study_plans(), {}).ask()\n"
         "import os; os._exit(9)"  # a driver that dies in its first trial
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=120, check=False)

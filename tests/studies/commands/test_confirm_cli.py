@@ -237,4 +237,4 @@ def _complete(ledger, assignment, device: str) -> None:
     from tests.support.fake_campaign import record
 
     ledger.report(assignment, record(1, 0.5, 0.5))
-    ledger.complete(assignment, {"device": device})
+    ledger.end(assignment, "complete", {"device": device})

@@ -119,14 +119,14 @@ def test_what_only_evaluation_uses_is_not_taken_without_it(home, sofim, monkeypa
 @pytest.mark.slow
 def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypatch) -> None:
     from studies.campaign.resolve import ResolvedCampaign
-    from studies.ledger import Ledger
+    from studies.ledger import open_search
     from studies.workloads import WORKLOADS as KNOWN
     from tests.support.fake_campaign import campaign
 
     fake = campaign(trials=60)
     monkeypatch.chdir(home)
     plans = ResolvedCampaign(fake, {name: KNOWN[name] for name in WORKLOADS}).study_plans()
-    with Ledger("sqlite:///sofim.db", fake.stored(), plans, {}):
+    with open_search("sqlite:///sofim.db", fake.stored(), plans, {}):
         code, out, err = sofim(*COMMAND)
     assert (code, out) == (2, "")
     assert f"campaign 'fake' in sqlite:///sofim.db is being run by process {os.getpid()} " in err

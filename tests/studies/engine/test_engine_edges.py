@@ -24,7 +24,7 @@ from studies.engine import Resources, _callbacks, _cluster
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import LocalStore
 from studies.engine._signals import SignalGuard
-from studies.ledger import Ledger, OutOfTimeError
+from studies.ledger import OutOfTimeError, open_search
 from studies.training import worker
 from studies.trials import Assignment
 from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan
@@ -81,11 +81,12 @@ class FakeLedger:
         if self.late is not None:
             raise self.late
 
-    def fail(self, assignment: Assignment, failure: str, _facts: object = None) -> None:
-        self.failed.append((assignment.number, failure))
-
-    def interrupt(self, assignment: Assignment, _facts: object = None) -> None:
-        self.interrupted.append(assignment.number)
+    def end(self, assignment: Assignment, outcome: str, _facts: object = None, *, failure: str | None = None) -> None:
+        if outcome == "failed":
+            self.failed.append((assignment.number, failure))
+        else:
+            assert outcome == "interrupted"
+            self.interrupted.append(assignment.number)
 
 
 def greeting() -> dict[str, Any]:
@@ -294,7 +295,7 @@ def test_a_new_fact_of_a_run_reaches_the_database_and_no_line_between_names_it(t
     """A worker or the engine says it; who wants to read it lists it in ``analysis``."""
     monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": 1.0}])
     url, ray, guard = f"sqlite:///{tmp_path}/trials.db", Ray(), SignalGuard()
-    with Ledger(url, CAMPAIGN, [plan(workload="digits-mlp", epochs=1, trials=1)], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(workload="digits-mlp", epochs=1, trials=1)], {}) as ledger:
         searcher = LedgerSearcher(ledger, Resources(), guard)
         scheduler, trial = LedgerScheduler(ledger, searcher, guard), ray.start(searcher, "a")
 

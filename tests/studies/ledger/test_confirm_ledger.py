@@ -21,7 +21,7 @@ from analysis.load import confirmations, curves, studies, trials
 from search_spaces.errors import UserError
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
-from studies.ledger import ConfirmationLedger, fresh_seeds
+from studies.ledger import Ledger, fresh_seeds, open_confirmation
 from studies.storage.database import close_storage, open_storage
 from studies.trials import Assignment
 from studies.workloads import WORKLOADS
@@ -56,9 +56,9 @@ def tuned(url, four_studies) -> CampaignPlan:
     return made
 
 
-def confirming(url: str, made: CampaignPlan, seeds: int = 3, **options: Any) -> ConfirmationLedger:
+def confirming(url: str, made: CampaignPlan, seeds: int = 3, **options: Any) -> Ledger:
     resolved = ResolvedCampaign(made, {name: WORKLOADS[name] for name in made.campaign.workloads})
-    return ConfirmationLedger(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds, **options)
+    return open_confirmation(url, made.stored(), resolved.study_plans(), {"torch": "x"}, seeds=seeds, **options)
 
 
 def epoch(number: int, metric: float, **test: float) -> dict[str, float]:
@@ -73,12 +73,12 @@ def epoch(number: int, metric: float, **test: float) -> dict[str, float]:
     }
 
 
-def finish(ledger: ConfirmationLedger, assignment: Assignment, value: float = 0.5, test: float = 0.4) -> None:
+def finish(ledger: Ledger, assignment: Assignment, value: float = 0.5, test: float = 0.4) -> None:
     assert not ledger.report(assignment, epoch(1, value, test_loss=1.0, test_metric=test))
-    ledger.complete(assignment, {"device": "CPU x", "exclusive": True})
+    ledger.end(assignment, "complete", {"device": "CPU x", "exclusive": True})
 
 
-def work_off(ledger: ConfirmationLedger, most: int = 10_000) -> list[Assignment]:
+def work_off(ledger: Ledger, most: int = 10_000) -> list[Assignment]:
     done: list[Assignment] = []
     while len(done) < most and (assignment := ledger.ask()) is not None:
         finish(ledger, assignment)
@@ -213,7 +213,7 @@ def test_the_test_metric_is_of_the_first_of_the_best_epochs(url):
             epoch(4, 0.6),
         ):
             ledger.report(assignment, record)
-        ledger.complete(assignment, {"device": "CPU x"})
+        ledger.end(assignment, "complete", {"device": "CPU x"})
     (run,) = runs(url)
     assert run.value == 0.7
     assert (run.user_attrs["test_loss"], run.user_attrs["test_metric"]) == (2.0, 0.2)
@@ -230,7 +230,7 @@ def test_a_minimized_metric_is_chosen_by_its_least_value_and_a_test_loss_without
         ledger.report(assignment, epoch(1, 0.5, test_loss=1.0, test_metric=1.0))
         ledger.report(assignment, epoch(2, 0.3, test_loss=math.inf, test_metric=2.0))
         ledger.report(assignment, epoch(3, 0.4))
-        ledger.complete(assignment, {"device": "CPU x"})
+        ledger.end(assignment, "complete", {"device": "CPU x"})
     (run,) = runs(url, "fake/breast-cancer-logreg/sgd")
     assert (run.value, run.user_attrs["test_metric"], run.user_attrs["test_loss"]) == (0.3, 2.0, None)
 
@@ -244,7 +244,7 @@ def test_a_run_whose_second_worker_had_other_numbers_is_run_again(url):
         # begun again elsewhere, where epoch 1 was better than here and is not heard
         ledger.report(assignment, epoch(1, 0.8, test_loss=1.0, test_metric=0.9))
         ledger.report(assignment, epoch(2, 0.7))
-        ledger.complete(assignment, {"device": "GPU"})
+        ledger.end(assignment, "complete", {"device": "GPU"})
         assert not ledger.finished
         again = ledger.ask()
         assert (again.seed, again.arguments) == (assignment.seed, assignment.arguments)

@@ -19,7 +19,7 @@ from scipy.stats import binom
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_search
 from studies.storage.database import close_storage, open_storage
 from studies.trials import Assignment
 
@@ -63,9 +63,9 @@ def work(ledger: Ledger, assignment: Assignment, value: float | None = None) -> 
     value = quality(assignment) if value is None else value
     for epoch in range(1, assignment.epochs + 1):
         if ledger.report(assignment, record(epoch, value + epoch / 100)):
-            ledger.prune(assignment, {"device": "cpu"})
+            ledger.end(assignment, "pruned", {"device": "cpu"})
             return
-    ledger.complete(assignment, {"device": "cpu"})
+    ledger.end(assignment, "complete", {"device": "cpu"})
 
 
 def work_off(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ def url(every_storage):
 
 
 def test_what_optuna_reads_back_is_what_was_told(url):
-    with Ledger(url, CAMPAIGN, [plan(trials=3)], {"torch": "x"}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(trials=3)], {"torch": "x"}) as ledger:
         work_off(ledger)
     study = study_of(url)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
@@ -115,7 +115,7 @@ def test_what_optuna_reads_back_is_what_was_told(url):
 
 
 def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
-    with Ledger(url, CAMPAIGN | {"trials": 100}, [plan(trials=100, sampler="random")], {}) as ledger:
+    with open_search(url, CAMPAIGN | {"trials": 100}, [plan(trials=100, sampler="random")], {}) as ledger:
         work_off(ledger)
     betas = [t.params["beta"] for t in study_of(url).trials]
     low, high = (getattr(study_of(url).trials[0].distributions["beta"], end) for end in ("low", "high"))
@@ -126,7 +126,7 @@ def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
 
 
 def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         assignment = ledger.ask()
         ledger.report(assignment, record(1, 0.5))
         ledger.report(assignment, record(2, 0.6))
@@ -140,7 +140,7 @@ def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
 @pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
 def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
     """Each trial is worse than all before it, so that every pruner stops some."""
-    with Ledger(url, CAMPAIGN, [plan(trials=40, pruner=pruner, sampler="random")], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(trials=40, pruner=pruner, sampler="random")], {}) as ledger:
         while (assignment := ledger.ask()) is not None:
             work(ledger, assignment, value=-float(assignment.number))
     trials = study_of(url).trials
@@ -155,11 +155,11 @@ def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
 
 
 def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         assignment = ledger.ask()
         ledger.report(assignment, record(1, 0.4))
         ledger.report(assignment, record(2, math.nan))
-        ledger.diverge(assignment, {"device": "cpu"})
+        ledger.end(assignment, "diverged", {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.state == TrialState.PRUNED
     assert trial.user_attrs["diverged"] is True
@@ -182,10 +182,10 @@ def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
             assignment = ledger.ask()
             if float(assignment.arguments["lr"]) > 0.1:
                 diverged += 1
-                ledger.diverge(assignment, {"device": "cpu"})
+                ledger.end(assignment, "diverged", {"device": "cpu"})
             else:
                 ledger.report(assignment, record(1, 0.5 + 0.01 * math.sin(1e4 * float(assignment.arguments["lr"]))))
-                ledger.complete(assignment, {"device": "cpu"})
+                ledger.end(assignment, "complete", {"device": "cpu"})
         return diverged
 
     rate = SEARCH_SPACES["sofim"].declared["lr"]
@@ -195,7 +195,7 @@ def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         for seed in range(searches):
             searched = plan(trials=60, sampler=sampler, epochs=1, seed=seed)
-            with Ledger(f"sqlite:///{tmp_path}/{seed}.db", CAMPAIGN, [searched], {}) as ledger:
+            with open_search(f"sqlite:///{tmp_path}/{seed}.db", CAMPAIGN, [searched], {}) as ledger:
                 diverging(ledger, 40)
                 late += diverging(ledger, 20)
     assert late < binom.ppf(0.001, 20 * searches, 0.5)
@@ -206,7 +206,7 @@ def test_trial_i_has_the_same_configuration_whatever_the_concurrency(tmp_path, s
     found = []
     for slots in (1, 4):
         url = f"sqlite:///{tmp_path}/{slots}.db"
-        with Ledger(url, CAMPAIGN, [plan(trials=12, sampler=sampler)], {}) as ledger:
+        with open_search(url, CAMPAIGN, [plan(trials=12, sampler=sampler)], {}) as ledger:
             while not ledger.finished:
                 batch = [a for a in (ledger.ask() for _ in range(slots)) if a is not None]
                 for assignment in reversed(batch):
@@ -221,7 +221,7 @@ def test_samplers_that_learn_begin_with_the_default(url, sampler, first):
     """And those whose trials must be independent draws do not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        with Ledger(url, CAMPAIGN, [plan(sampler=sampler)], {}) as ledger:
+        with open_search(url, CAMPAIGN, [plan(sampler=sampler)], {}) as ledger:
             arguments = [ledger.ask().arguments for _ in range(2)]
     space = SEARCH_SPACES["sofim"]
     default = space.arguments(space.default)
@@ -232,7 +232,7 @@ def test_samplers_that_learn_begin_with_the_default(url, sampler, first):
 def test_quasi_random_configurations_survive_a_restart(tmp_path):
     def run(url: str, stops: list[int]) -> list[dict[str, object]]:
         for stop in stops:
-            with Ledger(url, CAMPAIGN, [plan(sampler="qmc")], {}) as ledger:
+            with open_search(url, CAMPAIGN, [plan(sampler="qmc")], {}) as ledger:
                 for _ in range(stop):
                     work(ledger, ledger.ask())
         return [t.params for t in study_of(url).trials]
@@ -243,7 +243,7 @@ def test_quasi_random_configurations_survive_a_restart(tmp_path):
 def test_quasi_random_points_fill_the_space_more_evenly_than_random_ones():
     from scipy.stats import qmc
 
-    from studies.ledger._samplers import random_point, sobol_point
+    from search_spaces.samplers import random_point, sobol_point
 
     for seed in range(20):
         quasi, plain = ([point(seed, i, 4) for i in range(64)] for point in (sobol_point, random_point))
@@ -251,18 +251,18 @@ def test_quasi_random_points_fill_the_space_more_evenly_than_random_ones():
 
 
 def test_studies_are_interleaved(url):
-    with Ledger(url, CAMPAIGN, [plan("sofim"), plan("sgd"), plan("adam")], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan("sofim"), plan("sgd"), plan("adam")], {}) as ledger:
         order = [ledger.ask().optimizer for _ in range(9)]
     assert [set(order[i : i + 3]) for i in (0, 3, 6)] == [{"sofim", "sgd", "adam"}] * 3
 
 
 def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         for _ in range(5):
             work(ledger, ledger.ask())
         lost = [ledger.ask(), ledger.ask()]
     assert [t.state for t in study_of(url).trials].count(TrialState.RUNNING) == 0
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         work_off(ledger)
         assert [tally.done for tally in ledger.tallies()] == [12]
     trials = study_of(url).trials
@@ -285,8 +285,8 @@ def test_a_killed_driver_loses_nothing(url, tmp_path):
             f"""
             import sys, time
             sys.path[:0] = {[str(Path.cwd())]!r}
-            from tests.studies.ledger.test_ledger import CAMPAIGN, Ledger, plan, work
-            with Ledger({url!r}, CAMPAIGN, [plan()], {{}}) as ledger:
+            from tests.studies.ledger.test_ledger import CAMPAIGN, open_search, plan, work
+            with open_search({url!r}, CAMPAIGN, [plan()], {{}}) as ledger:
                 while (assignment := ledger.ask()) is not None:
                     work(ledger, assignment)
                     time.sleep(0.05)
@@ -301,7 +301,7 @@ def test_a_killed_driver_loses_nothing(url, tmp_path):
         driver.send_signal(signal.SIGKILL)
         driver.wait()
         driver.stdout.close()
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         work_off(ledger)
     trials = study_of(url).trials
     origins = [t.user_attrs.get("retry_of", t.number) for t in trials if t.state == TrialState.COMPLETE]
@@ -316,7 +316,7 @@ def test_pruning_goes_on_after_a_restart_as_without_one(tmp_path):
 
     def run(url: str, stops: list[int]) -> list[TrialState]:
         for stop in stops:
-            with Ledger(url, CAMPAIGN, [plan(trials=30, pruner="hyperband", sampler="random")], {}) as ledger:
+            with open_search(url, CAMPAIGN, [plan(trials=30, pruner="hyperband", sampler="random")], {}) as ledger:
                 for _ in range(stop):
                     work(ledger, ledger.ask())
         return [t.state for t in study_of(url).trials]
@@ -327,12 +327,12 @@ def test_pruning_goes_on_after_a_restart_as_without_one(tmp_path):
 
 
 def test_a_failed_trial_counts_and_ten_in_a_row_stop_the_study(url):
-    with Ledger(url, CAMPAIGN | {"trials": 30}, [plan(trials=30), plan("sgd", trials=30)], {}) as ledger:
+    with open_search(url, CAMPAIGN | {"trials": 30}, [plan(trials=30), plan("sgd", trials=30)], {}) as ledger:
         failed = 0
         while (assignment := ledger.ask()) is not None:
             if assignment.optimizer == "sofim":
                 failed += 1
-                ledger.fail(assignment, "Traceback ...\nRuntimeError: no")
+                ledger.end(assignment, "failed", failure="Traceback ...\nRuntimeError: no")
             else:
                 work(ledger, assignment)
         sofim, sgd = ledger.tallies()
@@ -347,46 +347,46 @@ def test_a_failed_trial_counts_and_ten_in_a_row_stop_the_study(url):
 
 
 def test_epochs_heard_twice_count_once(url):
-    with Ledger(url, CAMPAIGN, [plan(trials=1, epochs=3)], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(trials=1, epochs=3)], {}) as ledger:
         assignment = ledger.ask()
         for epoch, value in ((1, 0.1), (2, 0.2), (1, 0.9), (2, 0.9), (3, 0.3)):
             ledger.report(assignment, record(epoch, value))
-        ledger.complete(assignment, {"device": "cpu"})
+        ledger.end(assignment, "complete", {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert trial.user_attrs["history"]["accuracy"] == [0.1, 0.2, 0.3]
 
 
 def test_a_metric_that_was_never_finite_is_a_failure_that_says_so(url):
-    with Ledger(url, CAMPAIGN, [plan(trials=1, epochs=1)], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(trials=1, epochs=1)], {}) as ledger:
         assignment = ledger.ask()
         ledger.report(assignment, record(1, math.inf))
-        ledger.complete(assignment, {"device": "cpu"})
+        ledger.end(assignment, "complete", {"device": "cpu"})
     trial = study_of(url).trials[0]
     assert trial.state == TrialState.FAIL
     assert "'accuracy' was never a finite number" in trial.user_attrs["failure"]
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(url):
-    with Ledger(url, CAMPAIGN, [plan()], {}), pytest.raises(UserError, match=f"process {os.getpid()}"):
-        Ledger(url, CAMPAIGN, [plan()], {})
-    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    with open_search(url, CAMPAIGN, [plan()], {}), pytest.raises(UserError, match=f"process {os.getpid()}"):
+        open_search(url, CAMPAIGN, [plan()], {})
+    open_search(url, CAMPAIGN, [plan()], {}).close()
 
 
 def test_another_configuration_under_the_same_name_is_refused(url):
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         work(ledger, ledger.ask())
     with pytest.raises(UserError, match=r"trials was 12, is 20.*--name"):
-        Ledger(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20), plan(trials=20)], {})
+        open_search(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20), plan(trials=20)], {})
     # also with studies that the storage does not have yet; and the refused ones leave nothing behind
     with pytest.raises(UserError, match=r"trials was 12, is 20.*--name"):
-        Ledger(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20)], {})
+        open_search(url, CAMPAIGN | {"trials": 20}, [plan("adam", trials=20)], {})
     assert optuna.get_all_study_names(study_of(url)._storage) == ["c/w/sofim"]
 
 
 def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
-    Ledger(url, CAMPAIGN, [plan(), plan("adam")], {}).close()
-    with Ledger(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {}) as ledger:
+    open_search(url, CAMPAIGN, [plan(), plan("adam")], {}).close()
+    with open_search(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {}) as ledger:
         work_off(ledger)
     study = study_of(url)
     assert len(study.trials) == 3
@@ -395,8 +395,11 @@ def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
 
 
 def test_a_configuration_that_a_living_driver_opened_is_refused_even_without_a_trial(url):
-    with Ledger(url, CAMPAIGN, [plan("adam"), plan()], {}), pytest.raises(UserError, match="another configuration"):
-        Ledger(url, CAMPAIGN | {"trials": 20}, [plan(trials=20)], {})
+    with (
+        open_search(url, CAMPAIGN, [plan("adam"), plan()], {}),
+        pytest.raises(UserError, match="another configuration"),
+    ):
+        open_search(url, CAMPAIGN | {"trials": 20}, [plan(trials=20)], {})
 
 
 @pytest.mark.parametrize("written", [0, 1, 5, 8])
@@ -419,11 +422,11 @@ def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, writt
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "set_study_user_attr", dying)
         with pytest.raises(KeyboardInterrupt):
-            Ledger(url, CAMPAIGN, [plan()], {})
+            open_search(url, CAMPAIGN, [plan()], {})
     study = study_of(url)
     assert len(study.user_attrs) == written
     assert studies(study._storage) == []
-    with Ledger(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {"torch": "x"}) as ledger:
+    with open_search(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {"torch": "x"}) as ledger:
         work_off(ledger)
     study = study_of(url)
     assert study.user_attrs["campaign"]["trials"] == 3
@@ -436,14 +439,14 @@ def test_a_study_of_somebody_else_is_refused(url):
     study = optuna.create_study(study_name="c/w/sofim", storage=_OPENED[-1])
     study.add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(UserError, match="no campaign made"):
-        Ledger(url, CAMPAIGN, [plan()], {})
+        open_search(url, CAMPAIGN, [plan()], {})
 
 
 def test_every_storage_holds_the_same(url, tmp_path):
     """One transaction a batch against public calls one by one, which a journal file takes."""
     other = f"sqlite:///{tmp_path}/other.db" if url.startswith("journal") else f"journal:///{tmp_path}/other.log"
     for place in (url, other):
-        with Ledger(place, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
+        with open_search(place, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
             work_off(ledger)
     for a, b in zip(study_of(url).trials, study_of(other).trials, strict=True):
         assert (a.number, a.state, a.params, a.distributions) == (b.number, b.state, b.params, b.distributions)

@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from search_spaces import SEARCH_SPACES, SearchSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger import Ledger, _ledger
+from studies.ledger import Ledger, open_search, opening
 from studies.storage import lease as _lease
 from studies.storage import rdb as _rdb
 from studies.storage import writer as _writer
@@ -58,9 +58,9 @@ def record(epoch: int, metric: float) -> dict[str, float]:
 def work(ledger: Ledger, assignment: Assignment, metric: float = 0.5) -> None:
     for epoch in range(1, assignment.epochs + 1):
         if ledger.report(assignment, record(epoch, metric + epoch / 100)):
-            ledger.prune(assignment, {})
+            ledger.end(assignment, "pruned", {})
             return
-    ledger.complete(assignment, {})
+    ledger.end(assignment, "complete", {})
 
 
 def work_off(ledger: Ledger) -> None:
@@ -104,7 +104,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], messa
 def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
     monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
     refusing(monkeypatch, lambda call: call % 3 != 2)
-    with Ledger(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         while (assignment := ledger.ask()) is not None:
             work(ledger, assignment)
             ledger.flush()
@@ -115,7 +115,7 @@ def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
 
 def test_a_database_that_refuses_for_good_ends_the_run_in_one_line_and_the_next_driver_goes_on(url, monkeypatch):
     def run() -> None:
-        with Ledger(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=0.0)) as ledger:
+        with open_search(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=0.0)) as ledger:
             while (assignment := ledger.ask()) is not None:
                 work(ledger, assignment)
                 ledger.flush()
@@ -140,9 +140,9 @@ def test_a_driver_that_could_not_open_its_books_leaves_the_lease(url, monkeypatc
 
         patch.setattr(optuna.storages.RDBStorage, "get_all_trials", broken)
         with pytest.raises(UserError, match="refuses: database is locked"):
-            Ledger(url, CAMPAIGN, [plan()], {})
+            open_search(url, CAMPAIGN, [plan()], {})
     assert not [t.name for t in threading.enumerate() if t.name in ("trial-writer",)]
-    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    open_search(url, CAMPAIGN, [plan()], {}).close()
 
 
 def test_a_heartbeat_that_is_refused_is_not_the_last(url, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_heartbeat_that_is_refused_is_not_the_last(url, monkeypatch):
         return whole(self, batch, session)
 
     monkeypatch.setattr(_lease.Lease, "renew", sometimes)
-    with Ledger(url, CAMPAIGN, [plan()], {}):
+    with open_search(url, CAMPAIGN, [plan()], {}):
         assert heard_again.wait(20)
     assert beats[:2] == [1, 1]
 
@@ -207,7 +207,7 @@ def overlapping(url: str, stop_after: int | None = None) -> None:
     """Works with three trials at once, in an order that is not theirs, on two studies of three trials each."""
     campaign = CAMPAIGN | {"trials": 3}
     ended = 0
-    with Ledger(url, campaign, [plan(trials=3), plan(SEARCH_SPACES["sgd"], trials=3)], {}) as ledger:
+    with open_search(url, campaign, [plan(trials=3), plan(SEARCH_SPACES["sgd"], trials=3)], {}) as ledger:
         running: list[Assignment] = []
         while not ledger.finished or running:
             while len(running) < 3 and (assignment := ledger.ask()) is not None:
@@ -255,16 +255,16 @@ def test_wherever_a_driver_dies_the_next_one_ends_with_exactly_the_same_configur
 
 
 def test_a_trial_that_another_program_queued_is_refused_in_one_line(url):
-    Ledger(url, CAMPAIGN, [plan()], {}).close()
+    open_search(url, CAMPAIGN, [plan()], {}).close()
     storage = optuna.storages.RDBStorage(url)
     optuna.load_study(study_name=STUDY, storage=storage).enqueue_trial({"lr": 0.1})
     close_storage(storage)
     with pytest.raises(UserError, match=r"another program queued trial 0 of study 'c/w/sofim'.*--name"):
-        Ledger(url, CAMPAIGN, [plan()], {})
+        open_search(url, CAMPAIGN, [plan()], {})
 
 
 def test_a_trial_that_another_program_added_meanwhile_ends_the_run_in_one_line(url):
-    ledger = Ledger(url, CAMPAIGN, [plan()], {})
+    ledger = open_search(url, CAMPAIGN, [plan()], {})
     storage = optuna.storages.RDBStorage(url)
     optuna.load_study(study_name=STUDY, storage=storage).ask()
     close_storage(storage)
@@ -274,7 +274,7 @@ def test_a_trial_that_another_program_added_meanwhile_ends_the_run_in_one_line(u
 
 
 def test_a_trial_that_another_driver_closed_meanwhile_is_not_overwritten(url):
-    ledger = Ledger(url, CAMPAIGN, [plan()], {})
+    ledger = open_search(url, CAMPAIGN, [plan()], {})
     assignment = ledger.ask()
     ledger.flush()
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
@@ -286,11 +286,11 @@ def test_a_trial_that_another_driver_closed_meanwhile_is_not_overwritten(url):
 
 
 def test_two_drivers_that_begin_at_once_are_told_apart(url, monkeypatch):
-    monkeypatch.setattr(_ledger, "find_study", lambda _storage, _name: None)  # both looked before either had written
-    with Ledger(url, CAMPAIGN, [plan()], {}):
-        monkeypatch.setattr(_ledger.Ledger, "_check", lambda _self, _names: None)
+    monkeypatch.setattr(opening, "find_study", lambda _storage, _name: None)  # both looked before either had written
+    with open_search(url, CAMPAIGN, [plan()], {}):
+        monkeypatch.setattr(opening.Opening, "check", lambda _self, _names, **_: None)
         with pytest.raises(UserError, match="another driver has this moment begun campaign 'c'"):
-            Ledger(url, CAMPAIGN, [plan()], {})
+            open_search(url, CAMPAIGN, [plan()], {})
 
 
 # --------------------------------------------------------------------------------------------------- samplers, spaces
@@ -311,14 +311,14 @@ def test_a_search_that_begins_with_divergence_does_not_take_it_for_the_best(url,
         address = url.replace("trials.db", f"{len(stops)}.db")
         left, ended = iter(outcomes), []
         for stop in stops:
-            with Ledger(address, CAMPAIGN, [searched], {}) as ledger:
+            with open_search(address, CAMPAIGN, [searched], {}) as ledger:
                 for _ in range(stop):
                     ended.append(next(left))
                     if ended[-1] is None:
-                        ledger.diverge(ledger.ask(), {})
+                        ledger.end(ledger.ask(), "diverged", {})
                     else:
                         work(ledger, ledger.ask(), sign * ended[-1])
-                    study = ledger._books[STUDY]._study
+                    study = ledger.studies[STUDY].source.study
                     told = [trial.value for trial in study.trials]
                     known = [value for value, outcome in zip(told, ended, strict=True) if outcome is not None]
                     assert len(known) == sum(outcome is not None for outcome in ended)
@@ -338,16 +338,16 @@ def test_samplers_that_learn_from_values_are_told_the_worst_known_one_of_what_di
     searched = plan(sampler=sampler, direction=direction, epochs=1)
 
     def told(ledger: Ledger) -> list[float | None]:
-        return [t.value for t in ledger._books[STUDY]._study.trials]
+        return [t.value for t in ledger.studies[STUDY].source.study.trials]
 
-    with Ledger(url, CAMPAIGN, [searched], {}) as ledger:
+    with open_search(url, CAMPAIGN, [searched], {}) as ledger:
         for metric in (None, 0.29, 0.69, None):
             if metric is None:
-                ledger.diverge(ledger.ask(), {})
+                ledger.end(ledger.ask(), "diverged", {})
             else:
                 work(ledger, ledger.ask(), metric)
         assert told(ledger) == [None, pytest.approx(0.3), pytest.approx(0.7), pytest.approx(worst)]
-    with Ledger(url, CAMPAIGN, [searched], {}) as ledger:  # which by now knows more when it comes to the first
+    with open_search(url, CAMPAIGN, [searched], {}) as ledger:  # which by now knows more when it comes to the first
         assert told(ledger) == pytest.approx([worst, 0.3, 0.7, worst])
 
 
@@ -357,11 +357,11 @@ def test_cma_es_goes_on_from_its_state_whichever_trial_holds_it(url):
     """Also when that trial diverged: generations never go back, and the state in the database grows on."""
 
     def run(trials: int) -> None:
-        with Ledger(url, CAMPAIGN, [plan(trials=90, sampler="cmaes", epochs=1)], {}) as ledger:
+        with open_search(url, CAMPAIGN, [plan(trials=90, sampler="cmaes", epochs=1)], {}) as ledger:
             for _ in range(trials):
                 assignment = ledger.ask()
                 if assignment.number % 2:
-                    ledger.diverge(assignment, {})
+                    ledger.end(assignment, "diverged", {})
                 else:
                     work(ledger, assignment, -abs(math.log10(float(assignment.arguments["lr"]) / 0.3)))
 
@@ -377,7 +377,7 @@ def test_cma_es_goes_on_from_its_state_whichever_trial_holds_it(url):
 
 def test_a_category_among_numbers_does_not_warn_with_every_trial(url, capfd):
     optuna.logging.enable_default_handler()
-    with Ledger(url, CAMPAIGN, [plan(SEARCH_SPACES["lbfgs"], sampler="cmaes")], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(SEARCH_SPACES["lbfgs"], sampler="cmaes")], {}) as ledger:
         work_off(ledger)
     assert capfd.readouterr().err == ""
 
@@ -406,7 +406,7 @@ def test_every_space_survives_restarts_in_the_middle(url, name, sampler):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         for _ in range(4):
-            with Ledger(url, CAMPAIGN, [plan(space, sampler=sampler, trials=16, epochs=1)], {}) as ledger:
+            with open_search(url, CAMPAIGN, [plan(space, sampler=sampler, trials=16, epochs=1)], {}) as ledger:
                 for _ in range(4):
                     assignment = ledger.ask()
                     asked[assignment.number] = assignment.arguments
@@ -439,7 +439,7 @@ def test_a_space_file_that_goes_away_while_the_campaign_runs_ends_it_in_one_line
         "})\n"
     )
     space = from_dict(configured("sgd", {"file": str(file)}).to_dict())
-    with Ledger(url, CAMPAIGN, [plan(space)], {}) as ledger:
+    with open_search(url, CAMPAIGN, [plan(space)], {}) as ledger:
         work(ledger, ledger.ask())
         file.unlink()
         with pytest.raises(UserError, match=r"study c/w/sgd: .*mine\.py"):

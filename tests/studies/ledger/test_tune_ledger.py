@@ -27,8 +27,19 @@ from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.tuning import Budget
 from studies.commands.tuning._initial import initial_configurations, recommended
 from studies.commands.tuning._plan import Search
-from studies.ledger import BudgetConfirmationLedger, BudgetLedger, Clock, OutOfTimeError, fresh_seeds
-from studies.ledger._pace import Pace, no_improvement_expected
+from studies.ledger import (
+    Clock,
+    ConfirmationBudget,
+    Ledger,
+    OutOfTimeError,
+    SearchBudget,
+    confirmed_winner,
+    fresh_seeds,
+    open_confirmation,
+    open_search,
+)
+from studies.ledger.budget import Pace, no_improvement_expected
+from studies.ledger.failures import last_failure
 from studies.storage.database import close_storage, open_storage
 from studies.trials import Assignment
 from studies.workloads import WORKLOADS
@@ -54,10 +65,10 @@ def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(S
     return Search(resolved, WORKLOAD, budget, seeds, True, tuple(first), ())
 
 
-def searching(url: str, asked: Search, **clock: Any) -> BudgetLedger:
+def searching(url: str, asked: Search, **clock: Any) -> Ledger:
     seconds = math.inf if asked.budget.seconds is None else asked.budget.seconds
-    made = Clock(**({"budget": seconds} | clock))
-    return BudgetLedger(url, asked.stored(), asked.plan(), {"torch": "x"}, clock=made, seeds=asked.seeds)
+    budget = SearchBudget(Clock(**({"budget": seconds} | clock)), asked.seeds)
+    return open_search(url, asked.stored(), [asked.plan()], {"torch": "x"}, budget=budget)
 
 
 def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
@@ -67,7 +78,7 @@ def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
     study_id = storage.get_study_id_from_name(NAME)
     lease = storage.get_study_user_attrs(study_id)["driver"]
     storage.set_study_user_attr(study_id, "driver", lease | {"token": "another's", "pid": 1})
-    slept.ended = "the time was spent"
+    slept.rule.reason = "the time was spent"
     slept.close()
     attributes = storage.get_study_user_attrs(study_id)
     close_storage(storage)
@@ -75,10 +86,9 @@ def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
     assert attributes["driver"]["token"] == "another's"
 
 
-def confirming(url: str, asked: Search, clock: Clock | None = None, **options: Any) -> BudgetConfirmationLedger:
-    options = {"seeds": asked.seeds, "test": True} | options
-    plan = asked.plan()
-    return BudgetConfirmationLedger(url, asked.stored(), plan, {"torch": "x"}, clock=clock or Clock(), **options)
+def confirming(url: str, asked: Search, clock: Clock | None = None, **options: Any) -> Ledger:
+    options = {"seeds": asked.seeds, "test": True, "budget": ConfirmationBudget(clock or Clock())} | options
+    return open_confirmation(url, asked.stored(), [asked.plan()], {"torch": "x"}, **options)
 
 
 def epoch(number: int, metric: float, seconds: float = 0.01, **test: float) -> dict[str, float]:
@@ -91,18 +101,18 @@ def quality(assignment: Assignment) -> float:
     return best - 0.1 * abs(math.log10(float(assignment.arguments["lr"]) / 0.3))
 
 
-def work(ledger: BudgetLedger, assignment: Assignment, value: float | None = None, seconds: float = 0.01) -> bool:
+def work(ledger: Ledger, assignment: Assignment, value: float | None = None, seconds: float = 0.01) -> bool:
     """Trains; returns whether the whole budget was run."""
     value = quality(assignment) if value is None else value
     for number in range(1, assignment.epochs + 1):
         if ledger.report(assignment, epoch(number, value, seconds)):
-            ledger.prune(assignment, {"device": "CPU x", "busy_seconds": seconds * number})
+            ledger.end(assignment, "pruned", {"device": "CPU x", "busy_seconds": seconds * number})
             return False
-    ledger.complete(assignment, {"device": "CPU x", "busy_seconds": seconds * assignment.epochs})
+    ledger.end(assignment, "complete", {"device": "CPU x", "busy_seconds": seconds * assignment.epochs})
     return True
 
 
-def work_off(ledger: BudgetLedger, most: int = 10_000) -> list[Assignment]:
+def work_off(ledger: Ledger, most: int = 10_000) -> list[Assignment]:
     done: list[Assignment] = []
     while len(done) < most and (assignment := ledger.ask()) is not None:
         work(ledger, assignment)
@@ -127,7 +137,7 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     asked = search(Budget(trials=20))
     with searching(url, asked) as ledger:
         done = work_off(ledger)
-        assert ledger.ended == "all 20 trials were run"
+        assert ledger.rule.reason == "all 20 trials were run"
     begun = [start[OPTIMIZER] for start in asked.initial]
     assert begun[-len(SEARCH_SPACES) :] == list(SEARCH_SPACES)
     assert [assignment.optimizer for assignment in done[: len(begun)]] == begun
@@ -278,7 +288,7 @@ def test_a_search_that_is_over_stays_so_until_it_gets_another_budget(url):
         work_off(ledger)
     with searching(url, search(Budget(trials=8))) as ledger:
         assert ledger.finished
-        assert ledger.ended == "all 8 trials were run"
+        assert ledger.rule.reason == "all 8 trials were run"
     with searching(url, search(Budget(trials=12))) as ledger:
         assert not ledger.finished
         assert len(work_off(ledger)) == 4
@@ -328,16 +338,16 @@ def test_a_search_without_improvement_ends(url):
             if assignment is None:
                 break
             work(ledger, assignment, value=float(min(number, 40)))
-        assert ledger.ended == "no improvement in the last 60 of 101 trials"
+        assert ledger.rule.reason == "no improvement in the last 60 of 101 trials"
     # a driver with another budget goes on, and looks at the trials from here on alone
     with searching(url, search(Budget(trials=600), epochs=1)) as ledger:
-        assert ledger.ended is None
+        assert ledger.rule.reason is None
         for _ in range(110):
             assignment = ledger.ask()
             if assignment is None:
                 break
             work(ledger, assignment, value=0.0)
-        assert ledger.ended == "no improvement in the last 101 of 202 trials"
+        assert ledger.rule.reason == "no improvement in the last 101 of 202 trials"
 
 
 def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_asked_again(url):
@@ -346,17 +356,17 @@ def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_ask
         work(ledger, ledger.ask(), value=0.9, seconds=2.5)  # 10 s a run: about 100 and more for ten
         running = [ledger.ask(), ledger.ask()]
         assert not ledger.report(running[0], epoch(1, 0.5, 2.5))
-        kept_back = ledger._kept_back()
+        kept_back = ledger.rule.kept_back_seconds()
         assert 100 < kept_back < 200
-        ledger._clock.began -= 1000 - kept_back - 1  # its next epoch would end too late
+        ledger.rule.clock.began -= 1000 - kept_back - 1  # its next epoch would end too late
         assert ledger.report(running[0], epoch(2, 0.5, 2.5))
-        ledger.prune(running[0], {"device": "x"})
-        ledger._clock.began -= 2
+        ledger.end(running[0], "pruned", {"device": "x"})
+        ledger.rule.clock.began -= 2
         assert ledger.ask() is None
         assert ledger.finished
-        assert ledger.ended == "the time was spent"
+        assert ledger.rule.reason == "the time was spent"
         ledger.look()
-        ledger._clock.began -= 30
+        ledger.rule.clock.began -= 30
         with pytest.raises(OutOfTimeError):  # the other one never came to its next epoch
             ledger.look()
     found, _ = stored(url)
@@ -397,9 +407,9 @@ def play_out(
         trained = lasts(assignment) * number
         facts = {"device": "CPU x", "busy_seconds": trained, "exclusive": True}
         if ledger.report(assignment, {**record(number, quality(assignment), trained), **test}):
-            ledger.prune(assignment, facts)
+            ledger.end(assignment, "pruned", facts)
         elif number == assignment.epochs:
-            ledger.complete(assignment, facts)
+            ledger.end(assignment, "complete", facts)
         else:
             heapq.heappush(events, (at + lasts(assignment), next(numbers), assignment, number + 1))
             continue
@@ -415,15 +425,15 @@ def test_a_minute_is_not_overdrawn_however_fast_the_machine_is(url, epoch_second
     now = [3.0]
     clock = Clock(budget=60.0, began=0.0, now=lambda: now[0])
     asked = search(Budget(seconds=60.0), seeds=10)
-    with BudgetLedger(url, asked.stored(), asked.plan(), {}, clock=clock, seeds=10) as ledger:
+    with open_search(url, asked.stored(), [asked.plan()], {}, budget=SearchBudget(clock, 10)) as ledger:
         play_out(ledger, now, epoch_seconds, start_seconds, slots=2)
-        assert ledger.ended is not None
+        assert ledger.rule.reason is not None
         [tally] = ledger.tallies()
     assert tally.best is not None or epoch_seconds >= 1.0
     if tally.best is not None:
         with confirming(url, asked, clock) as ledger:
             play_out(ledger, now, epoch_seconds, 0.65 * start_seconds, slots=1, test_loss=1.0, test_metric=0.5)
-            assert 3 <= len(ledger.outcome().validation) <= 10
+            assert 3 <= len(confirmed_winner(ledger).validation) <= 10
     assert now[0] <= 60 * 1.05
 
 
@@ -432,9 +442,9 @@ def test_the_last_epoch_of_a_trial_is_never_cut_off(url):
         assignment = ledger.ask()
         for number in range(1, EPOCHS):
             ledger.report(assignment, epoch(number, 0.5))
-        ledger._clock.began -= 200
+        ledger.rule.clock.began -= 200
         assert not ledger.report(assignment, epoch(EPOCHS, 0.7))
-        ledger.complete(assignment, {})
+        ledger.end(assignment, "complete", {})
         assert ledger.ask() is None
         assert ledger.tallies()[0].best == 0.7
 
@@ -444,8 +454,8 @@ def test_a_trial_that_could_never_be_confirmed_is_pruned(url):
         assert work(ledger, ledger.ask(), value=0.5, seconds=0.1)
         slow = ledger.ask()
         assert ledger.report(slow, epoch(1, 0.9, seconds=30.0)), "120 s a run, and three for an interval"
-        ledger.prune(slow, {"device": "x"})
-        assert ledger.ended is None
+        ledger.end(slow, "pruned", {"device": "x"})
+        assert ledger.rule.reason is None
         assert ledger.ask() is not None
     trial = stored(url)[0][1]
     assert trial.state == TrialState.PRUNED
@@ -460,9 +470,9 @@ def test_where_every_trial_is_too_slow_the_search_ends_at_once(url):
             assert not work(ledger, assignment, seconds=5.0)  # 20 s a run: three fit, but no trial before them
             done += 1
         assert done == len(asked.initial), "another optimizer might have been quicker"
-        assert ledger.ended == "every trial was too slow for the budget"
+        assert ledger.rule.reason == "every trial was too slow for the budget"
         assert ledger.tallies()[0].best is None
-        assert ledger.quickest_seconds == pytest.approx(4 * 5, rel=0.5)
+        assert ledger.rule.quickest_seconds == pytest.approx(4 * 5, rel=0.5)
 
 
 def test_as_long_as_a_trial_runs_that_is_not_too_slow_there_is_hope(url):
@@ -471,12 +481,12 @@ def test_as_long_as_a_trial_runs_that_is_not_too_slow_there_is_hope(url):
         assert not ledger.report(hope, epoch(1, 0.5, 0.1))
         for _ in SEARCH_SPACES:
             assert not work(ledger, ledger.ask(), seconds=5.0)
-        assert ledger.ended is None
+        assert ledger.rule.reason is None
         assert ledger.ask() is not None
         for number in range(2, EPOCHS + 1):
             assert not ledger.report(hope, epoch(number, 0.5, 0.1))
-        ledger.complete(hope, {"device": "x"})
-        assert ledger.ended is None
+        ledger.end(hope, "complete", {"device": "x"})
+        assert ledger.rule.reason is None
         assert ledger.tallies()[0].best == 0.5
 
 
@@ -491,18 +501,18 @@ def test_confirmation_is_kept_half_of_the_budget_at_most_but_for_three_seeds():
 def test_ten_failures_in_a_row_end_it_and_the_last_is_known(url):
     with searching(url, search(Budget(trials=50))) as ledger:
         while (assignment := ledger.ask()) is not None:
-            ledger.fail(assignment, "Traceback:\n...\nValueError: no")
-        assert ledger.ended == "10 failures in a row, the last: ValueError: no"
-        assert ledger.last_failure() == "Traceback:\n...\nValueError: no"
+            ledger.end(assignment, "failed", failure="Traceback:\n...\nValueError: no")
+        assert ledger.rule.reason == "10 failures in a row, the last: ValueError: no"
+        assert last_failure(ledger.stored_trials(NAME)) == "Traceback:\n...\nValueError: no"
 
 
 # ------------------------------------------------------------------------------------------------------- confirmation
 
 
-def finish(ledger: BudgetConfirmationLedger, assignment: Assignment, value: float, **test: float) -> None:
+def finish(ledger: Ledger, assignment: Assignment, value: float, **test: float) -> None:
     for number in range(1, assignment.epochs + 1):
         assert not ledger.report(assignment, epoch(number, value - 0.01 * number, **test))
-    ledger.complete(assignment, {"device": "CPU x", "exclusive": True})
+    ledger.end(assignment, "complete", {"device": "CPU x", "exclusive": True})
 
 
 @pytest.fixture
@@ -510,7 +520,7 @@ def searched(url) -> Search:
     asked = search(Budget(seconds=1000.0))
     with searching(url, asked) as ledger:
         work_off(ledger, most=9)
-        ledger.ended = "the time was spent"
+        ledger.rule.reason = "the time was spent"
     return asked
 
 
@@ -521,7 +531,7 @@ def test_the_winner_is_run_on_fresh_seeds_and_told_in_plain_data(url, searched):
             assert (assignment.confirmation, assignment.test, assignment.optimizer) == (True, True, "sgd")
             finish(ledger, assignment, 0.5 + 0.1 * index, test_loss=1.0, test_metric=0.25 * index)
         assert ledger.ask() is None
-        found = ledger.outcome()
+        found = confirmed_winner(ledger)
     best = max((t for t in stored(url)[0] if t.state == TrialState.COMPLETE), key=lambda trial: trial.value)
     assert (found.optimizer, found.number, found.tuned) == ("sgd", best.number, best.value)
     assert found.params == best.params
@@ -539,7 +549,7 @@ def test_without_test_data_none_are_asked_for(url, searched):
         while (assignment := ledger.ask()) is not None:
             assert not assignment.test
             finish(ledger, assignment, 0.5)
-        found = ledger.outcome()
+        found = confirmed_winner(ledger)
     assert len(found.validation) == 4
     assert found.test == ()
 
@@ -556,7 +566,7 @@ def test_as_many_seeds_are_run_as_the_time_allows_but_three(url, searched, runs_
                 break
             finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=0.5)
         assert ledger.finished
-        assert len(ledger.outcome().validation) == runs
+        assert len(confirmed_winner(ledger).validation) == runs
 
 
 def test_a_run_that_overdraws_the_budget_is_given_up_if_there_are_enough(url, searched):
@@ -572,14 +582,14 @@ def test_a_run_that_overdraws_the_budget_is_given_up_if_there_are_enough(url, se
             ledger.look()
     with confirming(url, searched, Clock(budget=1000.0, before=1060.0), seeds=6) as ledger:
         assert ledger.finished, "and is not taken up again"
-        assert len(ledger.outcome().validation) == 3
+        assert len(confirmed_winner(ledger).validation) == 3
 
 
 def test_runs_that_broke_are_counted(url, searched):
     with confirming(url, searched) as ledger:
-        ledger.diverge(ledger.ask(), {})
-        ledger.fail(ledger.ask(), "no")
+        ledger.end(ledger.ask(), "diverged", {})
+        ledger.end(ledger.ask(), "failed", failure="no")
         while (assignment := ledger.ask()) is not None:
             finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=0.5)
-        found = ledger.outcome()
+        found = confirmed_winner(ledger)
     assert (len(found.validation), found.broken) == (2, 2)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from search_spaces.errors import UserError
 from studies.commands.progress import Progress
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_search
 from studies.storage import writer as _writer
 from studies.storage.database import close_storage, find_study, open_storage
 from studies.storage.durability import Checkpoints, Durability
@@ -26,7 +26,7 @@ COMPLETE = [TrialState.COMPLETE] * 12
 
 
 def driver(url: str, timeout: float = 60.0, **more: object) -> Ledger:
-    return Ledger(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=timeout, **more))
+    return open_search(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=timeout, **more))
 
 
 def trials_of(url: str) -> list[optuna.trial.FrozenTrial]:
@@ -321,7 +321,7 @@ def try_on(ledger: Ledger) -> None:
         while (assignment := ledger.ask()) is not None:
             for epoch in range(1, assignment.epochs + 1):
                 ledger.report(assignment, record(epoch, 1e6))
-            ledger.complete(assignment, {"device": "cpu"})
+            ledger.end(assignment, "complete", {"device": "cpu"})
             ledger.flush()
     finally:
         ledger.close()
@@ -409,7 +409,7 @@ def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
     ledger.flush()
     with ledger._writer._condition:  # all four ends in one batch
         for assignment in asked:
-            ledger.complete(assignment, {"device": "cpu"})
+            ledger.end(assignment, "complete", {"device": "cpu"})
     with pytest.raises(UserError, match="too long"):
         ledger.close()
     assert [t.state.name for t in trials_of(url)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.errors import UserError
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_search
 from studies.storage import lease as _lease
 from studies.storage import url as _url
 from studies.storage import writer as _writer
@@ -33,7 +33,7 @@ SPACE = {"lr": FloatDistribution(1e-3, 1.0, log=True), "kind": CategoricalDistri
 
 
 def driver(url: str, campaign: dict[str, object] = CAMPAIGN) -> Ledger:
-    return Ledger(url, campaign, [plan()], {})
+    return open_search(url, campaign, [plan()], {})
 
 
 def lease_of(url: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from search_spaces import SEARCH_SPACES, ConditionalSpace, Parameter, SearchSpace, from_dict, stored_space
 from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
 from studies.data import Data
-from studies.ledger import ConfirmationLedger, Ledger
+from studies.ledger import open_confirmation, open_search
 from studies.workloads import WORKLOADS
 from tests.support.fake_campaign import campaign, end
 from tests.support.probe_home import trials_in
@@ -71,7 +71,7 @@ def resolved(examples: dict[str, int], **fields: object) -> ResolvedCampaign:
 
 
 def run(url: str, made: ResolvedCampaign, trials: int) -> None:
-    with Ledger(url, made.plan.stored(), made.study_plans(), {}) as ledger:
+    with open_search(url, made.plan.stored(), made.study_plans(), {}) as ledger:
         for _ in range(trials):
             assignment = ledger.ask()
             assert assignment is not None
@@ -101,7 +101,7 @@ def test_a_study_that_was_begun_with_larger_batches_goes_on_and_is_confirmed(tmp
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 12
     assert [trial.params["batch_size"] for trial in trials[:2]] == [200, 64]
     assert {trial.distributions["batch_size"].high for trial in trials} == {256}
-    with ConfirmationLedger(url, now.plan.stored(), now.study_plans(), {}, seeds=2) as ledger:
+    with open_confirmation(url, now.plan.stored(), now.study_plans(), {}, seeds=2) as ledger:
         assignment = ledger.ask()
         assert assignment is not None
         assert assignment.arguments["batch_size"] == 200

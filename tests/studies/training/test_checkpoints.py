@@ -17,7 +17,7 @@ from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
 from studies.engine._checkpoints import LocalStore
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_search
 from studies.storage.durability import Checkpoints, Durability
 from studies.training import worker
 from studies.training.checkpoints import restore, snapshot
@@ -276,12 +276,12 @@ def kept(directory: Path) -> set[str]:
     return {path.stem for path in (directory / "kept").rglob("*.pt")}
 
 
-@pytest.mark.parametrize("end", ["complete", "prune", "diverge", "fail"])
+@pytest.mark.parametrize("end", ["complete", "pruned", "diverged", "failed"])
 def test_a_checkpoint_is_removed_when_the_end_of_its_trial_is_in_the_database(every_storage, tmp_path, end):
-    with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+    with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
         assignment, other = begin(ledger, tmp_path), begin(ledger, tmp_path)
         assert kept(tmp_path) == {"0", "1"}
-        getattr(ledger, end)(assignment, "broke" if end == "fail" else {})
+        ledger.end(assignment, end, failure="broke" if end == "failed" else None)
         ledger.flush()
         ledger.ask()
         ledger.flush()  # of a later batch: what comes after the first is done
@@ -289,7 +289,7 @@ def test_a_checkpoint_is_removed_when_the_end_of_its_trial_is_in_the_database(ev
         work(ledger, other)
         work_off(ledger)
     assert kept(tmp_path) == set()
-    with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+    with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
         work_off(ledger)
     assert not (tmp_path / "kept").exists()
 
@@ -298,11 +298,11 @@ def test_a_trial_that_is_asked_again_is_called_by_its_first_attempt(every_storag
     """Lost with its driver, interrupted by Ctrl-C, lost again: the checkpoint is one."""
     names = []
     for _ in range(3):
-        with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+        with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
             names.append(begin(ledger, tmp_path).checkpoint)
         assert kept(tmp_path) == {"0"}
     assert len(set(names)) == 1
-    with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+    with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
         work_off(ledger)
     assert not (tmp_path / "kept").exists()
 
@@ -311,17 +311,17 @@ def test_a_campaign_of_the_same_name_in_another_database_has_checkpoints_of_its_
     first, second = (f"sqlite:///{tmp_path}/{name}.db" for name in "ab")
     names = []
     for url in (first, second):
-        with Ledger(url, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+        with open_search(url, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
             names.append(begin(ledger, tmp_path).checkpoint)
     assert names[0] != names[1]
 
 
 def test_what_a_dead_driver_left_of_trials_that_count_is_swept_away(every_storage, tmp_path):
-    with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
+    with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
         done = begin(ledger, tmp_path)
         work(ledger, done)
     Checkpoints(tmp_path / "kept").save(done.checkpoint, b"killed before it was removed")
-    with Ledger(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)):
+    with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)):
         assert kept(tmp_path) == set()
 
 

@@ -67,7 +67,7 @@ def _drive(home: Home, url: str, number: int) -> None:
 
     from studies.campaign.reading import load
     from studies.campaign.resolve import ResolvedCampaign
-    from studies.ledger import Ledger
+    from studies.ledger import open_search
     from studies.storage.durability import Checkpoints, Durability
     from tests.system.chaos import chaos_workload
 
@@ -79,7 +79,7 @@ def _drive(home: Home, url: str, number: int) -> None:
         workload = chaos_workload.shaken()
         plans = ResolvedCampaign(plan, {WORKLOAD: workload}).study_plans()
         safe = Durability(checkpoints=checkpoints)
-        with Ledger(url, plan.stored(), plans, {}, durability=safe) as ledger:
+        with open_search(url, plan.stored(), plans, {}, durability=safe) as ledger:
             _Work(ledger, workload, checkpoints, home.directory / CONTINUED).off()
     except BaseException:
         (home.directory / f"driver-{number}.err").write_text(traceback.format_exc())
@@ -136,11 +136,11 @@ class _Work:
         """Tells the ledger of epochs; returns whether the trial has ended."""
         facts = {"device": "cpu"}
         if any(self._ledger.report(assignment, record) for record in records):
-            self._ledger.prune(assignment, facts)
+            self._ledger.end(assignment, "pruned", facts)
         elif run.diverged:
-            self._ledger.diverge(assignment, facts)
+            self._ledger.end(assignment, "diverged", facts)
         elif run.finished:
-            self._ledger.complete(assignment, facts)
+            self._ledger.end(assignment, "complete", facts)
         else:
             return False
         return True

@@ -1,0 +1,126 @@
+"""How far a study is, counted from its trials: by a driver while they end, and by whoever reads them afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW
+from studies.campaign.plan import StudyPlan
+from studies.ledger.failures import FailureCount, reason_of
+from studies.trials import Runs, Tally
+
+
+def origin_of(trial: FrozenTrial) -> int:
+    """Return the number of the first attempt at what ``trial`` runs."""
+    return int(trial.user_attrs.get("retry_of", trial.number))
+
+
+def is_asked_again(trial: FrozenTrial) -> bool:
+    """Return whether ``trial`` ended with its driver, and not for good."""
+    return trial.user_attrs.get("failure") in ASKED_AGAIN
+
+
+def cost_of(value: float, direction: str) -> float:
+    """Return ``value`` with the sign with which less is better."""
+    return -value if direction == "maximize" else value
+
+
+def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
+    """Return the trials that ran their whole budget, best validation value first; of equal ones the lowest number."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    return sorted(complete, key=lambda trial: (cost_of(trial.value or 0.0, direction), trial.number))
+
+
+def too_many_failures(failure: str) -> str:
+    """Return why a study is stopped, in one line, from the ``failure`` (a line or a traceback) of its last trial."""
+    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {reason_of(failure)}"
+
+
+class TrialCount:
+    """Counts the trials of a study that ended for good.
+
+    Args:
+        plan: The study.
+        runs: What its trials are.
+
+    Attributes:
+        best: The best complete trial, ``None`` before the first.
+        stopped: Why no more trials are asked for, ``None`` while they are.
+    """
+
+    def __init__(self, plan: StudyPlan, runs: Runs = "trials") -> None:
+        self.best: FrozenTrial | None = None
+        self.stopped: str | None = None
+        self._plan, self._runs = plan, runs
+        self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
+        self._values: list[float] = []  # of the complete ones
+        self._since_best = 0  # trials that ended after the best one
+        self._seconds = 0.0
+        self._failures_in_a_row = 0
+        self._failures = FailureCount()
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Count a trial. Ten failures in a row stop the study."""
+        self._since_best += 1
+        self._seconds += float(trial.user_attrs.get("seconds", 0.0))
+        failure = str(trial.user_attrs.get("failure", "")) if trial.state == TrialState.FAIL else None
+        self._failures.add(str(trial.params.get("optimizer", self._plan.optimizer)), failure)
+        if failure is not None:
+            self._counts["failed"] += 1
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                self.stopped = too_many_failures(failure)
+            return
+        self._failures_in_a_row = 0
+        if trial.user_attrs.get("diverged"):
+            self._counts["diverged"] += 1
+        elif trial.state == TrialState.PRUNED:
+            self._counts["pruned"] += 1
+        else:
+            assert trial.value is not None
+            self._counts["complete"] += 1
+            self._values.append(trial.value)
+            if self._is_better(trial.value):
+                self.best, self._since_best = trial, 0
+
+    def _is_better(self, value: float) -> bool:
+        if self.best is None or self.best.value is None:
+            return True
+        direction = self._plan.direction
+        return cost_of(value, direction) < cost_of(self.best.value, direction)
+
+    def tally(self, running: int = 0) -> Tally:
+        """Return how far the study is, of which so many trials run."""
+        best = None if self.best is None else self.best.value
+        if self._runs != "trials":
+            best = fmean(self._values) if self._values else None
+        return Tally(
+            study=self._plan.name,
+            workload=self._plan.workload,
+            optimizer=self._plan.optimizer,
+            metric=self._plan.metric,
+            direction=self._plan.direction,
+            asked_for=self._plan.trials,
+            **self._counts,
+            running=running,
+            best=best,
+            best_params={} if self.best is None else self.best.params,
+            since_best=self._since_best,
+            seconds=self._seconds,
+            stopped=self.stopped,
+            runs=self._runs,
+            replicate=self._plan.replicate,
+            failing=self._failures.failing(),
+        )
+
+
+def tally(plan: StudyPlan, trials: Iterable[FrozenTrial]) -> Tally:
+    """Return how far the study of ``trials`` is that no driver runs: what was lost with one is to be asked again."""
+    count = TrialCount(plan)
+    for trial in trials:
+        if trial.state.is_finished() and not is_asked_again(trial):
+            count.add(trial)
+    return count.tally()

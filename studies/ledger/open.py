@@ -1,0 +1,251 @@
+"""Ledgers, opened on a storage: of a search, of its confirmation, of evaluation runs.
+
+Nothing is written to a storage that holds something else under a campaign's names, is being written to by another
+driver, or was begun with another configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optuna.distributions import check_distribution_compatibility
+from optuna.trial import FrozenTrial
+
+from analysis.schema import CONFIRM, EVALUATE, PROTOCOL
+from search_spaces.errors import UserError, number_of
+from studies.campaign.plan import StudyPlan
+from studies.ledger.budget import ConfirmationBudget, SearchBudget
+from studies.ledger.counting import ranked, tally
+from studies.ledger.ledger import Ledger, Rule
+from studies.ledger.opening import Command, Opening, opened
+from studies.ledger.repeats import (
+    Candidate,
+    Repeats,
+    confirmation,
+    evaluation,
+    fresh_seeds,
+    overtaken,
+)
+from studies.ledger.search import Search
+from studies.ledger.study import recall
+from studies.storage.database import find_study
+from studies.storage.durability import Durability
+from studies.trials import Tally
+
+_BUDGETED = frozenset({"budget", "trials", "seeds", "starts"})  # keys that a driver with a budget may change
+
+
+def open_search(
+    url: str,
+    campaign: Mapping[str, Any],
+    plans: Sequence[StudyPlan],
+    versions: Mapping[str, str],
+    *,
+    durability: Durability | None = None,
+    extend: bool = False,
+    budget: SearchBudget | None = None,
+) -> Ledger:
+    """Return the ledger of a campaign's search; a database that is not there is made.
+
+    Args:
+        url: Of the storage.
+        campaign: The whole configuration, JSON-able; what a restart is compared with. Of ``budget``, ``trials``,
+            ``seeds`` and ``starts`` a driver with a budget may bring others, the starts excepted once there are trials:
+            those in the storage stay.
+        plans: One for each study.
+        versions: Of the software that computes the values.
+        durability: How long the storage may be away, and where checkpoints are.
+        extend: Whether a campaign of this name in the storage is made this one, which has more trials, optimizers or
+            workloads, and is the same otherwise.
+        budget: Of a search that ends with it, which has one study.
+
+    Raises:
+        UserError: The storage cannot be opened, another driver is alive, or the storage has a campaign of this name
+            with another configuration.
+    """
+    command: Command = "launch" if budget is None else "tune"
+    rule = Rule() if budget is None else budget
+    with opened(url, campaign, command, versions, rule, durability, create=True) as opening:
+        before: Mapping[str, Any] = {}
+        if budget is not None:
+            [plan] = plans
+            plan, before = opening.begun_with_budget(plan, budget)
+            plans = [plan]
+        free = frozenset() if budget is None else _BUDGETED
+        opening.check({plan.name for plan in plans}, extend=extend, free=free)
+        plans = [opening.as_begun(plan) for plan in plans]
+        # the first study is made by whoever comes first, the others by who holds the lease on it
+        first = opening.open_study(plans[0])
+        opening.take(first)
+        if extend:
+            opening.grow()
+        study_ids = [first, *(opening.open_study(plan) for plan in plans[1:])]
+        for plan, study_id in zip(plans, study_ids, strict=True):
+            trials = opening.trials(study_id)
+            opening.add(plan, study_id, trials, Search(plan))
+            if budget is not None:
+                for name, value in budget.resume(before, opening.campaign, trials).items():
+                    opening.storage.set_study_user_attr(study_id, name, value)
+        return opening.ledger()
+
+
+def open_confirmation(
+    url: str,
+    campaign: Mapping[str, Any],
+    plans: Sequence[StudyPlan],
+    versions: Mapping[str, str],
+    *,
+    seeds: int,
+    top: int = 1,
+    anyway: bool = False,
+    test: bool = True,
+    durability: Durability | None = None,
+    budget: ConfirmationBudget | None = None,
+) -> Ledger:
+    """Return the ledger of the confirmation runs of a campaign that has been tuned.
+
+    It holds the campaign's own lease: nobody tunes while winners are confirmed, which would change who won and take
+    the devices that runs are to have alone.
+
+    A campaign that is not finished is refused unless ``anyway`` is true. Its winners are not its winners yet, some
+    optimizers have had more trials than others, and confirming is dear: whole budgets, one run alone on a device, to
+    be done again for each winner that changes. A search with a budget has ended by its own rules.
+
+    Args:
+        url: Of the storage.
+        campaign: The whole configuration, as the storage has it.
+        plans: Those of the search.
+        versions: Of the software that computes the values.
+        durability: How long the storage may be away, and where checkpoints are.
+        seeds: Number of fresh seeds, from 1.
+        top: Number of winners of each study, from 1; fewer where fewer trials are complete.
+        anyway: Whether to confirm what is there of a campaign that is not finished.
+        test: Whether the workloads have test data.
+        budget: Of a confirmation that ends with it, which has one study.
+
+    Raises:
+        UserError: The storage cannot be opened or has no such campaign, another driver is alive, the campaign is not
+            finished, or has nothing to confirm.
+    """
+    command: Command = "confirm" if budget is None else "tune"
+    with opened(url, campaign, command, versions, budget or Rule(), durability) as opening:
+        study_ids = [opening.tuned_study(plan) for plan in plans]
+        plans = [opening.as_begun(plan) for plan in plans]
+        opening.refuse_others({plan.name + CONFIRM for plan in plans})
+        opening.take(study_ids[0])
+        every, tallies = {}, []
+        for plan, study_id in zip(plans, study_ids, strict=True):
+            trials = recall(plan, study_id, opening.writer, opening.trials(study_id))[0]
+            every[plan.name] = ranked(trials, plan.direction)
+            tallies.append(tally(plan, trials))
+        if budget is None:
+            opening.judge(tallies, anyway=anyway)
+        for one in tallies:
+            if not every[one.study]:
+                opening.notes.append(f"{one.study} is left out: {_ended(one)}, none ran its whole budget")
+        confirmed = [plan for plan in plans if every[plan.name]]
+        if not confirmed:
+            raise UserError(
+                f"campaign '{campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
+                "tune it again under another name with more trials, or narrower search spaces"
+            )
+        for plan in confirmed:
+            _add_confirmation(opening, plan, every[plan.name], seeds, top, test=test)
+        return opening.ledger([winner for plan in confirmed for winner in every[plan.name][:top]])
+
+
+def _add_confirmation(
+    opening: Opening, plan: StudyPlan, every: Sequence[FrozenTrial], seeds: int, top: int, *, test: bool
+) -> None:
+    winners = every[:top]
+    made = replace(plan, name=plan.name + CONFIRM, trials=seeds * len(winners))
+    study_id = opening.open_study(made)
+    if opening.attributes(study_id)["campaign"] != opening.campaign:  # it was extended since
+        opening.storage.set_study_user_attr(study_id, "campaign", opening.campaign)
+    runs = opening.trials(study_id)
+    former = overtaken(winners, every, runs)
+    if former:
+        numbers = " and ".join(str(winner.number) for winner in winners)
+        now = f"the winners now are trials {numbers}" if len(winners) > 1 else f"the winner now is trial {numbers}"
+        was = ", ".join(f"{number_of(count, 'run')} of trial {n}" for n, count in former.items())
+        opening.notes.append(f"{plan.name}: the search went on, and {now}; kept in the storage: {was}")
+    if len(winners) < top:
+        opening.notes.append(
+            f"{plan.name}: only {len(winners)} of {number_of(top, 'winner')}, no more trials are complete"
+        )
+    source: Repeats = confirmation(made, winners, fresh_seeds(plan.seed, plan.workload, seeds), test=test)
+    opening.add(made, study_id, runs, source)
+
+
+def _ended(tally: Tally) -> str:
+    counts = {name: getattr(tally, name) for name in ("pruned", "diverged", "failed")}
+    return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "no trial has ended"
+
+
+def open_evaluation(
+    url: str,
+    campaign: Mapping[str, Any],
+    plans: Sequence[StudyPlan],
+    versions: Mapping[str, str],
+    *,
+    candidates: Mapping[str, Sequence[Candidate]],
+    seeds: int,
+    durability: Durability | None = None,
+) -> Ledger:
+    """Return the ledger of evaluation runs: what each workload recommends, run on all workloads of a campaign.
+
+    Runs are on validation data alone, on the fresh seeds that confirmation runs have too. They are kept in studies of
+    their own, ``{campaign}/{workload}/{optimizer}/evaluate``; runs that are there already are not run again.
+
+    Args:
+        url: Of the storage.
+        campaign: The whole configuration, as the storage has it.
+        plans: Those of the search.
+        versions: Of the software that computes the values.
+        durability: How long the storage may be away, and where checkpoints are.
+        candidates: What is to be run, by the optimizer's key.
+        seeds: Number of fresh seeds, from 1.
+
+    Raises:
+        UserError: The storage cannot be opened or has no such campaign, another driver is alive, or a candidate's
+            parameter is of another kind than in this campaign.
+    """
+    with opened(url, campaign, "export", versions, Rule(), durability) as opening:
+        study_ids = [find_study(opening.storage, plan.name) for plan in plans]
+        first = study_ids[0]
+        if first is None or None in study_ids:
+            raise UserError(f"storage '{opening.shown}' has not all studies of campaign '{campaign['name']}'")
+        opening.refuse_others({plan.name + EVALUATE for plan in plans})
+        # where a driver of the search has its lease, whichever studies are evaluated
+        head = "/".join([campaign["name"], campaign["workloads"][0], campaign["optimizers"][0]])
+        leased = find_study(opening.storage, head)
+        opening.take(first if leased is None else leased)
+        for plan in plans:
+            _add_evaluation(opening, opening.as_begun(plan), candidates[plan.optimizer], seeds)
+        return opening.ledger()
+
+
+def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate], seeds: int) -> None:
+    candidates = list({one.key: one for one in given}.values())
+    made = replace(plan, name=plan.name + EVALUATE, trials=seeds * len(candidates))
+    study_id = opening.open_study(made)
+    if opening.attributes(study_id)["protocol"] != PROTOCOL:
+        raise UserError(
+            f"study '{made.name}' was run under another protocol than {PROTOCOL}: its values do not compare; "
+            "delete it, and export again"
+        )
+    runs = opening.trials(study_id)
+    kinds = {name: kind for run in runs for name, kind in run.distributions.items()}
+    for candidate in candidates:
+        for name, kind in candidate.distributions.items():
+            try:
+                check_distribution_compatibility(kinds.setdefault(name, kind), kind)
+            except ValueError:
+                raise UserError(
+                    f"--evaluate: {name} of {plan.optimizer} is not searched alike in these campaigns; "
+                    "export them one by one"
+                ) from None
+    seeds_of = fresh_seeds(plan.seed, plan.workload, seeds)
+    opening.add(made, study_id, runs, evaluation(made, candidates, seeds_of))

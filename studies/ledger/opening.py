@@ -1,0 +1,340 @@
+"""What a ledger finds in a storage before it may go on there, and what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from optuna.exceptions import DuplicatedStudyError
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
+
+from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, maker_of
+from search_spaces import stored_space
+from search_spaces.errors import UserError, number_of
+from studies.called import command_line, storage_named
+from studies.campaign.extension import differences, extended
+from studies.campaign.plan import StudyPlan
+from studies.ledger.budget import SPENT, SearchBudget
+from studies.ledger.ledger import Ledger, Rule
+from studies.ledger.study import Source, StudyLedger
+from studies.storage import lease as _lease
+from studies.storage.backend import Backend
+from studies.storage.database import REFUSALS, close_storage, find_study, open_storage, refused, set_everywhere
+from studies.storage.durability import Durability
+from studies.storage.lease import Lease
+from studies.storage.url import hide_password
+from studies.storage.writer import FOLDER, TrialWriter, new_folder
+from studies.trials import Tally
+
+_METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
+# what a study is described with, before its protocol
+_DESCRIBED = frozenset({
+    "workload", "optimizer", "metric", "metric_split", "versions", "search_space", "epochs", "replicate", FOLDER,
+    "campaign",
+})  # fmt: skip
+
+Command = Literal["launch", "confirm", "tune", "export"]
+"""By which the person goes on."""
+
+
+@contextmanager
+def opened(
+    url: str,
+    campaign: Mapping[str, Any],
+    command: Command,
+    versions: Mapping[str, str],
+    rule: Rule,
+    durability: Durability | None,
+    *,
+    create: bool = False,
+) -> Iterator[Opening]:
+    """Open a storage to make a ledger on it; what was begun is undone where that comes to nothing."""
+    with ExitStack() as undo:
+        storage = open_storage(url, create=create)
+        undo.callback(close_storage, storage)
+        shown = hide_password(url)
+        kept = Durability() if durability is None else durability
+        try:
+            yield Opening(storage, url, shown, dict(campaign), command, versions, rule, kept, undo)
+        except REFUSALS as error:
+            raise refused(shown, error) from error
+
+
+@dataclass(slots=True)
+class Opening:
+    """A ledger that is being opened: what `studies.ledger.ledger.Ledger` has, and the person's ``command``."""
+
+    storage: Backend
+    url: str
+    shown: str
+    campaign: dict[str, Any]
+    command: Command
+    versions: Mapping[str, str]
+    rule: Rule
+    durability: Durability
+    undo: ExitStack
+    studies: dict[str, StudyLedger] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    writer: TrialWriter = field(init=False)
+
+    def attributes(self, study_id: int) -> Mapping[str, Any]:
+        """Return the user attributes of a study."""
+        return self.storage.get_study_user_attrs(study_id)
+
+    def trials(self, study_id: int) -> list[FrozenTrial]:
+        """Return the trials of a study, in the order of their numbers."""
+        return self.storage.get_all_trials(study_id)
+
+    # ------------------------------------------------------------------------------------------------- the ledger
+
+    def take(self, study_id: int) -> None:
+        """Take the lease, which lies on the campaign's first study, and begin to write."""
+        lease = Lease(self.storage, study_id, str(self.campaign["name"]), self.shown, self.command)
+        lease.take()
+        self.undo.callback(_release, lease)
+        self.writer = TrialWriter(self.storage, self.shown, lease, self.durability, self.rule.kept, study_id)
+        self.undo.callback(_tidy, self.writer, self.studies, self.rule)
+        self.undo.callback(self.writer.close)
+
+    def add(self, plan: StudyPlan, study_id: int, trials: Sequence[FrozenTrial], source: Source) -> None:
+        """Add a study to the ledger."""
+        self.studies[plan.name] = StudyLedger(plan, study_id, self.writer, trials, source)
+
+    def ledger(self, winners: Sequence[FrozenTrial] = ()) -> Ledger:
+        """Return the ledger; what is to be undone is its task from now on."""
+        self.rule.begin(list(self.studies.values()))
+        return Ledger(
+            self.storage, self.shown, self.writer, self.studies, self.rule, self.durability, self.undo.pop_all(),
+            notes=self.notes, winners=winners,
+        )  # fmt: skip
+
+    # -------------------------------------------------------------------------------------- what the storage holds
+
+    def check(self, names: set[str], *, extend: bool, free: frozenset[str]) -> None:
+        """Refuse a storage that holds something else under these names, before anything is written.
+
+        Args:
+            names: Of studies.
+            extend: Whether the campaign in the storage may be made this one.
+            free: Keys of the configuration that this driver may change.
+        """
+        self.refuse_others(names)
+        ours = self._ours()
+        differing = (self._difference(attributes, extend, free) for attributes in ours.values())
+        reason = next((reason for reason in differing if reason), None)
+        if reason is None:
+            return
+        held = any(holder and _lease.alive(holder) for holder in (one.get(_lease.KEY) for one in ours.values()))
+        if held or any(self.storage.get_n_trials(study_id) for study_id in ours):
+            raise UserError(reason)
+        for study_id in ours:  # it never came to run a trial: a slip of the fingers that binds nobody
+            self.storage.delete_study(study_id)
+
+    def refuse_others(self, names: Iterable[str]) -> None:
+        """Refuse a storage with a study of one of these names that is none of a campaign, or a damaged one.
+
+        Raises:
+            UserError: There is one; nothing is written to it.
+        """
+        for study in self.storage.get_all_studies():
+            maker = maker_of(study.study_name, study.user_attrs)
+            if maker.is_campaign or study.study_name not in names or self._is_begun(study):
+                continue
+            other = (
+                "delete it" if self.command in ("confirm", "export") else "give this campaign another name with --name"
+            )
+            if maker.damage:
+                lost = " and ".join(f"'{name}'" for name in maker.damage)
+                raise UserError(
+                    f"study '{study.study_name}' of campaign '{maker.campaign}' is damaged: {lost} missing or not what "
+                    f"a campaign stores; restore the storage from a copy, or {other}"
+                )
+            raise UserError(f"the storage has a study '{study.study_name}' that no campaign made; {other}")
+
+    def _is_begun(self, study: FrozenStudy) -> bool:
+        """Return whether a study is what a driver leaves that dies while it makes one: no trials, not yet described."""
+        user, system = study.user_attrs, study.system_attrs
+        return (
+            "protocol" not in user
+            and user.keys() <= _DESCRIBED
+            and (not user or f"/{user.get('workload')}/" in study.study_name)
+            and system.keys() <= {_METRIC_NAMES}
+            and len(study.directions) == 1
+            and not self.storage.get_n_trials(study._study_id)
+        )
+
+    def _ours(self) -> dict[int, Mapping[str, Any]]:
+        """Return the attributes of the studies of this campaign's searches, by study id."""
+        return {
+            study._study_id: study.user_attrs
+            for study in self.storage.get_all_studies()
+            if maker_of(study.study_name, study.user_attrs).is_campaign
+            and study.user_attrs["campaign"]["name"] == self.campaign["name"]
+            and not study.study_name.endswith((CONFIRM, EVALUATE))
+        }
+
+    def _difference(self, attributes: Mapping[str, Any], extend: bool, free: frozenset[str]) -> str | None:
+        """Return why this campaign does not go on with a study of its name, or ``None``."""
+        name = self.campaign["name"]
+        if attributes["protocol"] != PROTOCOL:
+            return (
+                f"campaign '{name}' was run under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
+                "their values do not compare; give it another name with --name"
+            )
+        before = attributes["campaign"]
+        if extend:
+            before = extended(before, self.campaign)
+        compared = (
+            {key: value for key, value in configuration.items() if key not in free}
+            for configuration in (before, self.campaign)
+        )
+        changes = differences(*compared)
+        if not changes:
+            return None
+        other = f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
+        if extend:
+            return other + (
+                "--extend adds trials, optimizers or workloads and changes nothing else: give this one another name "
+                "with --name"
+            )
+        if self.command == "launch":
+            return other + (
+                "give this one another name with --name, or add trials, optimizers or workloads to that one with "
+                "--extend"
+            )
+        return other + "give this one another name with --name"
+
+    def grow(self) -> None:
+        """Make this configuration that of the campaign's studies, all at once."""
+        ours = {study_id: attributes["campaign"] for study_id, attributes in self._ours().items()}
+        for before in ours.values():
+            if differences(extended(before, self.campaign), self.campaign):
+                raise UserError(
+                    f"campaign '{self.campaign['name']}' was changed this moment by another driver; give the same "
+                    "command again"
+                )
+        outdated = [study_id for study_id, before in ours.items() if before != self.campaign]
+        set_everywhere(self.storage, outdated, "campaign", self.campaign)
+
+    # ------------------------------------------------------------------------------------------------- its studies
+
+    def begun_with_budget(self, plan: StudyPlan, budget: SearchBudget) -> tuple[StudyPlan, Mapping[str, Any]]:
+        """Return the plan with the starts that its study was begun with, and the attributes that it has.
+
+        What was begun with stays, whatever is recommended by now; and what earlier drivers spent is spent.
+        """
+        study_id = find_study(self.storage, plan.name)
+        before = {} if study_id is None else self.attributes(study_id)
+        budget.clock.before = float(before.get(SPENT, 0.0))
+        if study_id is not None and "campaign" in before and self.storage.get_n_trials(study_id):
+            starts = before["campaign"].get("starts", [])
+            self.campaign["starts"] = starts
+            plan = replace(plan, initial=tuple(starts))
+        return plan, before
+
+    def as_begun(self, plan: StudyPlan) -> StudyPlan:
+        """Return ``plan`` with the search space that its study was begun with.
+
+        Its trials lie in that, whatever it is now.
+        """
+        study_id = find_study(self.storage, plan.name)
+        attributes = {} if study_id is None else self.attributes(study_id)
+        stored = attributes.get("search_space")
+        if "protocol" not in attributes or not isinstance(stored, Mapping):
+            return plan
+        try:
+            return replace(plan, space=stored_space(stored))
+        except (UserError, KeyError) as error:
+            raise UserError(f"study '{plan.name}': its search space cannot be read ({error})") from None
+
+    def open_study(self, plan: StudyPlan) -> int:
+        """Return the id of the study, which is made and described if it is not there."""
+        study_id = find_study(self.storage, plan.name)
+        direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
+        if study_id is None:
+            try:
+                study_id = self.storage.create_new_study([direction], plan.name)
+            except DuplicatedStudyError:
+                raise UserError(
+                    f"another driver has this moment begun campaign '{self.campaign['name']}'; wait for it, "
+                    "or give this one another name with --name"
+                ) from None
+        elif "protocol" in self.attributes(study_id):
+            return study_id
+        elif self.storage.get_study_directions(study_id) != [direction]:
+            raise UserError(
+                f"the storage has a study '{plan.name}' of the other direction, without a trial; delete it, or give "
+                "this campaign another name with --name"
+            )
+        # the dashboard names the axis by this
+        self.storage.set_study_system_attr(study_id, _METRIC_NAMES, [plan.metric])
+        attributes = {
+            "workload": plan.workload,
+            "optimizer": plan.optimizer,
+            "metric": plan.metric,
+            "metric_split": plan.metric_split,
+            "versions": dict(self.versions),
+            "search_space": plan.space.to_dict(),
+            "epochs": plan.epochs,
+            "replicate": plan.replicate,
+            FOLDER: new_folder(),
+            "campaign": self.campaign,
+            "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
+        }
+        for name, value in attributes.items():
+            self.storage.set_study_user_attr(study_id, name, value)
+        return study_id
+
+    def tuned_study(self, plan: StudyPlan) -> int:
+        """Return the id of a study of the search that is there."""
+        study_id = find_study(self.storage, plan.name)
+        attributes = {} if study_id is None else self.attributes(study_id)
+        name = self.campaign["name"]
+        if study_id is None or not maker_of(plan.name, attributes).is_campaign:
+            raise UserError(
+                f"storage '{self.shown}' has no study '{plan.name}' to confirm; launch campaign '{name}' first"
+            )
+        if attributes["protocol"] != PROTOCOL:
+            raise UserError(
+                f"campaign '{name}' was tuned under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
+                "runs of now do not compare with its trials; tune it again under another name"
+            )
+        return study_id
+
+    def judge(self, tallies: Sequence[Tally], *, anyway: bool) -> None:
+        """Refuse a search that is not finished, or note what of it is missing."""
+        name = self.campaign["name"]
+        missing = {t.study.removeprefix(f"{name}/"): t.missing for t in tallies if t.missing}
+        if missing:
+            listed = ", ".join(f"{study} {trials}" for study, trials in missing.items())
+            asked_for = sum(t.asked_for or 0 for t in tallies)
+            are = "is" if (lacking := sum(missing.values())) == 1 else "are"
+            sentence = f"{lacking} of {number_of(asked_for, 'trial')} {are} missing ({listed})"
+            if not anyway:
+                again = command_line("launch", str(name), *storage_named(self.url, self.shown))
+                raise UserError(
+                    f"campaign '{name}' is not finished: {sentence}; go on with: {again}, "
+                    "or confirm what is there with --anyway"
+                )
+            self.notes.append(f"{sentence}; what is there is confirmed, and winners may change")
+        for one in tallies:
+            if one.stopped is not None and one.asked_for is not None and one.done < one.asked_for:
+                trials = number_of(one.asked_for, "trial")
+                self.notes.append(f"{one.study} was stopped after {one.done} of {trials}: {one.stopped}")
+
+
+def _release(lease: Lease) -> None:
+    """Give the lease back; one that cannot be given back is void as soon as this process has ended."""
+    with suppress(*REFUSALS):
+        lease.release()
+
+
+def _tidy(writer: TrialWriter, studies: Mapping[str, StudyLedger], rule: Rule) -> None:
+    """Remove checkpoints that are not needed; none where an end has not come to the database."""
+    if writer.up_to_date:
+        for study in studies.values():
+            study.tidy(over=rule.is_final)
