@@ -52,11 +52,23 @@ def records_of(options: argparse.Namespace, arguments: dict[str, object]):
 
     from sofim import OPTIMIZERS
     from studies.training.run import train
-    from studies.training.worker import _workload
 
     torch.set_num_threads(1)
-    workload, data = _workload(options.workload, None)
+    workload, data = loaded(options.workload)
     return train(workload, OPTIMIZERS[options.optimizer], arguments, SEED, epochs_of(options), data=data)
+
+
+def loaded(name: str):
+    """Return a workload and its data, loaded once a process, as the engine's workers do."""
+    from studies.workloads import load, resolve
+
+    if name not in LOADED:
+        workload = resolve(name)
+        LOADED[name] = (workload, load(workload, None))
+    return LOADED[name]
+
+
+LOADED = {}  # of this process; Ray's workers get a copy
 
 
 def epochs_of(options: argparse.Namespace) -> int:
