@@ -23,6 +23,7 @@ from xdist.scheduler import LoadFileScheduling
 from tests.support.postgres import AVAILABLE, Postgres
 
 if TYPE_CHECKING:
+    from tests.support.nodes import Nodes
     from tests.support.one_ray import OneRay
 
 # a shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that
@@ -54,26 +55,41 @@ def _that_start_ray(file: Path) -> tuple[bool, frozenset[str]]:
 
 
 def _starts_ray(file: Path, test: str) -> bool:
+    """The same in the process that hands out the tests, which knows their names alone."""
     every, names = _that_start_ray(file)
     return every or test.partition("[")[0] in names
 
 
-def _joins_ray(item: pytest.Item | None) -> bool:
-    """Whether a test uses the one Ray that tests of this process share."""
-    return "one_ray" in getattr(item, "fixturenames", ())
+def _uses(item: pytest.Item | None, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray, or a database that is no file, is slow; what starts Ray begins at once: it takes longest."""
-    items.sort(key=lambda item: (not _starts_ray(item.path, item.name), not _joins_ray(item)))
+    """What starts Ray, or a database that is no file, is slow; what starts Ray begins at once: it takes longest.
+
+    Tests that share a Ray or a cluster stand together, so that it ends after the last of them.
+    """
     for item in items:
-        if item.get_closest_marker("cluster") or "postgres" in getattr(item, "fixturenames", ()):
+        starts = item.get_closest_marker("cluster") is not None
+        if starts is not _starts_ray(item.path, item.name) or (not starts and any(_uses(item, i) for i in _SHARED)):
+            raise pytest.UsageError(f"{item.nodeid}: mark what starts Ray, or uses one, with @pytest.mark.cluster")
+        if starts or _uses(item, "postgres"):
             item.add_marker("slow")
+    items.sort(
+        key=lambda item: (
+            not _starts_ray(item.path, item.name),
+            _uses(item, "one_ray"),
+            not _uses(item, "three_nodes"),
+        )
+    )
 
 
 class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file in one process, and one process for all tests that start Ray: two at a time take twice as long."""
+    """A file in one process, and one process for all tests that start Ray: two at a time take twice as long.
+
+    Not by ``--dist loadgroup``: under pytest 9.2 and xdist 3.8 it hands out test by test whatever the marks say.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
@@ -86,23 +102,50 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneRay:
     return _OneRay(config, log)
 
 
-_RAY: list[OneRay] = []
+def _one_ray() -> OneRay:
+    from tests.support.one_ray import OneRay
+
+    return OneRay()
+
+
+def _three_nodes() -> Nodes:
+    from tests.support.nodes import Nodes
+
+    return Nodes()
+
+
+_SHARED: dict[str, Callable[[], Any]] = {"one_ray": _one_ray, "three_nodes": _three_nodes}
+_RUNNING: dict[str, Any] = {}
 
 
 @pytest.fixture(scope="module")
 def one_ray() -> OneRay:
     """Ray for what is called in this process: started by the first test that needs it, ended after the last one."""
-    if not _RAY:
-        from tests.support.one_ray import OneRay
+    return _shared("one_ray")
 
-        _RAY.append(OneRay())
-    return _RAY[0]
+
+@pytest.fixture(scope="module")
+def three_nodes() -> Nodes:
+    """A cluster that drivers join, of three nodes: shared, and ended, as ``one_ray`` is."""
+    nodes = _shared("three_nodes")
+    nodes.restore()
+    return nodes
+
+
+def _shared(name: str) -> Any:
+    if name not in _RUNNING:
+        _RUNNING[name] = _SHARED[name]()
+    return _RUNNING[name]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    if _RAY and not _joins_ray(nextitem):
-        _RAY.pop().shut_down()
+    for name in [name for name in _RUNNING if not _uses(nextitem, name)]:
+        _RUNNING.pop(name).shut_down()
+    ray = sys.modules.get("ray")
+    if ray is not None and not item.get_closest_marker("cluster") and ray.is_initialized():
+        ray.shutdown()
+        pytest.fail("a test that starts Ray is to be marked with pytest.mark.cluster")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -13,11 +17,28 @@ import psutil
 
 _MEMORY = 80 * 2**20  # of an object store; only messages go through it
 _TRIAL = "ray::ImplicitFunc.train"  # how Ray calls a process while it runs a trial
-NODES = 3
+_TRAINING = 2  # nodes, beside the head
+
+# of the workers: what is set for the test that runs just now; and where that says so, none of them finds the driver's
+# mark, by which it would know that they share a disk
+_CUSTOMIZE = """
+import json, os
+from pathlib import Path
+
+os.environ.update(json.loads(Path(__file__).with_name("environment.json").read_text()))
+if os.environ.get("SOFIM_TEST_DISTANT"):
+    whole = Path.exists
+    def exists(self, **options):
+        if self.name.startswith("driver-"):
+            (Path(os.environ["PROBE_NOTES"]) / "blind").touch()
+            return False
+        return whole(self, **options)
+    Path.exists = exists
+"""
 
 
 class Nodes:
-    """The cluster; its nodes outlive every driver.
+    """The cluster; its nodes outlive every driver, and every test that uses them.
 
     Attributes:
         address: for a driver's ``--address``.
@@ -26,27 +47,50 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(
-            initialize_head=True,
-            # as on most clusters it trains nothing; on a small machine a third worker doubles the time of every start
-            head_node_args={"num_cpus": 0, "object_store_memory": _MEMORY, "include_dashboard": False},
-        )
-        for _ in range(NODES - 1):
+        self._place = Path(tempfile.mkdtemp(prefix="sofim-nodes-"))
+        (self._place / "sitecustomize.py").write_text(_CUSTOMIZE)
+        self.use({})
+        with self._customized():
+            self._cluster: Any = Cluster(
+                initialize_head=True,
+                # as on most clusters it trains nothing; with a third worker every start takes twice as long here
+                head_node_args={"num_cpus": 0, "object_store_memory": _MEMORY, "include_dashboard": False},
+            )
+        self.address: str = self._cluster.address
+        self._plain: set[str] = set()
+
+    def _customized(self) -> Any:
+        path = os.pathsep.join(filter(None, [str(self._place), os.environ.get("PYTHONPATH")]))
+        return patch.dict(os.environ, PYTHONPATH=path)
+
+    def use(self, environment: Mapping[str, str]) -> None:
+        """From now on, workers start with these variables too."""
+        (self._place / "environment.json").write_text(json.dumps(dict(environment)))
+
+    def restore(self) -> None:
+        """Two nodes that train, of one CPU each, whatever the test before made of them."""
+        for node in set(self.training()) - self._plain:
+            self.lose(node)
+        while len(self.training()) < _TRAINING:
             self.add()
         self._cluster.wait_for_nodes()
-        self.address: str = self._cluster.address
 
-    def add(self) -> str:
+    def add(self, cpus: int = 1, gpus: int = 0) -> str:
         """Adds a node and returns its id."""
-        node = self._cluster.add_node(num_cpus=1, object_store_memory=_MEMORY)
+        with self._customized():
+            node = self._cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=_MEMORY)
+        if (cpus, gpus) == (1, 0):
+            self._plain.add(str(node.node_id))
         return str(node.node_id)
 
-    def busy_workers(self, *, head: bool = True) -> dict[int, str]:
+    def training(self) -> list[str]:
+        """The ids of the nodes that can train."""
+        return [str(node.node_id) for node in self._cluster.worker_nodes]
+
+    def busy_workers(self) -> dict[int, str]:
         """The processes that train just now, of this cluster alone, with the ids of their nodes."""
         found = {}
-        for node in self._cluster.list_all_nodes():
-            if node is self._cluster.head_node and not head:
-                continue
+        for node in self._cluster.worker_nodes:
             for raylet in node.all_processes["raylet"]:
                 with suppress(psutil.NoSuchProcess):
                     for process in psutil.Process(raylet.process.pid).children():
@@ -64,17 +108,7 @@ class Nodes:
         (node,) = (node for node in self._cluster.worker_nodes if node.node_id == node_id)
         self._cluster.remove_node(node, allow_graceful=False)
 
-    def shutdown(self) -> None:
-        """Ends all nodes."""
+    def shut_down(self) -> None:
+        """Ends all nodes and removes what they left."""
         self._cluster.shutdown()
-
-
-@contextmanager
-def three_nodes(environment: Mapping[str, str]) -> Iterator[Nodes]:
-    """A cluster whose workers have this environment."""
-    with patch.dict(os.environ, environment):
-        nodes = Nodes()
-        try:
-            yield nodes
-        finally:
-            nodes.shutdown()
+        shutil.rmtree(self._place, ignore_errors=True)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 
+from tests.support.nodes import Nodes
 from tests.support.probe_home import (
     assert_as_if_undisturbed,
     environment,
@@ -31,40 +26,6 @@ pytestmark = pytest.mark.cluster
 
 WORKLOAD = "probe_workload:slow"
 TRIALS = 25  # as many as last until a node has joined; then the rest is hurried
-
-# of the workers: none of them finds the driver's mark, by which it would know that they share a disk
-BLIND = """
-import os, sys, importlib.abc
-if os.environ.get("SOFIM_TEST_DISTANT"):
-    from pathlib import Path
-    whole = Path.exists
-    def exists(self, **options):
-        if self.name.startswith("driver-"):
-            (Path(os.environ["PROBE_NOTES"]) / "blind").touch()
-            return False
-        return whole(self, **options)
-    Path.exists = exists
-"""
-
-
-@contextmanager
-def cluster_of(home: Path) -> Iterator[Any]:
-    """Three nodes of a CPU each, one of them with a logical GPU, whose workers are blind."""
-    from ray.cluster_utils import Cluster
-
-    path = os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])
-    (home / "sitecustomize.py").write_text(BLIND)
-    with patch.dict(os.environ, environment(home, SOFIM_TEST_DISTANT="1", PYTHONPATH=path)):
-        cluster: Any = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False}
-        )
-        try:
-            for _ in range(2):
-                cluster.add_node(num_cpus=1)
-            cluster.wait_for_nodes()
-            yield cluster
-        finally:
-            cluster.shutdown()
 
 
 def amid_a_trial(home: Path, node: str) -> int:
@@ -98,29 +59,33 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory, three_nodes: Nodes) -> Ran:
+    """A worker is killed on one node, another is lost, one joins; the third has a logical GPU. Workers are blind."""
     home = settle(tmp_path_factory.mktemp("cluster"), WORKLOAD, trials=TRIALS)
-    with cluster_of(home) as cluster:
-        nodes = [node.node_id for node in cluster.list_all_nodes()]
-        driver = subprocess.Popen(
-            [sys.executable, "-m", "studies.cli", "launch", "probe.toml", f"--address={cluster.address}"],
-            cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        try:
-            found = wait_for_notes(home, "epoch", 3)
-            while {line[1] for line in found} < set(nodes):
-                found = wait_for_notes(home, "epoch", len(found) + 1)
-            os.kill(amid_a_trial(home, cluster.head_node.node_id), signal.SIGKILL)
-            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-            joined = cluster.add_node(num_cpus=2).node_id
-            wait_until(lambda: joined in {line[1] for line in notes_of(home, "begin")})
-            (home / "notes" / "hurry").touch()
-            out, err = driver.communicate(timeout=180)
-        finally:
-            if driver.poll() is None:
-                driver.kill()
-                driver.communicate()
-        beside = sofim(home, "launch", "probe.toml", "--name=other", "--gpus-per-trial=1", RAY_ADDRESS=cluster.address)
+    three_nodes.use({"PROBE_NOTES": str(home / "notes"), "SOFIM_TEST_DISTANT": "1"})
+    lost, kept = three_nodes.training()
+    nodes = [lost, kept, three_nodes.add(gpus=1)]
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", f"--address={three_nodes.address}"],
+        cwd=home, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        found = wait_for_notes(home, "epoch", 3)
+        while {line[1] for line in found} < set(nodes):
+            found = wait_for_notes(home, "epoch", len(found) + 1)
+        three_nodes.kill_worker(amid_a_trial(home, kept))
+        three_nodes.lose(lost)
+        joined = three_nodes.add(cpus=2)
+        wait_until(lambda: joined in {line[1] for line in notes_of(home, "begin")})
+        (home / "notes" / "hurry").touch()
+        out, err = driver.communicate(timeout=180)
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.communicate()
+    address = three_nodes.address
+    beside = sofim(home, "launch", "probe.toml", "--name=other", "--gpus-per-trial=1", RAY_ADDRESS=address)
     return Ran(home, driver.returncode, out, err, nodes, joined, beside)
 
 

@@ -15,7 +15,11 @@ from analysis.comparison.pairwise import between, comparisons, holm
 from analysis.intervals import Floats
 from tests.support.made_campaign import made
 
-CAMPAIGNS = 1000
+
+@pytest.fixture
+def campaigns(nightly: bool) -> int:
+    """How many are simulated; the bands of what may be found are computed from it."""
+    return 1000 if nightly else 400
 
 
 def most(campaigns: int) -> float:
@@ -146,39 +150,39 @@ def share_called_different(values: Floats) -> float:
 @pytest.mark.parametrize(
     "kind", ["normal", pytest.param("skewed", marks=pytest.mark.slow), pytest.param("rounded", marks=pytest.mark.slow)]
 )
-def test_equal_optimizers_are_called_different_in_at_most_one_campaign_of_twenty(kind: str) -> None:
-    """Of 1,000 campaigns of two optimizers with ten seeds each."""
+def test_equal_optimizers_are_called_different_in_at_most_one_campaign_of_twenty(kind: str, campaigns: int) -> None:
+    """Two optimizers with ten seeds each."""
     rng = np.random.default_rng(0)
-    shape = (CAMPAIGNS, 2, 10)
+    shape = (campaigns, 2, 10)
     draws = {
         "normal": lambda: rng.standard_normal(shape),
         "skewed": lambda: rng.exponential(size=shape),
         "rounded": lambda: rng.standard_normal(shape).round(),  # as accuracies on few examples are
     }
-    assert share_called_different(draws[kind]()) <= most(CAMPAIGNS)
+    assert share_called_different(draws[kind]()) <= most(campaigns)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_runs", [3, 10])
-def test_also_where_four_optimizers_make_six_pairs(num_runs: int) -> None:
+def test_also_where_four_optimizers_make_six_pairs(num_runs: int, campaigns: int) -> None:
     rng = np.random.default_rng(1)
-    assert share_called_different(rng.standard_normal((CAMPAIGNS // 2, 4, num_runs))) <= most(CAMPAIGNS // 2)
+    assert share_called_different(rng.standard_normal((campaigns // 2, 4, num_runs))) <= most(campaigns // 2)
 
 
 @pytest.mark.slow
-def test_also_where_a_campaign_has_eight_workloads() -> None:
+def test_also_where_a_campaign_has_eight_workloads(campaigns: int) -> None:
     """No sentence of a report is corrected for less than all of its pairs."""
     rng = np.random.default_rng(4)
     names = ["sofim", "sgd"]
     [contest] = made({"w": {name: [0.5] * 10 for name in names}}).contests()
     wrong = 0
-    for _ in range(CAMPAIGNS // 5):
+    for _ in range(campaigns // 5):
         campaign = [
             dataclasses.replace(contest, workload=str(i), runs=contest.runs.assign(test=rng.standard_normal(20)))
             for i in range(8)
         ]
         wrong += (comparisons(campaign)["verdict"] != "no difference shown").any()
-    assert wrong / (CAMPAIGNS // 5) <= most(CAMPAIGNS // 5)
+    assert wrong / (campaigns // 5) <= most(campaigns // 5)
 
 
 def test_broken_runs_keep_a_better_mean_from_being_called_better() -> None:
@@ -196,15 +200,15 @@ def test_broken_runs_keep_a_better_mean_from_being_called_better() -> None:
 
 
 @pytest.mark.slow
-def test_a_difference_of_one_standard_deviation_is_found_in_at_least_half() -> None:
+def test_a_difference_of_one_standard_deviation_is_found_in_at_least_half(campaigns: int) -> None:
     rng = np.random.default_rng(2)
-    values = rng.standard_normal((CAMPAIGNS, 2, 10))
+    values = rng.standard_normal((campaigns, 2, 10))
     values[:, 0] += 1.0
     table = simulated(values)
     assert (table["verdict"] == "better").mean() >= 0.5
     assert (table["verdict"] == "worse").mean() == 0
     covered = (table["difference_low"] <= 1) & (table["difference_high"] >= 1)
-    assert binom.ppf(1e-4, CAMPAIGNS, 0.95) <= covered.sum() <= binom.ppf(1 - 1e-4, CAMPAIGNS, 0.95)
+    assert binom.ppf(1e-4, campaigns, 0.95) <= covered.sum() <= binom.ppf(1 - 1e-4, campaigns, 0.95)
 
 
 def test_the_larger_optimizer_loses_only_where_its_interval_says_so() -> None:

@@ -16,7 +16,7 @@ from studies.ledger import fresh_seeds
 from studies.training.allowance import affinity
 from tests.support import probe_home
 from tests.support.fake_campaign import make
-from tests.support.probe_home import called, held, settle, sofim, wait_until
+from tests.support.probe_home import called, held, settle, wait_until
 from tests.system.chaos.home import progress
 
 pytestmark = pytest.mark.cluster
@@ -55,14 +55,16 @@ def complete(home: Path, optimizer: str) -> list[FrozenTrial]:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> tuple[Path, pd.DataFrame, subprocess.CompletedProcess[str]]:
+def killed(tmp_path_factory, one_ray) -> tuple[Path, pd.DataFrame, subprocess.CompletedProcess[str]]:
     """A campaign killed amid its confirmation and begun again: where, what was noted before, and what came of it."""
     home = settle(tmp_path_factory.mktemp("killed"), WORKLOAD, trials=2)
+    one_ray.use(home)
+    (home / "notes" / "PROBE_SECONDS").write_text("0.3")
     command = ["launch", "probe.toml", "--confirm"]
-    with held(home, 7, *command, PROBE_SECONDS="0.3"):
+    with held(home, 7, *command):
         wait_until(lambda: progress(f"sqlite:///{home}/sofim.db").finished == 7)
     assert sum(len(complete(home, optimizer)) for optimizer in OPTIMIZERS) == 3, "after four trials of the search"
-    return home, notes_of(home), sofim(home, *command, PROBE_SECONDS="0.3")
+    return home, notes_of(home), called(home, *command)
 
 
 def test_a_killed_confirmation_is_continued_to_the_exact_number(killed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,12 @@ class Driver:
                 [sys.executable, "-m", "studies.cli", "launch", "chaos.toml", *options],
                 cwd=home.directory,
                 # what killed drivers leave behind goes with the directory
-                env={**home.environment, "TMPDIR": str(home.directory / "temporary"), "RAY_TMPDIR": "/tmp"},
+                env={
+                    **os.environ,
+                    **home.environment,
+                    "TMPDIR": str(home.directory / "temporary"),
+                    "RAY_TMPDIR": "/tmp",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.support.nodes import Nodes
 from tests.support.postgres import Postgres
 from tests.system.chaos.driver import Driver, said_by
 from tests.system.chaos.home import EPOCHS, Home, Progress, progress
-from tests.system.chaos.nodes import Nodes
 
 PATIENCE_SECONDS = 150.0  # for anything to happen: a busy machine is no bug, and nothing waits for ever
 AWAY_SECONDS = (2.0, 3.5)  # that a database is away
@@ -170,7 +170,7 @@ class Havoc:
 
     def change_node(self) -> None:
         """Kills a node in the middle of a trial, and adds another."""
-        victim = self._rng.choice(sorted(set(self._wait_for_work(head=False).values())))
+        victim = self._rng.choice(sorted(set(self._wait_for_work().values())))
         self._nodes.lose(victim)
         self.note(f"node {victim[:8]} killed")
         time.sleep(self._rng.uniform(0.0, 2.0))
@@ -212,14 +212,14 @@ class Havoc:
         assert self._nodes_of_cluster is not None
         return self._nodes_of_cluster
 
-    def _training(self, *, head: bool = True) -> dict[int, str]:
+    def _training(self) -> dict[int, str]:
         """Workers in the middle of a trial: they have trained at least one epoch of it, and not the last."""
         at_it = {spell.pid: 0 < len(spell.values) < EPOCHS for spell in self.home.spells()}
-        return {pid: node for pid, node in self._nodes.busy_workers(head=head).items() if at_it.get(pid)}
+        return {pid: node for pid, node in self._nodes.busy_workers().items() if at_it.get(pid)}
 
     # ---------------------------------------------------------------------- wait
 
-    def _wait_for_work(self, *, head: bool = True) -> dict[int, str]:
+    def _wait_for_work(self) -> dict[int, str]:
         """Until this driver has more results than when this was called, and workers train; returns these workers."""
         since = max(progress(self.url).epochs, self._before.epochs)
         training: dict[int, str] = {}
@@ -227,7 +227,7 @@ class Havoc:
         def come(now: Progress) -> bool:
             if now.running == 0 or now.epochs <= since:
                 return False
-            training.update(self._training(head=head))
+            training.update(self._training())
             return bool(training) or self._nodes_of_cluster is None
 
         self.wait_for("trials that run", come)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,9 +64,8 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of nodes and drivers."""
+        """What is set in workers and drivers beside what is set here."""
         return {
-            **os.environ,
             "CHAOS_NOTES": str(self.directory / "notes.tsv"),
             "CHAOS_NAP_SECONDS": str(self.nap_seconds),
         }

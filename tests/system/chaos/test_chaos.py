@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.nodes import Nodes
 from tests.support.postgres import Postgres
 from tests.system.chaos.havoc import PATIENCE_SECONDS, Havoc, counted, lives, told_if_it_fails
 from tests.system.chaos.home import Home
-from tests.system.chaos.nodes import three_nodes
 from tests.system.chaos.verdict import Verdict
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -19,41 +19,45 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 
-def run(home: Home, url: str, checkpoints: Path, server: Postgres | None, nightly: bool, *options: str) -> None:
+def run(
+    home: Home, url: str, checkpoints: Path, nodes: Nodes, server: Postgres | None, nightly: bool, *options: str
+) -> None:
+    nodes.use(home.environment)
     rng = random.Random(f"{SEED} {server is not None}")
-    with three_nodes(home.environment) as nodes:
-        havoc = Havoc(home, url, rng, nodes, server, options)
-        with told_if_it_fails(havoc, SEED):
-            planned = lives(rng, outages=server is not None, nightly=nightly)
-            for life in planned:
-                havoc.live(life)
-            last = havoc.launch()
-            assert last.wait(PATIENCE_SECONDS) == 0
-            assert last.said() == ""
-            havoc.note("the last driver is done")
-            assert havoc.counts == counted(planned)
-            found = Verdict.of(home, url)
-            found.check()
-            assert not checkpoints.exists(), "no checkpoint outlives its trial"
-            havoc.note(
-                f"all is well: {dict(found.endings())}, {found.cut_short(havoc.killed_workers)} trials cut short, "
-                f"{found.continued()} continued, {havoc.zombies} zombies"
-            )
-            print(havoc.told())
-            # what the havoc was for
-            assert found.lost >= len(planned) // 2
-            assert found.cut_short(havoc.killed_workers) >= (len(havoc.killed_workers) + 1) // 2
-            assert found.continued() >= 1, "from checkpoints"
-            assert set(havoc.new_nodes) <= {spell.node for spell in home.spells()}, "the new node was put to use"
-            assert set(found.endings()) >= {"COMPLETE", "PRUNED"}
+    havoc = Havoc(home, url, rng, nodes, server, options)
+    with told_if_it_fails(havoc, SEED):
+        planned = lives(rng, outages=server is not None, nightly=nightly)
+        for life in planned:
+            havoc.live(life)
+        last = havoc.launch()
+        assert last.wait(PATIENCE_SECONDS) == 0
+        assert last.said() == ""
+        havoc.note("the last driver is done")
+        assert havoc.counts == counted(planned)
+        found = Verdict.of(home, url)
+        found.check()
+        assert not checkpoints.exists(), "no checkpoint outlives its trial"
+        havoc.note(
+            f"all is well: {dict(found.endings())}, {found.cut_short(havoc.killed_workers)} trials cut short, "
+            f"{found.continued()} continued, {havoc.zombies} zombies"
+        )
+        print(havoc.told())
+        # what the havoc was for
+        assert found.lost >= len(planned) // 2
+        assert found.cut_short(havoc.killed_workers) >= (len(havoc.killed_workers) + 1) // 2
+        assert found.continued() >= 1, "from checkpoints"
+        assert set(havoc.new_nodes) <= {spell.node for spell in home.spells()}, "the new node was put to use"
+        assert set(found.endings()) >= {"COMPLETE", "PRUNED"}
 
 
-def test_a_campaign_survives_on_sqlite(tmp_path: Path, nightly: bool) -> None:
+def test_a_campaign_survives_on_sqlite(tmp_path: Path, three_nodes: Nodes, nightly: bool) -> None:
     home = Home.settle(tmp_path, trials=20 if nightly else 14, nap_seconds=0.2)
-    run(home, f"sqlite:///{tmp_path}/chaos.db", tmp_path / "chaos.db.checkpoints", None, nightly)
+    run(home, f"sqlite:///{tmp_path}/chaos.db", tmp_path / "chaos.db.checkpoints", three_nodes, None, nightly)
 
 
-def test_a_campaign_survives_on_postgresql(tmp_path: Path, postgres: Postgres, nightly: bool) -> None:
+def test_a_campaign_survives_on_postgresql(
+    tmp_path: Path, three_nodes: Nodes, postgres: Postgres, nightly: bool
+) -> None:
     home = Home.settle(tmp_path, trials=28 if nightly else 14, nap_seconds=0.2)
     kept = tmp_path / "kept"
-    run(home, postgres.new_database(), kept, postgres, nightly, f"--checkpoints={kept}")
+    run(home, postgres.new_database(), kept, three_nodes, postgres, nightly, f"--checkpoints={kept}")
