@@ -11,6 +11,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 
 def check_learning_rate(lr: float | Tensor) -> None:
@@ -91,3 +92,26 @@ def raise_sparse_gradient(optimizer: str, grad: Tensor) -> NoReturn:
     The test itself stands where it is needed: a call for each gradient of each step would show in the step time.
     """
     raise RuntimeError(f"{optimizer} does not support sparse or nested gradients; got one of layout {grad.layout}")
+
+
+def check_sofim_options(options: dict[str, Any]) -> None:
+    """Check the options of a parameter group of `SOFIM`."""
+    check_learning_rate(options["lr"])
+    check_decay("beta", options["beta"])
+    check_positive("rho", options["rho"])
+    check_not_negative("weight_decay", options["weight_decay"])
+
+
+def with_gradients(optimizer: str, params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters that have a gradient, and the gradients, all checked before anything is changed."""
+    kept, grads = [], []
+    strided = torch.strided
+    for param in params:
+        grad = param.grad
+        if grad is not None:
+            # Complex gradients belong to complex parameters, which add_param_group refuses.
+            if grad.layout is not strided:
+                raise_sparse_gradient(optimizer, grad)
+            kept.append(param)
+            grads.append(grad)
+    return kept, grads

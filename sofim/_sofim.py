@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from sofim._checks import (
-    check_decay,
-    check_learning_rate,
-    check_not_negative,
-    check_positive,
-    check_real,
-    check_whole,
-    raise_sparse_gradient,
-)
+from sofim._checks import check_real, check_sofim_options, check_whole, with_gradients
 from sofim._in_place import average_on_device, average_on_host
 from sofim._sharded import over_ranks
 
@@ -233,7 +225,7 @@ class SOFIM(torch.optim.Optimizer):
             "maximize": maximize,
             "foreach": foreach,
         }
-        _check_options(defaults)
+        check_sofim_options(defaults)
         super().__init__(params, defaults)
 
     @_disable_dynamo
@@ -249,7 +241,7 @@ class SOFIM(torch.optim.Optimizer):
         super().add_param_group(param_group)
         try:
             _settle_beta(self.param_groups[-1])
-            _check_options(self.param_groups[-1])
+            check_sofim_options(self.param_groups[-1])
             check_real("SOFIM", self.param_groups[-1]["params"])
             check_whole("SOFIM", self.param_groups[-1]["params"])
         except ValueError:
@@ -296,7 +288,7 @@ class SOFIM(torch.optim.Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params, grads = _with_gradients(group["params"])
+        params, grads = with_gradients("SOFIM", group["params"])
         if not params:
             return
         averages, steps, beta = self._advance(params, group)
@@ -335,28 +327,6 @@ def _settle_beta(group: dict[str, Any]) -> float:
     if beta != group["settled_beta"]:
         group["beta"] = group["momentum"] = group["settled_beta"] = beta
     return beta
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    check_learning_rate(options["lr"])
-    check_decay("beta", options["beta"])
-    check_positive("rho", options["rho"])
-    check_not_negative("weight_decay", options["weight_decay"])
-
-
-def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters that have a gradient, and the gradients, all checked before anything is changed."""
-    kept, grads = [], []
-    strided = torch.strided
-    for param in params:
-        grad = param.grad
-        if grad is not None:
-            # Complex gradients belong to complex parameters, which add_param_group refuses.
-            if grad.layout is not strided:
-                raise_sparse_gradient("SOFIM", grad)
-            kept.append(param)
-            grads.append(grad)
-    return kept, grads
 
 
 def _fast_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None] | None:
