@@ -231,7 +231,7 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
 
 
 def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
-    """Return every run of a recommended configuration on fresh seeds of a workload, a row each.
+    """Return every run of a recommended configuration on fresh seeds of a workload (``sofim evaluate``), a row each.
 
     Returns:
         Columns: those of `trials` (``study`` is the study on whose workload it was run), then ``evaluates``: the

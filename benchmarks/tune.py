@@ -32,7 +32,8 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
     from search_spaces import SEARCH_SPACES
     from studies.campaign.plan import CampaignPlan
     from studies.campaign.resolve import resolve_campaign
-    from studies.commands.launch import launch, versions, work_off
+    from studies.commands.launch import launch
+    from studies.commands.work import versions, work_off
     from studies.engine import Resources
     from studies.ledger import open_confirmation
     from studies.storage.database import open_storage

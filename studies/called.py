@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 DEFAULT_STORAGE = "sqlite:///sofim.db"
@@ -26,6 +27,13 @@ def called() -> list[str]:
     found = shutil.which("sofim")
     on_path = path.is_absolute() and found is not None and path.exists() and path.samefile(found)
     return ["sofim"] if on_path else [program]
+
+
+def when_called() -> float:
+    """Return when this process began, when the person pressed the key, in the seconds of ``time.monotonic``."""
+    import psutil
+
+    return time.monotonic() - (time.time() - psutil.Process().create_time())
 
 
 def command_line(*words: str) -> str:

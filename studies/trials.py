@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
@@ -11,6 +12,33 @@ Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
 Runs = Literal["trials", "confirmation runs", "evaluation runs"]
 """What is run in a study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Where trials run.
+
+    Attributes:
+        address: Of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
+        cpus_per_trial: Logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
+            a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
+        gpus_per_trial: Share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
+        code: Directories or files that the nodes need besides this project, for a user's own workload.
+        cpus: Of this machine, at most; ``None``: as many as this process may use.
+        gpus: The same of GPUs.
+    """
+
+    address: str | None = None
+    cpus_per_trial: float | None = 1.0
+    gpus_per_trial: float = 0.0
+    code: tuple[Path, ...] = ()
+    cpus: int | None = None
+    gpus: int | None = None
+
+    def for_one_run_alone(self) -> Resources:
+        """Return the same place for runs that are each alone on a device, a GPU if trials had a share of one."""
+        gpus = max(self.gpus_per_trial, 1.0) if self.gpus_per_trial else 0.0
+        return replace(self, cpus_per_trial=None, gpus_per_trial=gpus)
 
 
 @dataclass(frozen=True, slots=True)

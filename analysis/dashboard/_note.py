@@ -128,8 +128,8 @@ def evaluation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
     return "\n".join(
         [
             f"What several workloads recommend for **{markdown(study.optimizer)}**, trained on fresh seeds on the "
-            f"workload of [{markdown(study.name)}](/dashboard/studies/{study_id}/note): `sofim export --evaluate` "
-            "takes its regrets from these runs.",
+            f"workload of [{markdown(study.name)}](/dashboard/studies/{study_id}/note): `sofim export` takes its "
+            "regrets from these runs.",
             "",
             f"- Runs: {_counts(kept) or 'none yet'}",
             *(f"- {code(str(point))}, {_reached(study, own)}" for point, own in kept.groupby(given, sort=False)),

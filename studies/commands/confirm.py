@@ -1,4 +1,7 @@
-"""From a tuned campaign to its confirmation runs: each study's winners on fresh seeds, one alone on a device."""
+"""``sofim confirm``: each study's winners on fresh seeds, one alone on a device.
+
+What is heavy is imported once something is on the screen.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,19 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from search_spaces.errors import number_of
-from studies.campaign.resolve import ResolvedCampaign
-from studies.commands.launch import versions, work_off
-from studies.commands.progress import stopped_lines
-from studies.commands.screen import say
-from studies.training.allowance import affinity
-from studies.training.contention import CpuContention
-from studies.trials import Tally
+from studies.commands.find import find_tuned
+from studies.commands.next_commands import AFTER_CONFIRM, PURE_LUCK, print_next_commands
+from studies.commands.screen import make_console, say, working
+from studies.commands.work import runs_asked_for, versions, work_off
+from studies.trials import Resources, Tally
 
 if TYPE_CHECKING:
-    from studies.engine import Resources
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from studies.campaign.resolve import ResolvedCampaign
     from studies.storage.durability import Durability
 
 SEEDS = 10
@@ -26,6 +29,49 @@ SEEDS = 10
 
 _LOOK_SECONDS = 0.5  # at what else runs
 _NOTABLE_CORES = 0.5
+
+
+def confirm_campaign(
+    campaign: str,
+    storage: str,
+    resources: Resources,
+    durability: Durability,
+    *,
+    seeds: int,
+    top: int,
+    anyway: bool,
+    like_tuning: bool,
+    data: Path | None,
+) -> None:
+    """Do what ``sofim confirm`` says, see there for the options.
+
+    Raises:
+        UserError: As of :func:`confirm`.
+        KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
+    """
+    console = make_console()
+    with working(console, f"Reading {campaign} and its data ..."):
+        from studies.campaign.resolve import resolve_campaign
+
+        plan = find_tuned(campaign, storage)
+        resolved = resolve_campaign(plan, data, test=True, rehearsed=False)
+    from studies.commands.tables import print_confirmed
+
+    confirm(
+        resolved,
+        storage,
+        resources,
+        console,
+        seeds=seeds,
+        top=top,
+        anyway=anyway,
+        like_tuning=like_tuning,
+        durability=durability,
+    )
+    console.print()
+    print_confirmed(plan.campaign.name, storage, console, top)
+    say(console, f"{PURE_LUCK} Next:")
+    print_next_commands(AFTER_CONFIRM, storage, console, campaign=plan.campaign.name)
 
 
 def confirm(
@@ -40,28 +86,29 @@ def confirm(
     like_tuning: bool = False,
     durability: Durability | None = None,
 ) -> list[Tally]:
-    """Runs what is left of a campaign's confirmation runs and shows it on ``console``.
+    """Run what is left of a campaign's confirmation runs and show it on ``console``.
 
     Args:
-        resolved: of the campaign, its test data looked at.
-        storage: database URL.
-        resources: where runs are placed; times are comparable only if ``cpus_per_trial`` is ``None`` or leaves each
+        resolved: Of the campaign, its test data looked at.
+        storage: Database URL.
+        resources: Where runs are placed; times are comparable only if ``cpus_per_trial`` is ``None`` or leaves each
             alone on its device. Runs say of themselves whether they were (``exclusive``).
-        console: for the live view.
-        seeds: number of fresh seeds.
-        top: number of winners of each study.
-        anyway: whether to confirm what is there of a campaign that is not finished.
-        like_tuning: whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
-        durability: what is done against loss.
+        console: For the live view.
+        seeds: Number of fresh seeds.
+        top: Number of winners of each study.
+        anyway: Whether to confirm what is there of a campaign that is not finished.
+        like_tuning: Whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
+        durability: What is done against loss.
 
     Returns:
         How far each study's confirmation is at the end.
 
     Raises:
-        UserError: the storage or the cluster cannot be used, or the campaign is not there, not finished, or has
+        UserError: The storage or the cluster cannot be used, or the campaign is not there, not finished, or has
             nothing to confirm.
         KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
     """
+    from studies.commands.progress import stopped_lines
     from studies.ledger import open_confirmation
 
     campaign = resolved.campaign
@@ -92,7 +139,10 @@ def confirm(
 
 
 def _say_who_else_works(console: Console) -> None:
-    """Says when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
+    """Say when other programs keep this machine busy: no run is alone then, whatever else is seen to."""
+    from studies.training.allowance import affinity
+    from studies.training.contention import CpuContention
+
     contention = CpuContention()
     time.sleep(_LOOK_SECONDS)
     busy, cores = contention.other_cores(), len(affinity())
@@ -105,11 +155,9 @@ def _say_who_else_works(console: Console) -> None:
 
 
 def _announcement(tallies: list[Tally], seeds: int, resources: Resources) -> str:
-    asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
     place = "a GPU" if resources.gpus_per_trial else "a node"
     how = f"one at a time on {place}" if resources.cpus_per_trial is None else "placed as you say"
-    there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
     return (
-        f"Confirming winners on {number_of(seeds, 'fresh seed')}: {number_of(asked_for, 'run')}{there}; {how}, "
+        f"Confirming winners on {number_of(seeds, 'fresh seed')}: {runs_asked_for(tallies)}; {how}, "
         "whole budgets, no pruner."
     )

@@ -1,36 +1,73 @@
-"""``sofim export --evaluate``: what each workload recommends, run on every workload on fresh seeds."""
+"""``sofim evaluate``: what each workload recommends, run on fresh seeds of the workloads that did not choose it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import Console
-
-from studies.campaign.plan import CampaignPlan
-from studies.campaign.resolve import resolve_campaign
-from studies.commands.export import stored_space
-from studies.commands.launch import versions, work_off
-from studies.commands.progress import stopped_lines
-from studies.commands.screen import say
+from search_spaces.errors import UserError, number_of
+from studies.called import command_line
+from studies.commands.find import campaign_name, existing, without_password
+from studies.commands.options import storage_again
+from studies.commands.recommended import Recommended, recommended, stored_space
+from studies.commands.screen import make_console, say, verbatim, working
+from studies.commands.work import runs_asked_for, versions, work_off
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
     from analysis.defaults import Recommendation
     from analysis.load import Study
     from search_spaces import Value
-    from studies.engine import Resources
+    from studies.campaign.plan import CampaignPlan
     from studies.ledger import Candidate
     from studies.storage.durability import Durability
+    from studies.trials import Resources
 
 SEEDS = 3
 """Fresh seeds of a recommended configuration on a workload where nobody asks for another number."""
 
 
+def evaluate_campaigns(
+    campaigns: Sequence[str],
+    storage: str,
+    resources: Resources,
+    durability: Durability,
+    *,
+    optimizers: tuple[str, ...],
+    workloads: tuple[str, ...],
+    robust: bool,
+    seeds: int,
+    data: Path | None,
+) -> None:
+    """Do what ``sofim evaluate`` says, see there for the options.
+
+    Raises:
+        UserError: A campaign, its workloads or its data are not there, nothing can be recommended, or the storage or
+            the cluster cannot be used.
+        KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
+    """
+    console = make_console()
+    names = [campaign_name(name) for name in campaigns]
+    with (
+        working(console, f"Looking for what {', '.join(names)} recommend{'s' if len(names) == 1 else ''} ..."),
+        existing(storage, written=True) as opened,
+    ):
+        shown = without_password(storage)
+        found = recommended(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
+    evaluate(storage, found, resources, console, seeds=seeds, data_directory=data, durability=durability)
+    more = [part for key in optimizers for part in ("--optimizer", key)]
+    more += [part for key in workloads for part in ("--workload", key)]
+    again = command_line("export", *names, *more, *([] if robust else ["--winner"]), *storage_again(storage))
+    say(console, "What is recommended, with regrets of these runs:")
+    verbatim(console, f"  {again}")
+
+
 def evaluate(
     url: str,
-    studies: Sequence[Study],
-    recommended: Sequence[Recommendation],
+    found: Recommended,
     resources: Resources,
     console: Console,
     *,
@@ -38,28 +75,29 @@ def evaluate(
     data_directory: Path | None = None,
     durability: Durability | None = None,
 ) -> None:
-    """Runs what is left of evaluating recommendations and shows it on ``console``.
+    """Run what is left of evaluating recommendations and show it on ``console``.
 
     Args:
-        url: of the database.
-        studies: on whose workloads each recommendation of their optimizer is run.
-        recommended: of these studies.
-        resources: where runs are placed.
-        console: for the live view.
-        seeds: number of fresh seeds.
-        data_directory: where the data are; ``None``: the usual places.
-        durability: what is done against loss.
+        url: Of the database.
+        found: What is recommended, and the studies on whose workloads each configuration of their optimizer is run.
+        resources: Where runs are placed.
+        console: For the live view.
+        seeds: Number of fresh seeds.
+        data_directory: Where the data are; ``None``: the usual places.
+        durability: What is done against loss.
 
     Raises:
-        UserError: a campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
+        UserError: A campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
         KeyboardInterrupt: Ctrl-C; the runs that were running will be run again.
     """
-    from search_spaces.errors import number_of
+    from studies.campaign.resolve import resolve_campaign
+    from studies.commands.progress import stopped_lines
     from studies.ledger import open_evaluation
 
+    studies = found.studies
     sources = {(study.optimizer, study.workload): study for study in studies}
     candidates: dict[str, list[Candidate]] = {}
-    for one in recommended:
+    for one in found.configurations:
         candidates.setdefault(one.optimizer, []).append(_candidate(one, sources[one.optimizer, one.workload]))
     for campaign in dict.fromkeys(str(study.campaign["name"]) for study in studies):
         own = [s for s in studies if s.campaign["name"] == campaign and s.optimizer in candidates]
@@ -74,10 +112,8 @@ def evaluate(
         )
         with made as ledger:
             tallies = ledger.tallies()
-            asked_for, done = (sum(getattr(tally, name) for tally in tallies) for name in ("asked_for", "done"))
-            there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
-            on, runs = number_of(seeds, "fresh seed"), number_of(asked_for, "run")
-            say(console, f"Evaluating what is recommended on {campaign}, {on}: {runs}{there}.")
+            on = number_of(seeds, "fresh seed")
+            say(console, f"Evaluating what is recommended on {campaign}, {on}: {runs_asked_for(tallies)}.")
             if not ledger.finished:
                 work_off(ledger, resolved, resources, console)
             for sentence in stopped_lines(ledger.tallies()):
@@ -85,7 +121,9 @@ def evaluate(
 
 
 def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> CampaignPlan:
-    """A stored campaign with no more than the workloads and optimizers of some of its studies."""
+    """Return a stored campaign with no more than the workloads and optimizers of some of its studies."""
+    from studies.campaign.plan import CampaignPlan
+
     workloads, optimizers = ({getattr(s, name) for s in studies} for name in ("workload", "optimizer"))
     wanted = {
         "workloads": tuple(name for name in stored["workloads"] if name in workloads),
@@ -95,12 +133,11 @@ def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> CampaignPlan:
 
 
 def _candidate(one: Recommendation, study: Study) -> Candidate:
-    """The recommendation as a trial that can be run again, elsewhere too.
+    """Return the recommendation as a trial that can be run again, elsewhere too.
 
     Raises:
-        UserError: its study has another search space than that it was found in.
+        UserError: Its study has another search space than that it was found in.
     """
-    from search_spaces.errors import UserError
     from studies.ledger import Candidate
 
     space = stored_space(study)

@@ -6,29 +6,61 @@ import datetime
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from search_spaces.errors import UserError
-from studies.called import command_line
+from search_spaces.errors import UserError, number_of
+from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.python_line import code_line
+from studies.commands.recommended import recommended, stored_space, unreadable_space
+from studies.commands.screen import make_console, speaks_unicode, verbatim
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna.storages import BaseStorage
 
     from analysis.defaults import Choice, Estimate, OptimizerDefaults, Recommendation
     from analysis.load import Study
-    from search_spaces import SearchSpace, Value
+    from search_spaces import Value
 
 FORMATS = ("toml", "json", "python", "yaml")
 _PORTFOLIO = 8  # members of the portfolio of all optimizers
-_SEED = 0
 
 Document = dict[str, Any]
 """What is exported; only what TOML can hold."""
 
-Evaluate = Callable[[Sequence["Study"], Sequence["Recommendation"]], None]
-"""Is called with the studies, and with all that is recommended on their workloads."""
+
+def export_campaigns(
+    campaigns: Sequence[str],
+    storage: str,
+    *,
+    optimizers: tuple[str, ...],
+    workloads: tuple[str, ...],
+    robust: bool,
+    form: str,
+    out: Path | None,
+) -> None:
+    """Do what ``sofim export`` says, see there for the options.
+
+    Raises:
+        UserError: As of :func:`recommended`, or the file cannot be written.
+    """
+    names = [campaign_name(name) for name in campaigns]
+    with existing(storage) as opened:
+        shown = without_password(storage)
+        found = export(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
+    if out is None:
+        # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
+        sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout)))
+        return
+    text = printed(found, form)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
+    verbatim(make_console(), f"Recommended hyperparameters: {out}")
 
 
 def export(
@@ -39,121 +71,58 @@ def export(
     optimizers: Sequence[str] = (),
     workloads: Sequence[str] = (),
     exact: bool = False,
-    evaluate: Evaluate | None = None,
     now: datetime.datetime | None = None,
 ) -> Document:
-    """What campaigns recommend.
+    """Return what campaigns recommend, as a document.
+
+    Regrets are of evaluation runs where ``sofim evaluate`` has run every recommendation on every workload that has a
+    study of its optimizer, and otherwise of surrogates.
 
     Args:
-        storage: Optuna's, with the campaigns.
-        shown: the storage as a reader may see it.
-        campaigns: their names; no two of them may have a study of the same optimizer on the same workload.
-        optimizers: of these alone; all without any.
-        workloads: likewise.
-        exact: the best trials as they were, instead of robust configurations.
-        evaluate: runs every recommendation on every workload that has a study of its optimizer, or what of that is
-            not in the storage yet; regrets are then of these runs, and otherwise of surrogates.
-        now: the date in it; by default now.
+        storage: As of :func:`recommended`, and so are the others.
+        shown: Likewise.
+        campaigns: Likewise.
+        optimizers: Likewise.
+        workloads: Likewise.
+        exact: Likewise.
+        now: The date in it; by default now.
 
     Returns:
         ``made`` (by what, when), ``campaigns`` (their rules, by name), ``portfolio`` (what to try in turn, whatever the
         optimizer), and ``optimizers``: by key, ``default``, ``portfolio`` and ``workloads``.
 
     Raises:
-        UserError: a campaign, an optimizer or a workload is not there, or nothing can be recommended.
+        UserError: As of :func:`recommended`.
     """
-    import joblib
-    import numpy as np
+    from analysis.defaults import Evaluated, portfolio_of_all, recommend
+    from analysis.load import evaluations
 
-    from analysis.defaults import Evaluated, portfolio_of_all, recommend, surrogate_study
-    from analysis.load import check_protocols, evaluations, read
-    from analysis.pool import pool
-    from search_spaces.errors import UserError
-    from studies.training.allowance import cpus
-
-    found = _studies(storage, shown, campaigns, optimizers, workloads)
-    check_protocols(found)
-    frames = read(storage, found)
-    with pool(min(cpus(), len(found))) as parallel:
-        surrogates = parallel(
-            joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
-            for study in found
-        )
-    every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact)
-    if not every:
-        raise UserError(
-            f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
-            f"see how they ended with: {command_line('status', campaigns[0])}"
-        )
-    measured, regrets = None, "of surrogates"
-    if evaluate is not None:
-        evaluate(found, [one for defaults in every for one in defaults.workloads.values()])
-        measured = Evaluated(evaluations(storage, found))
-        configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
-        judged = [surrogate for surrogate in surrogates if surrogate.study.optimizer in configurations]
-        regrets = f"of runs on {measured.seeds(judged, configurations)} fresh seeds"
-        every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact, measured=measured)
-    by_pair = {(study.optimizer, study.workload): study for study in found}
+    found = recommended(storage, shown, campaigns, optimizers=optimizers, workloads=workloads, exact=exact)
+    every, frames = found.every, found.frames
+    configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
+    judged = [surrogate for surrogate in found.surrogates if surrogate.study.optimizer in configurations]
+    runs = Evaluated(evaluations(storage, found.studies))
+    seeds = runs.seeds(judged, configurations)
+    measured = runs if seeds else None
+    if seeds:
+        every = recommend(found.surrogates, frames.trials, frames.confirmations, exact=exact, measured=measured)
+    by_pair = {(study.optimizer, study.workload): study for study in found.studies}
     moment = now or datetime.datetime.now().astimezone()
-    options = [*["--winner"] * exact, *["--evaluate"] * (measured is not None)]
     return {
         "made": {
-            "by": " ".join(["sofim export", *campaigns, *options]),
+            "by": " ".join(["sofim export", *campaigns, *["--winner"] * exact]),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
-            "regrets": regrets,
+            "regrets": f"of runs on {seeds} fresh seeds" if seeds else "of surrogates",
         },
-        "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found)},
-        "portfolio": [_choice(choice) for choice in portfolio_of_all(surrogates, every, _PORTFOLIO, measured)],
+        "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found.studies)},
+        "portfolio": [_choice(choice) for choice in portfolio_of_all(found.surrogates, every, _PORTFOLIO, measured)],
         "optimizers": {defaults.optimizer: _defaults(defaults, by_pair) for defaults in every},
     }
 
 
-def _studies(
-    storage: BaseStorage, shown: str, campaigns: Sequence[str], optimizers: Sequence[str], workloads: Sequence[str]
-) -> list[Study]:
-    from analysis.load import campaigns as campaigns_in
-    from analysis.load import studies
-    from search_spaces import ANY
-    from search_spaces.errors import suggestion
-
-    there = campaigns_in(storage)
-    found: list[Study] = []
-    for name in dict.fromkeys(campaigns):
-        own = studies(storage, name)
-        if not own:
-            listed = f"there are: {', '.join(there)}" if there else "there is none"
-            raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
-        if any(study.optimizer == ANY for study in own):
-            raise UserError(
-                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: "
-                f"{command_line('tune', own[0].workload, '--name', name)} with the budget it had"
-            )
-        found += own
-    for what, wanted, known in (
-        ("optimizer", optimizers, [study.optimizer for study in found]),
-        ("workload", workloads, [study.workload for study in found]),
-    ):
-        for name in wanted:
-            if name not in known:
-                every = ", ".join(dict.fromkeys(known))
-                raise UserError(f"--{what} {name}: {', '.join(campaigns)} has only {every}{suggestion(name, known)}")
-    found = [
-        study
-        for study in found
-        if (not optimizers or study.optimizer in optimizers) and (not workloads or study.workload in workloads)
-    ]
-    pairs = [(study.optimizer, study.workload) for study in found]
-    twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
-    if twice:
-        raise UserError(
-            f"two of the campaigns have a study of {twice[0]} on {twice[1]}; export them one by one, or leave one out"
-        )
-    return found
-
-
 def _rules(study: Study) -> Document:
-    """What of a campaign its numbers depend on."""
+    """Return what of a campaign its numbers depend on."""
     campaign = study.campaign
     kept = ("trials", "sampler", "pruner", "schedule", "seed", "amp")
     return {
@@ -194,7 +163,7 @@ def _choice(choice: Choice) -> Document:
 
 
 def _entry(one: Recommendation, study: Study) -> Document:
-    """A configuration, as it is stored and as arguments, and its evidence."""
+    """Return a configuration, as it is stored and as arguments, and its evidence."""
     arguments = _arguments(one, study)
     batch_size = arguments.pop("batch_size")
     return {
@@ -217,34 +186,10 @@ def _entry(one: Recommendation, study: Study) -> Document:
 
 
 def _arguments(one: Recommendation, study: Study) -> dict[str, object]:
-
     try:
         return dict(stored_space(study).arguments(cast("Mapping[str, Value]", one.params)))
     except (UserError, KeyError, TypeError) as error:
-        raise _unreadable(study, error) from None
-
-
-def stored_space(study: Study) -> SearchSpace:
-    """The search space of a study, as it was stored.
-
-    Raises:
-        UserError: it was stored by another version.
-    """
-    from search_spaces import from_dict
-
-    space = study.attributes.get("search_space")
-    try:
-        if not isinstance(space, Mapping):
-            raise UserError(f"study '{study.name}' stores no search space")
-        return from_dict(space)
-    except (UserError, KeyError, TypeError) as error:
-        raise _unreadable(study, error) from None
-
-
-def _unreadable(study: Study, error: Exception) -> UserError:
-    return UserError(
-        f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"
-    )
+        raise unreadable_space(study, error) from None
 
 
 def _plain(value: object) -> object:
@@ -252,7 +197,7 @@ def _plain(value: object) -> object:
 
 
 def _estimate(name: str, estimate: Estimate) -> Document:
-    """A number and its interval, as far as they are known: TOML and JSON have no NaN."""
+    """Return a number and its interval, as far as they are known: TOML and JSON have no NaN."""
     middle, low, high = estimate
     found = {name: _short(middle)} if math.isfinite(middle) else {}
     return {**found, f"{name}_interval": [_short(low), _short(high)]} if math.isfinite(low + high) else found
@@ -263,12 +208,12 @@ def _short(value: float) -> float:
 
 
 def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
-    """The document in a format; a newline at the end.
+    """Return the document in a format; a newline at the end.
 
     Args:
-        document: what is recommended.
-        form: toml, json, python or yaml.
-        ascii_only: write all other characters as the format's escapes, which read as the same values.
+        document: What is recommended.
+        form: One of :data:`FORMATS`.
+        ascii_only: Write all other characters as the format's escapes, which read as the same values.
     """
     if form == "json":
         return json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n"
@@ -293,7 +238,7 @@ def _toml_escape(character: str) -> str:
 
 
 def _lines(document: Document) -> Iterator[str]:
-    """A line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
+    """Yield a line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
     made = document["made"]
     yield f"# {made['by']}, {made['date']}"
     imports: list[str] = []
@@ -311,8 +256,6 @@ def _lines(document: Document) -> Iterator[str]:
 
 
 def _evidence(entry: Document) -> str:
-    from search_spaces.errors import number_of
-
     told = entry["evidence"]
     said = f"{told['kind']} of {number_of(told['trials'], 'trial')} of {told['campaign']}"
     if "winner_confirmed" in told:

@@ -49,7 +49,7 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
     """Return the campaign of that name in the storage, with what ``plan`` has beyond it; ``plan`` if there is none.
 
     Args:
-        plan: of the campaign, as it was asked for.
+        plan: Of the campaign, as it was asked for.
         storage: URL of the database.
         trials: as they were asked for on the command line, if they were.
 
@@ -81,7 +81,7 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
 
 
 def campaign_name(name: str) -> str:
-    """The name in the storage of a campaign that may be given by its TOML file."""
+    """Return the name in the storage of a campaign that may be given by its TOML file."""
     from studies.campaign.reading import load
 
     return load(name).campaign.name if _is_file(name) else name
@@ -97,7 +97,7 @@ def _exists(file: str) -> bool:
 
 
 def find_tuned(name: str, storage: str) -> CampaignPlan:
-    """A campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
+    """Return a campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
     stored = _stored_campaigns(storage, campaign_name(name))
     if name not in stored:
         plan = find_campaign(name, storage)
@@ -115,7 +115,7 @@ def find_tuned(name: str, storage: str) -> CampaignPlan:
 
 
 def _launched(stored: Mapping[str, Any], storage: str, overrides: Mapping[str, object] | None = None) -> CampaignPlan:
-    """A campaign of the storage that ``sofim launch`` made."""
+    """Return a campaign of the storage that ``sofim launch`` made."""
     from studies.campaign.plan import CampaignPlan
 
     if "budget" in stored:
@@ -133,7 +133,7 @@ def _launched(stored: Mapping[str, Any], storage: str, overrides: Mapping[str, o
 
 
 def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:
-    """The campaigns in the storage by name; of a file that is not there, none.
+    """Return the campaigns in the storage by name; of a file that is not there, none.
 
     Raises:
         UserError: a study of the one that is ``wanted`` is damaged.
@@ -150,7 +150,7 @@ def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, objec
 
 @contextmanager
 def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
-    """A storage that is there, closed afterwards.
+    """Return a storage that is there, closed afterwards.
 
     Args:
         storage: its URL.
@@ -175,12 +175,12 @@ def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
 
 
 def without_password(storage: str) -> str:
-    """The URL of a storage as it may be printed."""
+    """Return the URL of a storage as it may be printed."""
     return hide_password(storage)
 
 
 def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> None:
-    """Refuses to call it a result when no trial of a campaign did anything but fail.
+    """Refuse to call it a result when no trial of a campaign did anything but fail.
 
     Raises:
         UserError: every trial failed; the line says of what the last one did, and where in the user's code.

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from search_spaces.errors import UserError
 from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
-from studies.storage.durability import STORAGE_TIMEOUT
+from studies.storage.durability import STORAGE_TIMEOUT, Durability
 from studies.storage.url import hide_password
+from studies.trials import Resources
 
-if TYPE_CHECKING:
-    from studies.storage.durability import Durability
+SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def storage_option(command: _F) -> _F:
-    """``--storage``."""
+    """Add ``--storage``."""
     return click.option(
         "--storage",
         envvar=STORAGE_VARIABLE,
@@ -34,21 +37,100 @@ def storage_option(command: _F) -> _F:
     )(command)
 
 
-def machine_options(command: _F) -> _F:
-    """Where trials run, and how many at once."""
-    for option in (
+def data_option(command: _F) -> _F:
+    """Add ``--data``, an absolute path or ``None``."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        callback=lambda _context, _parameter, directory: directory and directory.resolve(),
+        metavar="DIR",
+        help="Where data sets are.",
+    )(command)
+
+
+def seeds_option(default: int, meaning: str) -> Callable[[_F], _F]:
+    """Return what adds ``--seeds``, a number of fresh seeds."""
+    return click.option("--seeds", type=click.IntRange(1, 10_000), default=default, show_default=True, help=meaning)
+
+
+def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``CAMPAIGN...``, ``--storage``, and which recommendations are meant."""
+    return _with_options(
+        command,
+        click.option(
+            "--robust/--winner",
+            default=True,
+            show_default=True,
+            help="The configuration whose neighbourhood is best, rounded; or the best trial as it was.",
+        ),
+        click.option(
+            "--workload", "workloads", multiple=True, metavar="KEY", help="On this one alone; may be repeated."
+        ),
+        click.option(
+            "--optimizer", "optimizers", multiple=True, metavar="KEY", help="Of this one alone; may be repeated."
+        ),
+        storage_option,
+        click.argument("campaigns", nargs=-1, required=True, metavar="CAMPAIGN..."),
+    )
+
+
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where trials run and how many at once; the command gets ``resources``."""
+    return _with_resources(
+        command,
         click.option(
             "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
         ),
         click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
-    ):
-        command = option(command)
-    return place_options(command)
+    )
 
 
-def place_options(command: _F) -> _F:
-    """Where trials run, and how much of that machine is used."""
-    for option in (
+def whole_machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where runs are placed, alone on a device unless somebody says otherwise, as :func:`machine_options` does.
+
+    The command gets ``like_tuning`` too: whether nobody says anything of GPUs.
+    """
+    return _with_resources(
+        command,
+        click.option(
+            "--gpus-per-trial",
+            type=float,
+            metavar="X",
+            help="Default: 1 if the winners were tuned on GPUs, else 0.",
+        ),
+        click.option(
+            "--cpus-per-trial",
+            type=float,
+            metavar="X",
+            help="Default: what leaves each run alone on its device, for its time.",
+        ),
+        alone=True,
+    )
+
+
+def _with_resources(
+    command: Callable[..., Any], *shares: Callable[[Any], Any], alone: bool = False
+) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def with_resources(
+        *,
+        address: str | None,
+        cpus: int | None,
+        gpus: int | None,
+        cpus_per_trial: float | None,
+        gpus_per_trial: float | None,
+        **others: Any,
+    ) -> Any:
+        _check_shares(cpus_per_trial, gpus_per_trial)
+        _check_place(address, cpus, gpus)
+        if alone:
+            others["like_tuning"] = gpus_per_trial is None
+        resources = Resources(address, cpus_per_trial, gpus_per_trial or 0.0, cpus=cpus, gpus=gpus)
+        return command(resources=resources, **others)
+
+    return _with_options(
+        with_resources,
+        *shares,
         click.option("--gpus", type=click.IntRange(0), metavar="N", help="The same of GPUs."),
         click.option(
             "--cpus",
@@ -59,14 +141,50 @@ def place_options(command: _F) -> _F:
         click.option(
             "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
         ),
-    ):
+    )
+
+
+def _with_options(command: Callable[..., Any], *options: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return the command with options, which help shows from the last to the first."""
+    for option in options:
         command = option(command)
     return command
 
 
-def safekeeping_options(command: _F) -> _F:
-    """What is done against loss."""
-    for option in (
+def _check_shares(cpus_per_trial: float | None, gpus_per_trial: float | None) -> None:
+    """Refuse shares of a machine that no trial can have."""
+    cpus, gpus = 1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0
+    if not SMALLEST_SHARE <= cpus < math.inf:
+        raise UserError(f"--cpus-per-trial {cpus:g}: must be a number from {SMALLEST_SHARE:g}")
+    if not (gpus == 0 or SMALLEST_SHARE <= gpus <= 1 or gpus in range(2, 1025)):
+        raise UserError(
+            f"--gpus-per-trial {gpus:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
+            "or a whole number of GPUs"
+        )
+
+
+def _check_place(address: str | None, cpus: int | None, gpus: int | None) -> None:
+    """Refuse to limit what another program has started."""
+    for option, number in (("--cpus", cpus), ("--gpus", gpus)):
+        if address is not None and number is not None:
+            raise UserError(
+                f"{option} {number}: limits this machine, and with --address the nodes say what they have; leave it "
+                f"out, or start them with: ray start --num{option[1:]}={number}"
+            )
+
+
+def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what is done against loss, to a command with ``--storage``, which gets ``durability``."""
+
+    @functools.wraps(command)
+    def with_durability(
+        *, storage: str, storage_timeout: float, checkpoint_every: int, checkpoints: Path | None, **others: Any
+    ) -> Any:
+        durability = Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
+        return command(storage=storage, durability=durability, **others)
+
+    return _with_options(
+        with_durability,
         click.option(
             "--storage-timeout",
             type=float,
@@ -89,20 +207,11 @@ def safekeeping_options(command: _F) -> _F:
             metavar="DIR",
             help="Where they are; default: beside an SQLite file, else in the cache.",
         ),
-    ):
-        command = option(command)
-    return command
-
-
-def kept_safe(storage: str, storage_timeout: float, checkpoint_every: int, checkpoints: Path | None) -> Durability:
-    """What :func:`safekeeping_options` say."""
-    from studies.storage.durability import Durability
-
-    return Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
+    )
 
 
 def storage_again(storage: str) -> list[str]:
-    """What names the storage on the next command line: nothing where it is the usual one."""
+    """Return what names the storage on the next command line: nothing where it is the usual one."""
     return storage_named(storage, hide_password(storage))
 
 
@@ -110,7 +219,7 @@ _PLACES = ("--data", "--out", "--from", "--checkpoints")  # files, which the sys
 
 
 def as_typed(arguments: Sequence[str]) -> list[str]:
-    """Arguments as the person typed them, where the locale has no such letters and Python has kept their bytes."""
+    """Return arguments as the person typed them, where the locale lacks the letters and Python has kept their bytes."""
     return [
         part if before in _PLACES or os.path.exists(part) else _text(part)  # noqa: PTH110 (Path raises for a long name)
         for before, part in zip(["", *arguments], arguments, strict=False)
@@ -125,13 +234,13 @@ def _text(part: str) -> str:
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """The parts of ``a,b``."""
+    """Return the parts of ``a,b``."""
     return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def how_to_go_on(arguments: Sequence[str]) -> str:
-    """What to type after an interruption; passwords are left out of it."""
-    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["export"]):
+    """Return what to type after an interruption; passwords are left out of it."""
+    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["evaluate"], ["export"]):
         return ""
     shown = _shown(arguments)
     if shown != list(arguments):  # a command that cannot be typed as it stands
@@ -143,7 +252,7 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
 
 
 def _shown(arguments: Sequence[str]) -> list[str]:
-    """Arguments as they may be shown: URLs, and whatever was given for a storage, without passwords."""
+    """Return arguments as they may be shown: URLs, and whatever was given for a storage, without passwords."""
     shown = []
     for before, part in zip(["", *arguments], arguments, strict=False):
         option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
@@ -153,7 +262,7 @@ def _shown(arguments: Sequence[str]) -> list[str]:
 
 
 def hide_title(arguments: Sequence[str]) -> None:
-    """Takes passwords out of the command line that ``ps`` shows of this process, and Ray of its driver.
+    """Take passwords out of the command line that ``ps`` shows of this process, and Ray of its driver.
 
     From the start of the process to here they are seen there; in the environment variable they never are.
     """

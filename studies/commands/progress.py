@@ -20,7 +20,6 @@ from analysis.text import about as about
 from analysis.text import format_duration as format_duration
 from analysis.text import format_value as format_value
 from search_spaces.errors import number_of
-from studies.ledger.failures import failing, failing_lines
 from studies.trials import Tally
 
 COUNTS = ("running", "complete", "pruned", "diverged", "failed")
@@ -33,7 +32,7 @@ _WIDE = 10_000  # columns: what a table wants where there is room
 
 
 def status_view(tallies: Sequence[Tally], seconds_left: float | None, *, lines: int | None = None) -> ConsoleRenderable:
-    """A table a workload, of equal columns, with a row a study: bar, counts, best value; then the time left.
+    """Return a table a workload, of equal columns, with a row a study: bar, counts, best value; then the time left.
 
     It can be read on a terminal of 80 columns: the workload, whose name may be long, stands above its rows. On a
     narrower one the bar is left out, then counts that are 0 everywhere, and then each study has lines of its own.
@@ -81,7 +80,7 @@ def _height(parts: Sequence[RenderableType], console: Console, options: ConsoleO
 
 
 def _urgency(tally: Tally) -> int:
-    """What a person wants to see first: what runs, what has begun, what is to come, and what is over."""
+    """Return what a person wants to see first: what runs, what has begun, what is to come, and what is over."""
     return 3 if is_over(tally) and not tally.running else 0 if tally.running else 1 if tally.done else 2
 
 
@@ -103,7 +102,7 @@ def _totals(tallies: Sequence[Tally]) -> str:
 def _tables(
     shown: Sequence[Tally], every: Sequence[Tally], console: Console, options: ConsoleOptions
 ) -> list[RenderableType]:
-    """The tables of the studies that are shown, of columns that all of them have room in."""
+    """Return the tables of the studies that are shown, of columns that all of them have room in."""
     all_counts = COUNTS, tuple(name for name in COUNTS if any(getattr(tally, name) for tally in every))
     for counts, with_bar in ((all_counts[0], True), (all_counts[0], False), (all_counts[1], False)):
         parts = _as_tables(shown, every, counts, with_bar)
@@ -168,7 +167,7 @@ def _as_lines(shown: Sequence[Tally]) -> list[RenderableType]:
 
 
 def _summary(tally: Tally) -> str:
-    """What of the trials' values is shown."""
+    """Return what of the trials' values is shown."""
     return "best" if tally.runs == "trials" else "mean"
 
 
@@ -181,7 +180,7 @@ def _style(count: str, tally: Tally) -> str:
 
 
 def stopped_lines(tallies: Sequence[Tally]) -> list[str]:
-    """A line for each study that was stopped before its last trial, with the reason."""
+    """Return a line for each study that was stopped before its last trial, with the reason."""
     return [f"{tally.study} stopped: {tally.stopped}" for tally in tallies if tally.stopped]
 
 
@@ -241,6 +240,8 @@ class Progress:
             self._lines()
 
     def _render(self) -> RenderableType:
+        from studies.ledger.failures import failing_lines
+
         tallies = self._tallies()
         trouble, waiting = self._trouble(), self._waiting()
         lines = [*failing_lines(tallies), *stopped_lines(tallies)]
@@ -267,6 +268,8 @@ class Progress:
             self._lines()
 
     def _lines(self) -> None:
+        from studies.ledger.failures import failing
+
         tallies = self._tallies()
         left = self._seconds_left(tallies)
         for key, line in failing(tallies):

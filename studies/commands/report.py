@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.text import Text
 
-from search_spaces.errors import UserError
-from studies.commands.screen import say, speaks_unicode, verbatim
-from studies.commands.tables import print_next_commands
+from search_spaces import ANY
+from search_spaces.errors import UserError, number_of, suggestion
+from studies.commands.find import campaign_name, existing, without_password
+from studies.commands.next_commands import print_next_commands
+from studies.commands.screen import make_console, say, verbatim, working
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -22,45 +24,78 @@ if TYPE_CHECKING:
 
 
 def make_report(
-    storage: BaseStorage,
-    shown: str,
-    *,
     campaign: str | None,
     study: str | None,
+    storage: str,
+    *,
     objective: int | None,
     out: Path | None,
     publish: bool,
     stopped: str,
     seed: int,
-    again: str,
-    console: Console,
 ) -> None:
-    """Write the report of a campaign or of one study, and say where it is.
+    """Do what ``sofim report`` says, see there for the options.
 
     Raises:
-        UserError: there is no such campaign or study, it cannot be analysed, or the directory cannot be written.
+        UserError: There is no such campaign or study, it cannot be analysed, or the directory cannot be written.
     """
-    from analysis import report
-    from analysis.load import campaigns, studies
-    from analysis.load import study as study_called
-    from search_spaces import ANY
-    from search_spaces.errors import number_of, suggestion
-    from studies.training.allowance import cpus
+    if (campaign is None) == (study is None):
+        raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
+    if objective is not None and study is None:
+        raise UserError("--objective is of one study; name it with --study NAME")
+    name, one = study or campaign_name(campaign or ""), study is not None
+    console = make_console()
+    with existing(storage, written=publish) as opened:
+        studies = _studies(opened, without_password(storage), name, objective, one=one)
+        written = _write(opened, without_password(storage), studies, name, out, stopped, seed, console, one=one)
+        if publish:
+            from analysis import report
 
-    name = campaign or study or ""
-    found = [study_called(storage, name, objective)] if study is not None else studies(storage, name)
+            for chapter in written.chapters:
+                report.publish(opened, chapter)
+    console.print()
+    print_findings(written, console)
+    verbatim(console, f"Report: {written.index}")
+    if publish:
+        say(console, "The findings are on the studies as notes, which the dashboard shows.")
+    _print_next(studies, storage, console, confirmed=written.confirmed)
+
+
+def _studies(storage: BaseStorage, shown: str, name: str, objective: int | None, *, one: bool) -> list[Study]:
+    """Return the one study of that name, or those of the campaign."""
+    from analysis.load import campaigns, studies, study
+
+    found = [study(storage, name, objective)] if one else studies(storage, name)
     if not found:
         names = campaigns(storage)
         there = f"there are: {', '.join(names)}" if names else "there is none"
         raise UserError(
             f"no campaign '{name}' in {shown}; {there}{suggestion(name, names)}; one study is named by --study"
         )
-    titled = found[0].title if study is not None else name
+    return found
+
+
+def _write(
+    storage: BaseStorage,
+    shown: str,
+    studies: Sequence[Study],
+    name: str,
+    out: Path | None,
+    stopped: str,
+    seed: int,
+    console: Console,
+    *,
+    one: bool,
+) -> Report:
+    """Write the report, and say how far it is."""
+    from analysis import report
+    from studies.training.allowance import cpus
+
+    title = studies[0].title if one else name
     # a study that chooses the optimizer itself has nothing beside it to be compared with
-    together = study is None and not any(one.optimizer == ANY for one in found)
-    spinner = "dots" if speaks_unicode(console.file) else "line"
-    with console.status(f"{number_of(len(found), 'study', 'studies')} …", spinner=spinner) as status:
-        left = len(found)
+    together = not one and not any(study.optimizer == ANY for study in studies)
+    with working(console, f"{number_of(len(studies), 'study', 'studies')} …") as status:
+        left = len(studies)
 
         def tell(done: str) -> None:
             nonlocal left
@@ -70,11 +105,11 @@ def make_report(
             )
             say(console, f"{report.printable(done)}: done")
 
-        written = report.write(
+        return report.write(
             storage,
-            found,
-            out or Path("reports") / report.slug(titled),
-            title=f"{name}: which optimizer, how sensitive?" if together else f"{titled}: how sensitive?",
+            studies,
+            out or Path("reports") / report.slug(title),
+            title=f"{name}: which optimizer, how sensitive?" if together else f"{title}: how sensitive?",
             together=together,
             source=shown,
             options=report.Options(
@@ -84,21 +119,10 @@ def make_report(
             ),
             tell=tell,
         )
-    if publish:
-        for chapter in written.chapters:
-            report.publish(storage, chapter)
-    console.print()
-    print_findings(written, console)
-    verbatim(console, f"Report: {written.index}")
-    if publish:
-        say(console, "The findings are on the studies as notes, which the dashboard shows.")
-    _print_next(found, again, console, confirmed=written.confirmed)
 
 
 def _print_next(found: Sequence[Study], storage: str, console: Console, *, confirmed: bool | None) -> None:
-    """What one may type after the report: of studies that no campaign has there is nothing but to look."""
-    from search_spaces import ANY
-
+    """Print what one may type after the report: of studies that no campaign has there is nothing but to look."""
     console.print()
     console.print("Next:")
     if not found[0].own or found[0].optimizer == ANY:
@@ -109,7 +133,7 @@ def _print_next(found: Sequence[Study], storage: str, console: Console, *, confi
 
 
 def print_findings(written: Report, console: Console) -> None:
-    """The summary of a report."""
+    """Print the summary of a report."""
     from analysis.report import printable
     from analysis.sensitivity.sentences import headline
 

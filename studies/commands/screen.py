@@ -98,7 +98,7 @@ class _Outlet:
 
 @contextmanager
 def standard_streams(complain: Callable[[str], None]) -> Iterator[Callable[[], int]]:
-    """Standard output and error that never raise: neither for a character, nor because they cannot be written.
+    """Return standard output and error that never raise: neither for a character, nor because they cannot be written.
 
     Args:
         complain: called once with a line when standard output cannot be written, but for a pipe that nobody reads.
@@ -157,7 +157,7 @@ def speaks_unicode(stream: IO[str]) -> bool:
 
 
 def make_console(file: TextIO | None = None) -> Console:
-    """A console on standard output, or on ``file``, as all commands print to it."""
+    """Return a console on standard output, or on ``file``, as all commands print to it."""
     from rich.console import Console
 
     width = None if (file or sys.stdout).isatty() else _WITHOUT_TERMINAL

@@ -1,10 +1,14 @@
 """Data sets: found, verified, decoded once and shared by the processes of a machine."""
 
+from typing import TYPE_CHECKING
+
 from studies.data._bundled import BundledDataset
 from studies.data._cache import cache_directory, cached_arrays
 from studies.data._datasets import DATASETS, DatasetStatus, dataset, fetch, status
 from studies.data._published import CHECKSUMS, SPLIT_SEED, PublishedDataset, PublishedFile, data_directory
-from studies.data._split import Data, Source, Split
+
+if TYPE_CHECKING:
+    from studies.data._split import Data, Source, Split
 
 __all__ = [
     "CHECKSUMS",
@@ -24,3 +28,13 @@ __all__ = [
     "fetch",
     "status",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what brings torch only now: whoever looks whether files are there does without."""
+    if name not in ("Data", "Source", "Split"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from studies.data import _split
+
+    globals()[name] = value = getattr(_split, name)
+    return value

@@ -6,7 +6,8 @@ Tuner with one resource shape, so that workers are used again (mixed shapes with
 while another study ends.
 """
 
-from studies.engine._cluster import Resources, slots_offered
+from studies.engine._cluster import slots_offered
 from studies.engine._run import execute, session
+from studies.trials import Resources
 
 __all__ = ["Resources", "execute", "session", "slots_offered"]

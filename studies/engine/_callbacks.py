@@ -13,10 +13,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from studies.engine._cluster import Resources, living_nodes, slots_of
+from studies.engine._cluster import living_nodes, slots_of
 from studies.engine._signals import SignalGuard
 from studies.training.worker import Message
-from studies.trials import Assignment
+from studies.trials import Assignment, Resources
 
 if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
     from studies.ledger import Ledger

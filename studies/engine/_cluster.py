@@ -9,7 +9,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,34 +20,13 @@ from search_spaces.errors import UserError
 from studies.engine._joining import joined
 from studies.engine._local import offered, started, temporary_directory
 from studies.modules import imported_from
+from studies.trials import Resources
 
 WORKER_ENVIRONMENT = {
     # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
 }
 _CREDENTIALS = ("SOFIM_STORAGE", "PGPASSWORD")
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """Where trials run.
-
-    Attributes:
-        address: Of a running Ray cluster to join; ``None``: this machine alone (or the Ray that this process started).
-        cpus_per_trial: Logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
-            a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
-        gpus_per_trial: Share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
-        code: Directories or files that the nodes need besides this project, for a user's own workload.
-        cpus: Of this machine, at most; ``None``: as many as this process may use.
-        gpus: The same of GPUs.
-    """
-
-    address: str | None = None
-    cpus_per_trial: float | None = 1.0
-    gpus_per_trial: float = 0.0
-    code: tuple[Path, ...] = ()
-    cpus: int | None = None
-    gpus: int | None = None
 
 
 @contextmanager

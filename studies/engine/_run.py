@@ -13,11 +13,11 @@ from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import CheckpointAccess, checkpoint_access
-from studies.engine._cluster import WORKER_ENVIRONMENT, Resources, alone_here, check_fits, connected, settled
+from studies.engine._cluster import WORKER_ENVIRONMENT, alone_here, check_fits, connected, settled
 from studies.engine._local import temporary_directory
 from studies.engine._signals import SignalGuard
 from studies.training.worker import TrainingOptions, run
-from studies.trials import Assignment
+from studies.trials import Assignment, Resources
 
 if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
     from studies.ledger import Ledger

@@ -26,22 +26,16 @@ In a file ``mine.py`` that is ``sofim launch CAMPAIGN --workload mine:xor --name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from studies.data import Data, Split
-from studies.workloads._base import Metric, Workload, accuracy
-from studies.workloads._check import check
-from studies.workloads._load import load
-from studies.workloads._pickled import carry, content, named
-from studies.workloads._resolve import resolve_in
-from studies.workloads.breast_cancer_logreg import BREAST_CANCER_LOGREG
-from studies.workloads.cifar10_lenet5 import CIFAR10_LENET5
-from studies.workloads.cifar10_resnet18 import CIFAR10_RESNET18
-from studies.workloads.cifar100_resnet9 import CIFAR100_RESNET9
-from studies.workloads.digits_lenet5 import DIGITS_LENET5
-from studies.workloads.digits_mlp import DIGITS_MLP
-from studies.workloads.fashion_lenet5 import FASHION_LENET5
-from studies.workloads.svhn_resnet9 import SVHN_RESNET9
+if TYPE_CHECKING:
+    from studies.data import Data, Split
+    from studies.workloads._base import Metric, Workload, accuracy
+    from studies.workloads._check import check
+    from studies.workloads._load import load
+    from studies.workloads._pickled import carry, content, named
+    from studies.workloads._rows import WORKLOADS, resolve
 
 __all__ = [
     "WORKLOADS",
@@ -58,30 +52,20 @@ __all__ = [
     "resolve",
 ]
 
-WORKLOADS: Mapping[str, Workload] = {
-    workload.name: workload
-    for workload in (
-        BREAST_CANCER_LOGREG,
-        DIGITS_MLP,
-        DIGITS_LENET5,
-        FASHION_LENET5,
-        CIFAR10_LENET5,
-        CIFAR10_RESNET18,
-        CIFAR100_RESNET9,
-        SVHN_RESNET9,
-    )
+_PLACES = {
+    "studies.data": ("Data", "Split"),
+    "studies.workloads._base": ("Metric", "Workload", "accuracy"),
+    "studies.workloads._pickled": ("carry", "content", "named"),
+    "studies.workloads._check": ("check",),
+    "studies.workloads._load": ("load",),
+    "studies.workloads._rows": ("WORKLOADS", "resolve"),
 }
-"""The project's workloads by name: small ones first, then the pairs of the SOFIM paper."""
 
 
-def resolve(name: str) -> Workload:
-    """Return a workload by its name in ``WORKLOADS``, or by the path of a function that returns one.
-
-    Args:
-        name: ``"digits-mlp"``, or ``"package.module:factory"`` for one's own.
-
-    Raises:
-        UserError: If there is no such workload, or the user's module or function fails or returns something else; the
-            message says where in the user's code.
-    """
-    return resolve_in(WORKLOADS, name)
+def __getattr__(name: str) -> object:
+    """Import what is asked for only now: nearly all of it brings torch, which whoever lists workloads does without."""
+    for module, names in _PLACES.items():
+        if name in names:
+            globals()[name] = value = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

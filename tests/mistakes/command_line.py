@@ -135,7 +135,7 @@ ROWS = [
     ),
     Mistake(
         id="processors without end",
-        typed="export fake --evaluate --cpus-per-trial inf",
+        typed="evaluate fake --cpus-per-trial inf",
         says="--cpus-per-trial inf: must be a number from 0.01",
     ),
     Mistake(
@@ -360,7 +360,7 @@ ROWS = [
     Mistake(
         id="seeds for what is not run",
         typed="export fake --seeds 5",
-        says=("--seeds says how to evaluate, and nothing is run without --evaluate; add it, or leave --seeds out"),
+        says="No such option '--seeds'; see: sofim export --help",
     ),
     Mistake(
         id="an export to a full disk",

@@ -42,10 +42,7 @@ ROWS = [
     Mistake(
         id="checkpoints of an export that runs nothing",
         typed="export fake --checkpoint-every 2",
-        says=(
-            "--checkpoint-every says how to evaluate, and nothing is run without --evaluate; add it, or leave "
-            "--checkpoint-every out"
-        ),
+        says="No such option '--checkpoint-every'; see: sofim export --help",
     ),
     Mistake(
         id="an extension by fewer trials",

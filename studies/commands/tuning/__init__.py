@@ -5,7 +5,7 @@ improvement is expected; then its winner is run again on fresh seeds. What it be
 """
 
 from studies.commands.tuning._budget import Budget, parse_budget
-from studies.commands.tuning._tune import tune
+from studies.commands.tuning._tune import tune, tune_within
 from studies.commands.tuning._tuned import Estimate, Tuned
 
-__all__ = ["Budget", "Estimate", "Tuned", "parse_budget", "tune"]
+__all__ = ["Budget", "Estimate", "Tuned", "parse_budget", "tune", "tune_within"]

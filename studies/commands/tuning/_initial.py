@@ -10,7 +10,7 @@ from search_spaces.errors import UserError
 
 
 def recommended(spaces: Mapping[str, SearchSpace], workload: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """What to try, best bet first: pairs of an optimizer and a stored configuration of its own space.
+    """Return what to try, best bet first: pairs of an optimizer and a stored configuration of its own space.
 
     The portfolio that ships with the package comes first (``sofim.recommended``), without what this very workload
     recommended: a search there would be told its own answer. Then comes the default of each optimizer's space, what
@@ -32,7 +32,7 @@ def recommended(spaces: Mapping[str, SearchSpace], workload: str) -> list[tuple[
 
 
 def initial_configurations(space: ConditionalSpace, workload: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The configurations of ``space`` to begin with, and a note on each that was left out since it lies outside."""
+    """Return the configurations of ``space`` to begin with, and a note on each left out since it lies outside."""
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     for optimizer, params in recommended(space.spaces, workload):
@@ -47,7 +47,7 @@ def initial_configurations(space: ConditionalSpace, workload: str) -> tuple[list
 
 
 def _inside(space: ConditionalSpace, optimizer: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without its fixed values.
+    """Return the configuration without its fixed values.
 
     Raises:
         UserError: it lies outside ``space``.

@@ -15,17 +15,17 @@ from rich.console import Console
 from search_spaces import BATCH_SIZE
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
-from studies.commands.launch import versions, work_off
 from studies.commands.progress import about, format_duration, format_value
 from studies.commands.python_line import code_line
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget
 from studies.commands.tuning._plan import Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
+from studies.commands.work import versions, work_off
 from studies.storage.durability import STORAGE_TIMEOUT, Durability
+from studies.trials import Resources
 
 if TYPE_CHECKING:
-    from studies.engine import Resources
     from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
     from studies.workloads import Workload
@@ -90,11 +90,43 @@ def tune(
             cluster cannot be used, or the budget is too short for anything.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
     """
-    from studies.engine import Resources
+    return tune_within(
+        workload,
+        budget,
+        storage,
+        Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus),
+        Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every),
+        optimizers=optimizers,
+        name=name,
+        seed=seed,
+        data=None if data is None else data.resolve(),
+        epochs=epochs,
+        seeds=seeds,
+        console=make_console() if console is None else console,
+        began=began,
+    )
+
+
+def tune_within(
+    workload: str | Workload | Callable[[], Workload],
+    budget: str | int | timedelta,
+    storage: str,
+    resources: Resources,
+    durability: Durability,
+    *,
+    optimizers: str | Sequence[str],
+    name: str | None,
+    seed: int,
+    data: Path | None,
+    epochs: int | None,
+    seeds: int,
+    console: Console,
+    began: float | None,
+) -> Tuned:
+    """Do what :func:`tune` does, see there for the arguments."""
     from studies.ledger import Clock
 
     clock = Clock() if began is None else Clock(began=began)
-    console = make_console() if console is None else console
     with working(console, f"Reading {workload} and its data ..."):
         search = resolve_campaign(
             workload,
@@ -104,17 +136,13 @@ def tune(
             seed=seed,
             epochs=epochs,
             seeds=seeds,
-            data_directory=None if data is None else data.resolve(),
+            data_directory=data,
         )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
-    kept = Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
     with _Machines(search, console) as machines:
-        resources = Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus)
-        tally, ended = _search(search, storage, clock, machines, resources, kept)
-        whole_gpus = max(gpus_per_trial, 1.0) if gpus_per_trial else 0.0
-        alone = replace(resources, cpus_per_trial=None, gpus_per_trial=whole_gpus)
-        found = _confirm(search, storage, clock, machines, alone, kept)
+        tally, ended = _search(search, storage, clock, machines, resources, durability)
+        found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability)
     plan = search.plan()
     return Tuned(
         study=plan.name,
@@ -152,7 +180,7 @@ class _Machines:
         self._session.close()
 
     def work_off(self, ledger: Ledger, resources: Resources) -> None:
-        """Runs all that ``ledger`` has to ask for, on view; a run that does not end in time is ended with Ray."""
+        """Run all that ``ledger`` has to ask for, on view; a run that does not end in time is ended with Ray."""
         from studies.engine import session
         from studies.ledger import OutOfTimeError
 
@@ -167,14 +195,14 @@ class _Machines:
             self._running = False
 
     def say(self, sentence: str) -> None:
-        """Prints a line."""
+        """Print a line."""
         say(self.console, sentence)
 
 
 def _search(
     search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
 ) -> tuple[Tally, str]:
-    """Searches until the budget is spent; returns how the trials ended, and why there are no more."""
+    """Search until the budget is spent; returns how the trials ended, and why there are no more."""
     from studies.ledger import SearchBudget, open_search
 
     plan, budget = search.plan(), SearchBudget(clock, search.seeds)
@@ -202,7 +230,7 @@ def _search(
 
 
 def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally) -> UserError:
-    """The error for a search in which no trial ran its whole budget."""
+    """Return the error for a search in which no trial ran its whole budget."""
     from studies.ledger.failures import last_failure, reason_of
 
     clock = budget.clock
@@ -231,7 +259,7 @@ def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally)
 def _confirm(
     search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
 ) -> ConfirmedWinner:
-    """Runs the winner on fresh seeds, or what is left of that."""
+    """Run the winner on fresh seeds, or what is left of that."""
     from studies.ledger import ConfirmationBudget, confirmed_winner, open_confirmation
 
     made = open_confirmation(
@@ -252,7 +280,7 @@ def _confirm(
 
 
 def _lines(found: ConfirmedWinner) -> str:
-    """The code that makes the winner's optimizer, and its batch size."""
+    """Return the code that makes the winner's optimizer, and its batch size."""
     written = code_line(found.optimizer, found.arguments, digits=DIGITS)
     imports, _, expression = written.partition("\n\n")
     return f"{imports}\n\noptimizer = {expression}\nbatch_size = {found.arguments[BATCH_SIZE]}"

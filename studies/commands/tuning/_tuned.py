@@ -85,7 +85,7 @@ class Tuned:
         return "\n".join([*self.told(), "", *self.code.splitlines()])
 
     def told(self) -> list[str]:
-        """What was found, in words; the code is apart."""
+        """Return what was found, in words; the code is apart."""
         split = "training" if self.metric_split == "train" else "validation"
         lines = [
             f"Best on {self.workload}: {self.optimizer}, after {in_words(self.trials)} in "

@@ -19,18 +19,20 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import studies.campaign.resolve
-import studies.commands.launch
+import studies.commands.dry_run
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
 from studies.campaign.reading import PRESETS as PRESET_FILES
+from studies.campaign.reading import load
 from studies.cli import main
-from studies.commands.tables import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
+from studies.commands import facts
+from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
 from studies.data import DATASETS
 from studies.storage.database import close_storage
 from studies.workloads import WORKLOADS
 from tests.support.fake_campaign import campaign, make, open_ledger, play
 
-COMMANDS = ["launch", "confirm", "report", "export", "tune", "status", "list", "data", "dashboard"]
+COMMANDS = ["launch", "confirm", "report", "evaluate", "export", "tune", "status", "list", "data", "dashboard"]
 
 MINE = '''
 import torch
@@ -193,8 +195,8 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sofim):
 
 def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeypatch):
     monkeypatch.setattr("studies.training.allowance.cpus", lambda: 8)
-    estimate = [studies.commands.launch.Estimate("quickstart/digits-mlp/sgd", 60.0)]
-    monkeypatch.setattr(studies.commands.launch, "estimate", lambda resolved: estimate)
+    estimate = [studies.commands.dry_run.Estimate("quickstart/digits-mlp/sgd", 60.0)]
+    monkeypatch.setattr(studies.commands.dry_run, "estimate", lambda resolved: estimate)
     arguments = ["launch", "quickstart", "--dry-run", "--trials", "40", "--optimizers", "sgd", "--cpus-per-trial"]
     assert "4 trials at once: at most about 10 min 00 s " in sofim(*arguments, "2").out
     assert "2 trials at once: at most about 20 min 00 s " in sofim(*arguments, "4").out
@@ -631,12 +633,12 @@ def test_ctrl_c_says_how_to_go_on_and_shows_no_password(sofim, monkeypatch, caps
 
 
 def test_ctrl_c_in_what_only_shows_promises_nothing(sofim, monkeypatch):
-    import studies.commands.tables
+    import studies.commands.listing
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(studies.commands.tables, "print_list", interrupted)
+    monkeypatch.setattr(studies.commands.listing, "print_list", interrupted)
     assert sofim("list") == Done(130, "", "\nsofim: interrupted\n")
 
 
@@ -646,3 +648,35 @@ def test_the_installed_command_is_this_one():
     assert script is not None, "the project is not installed in this environment"
     done = subprocess.run([script, "lanch"], cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+# ------------------------------------------------------------------------------------------------------- quickness
+
+
+@pytest.mark.parametrize("typed", ["list", "list --storage sqlite:///a.db", "status --storage sqlite:///a.db", "data"])
+def test_what_only_shows_does_not_wait_for_torch(tmp_path, typed):
+    if "a.db" in typed:
+        outcomes = {"digits-mlp/sgd": ["failed: no", "failed: luck"]}
+        make(f"sqlite:///{tmp_path}/a.db", outcomes, workloads=["digits-mlp"], optimizers=["sgd"])
+    script = (
+        "import sys\nfrom studies.cli import main\n"
+        f"try:\n    main({typed.split()!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    _, _, loaded = done.stdout.partition("LOADED")
+    assert not {"torch", "ray", "scipy", "matplotlib"} & set(loaded.split())
+
+
+def test_the_facts_that_list_shows_are_those_of_the_tables():
+    campaigns = {name: load(name).campaign for name in PRESET_FILES}
+    assert list(facts.presets().items()) == [
+        (name, (len(row.workloads), len(row.optimizers), row.trials)) for name, row in campaigns.items()
+    ]
+    assert list(facts.workloads().items()) == [
+        (name, facts.WorkloadFacts(row.metric.name, row.metric.meaning, row.metric.direction, row.target, row.epochs))
+        for name, row in WORKLOADS.items()
+    ]
+    assert list(facts.optimizers().items()) == [(key, row.source) for key, row in OPTIMIZERS.items()]

@@ -1,4 +1,4 @@
-"""``sofim export --evaluate``: real runs of what each workload recommends, exact after a kill, and regrets of them."""
+"""``sofim evaluate``: real runs of what each workload recommends, exact after a kill, and regrets of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.support.report_studies import make, ridge
 
 WORKLOADS = ("digits-mlp", "breast-cancer-logreg")
 STUDIES = [f"fake/{workload}/sofim/evaluate" for workload in WORKLOADS]
-COMMAND = ("export", "fake", "--optimizer", "sofim", "--evaluate", "--seeds", "2")
+COMMAND = ("evaluate", "fake", "--optimizer", "sofim", "--seeds", "2")
+EXPORT = ("export", "fake", "--optimizer", "sofim")
 ROOT = Path(__file__).parents[3]
 
 
@@ -58,10 +59,13 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
     assert 3 <= ended(home) < 8  # runs may diverge too, of which fewer than these are complete
 
     code, out, err = sofim(*COMMAND)
-    assert code == 0, err
-    assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in err
+    assert (code, err) == (0, "")
+    assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in out
+    assert out.endswith("regrets of these runs:\n  sofim export fake --optimizer sofim\n")
+    code, out, err = sofim(*EXPORT)
+    assert (code, err) == (0, "")
     document = tomllib.loads(out)
-    assert document["made"]["by"] == "sofim export fake --evaluate"
+    assert document["made"]["by"] == "sofim export fake"
     assert document["made"]["regrets"] == "of runs on 2 fresh seeds"
 
     every = runs(home)
@@ -76,8 +80,9 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
         assert not any(key.startswith("test_") for trial in listed for key in trial.user_attrs)
 
     check_regrets(document, every)
-    code, out, err = sofim(*COMMAND)
-    assert (code, err.count("\n")) == (0, 1), "nothing is left to run"
+    code, out, err = sofim(*EXPORT, "--evaluate", "--seeds", "2")
+    assert (code, err.count("\n")) == (0, 4), "nothing is left to run"
+    assert "\nexport --evaluate is now: sofim evaluate; export reads its runs\n" in err
     assert tomllib.loads(out)["optimizers"] == document["optimizers"]
     _, out, _ = sofim("status")
     assert "evaluate" not in out, "no studies of a search"
@@ -108,12 +113,19 @@ def check_regrets(document: dict[str, Any], every: dict[str, list[FrozenTrial]])
             assert (left_out[workload]["regret"] == 0.0) is better
 
 
-@pytest.mark.parametrize("option", [("--seeds", "5"), ("--data", "x"), ("--cpus-per-trial", "2")])
-def test_what_only_evaluation_uses_is_not_taken_without_it(home, sofim, monkeypatch, option) -> None:
+def test_surrogates_tell_as_long_as_not_all_has_been_run(home, sofim, monkeypatch) -> None:
     monkeypatch.chdir(home)
-    name = option[0]
-    said = f"{name} says how to evaluate, and nothing is run without --evaluate; add it, or leave {name} out"
-    assert sofim("export", "fake", *option) == (2, "", f"sofim: {said}\n")
+    code, out, err = sofim(*EXPORT)
+    assert (code, err) == (0, "")
+    assert tomllib.loads(out)["made"]["regrets"] == "of surrogates"
+
+
+@pytest.mark.parametrize("option", [("--seeds", "5"), ("--cpus-per-trial", "2")])
+def test_export_runs_nothing_and_takes_no_option_of_that(home, sofim, monkeypatch, option) -> None:
+    monkeypatch.chdir(home)
+    code, out, err = sofim("export", "fake", *option)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"sofim: No such option '{option[0]}'"), err
 
 
 @pytest.mark.slow

@@ -21,9 +21,10 @@ from search_spaces import SEARCH_SPACES
 from studies import called as calling
 from studies.cli import sofim
 from studies.commands.export import FORMATS, printed
+from studies.commands.next_commands import AFTER_LAUNCH, print_next_commands
 from studies.commands.progress import Progress, status_view
 from studies.commands.screen import plainly, print_table, say, standard_streams
-from studies.commands.tables import AFTER_LAUNCH, print_leaderboard, print_next_commands
+from studies.commands.tables import print_leaderboard
 from studies.storage.database import close_storage
 from studies.trials import Tally
 from tests.studies.commands.test_progress import tally

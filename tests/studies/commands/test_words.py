@@ -18,7 +18,7 @@ from search_spaces.errors import number_of
 from studies.cli import sofim as command
 from studies.commands.confirm import _announcement
 from studies.commands.progress import about, stopped_lines
-from studies.commands.tables import _state
+from studies.commands.status import _state
 from studies.commands.tuning import Budget
 from studies.commands.tuning._tuned import in_words
 from studies.engine import Resources

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sofim import OPTIMIZERS
 from studies.commands.progress import Progress
-from studies.commands.tables import print_status
+from studies.commands.status import print_status
 from studies.ledger.failures import FailureCount, failing_lines, reason_of
 from studies.trials import Failing
 from tests.studies.commands.test_progress import tally

@@ -41,6 +41,7 @@ WRITERS = [
     "report fake --publish",
     "report --study old --publish",
     "dashboard",
+    "evaluate fake",
     "export fake --evaluate",
 ]
 

@@ -31,6 +31,7 @@ _IMPORTED = [
     *(
         "__main__",
         "sofim",
+        "studies.campaign.resolve",
         "studies.commands.launch",
         "studies.ledger",
         "studies.training.run",

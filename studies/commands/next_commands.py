@@ -1,0 +1,53 @@
+"""What one may type next, and what of a result to keep in mind before that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from studies.called import command_line
+from studies.commands.options import storage_again
+from studies.commands.screen import verbatim
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ONE_SEED = "These values are of one seed, chosen by the search: good for choosing, too good to expect."
+PURE_LUCK = "Nothing was chosen on these seeds or on test data."
+_PURPOSES = {
+    "confirm": "the winners on fresh seeds and test data",
+    "report": "which optimizer is better, and how sensitive each is",
+    "export": "recommended hyperparameters, as TOML, JSON, YAML or Python",
+    "status": "how the trials ended",
+    "dashboard": "every trial in Optuna's dashboard",
+}
+AFTER_LAUNCH = ("confirm", "report", "export", "status", "dashboard")
+AFTER_CONFIRM = ("report", "export", "status", "dashboard")
+
+
+def print_next_commands(
+    commands: Sequence[str], storage: str, console: Console, *, campaign: str = "", study: str = ""
+) -> None:
+    """Print what one may type next, as the program was called, with what it is for.
+
+    Args:
+        commands: keys of the purposes.
+        storage: URL of the database that they are to find.
+        console: where to print.
+        campaign: what the commands are about.
+        study: the same, where there is one study alone.
+    """
+    what = ["--study", study] if study else [campaign]
+    option = storage_again(storage)
+    lines = {
+        command_line(name, *(what if name != "dashboard" else []), *option): _PURPOSES[name]
+        if name != "report" or not study
+        else "how sensitive it is"
+        for name in commands
+    }
+    widest = max(map(len, lines))
+    beside = not console.is_terminal or widest + 5 + max(map(len, lines.values())) <= console.width
+    for command, purpose in lines.items():
+        verbatim(console, f"  {command:{widest}}   {purpose}" if beside else f"  {command}")
+        if not beside:
+            verbatim(console, f"      {purpose}")

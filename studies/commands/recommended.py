@@ -1,0 +1,154 @@
+"""What campaigns recommend, for those who print it and those who run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces import ANY, from_dict
+from search_spaces.errors import UserError, suggestion
+from studies.called import command_line
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from analysis.defaults import OptimizerDefaults, Recommendation, SurrogateStudy
+    from analysis.load import Frames, Study
+    from search_spaces import SearchSpace
+
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What campaigns recommend, on the word of surrogates.
+
+    Attributes:
+        studies: The campaigns' studies that count.
+        surrogates: Surrogates of these.
+        frames: Their trials and confirmation runs.
+        every: What is recommended of each optimizer.
+        exact: Whether the best trials as they were, instead of robust configurations.
+    """
+
+    studies: Sequence[Study]
+    surrogates: Sequence[SurrogateStudy]
+    frames: Frames
+    every: Sequence[OptimizerDefaults]
+    exact: bool
+
+    @property
+    def configurations(self) -> list[Recommendation]:
+        """What each workload recommends of each optimizer."""
+        return [one for defaults in self.every for one in defaults.workloads.values()]
+
+
+def recommended(
+    storage: BaseStorage,
+    shown: str,
+    campaigns: Sequence[str],
+    *,
+    optimizers: Sequence[str] = (),
+    workloads: Sequence[str] = (),
+    exact: bool = False,
+) -> Recommended:
+    """Return what campaigns recommend.
+
+    Args:
+        storage: Optuna's, with the campaigns.
+        shown: The storage as a reader may see it.
+        campaigns: Their names; no two of them may have a study of the same optimizer on the same workload.
+        optimizers: Of these alone; all without any.
+        workloads: Likewise.
+        exact: The best trials as they were, instead of robust configurations.
+
+    Raises:
+        UserError: A campaign, an optimizer or a workload is not there, or nothing can be recommended.
+    """
+    import joblib
+    import numpy as np
+
+    from analysis.defaults import recommend, surrogate_study
+    from analysis.load import check_protocols, read
+    from analysis.pool import pool
+    from studies.training.allowance import cpus
+
+    found = _studies(storage, shown, campaigns, optimizers, workloads)
+    check_protocols(found)
+    frames = read(storage, found)
+    with pool(min(cpus(), len(found))) as parallel:
+        surrogates = parallel(
+            joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
+            for study in found
+        )
+    every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact)
+    if not every:
+        raise UserError(
+            f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
+            f"see how they ended with: {command_line('status', campaigns[0])}"
+        )
+    return Recommended(found, surrogates, frames, every, exact)
+
+
+def _studies(
+    storage: BaseStorage, shown: str, campaigns: Sequence[str], optimizers: Sequence[str], workloads: Sequence[str]
+) -> list[Study]:
+    from analysis.load import campaigns as campaigns_in
+    from analysis.load import studies
+
+    there = campaigns_in(storage)
+    found: list[Study] = []
+    for name in dict.fromkeys(campaigns):
+        own = studies(storage, name)
+        if not own:
+            listed = f"there are: {', '.join(there)}" if there else "there is none"
+            raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
+        if any(study.optimizer == ANY for study in own):
+            raise UserError(
+                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: "
+                f"{command_line('tune', own[0].workload, '--name', name)} with the budget it had"
+            )
+        found += own
+    for what, wanted, known in (
+        ("optimizer", optimizers, [study.optimizer for study in found]),
+        ("workload", workloads, [study.workload for study in found]),
+    ):
+        for name in wanted:
+            if name not in known:
+                every = ", ".join(dict.fromkeys(known))
+                raise UserError(f"--{what} {name}: {', '.join(campaigns)} has only {every}{suggestion(name, known)}")
+    found = [
+        study
+        for study in found
+        if (not optimizers or study.optimizer in optimizers) and (not workloads or study.workload in workloads)
+    ]
+    pairs = [(study.optimizer, study.workload) for study in found]
+    twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
+    if twice:
+        raise UserError(
+            f"two of the campaigns have a study of {twice[0]} on {twice[1]}; export them one by one, or leave one out"
+        )
+    return found
+
+
+def stored_space(study: Study) -> SearchSpace:
+    """Return the search space of a study, as it was stored.
+
+    Raises:
+        UserError: It was stored by another version.
+    """
+    space = study.attributes.get("search_space")
+    try:
+        if not isinstance(space, Mapping):
+            raise UserError(f"study '{study.name}' stores no search space")
+        return from_dict(space)
+    except (UserError, KeyError, TypeError) as error:
+        raise unreadable_space(study, error) from None
+
+
+def unreadable_space(study: Study, error: Exception) -> UserError:
+    """Return the error for a study whose search space cannot be read."""
+    return UserError(
+        f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"
+    )

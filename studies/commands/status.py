@@ -1,0 +1,150 @@
+"""``sofim status``: how far campaigns are, from the database alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from search_spaces.errors import UserError, suggestion
+from studies.called import command_line
+from studies.commands.find import existing, without_password
+from studies.commands.options import storage_again
+from studies.commands.progress import is_over, status_view, stopped_lines
+from studies.commands.screen import make_console, say, verbatim
+from studies.ledger.failures import FailureCount, failing_lines
+from studies.trials import Failing, Tally
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.storages import BaseStorage
+    from rich.console import Console
+
+    from analysis.load import Study
+
+
+def show_status(campaign: str | None, storage: str) -> list[str]:
+    """Print what ``sofim status`` says, and return a line for each study that is damaged.
+
+    Raises:
+        UserError: There is no such campaign, it is damaged, or the storage cannot be read.
+    """
+    from analysis.load import campaigns, check_whole, damaged
+
+    console = make_console()
+    with existing(storage) as opened:
+        if campaign is not None:
+            check_whole(opened, campaign)
+        names = campaigns(opened)
+        if campaign is not None and campaign not in names:
+            there = f"there are: {', '.join(names)}" if names else "there is none"
+            near = suggestion(campaign, names)
+            raise UserError(f"no campaign '{campaign}' in {without_password(storage)}; {there}{near}")
+        hurt = damaged(opened)
+        for name in names if campaign is None else [campaign]:
+            if name not in hurt:
+                print_status(opened, name, console)
+    if not names and not hurt:
+        start = command_line("launch", "quickstart", *storage_again(storage))
+        verbatim(console, f"No campaign in {without_password(storage)} yet; start one: {start}")
+    return [line for lines in hurt.values() for line in lines]
+
+
+def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
+    """Return what drives a campaign, in words, and how far each study is, from the database alone."""
+    from analysis.load import studies, trials
+    from studies.storage.lease import in_words as driver_in_words
+
+    found = studies(storage, campaign, replicates=True)
+    every = trials(storage, found)
+    return driver_in_words(found[0].attributes), [_tally(study, every[every["study"] == study.name]) for study in found]
+
+
+def _tally(study: Study, trials: pd.DataFrame) -> Tally:
+    """Return how far a study is, from the rows of its trials."""
+    from analysis.winners import winner
+
+    counts = trials["outcome"].value_counts()
+    best = winner(study, trials)
+    return Tally(
+        study=study.name,
+        workload=study.workload,
+        optimizer=study.optimizer,
+        metric=study.metric,
+        direction=study.direction,
+        asked_for=study.campaign.get("trials"),  # a search that ends with its time has none
+        complete=int(counts.get("complete", 0)),
+        pruned=int(counts.get("pruned", 0)),
+        diverged=int(counts.get("diverged", 0)),
+        failed=int(counts.get("failed", 0)),
+        running=int(counts.get("running", 0)),
+        best=None if best is None else float(best["value"]),
+        best_params={} if best is None else best["params"],
+        seconds=float(trials["seconds"].sum()),
+        stopped=_why_stopped(trials),
+        replicate=study.replicate,
+        failing=_failing(trials, study.optimizer),
+    )
+
+
+def _why_stopped(trials: pd.DataFrame) -> str | None:
+    """Why a driver asks for no more trials of a study, from its trials; as the ledger decides when it opens it."""
+    from analysis.schema import MAX_FAILURES_IN_A_ROW
+    from studies.ledger import too_many_failures
+
+    in_a_row = 0
+    for row in trials.sort_values("number").to_dict("records"):
+        if row["outcome"] == "failed":
+            in_a_row += 1
+            if in_a_row >= MAX_FAILURES_IN_A_ROW:
+                return too_many_failures(str(row["failure"]))
+        elif row["outcome"] not in ("lost", "running"):
+            in_a_row = 0
+    return None
+
+
+def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:
+    """Return what only fails in a study, as the ledger counts it."""
+    counted = FailureCount()
+    for row in trials.sort_values("number").to_dict("records"):
+        if row["outcome"] not in ("lost", "running"):
+            failure = str(row["failure"]) if row["outcome"] == "failed" else None
+            counted.add(str(row["params"].get("optimizer", optimizer)), failure)
+    return counted.failing()
+
+
+def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
+    """Print what drives a campaign and how far each of its studies is."""
+    driver, found = tallies(storage, campaign)
+    console.print(Text.assemble((campaign, "bold"), f": {_state(driver, found)}"), soft_wrap=True)
+    console.print(status_view(found, None))
+    for line in stopped_lines(found):
+        say(console, line, "red")
+    for sentence in failing_lines(found):
+        say(console, sentence, "red")
+    for sentence in _confirmed_so_far(storage, campaign):
+        say(console, sentence)
+    console.print()
+
+
+def _state(driver: str, tallies: Sequence[Tally]) -> str:
+    """Return what drives a campaign; of one that nobody has to drive any more, that it is over."""
+    search_is_over = driver == "not running" or "launch it again" in driver  # others confirm or evaluate what it found
+    if not search_is_over or not all(is_over(tally) for tally in tallies):
+        return driver
+    return "stopped" if any(tally.stopped for tally in tallies) else "finished"
+
+
+def _confirmed_so_far(storage: BaseStorage, campaign: str) -> Iterator[str]:
+    """Return a line for each workload of which winners have been run again."""
+    from analysis.load import confirmations, studies
+
+    runs = confirmations(storage, studies(storage, campaign))
+    runs = runs[runs["outcome"] != "lost"]
+    for workload, own in runs.groupby("workload", sort=False):
+        counts = [
+            f"{optimizer} " + ", ".join(f"{number} {outcome}" for outcome, number in found.value_counts().items())
+            for optimizer, found in own.groupby("optimizer", sort=False)["outcome"]
+        ]
+        yield f"{workload}, confirmation runs of winners: {'; '.join(counts)}"

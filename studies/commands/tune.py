@@ -1,0 +1,40 @@
+"""``sofim tune``: what :func:`studies.tune` does, on the screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from studies.commands.next_commands import print_next_commands
+from studies.commands.screen import make_console, say, verbatim, working
+
+if TYPE_CHECKING:
+    from studies.storage.durability import Durability
+    from studies.trials import Resources
+
+
+def tune_workload(
+    workload: str, storage: str, resources: Resources, durability: Durability, *, budget: str, **search: Any
+) -> None:
+    """Do what ``sofim tune`` says.
+
+    Args:
+        workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"``.
+        storage: Database URL.
+        resources: Where trials run.
+        durability: What is done against loss.
+        budget: A time or a number of trials.
+        search: The other keywords of :func:`studies.tune`.
+    """
+    console = make_console()
+    with working(console, f"Reading {workload} and its data ..."):
+        from studies.commands.tuning import tune_within
+    found = tune_within(workload, budget, storage, resources, durability, console=console, **search)
+    console.print()
+    for line in found.told():
+        say(console, line)
+    console.print()
+    for line in found.code.splitlines():
+        verbatim(console, line)
+    console.print()
+    console.print("Next:")
+    print_next_commands(["report", "dashboard"], storage, console, study=found.study)

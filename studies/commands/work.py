@@ -1,0 +1,78 @@
+"""What launching, confirming, evaluating and tuning share: a ledger is worked off, on view."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import number_of
+from studies.commands.screen import say
+from studies.modules import search_path
+from studies.trials import Resources, Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from studies.campaign.resolve import ResolvedCampaign
+    from studies.ledger import Ledger
+
+_PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
+
+
+def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, console: Console) -> None:
+    """Run all that ``ledger`` has to ask for, on view."""
+    from studies.campaign.resolve import user_code
+    from studies.commands.progress import Progress
+    from studies.engine import execute, session
+    from studies.training.worker import TrainingOptions
+
+    options = TrainingOptions(
+        schedule=resolved.campaign.schedule,
+        amp=resolved.campaign.amp,
+        data_directory=resolved.data_directory,
+        use_gpu=resources.gpus_per_trial > 0,
+        checkpoint_every=ledger.durability.every,
+        modules=search_path() if resources.address is None else (),
+        carried=resolved.carried,
+    )
+
+    def tell(line: str) -> None:
+        say(console, line)
+
+    resources = replace(resources, code=user_code(resolved))
+    begun = threading.Event()
+
+    def waiting() -> str | None:
+        return None if begun.is_set() else "Workers are starting; training begins when they have."
+
+    with (
+        session(resources, tell),  # nothing is shown of trials before there can be one
+        Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble, waiting),
+    ):
+        execute(ledger, options, resources, tell, begun.set)
+
+
+def runs_asked_for(tallies: Sequence[Tally]) -> str:
+    """Return how many runs there are to be, and how many of them there are.
+
+    >>> runs_asked_for([])
+    '0 runs'
+    """
+    asked_for, done = sum(tally.asked_for or 0 for tally in tallies), sum(tally.done for tally in tallies)
+    there = f", {done} {'is' if done == 1 else 'are'} there" if done else ""
+    return f"{number_of(asked_for, 'run')}{there}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that the values depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
