@@ -231,12 +231,7 @@ def test_a_circle_is_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set()}) == [{"a", "b", "c"}]
 
 
-BEING_REARRANGED = pytest.mark.xfail(reason="the rooms of studies are being rearranged", strict=False)
-
-
-@pytest.mark.parametrize(
-    "package", ["sofim", "search_spaces", "analysis", pytest.param("studies", marks=BEING_REARRANGED)]
-)
+@pytest.mark.parametrize("package", ["sofim", "search_spaces", "analysis", "studies"])
 def test_no_imports_run_in_a_circle_not_even_for_types(package: str) -> None:
     found = [sorted(group) for group in circles(module_graph()) if any(node.startswith(package) for node in group)]
     assert not found, "\n".join(map(str, found))
@@ -247,7 +242,7 @@ LONGEST_FILE = 400
 
 @pytest.mark.parametrize(
     "package", ["sofim", "search_spaces", "analysis",
-                pytest.param("studies", marks=BEING_REARRANGED)]
+                "studies"]
 )  # fmt: skip
 def test_a_file_is_read_in_one_sitting(package: str) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in source_files(package)}
