@@ -62,13 +62,14 @@ def sofim(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
 HELD = """
 import sys, time
 from studies.ledger import Ledger
-whole, ended = Ledger.complete, []
-def complete(self, assignment, facts):
-    whole(self, assignment, facts)
-    ended.append(assignment)
-    if len(ended) == int(sys.argv[1]):
-        time.sleep(600)
-Ledger.complete = complete
+end, ended = Ledger.end, []
+def hold(self, assignment, outcome, *rest, **more):
+    end(self, assignment, outcome, *rest, **more)
+    if outcome == "complete":
+        ended.append(assignment)
+        if len(ended) == int(sys.argv[1]):
+            time.sleep(600)
+Ledger.end = hold
 from studies.cli import main
 main(sys.argv[2:])
 """

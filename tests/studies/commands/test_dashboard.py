@@ -49,9 +49,9 @@ with open_ledger("sqlite:///sofim.db", campaign(trials=100_000)) as ledger:
             ledger.report(assignment, record(epoch, expected(assignment.arguments, epoch), 0.5 * epoch))
         select.select([sys.stdin], [], [], 0.05)
         if assignment.number % 10 == 9:
-            ledger.diverge(assignment, {{"device": "cpu"}})
+            ledger.end(assignment, "diverged", {{"device": "cpu"}})
         else:
-            ledger.complete(assignment, {{"device": "cpu"}})
+            ledger.end(assignment, "complete", {{"device": "cpu"}})
         ended += 1
         if ended == 120:
             print("go on", flush=True)
