@@ -64,6 +64,7 @@ def default_sgd(home: Path, monkeypatch: pytest.MonkeyPatch, seeds: list[int]) -
     from studies.workloads import resolve
 
     workload, space = resolve("mine:xor"), SEARCH_SPACES["sgd"]
+    del sys.modules["mine"]  # other tests have one of their own
     runs = (train(workload, OPTIMIZERS["sgd"], space.arguments(space.default), seed, workload.epochs) for seed in seeds)
     return fmean(max(record.metric for record in run) for run in runs)
 
