@@ -54,11 +54,11 @@ def studies(storage: BaseStorage, campaign: str | None = None, *, replicates: bo
 
     Args:
         storage: Optuna's.
-        campaign: the name of one; ``None`` for all.
-        replicates: also those that repeat another's search, see :attr:`Study.replicate`.
+        campaign: The name of one; ``None`` for all.
+        replicates: Also those that repeat another's search, see :attr:`Study.replicate`.
 
     Raises:
-        UserError: a study of the one campaign is damaged. Of all, those are left out, and `damaged` names them.
+        UserError: A study of the one campaign is damaged. Of all, those are left out, and `damaged` names them.
     """
     every = storage.get_all_studies()
     if campaign is not None:
@@ -95,12 +95,12 @@ def study(storage: BaseStorage, name: str, objective: int | None = None) -> Stud
 
     Args:
         storage: Optuna's.
-        name: of the study.
-        objective: which one to look at, counted from 0 as in Optuna's ``trial.values``; it may be left out where there
+        name: Of the study.
+        objective: Which one to look at, counted from 0 as in Optuna's ``trial.values``; it may be left out where there
             is one alone.
 
     Raises:
-        UserError: there is none, it has no such objective, or several and none is named, or it holds the
+        UserError: There is none, it has no such objective, or several and none is named, or it holds the
             confirmation runs of another.
     """
     every = {frozen.study_name: frozen for frozen in storage.get_all_studies()}
@@ -134,7 +134,7 @@ def check_whole(storage: BaseStorage, campaign: str) -> None:
     """Refuses a campaign with a study that has lost some of what a campaign stores with it.
 
     Raises:
-        UserError: it has one; the line names it, and what it lacks.
+        UserError: It has one; the line names it, and what it lacks.
     """
     _check_whole(storage, storage.get_all_studies(), campaign)
 
@@ -200,8 +200,8 @@ def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False
 
     Args:
         storage: Optuna's.
-        of: the studies.
-        confirmed: the epochs of their confirmation runs instead.
+        of: The studies.
+        confirmed: The epochs of their confirmation runs instead.
 
     Returns:
         Columns: ``study``, ``number``, ``epoch`` (Optuna's step, in a study of another program), ``value`` (of the

@@ -11,8 +11,8 @@ class Section:
     """A part of a note that a program writes and writes anew, between two lines that nobody else writes.
 
     Attributes:
-        begin: its first line, a heading.
-        end: its last line.
+        begin: Its first line, a heading.
+        end: Its last line.
     """
 
     begin: str

@@ -21,16 +21,16 @@ class ParameterInfo:
     """How one parameter was searched. All values are stored ones, as trials have them: β, not 1 − β.
 
     Attributes:
-        name: as in the trials' ``params``.
-        kind: of its values; ``"mixed"`` for a number in some trials and a category in others, of which nothing can be
+        name: As in the trials' ``params``.
+        kind: Of its values; ``"mixed"`` for a number in some trials and a category in others, of which nothing can be
             said.
-        low: lower end of the range; NaN for a categorical parameter.
-        high: upper end of the range; NaN for a categorical parameter.
-        log: whether it was searched uniformly in log(value).
-        one_minus: whether it was searched uniformly in log(1 − value), as momentum is; never together with ``log``.
-        choices: of a categorical parameter, in their order; empty for a number.
-        default: the value to start from, or ``None`` where nobody named one (studies of other programs).
-        step: distance of the values, counted from ``low``; 0 for every number of a range, or every whole one.
+        low: Lower end of the range; NaN for a categorical parameter.
+        high: Upper end of the range; NaN for a categorical parameter.
+        log: Whether it was searched uniformly in log(value).
+        one_minus: Whether it was searched uniformly in log(1 − value), as momentum is; never together with ``log``.
+        choices: Of a categorical parameter, in their order; empty for a number.
+        default: The value to start from, or ``None`` where nobody named one (studies of other programs).
+        step: Distance of the values, counted from ``low``; 0 for every number of a range, or every whole one.
     """
 
     name: str
@@ -48,7 +48,7 @@ def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
     """Return the searched parameters of a stored space (``SearchSpace.to_dict``); fixed ones are left out.
 
     Raises:
-        UserError: it is not such a space.
+        UserError: It is not such a space.
     """
     try:
         fixed = cast("Mapping[str, object]", space["fixed"])
@@ -86,8 +86,8 @@ def from_distributions(name: str, found: Iterable[BaseDistribution]) -> Paramete
     if every trial had it so, and in steps if all had the same ones.
 
     Args:
-        name: of the parameter.
-        found: its distributions, one or more.
+        name: Of the parameter.
+        found: Its distributions, one or more.
     """
     distributions = list(found)
     categories = [d for d in distributions if isinstance(d, CategoricalDistribution)]

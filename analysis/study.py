@@ -17,21 +17,21 @@ class Study:
     """One study, as the database describes it.
 
     Attributes:
-        study_id: in the database.
+        study_id: In the database.
         name: ``{campaign}/{workload}/{optimizer}``, or whatever another program called it.
-        campaign: the whole configuration; empty for a study of another program.
-        workload: empty for a study of another program.
-        optimizer: empty for a study of another program.
-        metric: its name, ``"value"`` where another program gave it none.
+        campaign: The whole configuration; empty for a study of another program.
+        workload: Empty for a study of another program.
+        optimizer: Empty for a study of another program.
+        metric: Its name, ``"value"`` where another program gave it none.
         direction: ``"maximize"`` or ``"minimize"``.
-        attributes: all user attributes of the study.
-        parameters: how each searched parameter was searched, by name. A campaign's study stores it (fixed parameters
+        attributes: All user attributes of the study.
+        parameters: How each searched parameter was searched, by name. A campaign's study stores it (fixed parameters
             are not in it). Of any other study, and where the stored space is of a version that cannot be read, it is
             taken from the distributions of the trials, some of which may lack some of the parameters.
-        own: whether a campaign made it; otherwise it is a study of another program.
-        confirmation: all user attributes of the study that holds its winner's confirmation runs; empty without one.
-        objective: which of its objectives is looked at, counted from 0; ``metric`` and ``direction`` are of that one.
-        num_objectives: how many it has.
+        own: Whether a campaign made it; otherwise it is a study of another program.
+        confirmation: All user attributes of the study that holds its winner's confirmation runs; empty without one.
+        objective: Which of its objectives is looked at, counted from 0; ``metric`` and ``direction`` are of that one.
+        num_objectives: How many it has.
     """
 
     study_id: int
@@ -91,7 +91,7 @@ def check_protocols(of: Sequence[Study]) -> None:
     """Refuse studies whose values were made by different rules.
 
     Raises:
-        UserError: they are of two protocols or more.
+        UserError: They are of two protocols or more.
     """
     protocols = sorted({str(study.attributes.get("protocol")) for study in of if study.own})
     if len(protocols) > 1:

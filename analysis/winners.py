@@ -14,8 +14,8 @@ def ranked(study: Study, trials: pd.DataFrame) -> pd.DataFrame:
     Infeasible trials are none of them; an infinite value is a value.
 
     Args:
-        study: whose.
-        trials: of it, and perhaps of others; columns of :func:`analysis.load.trials`.
+        study: Whose.
+        trials: Of it, and perhaps of others; columns of :func:`analysis.load.trials`.
 
     Returns:
         The same columns; empty before the first complete trial with a value.

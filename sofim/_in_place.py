@@ -38,7 +38,7 @@ def average_on_host(
         params: Parameters p.
         grads: Gradients g, of the same shapes.
         averages: M̂, of the same shapes; overwritten.
-        weight: w.
+        weight: W.
         decay: λ of the L2 term.
         foreach: Whether short tensors share calls.
 

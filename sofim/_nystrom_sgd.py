@@ -83,9 +83,9 @@ class NystromSGD(torch.optim.Optimizer):
         params: Parameters of real floating-point type, in one group.
         lr: Learning rate η ≥ 0; 1 is the regularized Newton step.
         rho: Regularization ρ > 0, in the unit of the Hessian.
-        rank: m ≥ 1, the number of sampled columns, that is of Hessian-vector products of a refresh; the number of
+        rank: M ≥ 1, the number of sampled columns, that is of Hessian-vector products of a refresh; the number of
             parameters if that is less.
-        update_period: k ≥ 1, in steps: how long a sketch is used.
+        update_period: K ≥ 1, in steps: how long a sketch is used.
         weight_decay: λ ≥ 0 of the L2 term: λ p is added to the gradient.
         maximize: Go up the objective instead of down.
         seed: Of the generator that draws Ω; None takes `torch.initial_seed()`. The global generator is left alone.

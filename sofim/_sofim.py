@@ -42,7 +42,7 @@ def averaging_weight(step: int | Tensor, beta: Hyperparameter) -> Hyperparameter
     With this weight M̂_t = M̂_{t−1} + w_t (g_t − M̂_{t−1}) is the paper's M_t / (1 − βᵗ), without a second tensor.
 
     Args:
-        step: t, the number of gradients averaged, the newest included; at least 1.
+        step: T, the number of gradients averaged, the newest included; at least 1.
         beta: β in [0, 1).
 
     Returns:
@@ -91,7 +91,7 @@ def sofim_update(
         params: Parameters, real tensors of any shapes.
         grads: Their gradients, of the same shapes.
         averages: M̂_{t−1}, of the same shapes; zeros before the first step.
-        step: t, counted from 1: the number of this step.
+        step: T, counted from 1: the number of this step.
         lr: Learning rate η, number or 0-dim tensor (as are all the hyperparameters).
         beta: Decay β of the average, in [0, 1).
         rho: Regularization ρ > 0, in the unit of a squared gradient.

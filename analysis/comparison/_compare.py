@@ -57,14 +57,14 @@ class Comparison:
     """What is known about a campaign.
 
     Attributes:
-        tables: by the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
+        tables: By the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
             ``convergence``, ``time_to_target``, ``time_ratios`` (all pairs), ``budget_curve``, ``comparisons``,
             ``aggregate``, ``improvement``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``,
             ``cost``, ``fairness`` and ``search_spaces``, each in the module of that name or subject. All are there,
             some without rows where there is nothing to tell.
-        sentences: the verdict, the most important first.
-        methods: a paragraph for a paper, in Markdown.
-        contests: what all of it was computed from, one a workload.
+        sentences: The verdict, the most important first.
+        methods: A paragraph for a paper, in Markdown.
+        contests: What all of it was computed from, one a workload.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -83,15 +83,15 @@ def compare(
     """Compare the optimizers of a campaign.
 
     Args:
-        studies: of one campaign.
-        frames: of these studies; see :func:`analysis.load.read`. The order of rows does not matter.
+        studies: Of one campaign.
+        frames: Of these studies; see :func:`analysis.load.read`. The order of rows does not matter.
         confirmed_curves: ``analysis.load.curves(storage, studies, confirmed=True)``.
-        rng: of all bootstraps. One that is made anew from the same seed gives the same tables.
-        replicates: by study, the trials of it and of its replicates, see
+        rng: Of all bootstraps. One that is made anew from the same seed gives the same tables.
+        replicates: By study, the trials of it and of its replicates, see
             :func:`analysis.comparison.budget.budget_curves`.
 
     Raises:
-        UserError: the studies are of several protocols, or two are of the same workload and optimizer.
+        UserError: The studies are of several protocols, or two are of the same workload and optimizer.
     """
     found = contests(studies, frames.trials, frames.confirmations, confirmed_curves)
     for_times, for_budgets, for_scores, for_profiles, for_ranks = rng.spawn(5)

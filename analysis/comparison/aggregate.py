@@ -107,8 +107,8 @@ def aggregate(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.
     there that weighs as much as ten runs elsewhere.
 
     Args:
-        contests: of a campaign; all of them, those that do not take part are left out.
-        rng: draws runs.
+        contests: Of a campaign; all of them, those that do not take part are left out.
+        rng: Draws runs.
 
     Returns:
         Best first. Columns: ``optimizer``, ``iqm``, ``low``, ``high`` (95 %, stratified bootstrap: runs are drawn with

@@ -45,7 +45,7 @@ def best_of_weights(num_trials: int, ks: Sequence[int]) -> Floats:
     [[0.333, 0.333, 0.333], [0.667, 0.333, 0.0], [1.0, 0.0, 0.0]]
 
     Raises:
-        ValueError: a k is not from 1 to N.
+        ValueError: A k is not from 1 to N.
     """
     if any(not 1 <= k <= num_trials for k in ks):
         raise ValueError(f"k is from 1 to the number of trials, {num_trials}, not {list(ks)}")
@@ -66,11 +66,11 @@ def expected_best(
     """Return expected best of k of independent trials: estimate, low, high, each of shape (len(ks),).
 
     Args:
-        values: of the trials (N,), in any order.
-        ks: from 1 to N.
-        rng: draws the trials for the band.
+        values: Of the trials (N,), in any order.
+        ks: From 1 to N.
+        rng: Draws the trials for the band.
         direction: ``"maximize"`` or ``"minimize"``.
-        draws: of the bootstrap.
+        draws: Of the bootstrap.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     ordered = -np.sort(-sign * values)
@@ -110,9 +110,9 @@ def budget_curves(
     """Return the curve of every study.
 
     Args:
-        contests: of a campaign.
-        rng: draws the trials for the bands.
-        replicates: by study, the trials of it and of its replicates: one frame (columns ``number``, ``outcome``,
+        contests: Of a campaign.
+        rng: Draws the trials for the bands.
+        replicates: By study, the trials of it and of its replicates: one frame (columns ``number``, ``outcome``,
             ``value``) a replicate.
 
     Returns:

@@ -57,8 +57,8 @@ def fairness(contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = Non
     """Rules 1 to 6 on every workload, a row each.
 
     Args:
-        contests: of a campaign.
-        curves: see :func:`analysis.comparison.budget.budget_curves`; tells how its intervals were made.
+        contests: Of a campaign.
+        curves: See :func:`analysis.comparison.budget.budget_curves`; tells how its intervals were made.
 
     Returns:
         Columns: ``rule`` (1 to 6), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence`` (all that

@@ -31,8 +31,8 @@ def inclusion(contests: Sequence[WorkloadRuns], comparisons: pd.DataFrame) -> pd
     """Return every pair of optimizers of a workload of which one contains the other.
 
     Args:
-        contests: of a campaign.
-        comparisons: see :func:`analysis.comparison.pairwise.comparisons`; the intervals are those, so that the two
+        contests: Of a campaign.
+        comparisons: See :func:`analysis.comparison.pairwise.comparisons`; the intervals are those, so that the two
             tables cannot disagree.
 
     Returns:

@@ -26,8 +26,8 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
     too good to be expected on fresh data.
 
     Args:
-        studies: of one campaign.
-        trials: their trials, as :func:`analysis.load.trials` gives them.
+        studies: Of one campaign.
+        trials: Their trials, as :func:`analysis.load.trials` gives them.
 
     Returns:
         One row a study. Columns: ``workload``, ``rank`` (1 is best; studies without a complete trial come last),
@@ -84,8 +84,8 @@ def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.Dat
     """Return the winners of a campaign's studies as their confirmation runs have them, best first within each workload.
 
     Args:
-        contests: of the campaign, see :func:`analysis.comparison.workload_runs.contests`.
-        targets: times to target, see :func:`analysis.comparison.time_to_target.time_to_target`.
+        contests: Of the campaign, see :func:`analysis.comparison.workload_runs.contests`.
+        targets: Times to target, see :func:`analysis.comparison.time_to_target.time_to_target`.
 
     Returns:
         One row a study. Columns: ``workload``, ``rank`` (by the mean on ``data``; -1 without confirmation runs, these

@@ -28,8 +28,8 @@ def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     """Return the paragraph, as Markdown.
 
     Args:
-        contests: of a campaign.
-        tables: of the comparison, by name.
+        contests: Of a campaign.
+        tables: Of the comparison, by name.
     """
     if not contests:
         return "## Methods\n\nThere are no studies.\n"

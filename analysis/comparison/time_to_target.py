@@ -93,8 +93,8 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
     """Return times to target of every confirmed study, and their ratios.
 
     Args:
-        contests: of a campaign.
-        rng: draws the runs for the ratios of medians.
+        contests: Of a campaign.
+        rng: Draws the runs for the ratios of medians.
 
     Returns:
         Two frames. Times, a row a study and axis: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs,

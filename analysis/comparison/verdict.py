@@ -25,8 +25,8 @@ def sentences(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     """Return the verdict, the most important first.
 
     Args:
-        contests: of a campaign.
-        tables: of the comparison, by name.
+        contests: Of a campaign.
+        tables: Of the comparison, by name.
     """
     if not contests:
         return ["There are no studies to compare."]

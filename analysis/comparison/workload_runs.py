@@ -38,22 +38,22 @@ class WorkloadRuns:
     """One workload: who competes, and what the runs of the winners gave.
 
     Attributes:
-        workload: its name.
-        metric: the name of the number that decides.
+        workload: Its name.
+        metric: The name of the number that decides.
         direction: ``"maximize"`` or ``"minimize"``.
-        data: what the compared values were measured on: ``"test"``, else ``"validation"`` or, for a metric of the
+        data: What the compared values were measured on: ``"test"``, else ``"validation"`` or, for a metric of the
             optimization itself, ``"train"``.
-        studies: one an optimizer, in the campaign's order.
-        trials: of the studies, in the order of their numbers; columns of :func:`analysis.load.trials`.
-        runs: the confirmation runs that count. Columns: ``study``, ``number``, ``seed``, ``outcome``, ``validation``
+        studies: One an optimizer, in the campaign's order.
+        trials: Of the studies, in the order of their numbers; columns of :func:`analysis.load.trials`.
+        runs: The confirmation runs that count. Columns: ``study``, ``number``, ``seed``, ``outcome``, ``validation``
             and ``test`` (the metric; runs that broke have the worst value, see above; NaN where it was not measured),
             ``seconds``, ``gradient_evaluations``, ``device``, ``exclusive`` (True, False, or missing: not known),
             ``confirms`` (missing: not known), ``other_cores`` (that other programs kept busy meanwhile) of ``cores``
             (NaN: not known), ``broken``.
-        curves: their epochs; columns of :func:`analysis.load.curves`.
-        former: by study: the numbers of trials that were its winner once and were confirmed then, each with the number
+        curves: Their epochs; columns of :func:`analysis.load.curves`.
+        former: By study: the numbers of trials that were its winner once and were confirmed then, each with the number
             of those runs. They count for nothing.
-        lost: by study: the number of runs that were asked again.
+        lost: By study: the number of runs that were asked again.
     """
 
     workload: str
@@ -126,15 +126,15 @@ def contests(
     """Return one contest a workload, in the order of the studies; the order of the frames' rows does not matter.
 
     Args:
-        studies: of one campaign.
-        trials: see :func:`analysis.load.trials`.
-        confirmations: see :func:`analysis.load.confirmations`; ``confirms``, ``rank``, ``exclusive``, ``seed``,
+        studies: Of one campaign.
+        trials: See :func:`analysis.load.trials`.
+        confirmations: See :func:`analysis.load.confirmations`; ``confirms``, ``rank``, ``exclusive``, ``seed``,
             ``device`` and ``test_metric`` may be missing. Only the runs of today's winner count, as ``confirms`` tells
             (without it those of ``rank`` 1).
-        curves: the epochs of the confirmation runs, see :func:`analysis.load.curves`.
+        curves: The epochs of the confirmation runs, see :func:`analysis.load.curves`.
 
     Raises:
-        UserError: the studies are of several protocols, or two are of the same workload and optimizer.
+        UserError: The studies are of several protocols, or two are of the same workload and optimizer.
     """
     _check(studies)
     trials = trials.sort_values(["study", "number"], kind="stable", ignore_index=True)
@@ -235,8 +235,8 @@ def first_epochs(curves: pd.DataFrame, of: pd.DataFrame) -> pd.DataFrame:
     """Return the first epoch of each trial or run: the rows of ``curves``, with a finite value, of the rows of ``of``.
 
     Args:
-        curves: columns ``study``, ``number``, ``epoch``, ``value``, in any order.
-        of: columns ``study``, ``number``.
+        curves: Columns ``study``, ``number``, ``epoch``, ``value``, in any order.
+        of: Columns ``study``, ``number``.
     """
     finite = curves[np.isfinite(curves["value"].to_numpy(np.float64))]
     first = finite.sort_values("epoch", kind="stable").drop_duplicates(["study", "number"])

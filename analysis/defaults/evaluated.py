@@ -19,7 +19,7 @@ class Evaluated:
     """What configurations reached on fresh seeds of workloads.
 
     Args:
-        runs: as :func:`analysis.load.evaluations` gives them; those that did not end count for nothing.
+        runs: As :func:`analysis.load.evaluations` gives them; those that did not end count for nothing.
     """
 
     def __init__(self, runs: pd.DataFrame) -> None:
@@ -31,8 +31,8 @@ class Evaluated:
         """Return the fewest runs that a configuration has on a workload; 0 where one was not run.
 
         Args:
-            surrogates: of all studies.
-            configurations: what was run, by the optimizer.
+            surrogates: Of all studies.
+            configurations: What was run, by the optimizer.
         """
         keys = [
             (surrogate.study.name, configuration_key(one))
@@ -47,8 +47,8 @@ class Evaluated:
         """Return the best mean goodness on a workload that any configuration reached whose runs all came through.
 
         Args:
-            surrogates: of the studies on one workload.
-            configurations: what was run, by the optimizer.
+            surrogates: Of the studies on one workload.
+            configurations: What was run, by the optimizer.
 
         Returns:
             NaN where none did.
@@ -71,10 +71,10 @@ class Evaluated:
         Of the mean over its runs, with 1 (what training starts from, or worse) for each run that broke.
 
         Args:
-            surrogate: of the study.
-            configurations: stored values, fixed ones included.
-            best: goodness of which nothing is regretted; by default the best of these.
-            start: goodness that training starts from; by default the study's own.
+            surrogate: Of the study.
+            configurations: Stored values, fixed ones included.
+            best: Goodness of which nothing is regretted; by default the best of these.
+            start: Goodness that training starts from; by default the study's own.
         """
         optimizer = surrogate.study.optimizer
         reached = self.best([surrogate], {optimizer: configurations}) if best is None else best

@@ -24,8 +24,8 @@ def greedy(regrets: Floats, size: int, *, tolerance: float = 1e-3) -> list[int]:
 
     Args:
         regrets: (candidates, workloads), from 0 to 1; NaN where not known.
-        size: at most so many members.
-        tolerance: mean regret that a further member must save.
+        size: At most so many members.
+        tolerance: Mean regret that a further member must save.
 
     Returns:
         Indices of candidates, the first to try first; none without candidates.

@@ -42,19 +42,19 @@ class Recommendation:
     """A configuration and what speaks for it.
 
     Attributes:
-        optimizer: its key.
-        workload: where it comes from.
-        params: stored values, fixed ones included.
+        optimizer: Its key.
+        workload: Where it comes from.
+        params: Stored values, fixed ones included.
         kind: ``"robust"`` (best neighbourhood, rounded) or ``"winner"`` (the best trial, as it was).
-        metric: name of the metric; ``direction`` says which way is better.
+        metric: Name of the metric; ``direction`` says which way is better.
         direction: ``"maximize"`` or ``"minimize"``.
-        predicted: of the metric on validation data, averaged over its neighbourhood, with the 90 % interval over
+        predicted: Of the metric on validation data, averaged over its neighbourhood, with the 90 % interval over
             refits of the surrogate.
-        confirmed: of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over the seeds
+        confirmed: Of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over the seeds
             on which it did not break; ``notes`` say how many did.
-        seeds: how many.
-        trials: of the study that ended.
-        notes: why the evidence is weak, where it is.
+        seeds: How many.
+        trials: Of the study that ended.
+        notes: Why the evidence is weak, where it is.
     """
 
     optimizer: str
@@ -75,8 +75,8 @@ class Choice:
     """A configuration to try on a workload that nobody has seen.
 
     Attributes:
-        source: the recommendation that it is.
-        regret: mean over the workloads it was chosen on, as predicted; too good to expect elsewhere.
+        source: The recommendation that it is.
+        regret: Mean over the workloads it was chosen on, as predicted; too good to expect elsewhere.
     """
 
     source: Recommendation
@@ -88,8 +88,8 @@ class LeftOut:
     """What the other workloads recommend for one that is left out.
 
     Attributes:
-        source: the default that they recommend.
-        regret: of it on the workload left out, by that one's surrogate; NaN where that is not to be trusted.
+        source: The default that they recommend.
+        regret: Of it on the workload left out, by that one's surrogate; NaN where that is not to be trusted.
     """
 
     source: Recommendation
@@ -101,13 +101,13 @@ class OptimizerDefaults:
     """What is recommended of one optimizer.
 
     Attributes:
-        optimizer: its key.
-        workloads: by workload.
-        default: the single configuration with the least mean regret.
-        portfolio: the configurations to try in turn; ``default`` is the first.
-        left_out: by workload, where there are two or more.
-        expected: mean of the regrets that are known, with a 95 % interval over workloads (Student's t).
-        notes: why the evidence is weak, where it is.
+        optimizer: Its key.
+        workloads: By workload.
+        default: The single configuration with the least mean regret.
+        portfolio: The configurations to try in turn; ``default`` is the first.
+        left_out: By workload, where there are two or more.
+        expected: Mean of the regrets that are known, with a 95 % interval over workloads (Student's t).
+        notes: Why the evidence is weak, where it is.
     """
 
     optimizer: str
@@ -130,11 +130,11 @@ def recommend(
     """Return what the studies recommend, optimizer by optimizer, in their order, but those without a complete trial.
 
     Args:
-        surrogates: of the studies, see :func:`analysis.defaults.surrogates.surrogate_study`.
-        trials: as :func:`analysis.load.trials` gives them.
-        runs: their confirmation runs, as :func:`analysis.load.confirmations` gives them.
-        exact: the best trial as it was, instead of the best neighbourhood.
-        measured: what configurations reached on other workloads; without it, surrogates tell.
+        surrogates: Of the studies, see :func:`analysis.defaults.surrogates.surrogate_study`.
+        trials: As :func:`analysis.load.trials` gives them.
+        runs: Their confirmation runs, as :func:`analysis.load.confirmations` gives them.
+        exact: The best trial as it was, instead of the best neighbourhood.
+        measured: What configurations reached on other workloads; without it, surrogates tell.
     """
     found = []
     starts = _starts(surrogates)

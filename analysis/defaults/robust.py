@@ -20,7 +20,7 @@ def robust(surrogate: SurrogateStudy) -> dict[str, object]:
     Only configurations that were run are looked at: a surrogate's own favourites are where it errs most.
 
     Args:
-        surrogate: of a study whose surrogate is trusted.
+        surrogate: Of a study whose surrogate is trusted.
     """
     found = surrogate.candidates()
     middle = surrogate.around(surrogate.at(found)).mean(axis=0)

@@ -33,14 +33,14 @@ class SurrogateStudy:
     """A study and the surrogate of its metric.
 
     Attributes:
-        study: the study.
-        parameters: d, those that vary.
-        used: the trials that have a value.
-        points: their positions (n, d), NaN where inactive.
-        fitted: refits of the surrogate; empty where none could be fitted.
-        reason: why the surrogate must not be trusted, or ``None``.
-        start: goodness that training starts from: the median of complete trials after their first epoch.
-        winner: the configuration of the best complete trial, or ``None`` without one.
+        study: The study.
+        parameters: D, those that vary.
+        used: The trials that have a value.
+        points: Their positions (n, d), NaN where inactive.
+        fitted: Refits of the surrogate; empty where none could be fitted.
+        reason: Why the surrogate must not be trusted, or ``None``.
+        start: Goodness that training starts from: the median of complete trials after their first epoch.
+        winner: The configuration of the best complete trial, or ``None`` without one.
         offsets: (m, d) by which neighbours lie around a configuration, at most a tenth of the range to either side.
     """
 
@@ -109,10 +109,10 @@ class SurrogateStudy:
         1 is what training starts from, or worse.
 
         Args:
-            configurations: stored values.
-            best: goodness of which nothing is regretted; by default that of the best neighbourhood among the complete
+            configurations: Stored values.
+            best: Goodness of which nothing is regretted; by default that of the best neighbourhood among the complete
                 trials.
-            start: goodness that training starts from; by default this study's own.
+            start: Goodness that training starts from; by default this study's own.
         """
         reached = self.best if best is None else best
         scale = self.reach(reached, self.start if start is None else start)
@@ -146,11 +146,11 @@ def surrogate_study(
     """Fit the surrogate of one study.
 
     Args:
-        study: the study.
-        trials: as :func:`analysis.load.trials` gives them; others' rows are ignored.
-        curves: as :func:`analysis.load.curves`; likewise.
-        rng: everything random comes from it.
-        num_refits: bootstrap draws.
+        study: The study.
+        trials: As :func:`analysis.load.trials` gives them; others' rows are ignored.
+        curves: As :func:`analysis.load.curves`; likewise.
+        rng: Everything random comes from it.
+        num_refits: Bootstrap draws.
     """
     own = trials[trials["study"] == study.name]
     history = curves[curves["study"] == study.name]

@@ -67,9 +67,9 @@ class Drawn:
     """A figure of one or several panels.
 
     Attributes:
-        title: of a few words.
-        caption: how to read it, and what was resampled.
-        panels: at least one.
+        title: Of a few words.
+        caption: How to read it, and what was resampled.
+        panels: At least one.
     """
 
     title: str
@@ -95,11 +95,11 @@ def points(subject: Subject, axes: Axes, across: str, upward: str | Floats, *, o
     """Draw the trials that were used, each outcome with its own mark.
 
     Args:
-        subject: whose trials.
-        axes: with axes as `_axis.set_axis` makes them.
-        across: the parameter on the horizontal axis.
-        upward: the parameter on the vertical axis, or a height for each trial used.
-        on_map: black on white, whatever the page's colours are.
+        subject: Whose trials.
+        axes: With axes as `_axis.set_axis` makes them.
+        across: The parameter on the horizontal axis.
+        upward: The parameter on the vertical axis, or a height for each trial used.
+        on_map: Black on white, whatever the page's colours are.
     """
     used = subject.findings.used
     if used is None or not len(used.trials):

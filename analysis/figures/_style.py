@@ -87,8 +87,8 @@ def label(name: object, longest: int = _LONGEST) -> str:
     """Return a name from outside as a label: short, and free of characters that an SVG may not hold.
 
     Args:
-        name: of anything.
-        longest: letters that there is room for; Chinese ones and the like count twice.
+        name: Of anything.
+        longest: Letters that there is room for; Chinese ones and the like count twice.
     """
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(name))
     widths = np.array([2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text], int)
@@ -120,9 +120,9 @@ def inline(drawing: str, prefix: str, description: str) -> str:
     """Return an SVG file as an element of a page: its own ids, the page's colours, a description for those who hear it.
 
     Args:
-        drawing: as `svg` gives it.
-        prefix: unique in the page; letters, digits and dashes.
-        description: already escaped for an attribute.
+        drawing: As `svg` gives it.
+        prefix: Unique in the page; letters, digits and dashes.
+        description: Already escaped for an attribute.
     """
     element = drawing[drawing.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)

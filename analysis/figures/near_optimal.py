@@ -16,8 +16,8 @@ def draw(subjects: Sequence[Subject], table: pd.DataFrame) -> Drawn | None:
     """Draw a panel a parameter of one optimizer, a bar a workload.
 
     Args:
-        subjects: studies of one optimizer on several workloads.
-        table: their rows of `analysis.sensitivity.near_optimal.near_optimal`.
+        subjects: Studies of one optimizer on several workloads.
+        table: Their rows of `analysis.sensitivity.near_optimal.near_optimal`.
     """
     by_study = {subject.study.name: subject for subject in subjects}
     numbers = table[table["low"].notna() & table["study"].isin(list(by_study))]

@@ -35,12 +35,12 @@ def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, val
     """Paint a table of cells over two parameters, with the trials, the default and the best configuration.
 
     Args:
-        subject: whose trials.
-        axes: an empty panel.
-        table: columns ``parameter_a``, ``parameter_b``, ``value_a``, ``value_b`` and ``value``, ordered by rows.
-        across: the parameter on the horizontal axis, one of the two.
-        value: the column to paint.
-        what: its name on the colour bar.
+        subject: Whose trials.
+        axes: An empty panel.
+        table: Columns ``parameter_a``, ``parameter_b``, ``value_a``, ``value_b`` and ``value``, ordered by rows.
+        across: The parameter on the horizontal axis, one of the two.
+        value: The column to paint.
+        what: Its name on the colour bar.
     """
     first, second = table["parameter_a"].iloc[0], table["parameter_b"].iloc[0]
     rows = len(scales.grid(subject.parameter(first), BINS))  # values may be equal where a range has few numbers

@@ -24,10 +24,10 @@ class Options:
     """How a report is computed.
 
     Attributes:
-        seed: of everything random; the same seed gives the same report.
-        method: how pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
-        num_refits: bootstrap draws behind every interval.
-        workers: processes; ``None`` for as many as there are processors.
+        seed: Of everything random; the same seed gives the same report.
+        method: How pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
+        num_refits: Bootstrap draws behind every interval.
+        workers: Processes; ``None`` for as many as there are processors.
     """
 
     seed: int = 0
@@ -76,11 +76,11 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
     """Analyse and draw one study.
 
     Args:
-        study: the study.
-        trials: its trials, and its curves, as :mod:`analysis.load` gives them.
-        curves: see ``trials``.
-        options: how.
-        threads: for the refits; the result does not depend on it.
+        study: The study.
+        trials: Its trials, and its curves, as :mod:`analysis.load` gives them.
+        curves: See ``trials``.
+        options: How.
+        threads: For the refits; the result does not depend on it.
     """
     findings = examined(study, trials, curves, options, threads)
     subject = Subject(study, trials, findings, options.num_refits)

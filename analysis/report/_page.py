@@ -72,15 +72,15 @@ def page(
     """Return the text of ``index.html``.
 
     Args:
-        chapters: of the studies.
-        across: of all workloads together.
-        names: of the studies' files, by study.
-        compared_on: the workloads on which optimizers are compared.
-        files: names of the tables that are written.
-        title: of the page.
-        source: the storage, without a password.
-        options: how everything was computed.
-        now: the date on the page.
+        chapters: Of the studies.
+        across: Of all workloads together.
+        names: Of the studies' files, by study.
+        compared_on: The workloads on which optimizers are compared.
+        files: Names of the tables that are written.
+        title: Of the page.
+        source: The storage, without a password.
+        options: How everything was computed.
+        now: The date on the page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis.report"),

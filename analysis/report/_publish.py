@@ -17,9 +17,9 @@ def publish(storage: BaseStorage, chapter: Chapter, *, now: datetime.datetime | 
     """Put a chapter's findings into the study's note; what else people wrote there stays.
 
     Args:
-        storage: that the study is in.
-        chapter: of a report.
-        now: the date in the note; by default now.
+        storage: That the study is in.
+        chapter: Of a report.
+        now: The date in the note; by default now.
     """
     study = optuna.load_study(study_name=chapter.study.name, storage=storage)
     moment = now or datetime.datetime.now().astimezone()

@@ -75,11 +75,11 @@ def as_table(
     """Return a frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``.
 
     Args:
-        name: of the table.
-        table: its rows.
-        parameters: how those in its column ``parameter`` were searched, which decides of how many _cell their values
+        name: Of the table.
+        table: Its rows.
+        parameters: How those in its column ``parameter`` were searched, which decides of how many _cell their values
             are told apart.
-        percent: columns with shares, written in percent.
+        percent: Columns with shares, written in percent.
     """
     columns = [str(column) for column in table.columns]
     ends = {f"{column}{end}" for column in columns for end in ("_low", "_high") if f"{column}_low" in columns}

@@ -35,11 +35,11 @@ class Report:
     """What was written.
 
     Attributes:
-        index: the page.
-        chapters: of the studies, in their order.
-        across: sentences on all workloads together; empty with one.
-        verdict: sentences on which optimizer is better; empty for a study looked at by itself.
-        confirmed: whether there are confirmation runs; ``None`` where optimizers are not compared.
+        index: The page.
+        chapters: Of the studies, in their order.
+        across: Sentences on all workloads together; empty with one.
+        verdict: Sentences on which optimizer is better; empty for a study looked at by itself.
+        confirmed: Whether there are confirmation runs; ``None`` where optimizers are not compared.
     """
 
     index: Path
@@ -65,17 +65,17 @@ def write(
 
     Args:
         storage: Optuna's; a driver may be writing it.
-        studies: of one campaign, or a single one; one at least.
-        out: the directory, made where it is missing. A report that is in it is replaced; other files stay.
-        title: of the page.
-        source: the storage as a reader may see it, without a password.
-        together: whether the studies are a campaign whose optimizers are compared, not one looked at by itself.
-        options: how it is computed.
-        now: the date on the page; by default now.
-        tell: called with the name of each study that is done.
+        studies: Of one campaign, or a single one; one at least.
+        out: The directory, made where it is missing. A report that is in it is replaced; other files stay.
+        title: Of the page.
+        source: The storage as a reader may see it, without a password.
+        together: Whether the studies are a campaign whose optimizers are compared, not one looked at by itself.
+        options: How it is computed.
+        now: The date on the page; by default now.
+        tell: Called with the name of each study that is done.
 
     Raises:
-        UserError: there is no study, they are of two protocols, or the directory cannot be written.
+        UserError: There is no study, they are of two protocols, or the directory cannot be written.
     """
     options = options or Options()
     _check(studies)
@@ -232,7 +232,7 @@ def is_report(index: Path) -> bool:
     """Return whether a page is one of a report.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: It cannot be read.
     """
     with index.open(encoding="utf-8", errors="replace") as file:
         return MAKER in file.read(2000)

@@ -37,11 +37,11 @@ def ablation(
     Greedy (Fawcett and Hoos 2016): with interactions, an order is one account of the gain among several.
 
     Args:
-        fitted: refits; their mean decides the order, their spread gives the bands.
-        parameters: d of them; those inactive in either configuration, or equal in both, are left out.
-        default: position, shape (d,).
-        best: position, shape (d,).
-        sign: metric = sign · goodness.
+        fitted: Refits; their mean decides the order, their spread gives the bands.
+        parameters: D of them; those inactive in either configuration, or equal in both, are left out.
+        default: Position, shape (d,).
+        best: Position, shape (d,).
+        sign: Metric = sign · goodness.
 
     Returns:
         Columns: ``step`` (0 is the default), ``parameter``, ``before``, ``after`` (stored), ``predicted`` (metric) with

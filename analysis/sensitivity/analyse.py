@@ -43,17 +43,17 @@ def analyse(
     """Analyse one study.
 
     Args:
-        parameters: how each was searched.
-        trials: of this study, columns as :mod:`analysis.load` gives them (``study``, ``number``, ``outcome``,
+        parameters: How each was searched.
+        trials: Of this study, columns as :mod:`analysis.load` gives them (``study``, ``number``, ``outcome``,
             ``value``, ``params``). Their order does not matter.
-        curves: columns ``study`` (others' rows are ignored), ``number``, ``epoch``, ``value``.
+        curves: Columns ``study`` (others' rows are ignored), ``number``, ``epoch``, ``value``.
         direction: ``"maximize"`` or ``"minimize"``.
-        rng: everything random comes from it.
-        method: how pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
-        num_refits: bootstrap draws.
-        workers: threads; the result does not depend on them.
-        study: its name; by default that of the trials.
-        coordinates: whether lr and rho, where they are there, are SOFIM's.
+        rng: Everything random comes from it.
+        method: How pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
+        num_refits: Bootstrap draws.
+        workers: Threads; the result does not depend on them.
+        study: Its name; by default that of the trials.
+        coordinates: Whether lr and rho, where they are there, are SOFIM's.
     """
     findings = Findings(study if study is not None else str(trials["study"].iloc[0]) if len(trials) else "")
     findings.parameters = {parameter.name: parameter for parameter in parameters}

@@ -87,11 +87,11 @@ class Coordinates:
     """What two coordinates explain of the joint effect of η and ρ; each is (estimate, low, high) over refits.
 
     Attributes:
-        ratio: share that a function of η/ρ alone explains.
-        knee: share that a function of √ρ alone explains.
-        both: share that a sum of a function of η/ρ and one of √ρ explains.
-        original: share that a sum of a function of η and one of ρ explains, to compare ``both`` with.
-        of_all: share of the metric's whole explained variance that the joint effect is.
+        ratio: Share that a function of η/ρ alone explains.
+        knee: Share that a function of √ρ alone explains.
+        both: Share that a sum of a function of η/ρ and one of √ρ explains.
+        original: Share that a sum of a function of η and one of ρ explains, to compare ``both`` with.
+        of_all: Share of the metric's whole explained variance that the joint effect is.
     """
 
     ratio: tuple[float, float, float]

@@ -26,9 +26,9 @@ def within(parameters: Sequence[ParameterInfo], trials: pd.DataFrame, direction:
     is told, and at the range's end, where it does not belong, it would tell of a place where nothing was tried.
 
     Args:
-        parameters: how each was searched.
-        trials: of one study, columns ``number``, ``outcome``, ``value``, ``params``.
-        direction: of the study.
+        parameters: How each was searched.
+        trials: Of one study, columns ``number``, ``outcome``, ``value``, ``params``.
+        direction: Of the study.
     """
     inside = scales.inside(scales.encode(parameters, list(trials["params"])))
     kept = np.all(inside, axis=1)
@@ -68,9 +68,9 @@ def obstacle(trials: pd.DataFrame, used: Outcomes, num_parameters: int) -> str |
     """Return why no surrogate can be fitted to the trials of a study, or ``None``.
 
     Args:
-        trials: all of them, columns ``outcome``.
-        used: those that have a value.
-        num_parameters: that vary.
+        trials: All of them, columns ``outcome``.
+        used: Those that have a value.
+        num_parameters: That vary.
     """
     kinds = used.trials["outcome"].to_numpy()
     needed = max(MINIMUM_TRIALS, TRIALS_PER_PARAMETER * num_parameters)

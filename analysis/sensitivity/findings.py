@@ -67,17 +67,17 @@ class Findings:
     :mod:`analysis.sensitivity.dependence`, the rest in the module of their name.
 
     Attributes:
-        study: its name.
-        tables: by name.
-        sentences: for a reader, the most important first.
-        conclusive: whether the surrogate over the whole space is good enough for conclusions.
-        near_best: share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
+        study: Its name.
+        tables: By name.
+        sentences: For a reader, the most important first.
+        conclusive: Whether the surrogate over the whole space is good enough for conclusions.
+        near_best: Share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
             surrogate is not good enough to tell.
-        diverged: share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.
-        coordinates: what η/ρ and √ρ explain; only for SOFIM.
-        used: the trials that were used, and their values.
-        remarks: those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
-        parameters: how each was searched, by name.
+        diverged: Share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.
+        coordinates: What η/ρ and √ρ explain; only for SOFIM.
+        used: The trials that were used, and their values.
+        remarks: Those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
+        parameters: How each was searched, by name.
     """
 
     study: str

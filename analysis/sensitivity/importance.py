@@ -40,8 +40,8 @@ class Unit:
     distance to 0; in this unit neither matters.
 
     Attributes:
-        centre: in goodness, one of the values.
-        size: in goodness, a power of two.
+        centre: In goodness, one of the values.
+        size: In goodness, a power of two.
     """
 
     centre: float
@@ -68,13 +68,13 @@ class Refit:
     """A surrogate of one draw of trials. Its last coordinate is the planted noise parameter.
 
     Attributes:
-        surrogate: over d + 1 coordinates.
-        unit: of what the surrogate, the components and ``predicted`` say.
-        components: of its ANOVA, rescaled.
-        left_out: indices of the trials that the draw left out.
-        predicted: for those, same length.
-        shares: first-order (d + 1,), total-order (d + 1,), pairs (in the order of ``components.pairs``).
-        unscaled: the same before rescaling.
+        surrogate: Over d + 1 coordinates.
+        unit: Of what the surrogate, the components and ``predicted`` say.
+        components: Of its ANOVA, rescaled.
+        left_out: Indices of the trials that the draw left out.
+        predicted: For those, same length.
+        shares: First-order (d + 1,), total-order (d + 1,), pairs (in the order of ``components.pairs``).
+        unscaled: The same before rescaling.
     """
 
     surrogate: Surrogate
@@ -103,13 +103,13 @@ def refits(
     """Fit surrogates to bootstrap draws of the trials.
 
     Args:
-        points: shape (n, d), NaN where a parameter is inactive. There it can have no effect, so each refit fills in
-            fresh uniform numbers: the forest learns that it does nothing there, whatever the rule of activity is.
-        values: shape (n,).
-        rng: its children drive the refits, so that the result does not depend on ``workers``.
-        num_refits: how many.
-        num_trees: of each of the two forests of a surrogate.
-        workers: threads.
+        points: Shape (n, d), NaN where a parameter is inactive. There it can have no effect, so each refit fills in
+            fresh uniform numbers: The forest learns that it does nothing there, whatever the rule of activity is.
+        values: Shape (n,).
+        rng: Its children drive the refits, so that the result does not depend on ``workers``.
+        num_refits: How many.
+        num_trees: Of each of the two forests of a surrogate.
+        workers: Threads.
     """
     children = rng.spawn(num_refits)
     unit = Unit.of(values)
@@ -234,11 +234,11 @@ class Importance:
     """Shares of the explained variance; rows of intervals are estimate, low, high at :data:`LEVEL`.
 
     Attributes:
-        first: shape (3, d), effect of a parameter alone.
-        total: shape (3, d), with all interactions it takes part in.
-        pairs: for j < k, shape (3,), the interaction of two.
-        noise_first: what a parameter without effect reaches, upper end.
-        noise_total: the same for total order.
+        first: Shape (3, d), effect of a parameter alone.
+        total: Shape (3, d), with all interactions it takes part in.
+        pairs: For j < k, shape (3,), the interaction of two.
+        noise_first: What a parameter without effect reaches, upper end.
+        noise_total: The same for total order.
     """
 
     first: Floats

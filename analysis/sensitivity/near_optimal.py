@@ -20,8 +20,8 @@ def near_optimal(studies: Sequence[Study], findings: Sequence[Findings]) -> pd.D
     """Return near-optimal intervals of every parameter, one row a study whose surrogate resolves them.
 
     Args:
-        studies: of one campaign.
-        findings: theirs, in the same order.
+        studies: Of one campaign.
+        findings: Theirs, in the same order.
 
     Returns:
         Columns: ``optimizer``, ``parameter``, ``workload``, ``study``, ``loss_percent`` (5, or 10 where 5 is not
@@ -51,9 +51,9 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
     That it moves is said only where even the outermost ends over the refits do not meet.
 
     Args:
-        table: of `near_optimal`.
-        optimizers: of the campaign.
-        num_workloads: of the campaign; with one there is nothing to say.
+        table: Of `near_optimal`.
+        optimizers: Of the campaign.
+        num_workloads: Of the campaign; with one there is nothing to say.
     """
     if num_workloads < 2:
         return []

@@ -47,15 +47,15 @@ class Outcomes:
     """Values of the trials that are used.
 
     Attributes:
-        trials: the rows used, sorted by number.
-        goodness: shape (n,): the metric, its sign turned where it is minimized, so that more is better.
+        trials: The rows used, sorted by number.
+        goodness: Shape (n,): the metric, its sign turned where it is minimized, so that more is better.
         sign: +1 for maximize, -1 for minimize; metric = sign · goodness.
-        moved: how many values were moved to the fence.
-        sentence: what was done, for a reader.
-        failed: shape (n,): which trials did not work, and only count as bad.
-        causes: why those did not: some of ``FAILED``, in that order.
-        ordinary: shape (n,): which values are neither theirs, nor moved, nor infinite.
-        remarks: what is unusual about the values, in sentences.
+        moved: How many values were moved to the fence.
+        sentence: What was done, for a reader.
+        failed: Shape (n,): which trials did not work, and only count as bad.
+        causes: Why those did not: some of ``FAILED``, in that order.
+        ordinary: Shape (n,): which values are neither theirs, nor moved, nor infinite.
+        remarks: What is unusual about the values, in sentences.
     """
 
     trials: pd.DataFrame
@@ -82,13 +82,13 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
     """Give every trial of one study a value.
 
     Args:
-        trials: columns ``number``, ``outcome``, ``value``, ``params``.
-        curves: columns ``number``, ``epoch``, ``value``; may be empty.
+        trials: Columns ``number``, ``outcome``, ``value``, ``params``.
+        curves: Columns ``number``, ``epoch``, ``value``; may be empty.
         direction: ``"maximize"`` or ``"minimize"``.
-        method: see the module's text.
+        method: See the module's text.
 
     Raises:
-        ValueError: unknown direction or method.
+        ValueError: Unknown direction or method.
     """
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}")
@@ -211,7 +211,7 @@ def _penalties(goodness: Floats) -> list[float]:
     """Return the values that several trials share and that lie beyond the fence of all better ones, worst first.
 
     Args:
-        goodness: finite, shape (n,).
+        goodness: Finite, shape (n,).
     """
     ordered = np.sort(goodness)
     values, counts = np.unique(ordered, return_counts=True)
@@ -251,7 +251,7 @@ def loss_unit(goodness: Floats) -> tuple[float, str]:
     takes its place (or that to the worst, where half of all are the best).
 
     Args:
-        goodness: of ordinary trials: penalties would decide the median where they are the most.
+        goodness: Of ordinary trials: penalties would decide the median where they are the most.
     """
     with np.errstate(over="ignore"):
         best, middle, worst = float(goodness.max()), float(np.median(goodness)), float(goodness.min())
@@ -293,10 +293,10 @@ def scores(
     """Return the share of pairwise comparisons won (a tie is half), each at the highest epoch that both trials reached.
 
     Args:
-        numbers: of the trials, shape (n,).
-        kinds: outcomes, shape (n,).
-        final: goodness of complete trials, NaN for others, shape (n,).
-        history: columns ``number``, ``epoch``, ``value`` (no NaN, perhaps infinite).
+        numbers: Of the trials, shape (n,).
+        kinds: Outcomes, shape (n,).
+        final: Goodness of complete trials, NaN for others, shape (n,).
+        history: Columns ``number``, ``epoch``, ``value`` (no NaN, perhaps infinite).
         sign: +1 when the metric is maximized.
 
     Returns:

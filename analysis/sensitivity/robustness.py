@@ -40,11 +40,11 @@ def robustness(
     """Return how far each parameter alone may move from ``best`` (d,) before the prediction has lost 1, 5 and 10 %.
 
     Args:
-        fitted: refits.
-        parameters: in the order of ``best``.
-        best: the best configuration's position; inactive parameters (NaN) get no rows.
-        unit: goodness that 100 % of loss is.
-        error: of the surrogate near the best, in goodness.
+        fitted: Refits.
+        parameters: In the order of ``best``.
+        best: The best configuration's position; inactive parameters (NaN) get no rows.
+        unit: Goodness that 100 % of loss is.
+        error: Of the surrogate near the best, in goodness.
 
     Returns:
         Columns: ``parameter``, ``loss_percent``, ``best``, ``low``, ``high`` (stored values between which the loss
@@ -83,12 +83,12 @@ def along_ridge(
     matters.
 
     Args:
-        fitted: refits.
-        parameters: in the order of ``best``.
-        best: the best configuration's position.
-        unit: goodness that 100 % of loss is.
-        error: of the surrogate near the best, in goodness.
-        rates: the columns of lr and rho, both searched on log scales.
+        fitted: Refits.
+        parameters: In the order of ``best``.
+        best: The best configuration's position.
+        unit: Goodness that 100 % of loss is.
+        error: Of the surrogate near the best, in goodness.
+        rates: The columns of lr and rho, both searched on log scales.
 
     Returns:
         Columns of `robustness`; ``parameter`` is :data:`RIDGE`.
@@ -201,10 +201,10 @@ def divergence(
     """Return where runs diverge: share of the space, and a map over the two parameters that decide most of it.
 
     Args:
-        points: all used trials (n, d); at least two parameters for a map.
-        diverged: shape (n,).
-        parameters: in the order of the columns.
-        rng: fills inactive parameters and seeds the forest.
+        points: All used trials (n, d); at least two parameters for a map.
+        diverged: Shape (n,).
+        parameters: In the order of the columns.
+        rng: Fills inactive parameters and seeds the forest.
 
     Returns:
         The share of the space (of trials where there are fewer than five diverged or five others), and columns

@@ -35,9 +35,9 @@ class Surrogate:
     """A fitted forest, or the sum of several.
 
     Attributes:
-        trees: scikit-learn's trees, all of the same weight.
-        dimension: number of coordinates d.
-        rounds: number of forests summed.
+        trees: Scikit-learn's trees, all of the same weight.
+        dimension: Number of coordinates d.
+        rounds: Number of forests summed.
     """
 
     trees: tuple[_Tree, ...]
@@ -68,11 +68,11 @@ def fit(
     out-of-bag residuals takes most of that bias away (Zhang and Lu 2012; Ghosal and Hooker 2018).
 
     Args:
-        points: shape (n, d), in the unit cube, no NaN.
-        values: shape (n,).
-        rng: seeds the forests.
-        weights: how often each point counts, shape (n,).
-        num_trees: of each forest.
+        points: Shape (n, d), in the unit cube, no NaN.
+        values: Shape (n,).
+        rng: Seeds the forests.
+        weights: How often each point counts, shape (n,).
+        num_trees: Of each forest.
         rounds: 1 is a plain forest.
     """
     trees: list[_Tree] = []
@@ -101,9 +101,9 @@ class Components:
     """The functional ANOVA of a surrogate under the uniform measure on the unit cube, up to pairs.
 
     Attributes:
-        mean: of the surrogate over the cube.
-        mains: shape (d, BINS): mean effect of each coordinate, a row sums to zero.
-        pairs: for j < k, shape (BINS, BINS): the interaction of j (rows) and k (columns), rows and columns sum to zero.
+        mean: Of the surrogate over the cube.
+        mains: Shape (d, BINS): mean effect of each coordinate, a row sums to zero.
+        pairs: For j < k, shape (BINS, BINS): the interaction of j (rows) and k (columns), rows and columns sum to zero.
     """
 
     mean: float

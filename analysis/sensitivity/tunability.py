@@ -32,12 +32,12 @@ def tunability(
     may come out negative, which says that no gain could be shown.
 
     Args:
-        fitted: refits, at least two.
-        parameters: d of them.
-        default: position of the default, shape (d,), no NaN.
-        tried: positions of the trials (n, d), candidates beside 2,048 points spread over the space.
-        unit: goodness that 100 % is.
-        rng: spreads the points.
+        fitted: Refits, at least two.
+        parameters: D of them.
+        default: Position of the default, shape (d,), no NaN.
+        tried: Positions of the trials (n, d), candidates beside 2,048 points spread over the space.
+        unit: Goodness that 100 % is.
+        rng: Spreads the points.
 
     Returns:
         Columns: ``parameter`` (``"(all)"`` first), ``default``, ``tuned`` (stored values; ``None`` for all together),

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.text import about, format_duration
 from search_spaces.errors import number_of
-from studies.commands.progress import about, format_duration
 from studies.commands.screen import print_table, say
 
 if TYPE_CHECKING:

@@ -51,10 +51,10 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
     Args:
         plan: Of the campaign, as it was asked for.
         storage: URL of the database.
-        trials: as they were asked for on the command line, if they were.
+        trials: As they were asked for on the command line, if they were.
 
     Raises:
-        UserError: it differs in more than additions.
+        UserError: It differs in more than additions.
     """
     from search_spaces.errors import number_of
     from studies.campaign.extension import join
@@ -136,7 +136,7 @@ def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, objec
     """Return the campaigns in the storage by name; of a file that is not there, none.
 
     Raises:
-        UserError: a study of the one that is ``wanted`` is damaged.
+        UserError: A study of the one that is ``wanted`` is damaged.
     """
     file = file_of(storage)
     if file is not None and not _exists(str(file)):
@@ -153,15 +153,15 @@ def existing(storage: str, *, written: bool = False) -> Iterator[BaseStorage]:
     """Return a storage that is there, closed afterwards.
 
     Args:
-        storage: its URL.
-        written: whether something is written to it, or may be meanwhile and is to be seen; else nothing of it changes.
+        storage: Its URL.
+        written: Whether something is written to it, or may be meanwhile and is to be seen; else nothing of it changes.
 
     Raises:
-        UserError: it cannot be opened, or refuses while it is read: a server that stopped, a disk that broke; or what
+        UserError: It cannot be opened, or refuses while it is read: a server that stopped, a disk that broke; or what
             is in it cannot be analysed.
     """
-    from studies.storage.database import REFUSALS, close_storage, open_storage
-    from studies.storage.refusals import unreadable
+    from studies.storage.database import close_storage, open_storage
+    from studies.storage.refusals import REFUSALS, unreadable
 
     opened = open_storage(storage, create=False, read_only=not written)
     try:
@@ -183,7 +183,7 @@ def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> N
     """Refuse to call it a result when no trial of a campaign did anything but fail.
 
     Raises:
-        UserError: every trial failed; the line says of what the last one did, and where in the user's code.
+        UserError: Every trial failed; the line says of what the last one did, and where in the user's code.
     """
     failed = sum(tally.failed for tally in tallies)
     if not failed or any(tally.done > tally.failed for tally in tallies):

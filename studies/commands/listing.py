@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from analysis.text import format_value
 from search_spaces.errors import number_of
 from studies.called import DEFAULT_STORAGE, command_line
 from studies.commands.facts import optimizers, presets, workloads
 from studies.commands.find import existing, without_password
 from studies.commands.options import storage_again
-from studies.commands.progress import format_value
 from studies.commands.screen import make_console, print_table
 
 if TYPE_CHECKING:

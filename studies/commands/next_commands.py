@@ -31,11 +31,11 @@ def print_next_commands(
     """Print what one may type next, as the program was called, with what it is for.
 
     Args:
-        commands: keys of the purposes.
+        commands: Keys of the purposes.
         storage: URL of the database that they are to find.
-        console: where to print.
-        campaign: what the commands are about.
-        study: the same, where there is one study alone.
+        console: Where to print.
+        campaign: What the commands are about.
+        study: The same, where there is one study alone.
     """
     what = ["--study", study] if study else [campaign]
     option = storage_again(storage)

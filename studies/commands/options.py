@@ -240,7 +240,8 @@ def split(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 def how_to_go_on(arguments: Sequence[str]) -> str:
     """Return what to type after an interruption; passwords are left out of it."""
-    if arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["evaluate"], ["export"]):
+    evaluates = arguments[:1] == ["export"] and "--evaluate" in arguments
+    if not evaluates and arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["evaluate"]):
         return ""
     shown = _shown(arguments)
     if shown != list(arguments):  # a command that cannot be typed as it stands

@@ -16,9 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from analysis.text import about as about
-from analysis.text import format_duration as format_duration
-from analysis.text import format_value as format_value
+from analysis.text import about, format_value
 from search_spaces.errors import number_of
 from studies.trials import Tally
 
@@ -38,9 +36,9 @@ def status_view(tallies: Sequence[Tally], seconds_left: float | None, *, lines: 
     narrower one the bar is left out, then counts that are 0 everywhere, and then each study has lines of its own.
 
     Args:
-        tallies: of the studies.
-        seconds_left: where that is known.
-        lines: how many there is room for; where more are needed, the studies whose trials run are shown, and of the
+        tallies: Of the studies.
+        seconds_left: Where that is known.
+        lines: How many there is room for; where more are needed, the studies whose trials run are shown, and of the
             others as many as fit.
     """
     return _StatusView(tallies, seconds_left, lines)
@@ -192,12 +190,12 @@ class Progress:
     """Shows tallies while a campaign runs. A context manager; it draws from a thread of its own.
 
     Args:
-        tallies: gives the present state; called about four times a second.
-        console: where to draw; on a terminal a live table with a bar a study, otherwise plain lines: one a study when
+        tallies: Gives the present state; called about four times a second.
+        console: Where to draw; on a terminal a live table with a bar a study, otherwise plain lines: one a study when
             it is done, and one for the whole every quarter of a minute.
-        time_left: gives the seconds that are left where a clock says so; otherwise they are told from the pace.
-        trouble: gives what keeps results from the database, ``None`` while nothing does.
-        waiting: gives what has to come before the first trial, ``None`` once it has.
+        time_left: Gives the seconds that are left where a clock says so; otherwise they are told from the pace.
+        trouble: Gives what keeps results from the database, ``None`` while nothing does.
+        waiting: Gives what has to come before the first trial, ``None`` once it has.
     """
 
     def __init__(

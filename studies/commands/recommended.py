@@ -127,7 +127,7 @@ def _studies(
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice:
         raise UserError(
-            f"two of the campaigns have a study of {twice[0]} on {twice[1]}; export them one by one, or leave one out"
+            f"two of the campaigns have a study of {twice[0]} on {twice[1]}; name them one by one, or leave one out"
         )
     return found
 

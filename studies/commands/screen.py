@@ -101,7 +101,7 @@ def standard_streams(complain: Callable[[str], None]) -> Iterator[Callable[[], i
     """Return standard output and error that never raise: neither for a character, nor because they cannot be written.
 
     Args:
-        complain: called once with a line when standard output cannot be written, but for a pipe that nobody reads.
+        complain: Called once with a line when standard output cannot be written, but for a pipe that nobody reads.
 
     Yields:
         A function that writes what is left and returns the exit code that standard output deserves: 0, 1 for a pipe
@@ -202,11 +202,11 @@ def print_table(
     Where a row is too wide, the long column moves to lines of its own; where that does not do, each cell has a line.
 
     Args:
-        console: where to print.
-        headings: of the columns; may have several lines.
-        rows: their cells, of one line each.
-        right: numbers of the columns whose cells stand on the right.
-        under: number of the column that may be broken between words, or go below.
+        console: Where to print.
+        headings: Of the columns; may have several lines.
+        rows: Their cells, of one line each.
+        right: Numbers of the columns whose cells stand on the right.
+        under: Number of the column that may be broken between words, or go below.
     """
     from rich.cells import cell_len
     from rich.table import Table

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from analysis.text import format_value
 from studies.commands.find import existing
-from studies.commands.progress import format_value
 from studies.commands.screen import print_table
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1)
     The means are plain and nothing is said of who is better, which takes intervals: ``sofim report`` gives them.
 
     Args:
-        campaign: its name.
-        storage: database URL.
-        console: where to print.
-        top: number of winners of each study.
+        campaign: Its name.
+        storage: Database URL.
+        console: Where to print.
+        top: Number of winners of each study.
     """
     from analysis.load import confirmations, studies, trials
 

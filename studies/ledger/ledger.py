@@ -11,8 +11,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from studies.ledger.study import Facts, StudyLedger
-from studies.storage.database import REFUSALS, refused
 from studies.storage.durability import Durability
+from studies.storage.refusals import REFUSALS, refused
 from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Outcome, Tally
 

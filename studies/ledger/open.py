@@ -212,7 +212,7 @@ def open_evaluation(
         UserError: The storage cannot be opened or has no such campaign, another driver is alive, or a candidate's
             parameter is of another kind than in this campaign.
     """
-    with opened(url, campaign, "export", versions, Rule(), durability) as opening:
+    with opened(url, campaign, "evaluate", versions, Rule(), durability) as opening:
         study_ids = [find_study(opening.storage, plan.name) for plan in plans]
         first = study_ids[0]
         if first is None or None in study_ids:
@@ -234,7 +234,7 @@ def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate
     if opening.attributes(study_id)["protocol"] != PROTOCOL:
         raise UserError(
             f"study '{made.name}' was run under another protocol than {PROTOCOL}: its values do not compare; "
-            "delete it, and export again"
+            "delete it, and evaluate again"
         )
     runs = opening.trials(study_id)
     kinds = {name: kind for run in runs for name, kind in run.distributions.items()}
@@ -244,8 +244,7 @@ def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate
                 check_distribution_compatibility(kinds.setdefault(name, kind), kind)
             except ValueError:
                 raise UserError(
-                    f"--evaluate: {name} of {plan.optimizer} is not searched alike in these campaigns; "
-                    "export them one by one"
+                    f"{name} of {plan.optimizer} is not searched alike in these campaigns; evaluate them one by one"
                 ) from None
     seeds_of = fresh_seeds(plan.seed, plan.workload, seeds)
     opening.add(made, study_id, runs, evaluation(made, candidates, seeds_of))

@@ -23,9 +23,10 @@ from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.study import Source, StudyLedger
 from studies.storage import lease as _lease
 from studies.storage.backend import Backend
-from studies.storage.database import REFUSALS, close_storage, find_study, open_storage, refused, set_everywhere
+from studies.storage.database import close_storage, find_study, open_storage
 from studies.storage.durability import Durability
 from studies.storage.lease import Lease
+from studies.storage.refusals import REFUSALS, refused
 from studies.storage.url import hide_password
 from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Tally
@@ -37,7 +38,7 @@ _DESCRIBED = frozenset({
     "campaign",
 })  # fmt: skip
 
-Command = Literal["launch", "confirm", "tune", "export"]
+Command = Literal["launch", "confirm", "evaluate", "tune"]
 """By which the person goes on."""
 
 
@@ -145,7 +146,9 @@ class Opening:
             if maker.is_campaign or study.study_name not in names or self._is_begun(study):
                 continue
             other = (
-                "delete it" if self.command in ("confirm", "export") else "give this campaign another name with --name"
+                "delete it"
+                if self.command in ("confirm", "evaluate")
+                else "give this campaign another name with --name"
             )
             if maker.damage:
                 lost = " and ".join(f"'{name}'" for name in maker.damage)
@@ -218,7 +221,7 @@ class Opening:
                     "command again"
                 )
         outdated = [study_id for study_id, before in ours.items() if before != self.campaign]
-        set_everywhere(self.storage, outdated, "campaign", self.campaign)
+        self.storage.set_everywhere(outdated, "campaign", self.campaign)
 
     # ------------------------------------------------------------------------------------------------- its studies
 

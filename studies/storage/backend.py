@@ -47,7 +47,7 @@ class Backend(BaseStorage):
     together one finds out later.
 
     Attributes:
-        atomic: whether a batch is written as a whole or not at all, with the lease that is renewed beside it.
+        atomic: Whether a batch is written as a whole or not at all, with the lease that is renewed beside it.
     """
 
     atomic: ClassVar[bool] = False
@@ -68,15 +68,15 @@ class Backend(BaseStorage):
         """Write ``batch``, unless the lease is lost or says that it has been written before.
 
         Args:
-            batch: changes of trials. Where the storage is not atomic, what is written is taken out of it.
-            ids: of trials that are there; those of new ones are added.
-            renew: is called first, in the same transaction where there are any.
-            kept: what is written beside it.
-            again: whether an attempt at this batch has failed. A trial may be there then whose creation was not
+            batch: Changes of trials. Where the storage is not atomic, what is written is taken out of it.
+            ids: Of trials that are there; those of new ones are added.
+            renew: Is called first, in the same transaction where there are any.
+            kept: What is written beside it.
+            again: Whether an attempt at this batch has failed. A trial may be there then whose creation was not
                 answered.
 
         Raises:
-            UserError: another driver has taken over, or another program writes to these studies.
+            UserError: Another driver has taken over, or another program writes to these studies.
         """
         renew(self)
         for key in batch:

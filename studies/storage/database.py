@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 from typing import Any
@@ -12,30 +12,24 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.storage.backend import Backend
-from studies.storage.refusals import REFUSALS, refused
 from studies.storage.url import MODULES, RDB, backend, hide_password, parse
-
-__all__ = [
-    "REFUSALS", "check_settled", "close_storage", "find_study", "open_storage", "refused", "running_template",
-    "set_everywhere",
-]  # fmt: skip
 
 
 def open_storage(url: str, *, create: bool = True, read_only: bool = False) -> Backend:
     """Open Optuna's storage at a SQLAlchemy ``url``; nothing is written before it is known to be one.
 
     Args:
-        url: for example ``sqlite:///sofim.db`` or ``postgresql+psycopg://user:password@host/name``; or
+        url: For example ``sqlite:///sofim.db`` or ``postgresql+psycopg://user:password@host/name``; or
             ``journal:///sofim.log`` for Optuna's journal file.
-        create: whether a file that is not there may be made, and tables where there are none; otherwise it is an error.
-        read_only: whether it is only read. Then nothing of it changes, in whatever state a program that was cut off
-            has left it: what is read may be a copy and, where nothing is in it yet, a storage in memory.
+        create: Whether a file that is not there may be made, and tables where there are none; otherwise it is an error.
+        read_only: Whether it is only read. Then nothing of it changes, in whatever state a program that was cut off
+            has left it: What is read may be a copy and, where nothing is in it yet, a storage in memory.
 
     Returns:
         The storage, to be closed.
 
     Raises:
-        UserError: the URL cannot be read, the driver is missing, or the database cannot be opened.
+        UserError: The URL cannot be read, the driver is missing, or the database cannot be opened.
     """
     parsed = parse(url)
     opened: Backend = import_module(MODULES.get(backend(parsed), RDB)).open_storage(
@@ -48,7 +42,7 @@ def check_settled(url: str) -> None:
     """Refuse a storage with a change that was begun and neither finished nor undone, as who writes would undo it.
 
     Raises:
-        UserError: it is one, or the file is not there.
+        UserError: It is one, or the file is not there.
     """
     parsed = parse(url)
     if backend(parsed) not in MODULES:
@@ -73,11 +67,6 @@ def find_study(storage: BaseStorage, name: str) -> int | None:
         return storage.get_study_id_from_name(name)
     except KeyError:
         return None
-
-
-def set_everywhere(storage: Backend, study_ids: Sequence[int], name: str, value: Any) -> None:
-    """Give studies another user attribute; see :meth:`Backend.set_everywhere`."""
-    storage.set_everywhere(study_ids, name, value)
 
 
 def running_template(

@@ -26,7 +26,7 @@ class Checkpoints:
     :mod:`studies.training.worker`.
 
     Attributes:
-        directory: where they are; made when it is first needed.
+        directory: Where they are; made when it is first needed.
     """
 
     directory: Path
@@ -35,7 +35,7 @@ class Checkpoints:
         """Put a checkpoint in the place of an earlier one. A process that is killed meanwhile leaves the earlier one.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: It cannot be written.
         """
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,9 +82,9 @@ class Durability:
     """What a driver does against loss.
 
     Attributes:
-        storage_timeout: seconds that a database may be away before the run ends.
-        checkpoints: those of the trials; ``None``: a trial that is lost begins anew.
-        every: epochs between two checkpoints of a trial; 0: none are made, those of earlier drivers are removed.
+        storage_timeout: Seconds that a database may be away before the run ends.
+        checkpoints: Those of the trials; ``None``: a trial that is lost begins anew.
+        every: Epochs between two checkpoints of a trial; 0: none are made, those of earlier drivers are removed.
     """
 
     storage_timeout: float = STORAGE_TIMEOUT
@@ -96,13 +96,13 @@ class Durability:
         """Return what the options of the command line say.
 
         Args:
-            storage: the database's URL.
+            storage: The database's URL.
             timeout: ``--storage-timeout``, in seconds.
             directory: ``--checkpoints``; ``None``: beside the storage's file, else in the cache of decoded data.
             every: ``--checkpoint-every``, in epochs; 0: no checkpoints.
 
         Raises:
-            UserError: one of them makes no sense, or the directory cannot be made or written to.
+            UserError: One of them makes no sense, or the directory cannot be made or written to.
         """
         if not 0 <= timeout < math.inf:
             raise UserError(f"--storage-timeout {timeout:g}: must be a number of seconds from 0")

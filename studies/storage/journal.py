@@ -72,10 +72,10 @@ class Journal(Backend, JournalStorage):
     """Optuna's journal storage, which knows its file. Who only reads it changes nothing of it.
 
     Args:
-        path: of the file; it is made where there is none.
+        path: Of the file; it is made where there is none.
 
     Raises:
-        StorageInternalError: from any method, where the file cannot be read or written.
+        StorageInternalError: From any method, where the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:

@@ -43,11 +43,11 @@ class Lease:
     """Held by this driver from :meth:`take` to :meth:`release`.
 
     Args:
-        storage: where the campaign is.
-        study_id: of the campaign's first study.
-        campaign: its name, for messages.
-        shown: the storage's URL as a message may show it.
-        command: of ``sofim``, by which the person goes on.
+        storage: Where the campaign is.
+        study_id: Of the campaign's first study.
+        campaign: Its name, for messages.
+        shown: The storage's URL as a message may show it.
+        command: Of ``sofim``, by which the person goes on.
     """
 
     def __init__(self, storage: Cells, study_id: int, campaign: str, shown: str, command: str) -> None:
@@ -59,7 +59,7 @@ class Lease:
         """Take the lease from nobody, or from a driver that is dead.
 
         Raises:
-            UserError: another driver is alive.
+            UserError: Another driver is alive.
         """
         text = self._storage.read(self._cell)
         holder = _parsed(text)
@@ -87,7 +87,7 @@ class Lease:
         other = "wait for it, stop it, or give this one another name with --name"
         return UserError(
             f"campaign '{self._campaign}' in {self._shown} is being run by process {holder['pid']} on "
-            f"{holder['host']}; {'wait for it, or stop it' if self._command in ('confirm', 'export') else other}"
+            f"{holder['host']}; {'wait for it, or stop it' if self._command in ('confirm', 'evaluate') else other}"
         )
 
     def _mark(self, written: int) -> Mark:
@@ -106,14 +106,14 @@ class Lease:
         """Renew the lease, in the transaction that writes ``batch``.
 
         Args:
-            batch: number of what is written; of these each is larger than the one before.
-            cells: as that transaction sees them.
+            batch: Number of what is written; of these each is larger than the one before.
+            cells: As that transaction sees them.
 
         Returns:
             Whether the batch has been written before, by a commit whose answer was lost.
 
         Raises:
-            LostLeaseError: another driver has taken over.
+            LostLeaseError: Another driver has taken over.
         """
         text = cells.read(self._cell)
         held = _parsed(text)
@@ -161,7 +161,13 @@ def in_words(attributes: Mapping[str, Any]) -> str:
         return f"running, process {holder['pid']} on {holder['host']}"
     if attributes.get("search_ended"):  # of a search that its budget ends
         return "finished"
-    return f"its driver was lost; {holder.get('command', 'launch')} it again to go on" if holder else "not running"
+    return f"its driver was lost; {_words(holder)} it again to go on" if holder else "not running"
+
+
+def _words(holder: Mapping[str, Any]) -> str:
+    """Return the command that goes on with what the driver did: an earlier version evaluated by ``export``."""
+    command = str(holder.get("command", "launch"))
+    return "evaluate" if command == "export" else command
 
 
 def _is_here(holder: Mapping[str, Any]) -> bool:

@@ -43,9 +43,9 @@ class Rdb(Backend, RDBStorage):
     """A database whose tables are there.
 
     Args:
-        url: as SQLAlchemy takes it.
-        options: of SQLAlchemy's engine.
-        discard: is called when nobody reads it any more.
+        url: As SQLAlchemy takes it.
+        options: Of SQLAlchemy's engine.
+        discard: Is called when nobody reads it any more.
     """
 
     atomic = True
@@ -219,11 +219,11 @@ def _has_tables(engine: sa.Engine, shown: str) -> bool:
     """Return whether a database has the tables of the installed Optuna; otherwise it has none, or not all of them yet.
 
     Args:
-        engine: with connections that need not be able to write.
-        shown: the URL as an error may show it.
+        engine: With connections that need not be able to write.
+        shown: The URL as an error may show it.
 
     Raises:
-        UserError: the database is another program's, or its tables are of another version of Optuna.
+        UserError: The database is another program's, or its tables are of another version of Optuna.
     """
     ours = models.BaseModel.metadata.tables
     inspector = sa.inspect(engine)

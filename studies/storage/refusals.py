@@ -110,17 +110,17 @@ def check_file(path: Path, shown: str, beginning: bytes, kind: str, *, create: b
     """Refuse what is no file of its kind, nor a place for one.
 
     Args:
-        path: the file.
-        shown: the URL as an error may show it.
-        beginning: what a file of its kind begins with.
-        kind: what it is, in words.
-        create: whether it may be missing.
+        path: The file.
+        shown: The URL as an error may show it.
+        beginning: What a file of its kind begins with.
+        kind: What it is, in words.
+        create: Whether it may be missing.
 
     Returns:
         How it begins: nothing where it is missing, or empty.
 
     Raises:
-        UserError: it is not.
+        UserError: It is not.
     """
     try:
         _check_place(path, shown, create=create)

@@ -34,13 +34,13 @@ class SqliteFile:
     """A file with an SQLite database.
 
     Args:
-        url: of the storage.
-        shown: the URL as an error may show it.
-        create: whether the file may be missing.
+        url: Of the storage.
+        shown: The URL as an error may show it.
+        create: Whether the file may be missing.
 
     Raises:
-        UserError: it is no file of an SQLite database, nor a place for one.
-        sqlalchemy.exc.SQLAlchemyError: the URL has options that make no sense.
+        UserError: It is no file of an SQLite database, nor a place for one.
+        sqlalchemy.exc.SQLAlchemyError: The URL has options that make no sense.
     """
 
     def __init__(self, url: sa.URL, shown: str, *, create: bool) -> None:
@@ -70,7 +70,7 @@ class SqliteFile:
         """Return options of SQLAlchemy's engine for whoever must not; :meth:`discard` is to be called afterwards.
 
         Raises:
-            UserError: a program that was cut off has left it so that only a copy can be read, and none can be made.
+            UserError: A program that was cut off has left it so that only a copy can be read, and none can be made.
         """
         if self._has_log or self._is_unsettled():  # a look at one with a log would make its index
             self._copy = self._copied()
@@ -87,7 +87,7 @@ class SqliteFile:
         """Refuse a file in which a change was begun and neither finished nor undone.
 
         Raises:
-            UserError: there is such a change.
+            UserError: There is such a change.
         """
         if not (self.is_empty or self._has_log) and self._is_unsettled():
             raise UserError(

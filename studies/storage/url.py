@@ -27,7 +27,7 @@ def parse(url: str) -> URL:
     """Return the parts of ``url``; schemes are the same in upper and lower case.
 
     Raises:
-        UserError: it is no URL of a database.
+        UserError: It is no URL of a database.
     """
     found = _parts(url)
     if found is None:
@@ -52,7 +52,7 @@ def sqlite_name(url: URL) -> str:
     """Return what SQLite is asked to open: a path, or its kind of URI where the URL says so; else ``:memory:``.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: an option has no such value, or there is a host.
+        sqlalchemy.exc.ArgumentError: An option has no such value, or there is a host.
     """
     [name], _ = url.get_dialect()().create_connect_args(url)
     return str(name)

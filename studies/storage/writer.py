@@ -45,15 +45,15 @@ class TrialWriter:
     and :attr:`trouble` says why. Each batch arrives once: also when the connection breaks during a commit.
 
     Args:
-        storage: where to write.
-        shown: the storage's URL as an error may show it.
-        lease: of this driver.
-        durability: how long to try, and where checkpoints are: that of a trial is removed once its end is written.
-        kept: what else is kept up to date with each renewal: user attributes of a study, by name.
-        kept_on: which study that is.
+        storage: Where to write.
+        shown: The storage's URL as an error may show it.
+        lease: Of this driver.
+        durability: How long to try, and where checkpoints are: that of a trial is removed once its end is written.
+        kept: What else is kept up to date with each renewal: user attributes of a study, by name.
+        kept_on: Which study that is.
 
     Raises:
-        UserError: from any method, once a write failed for good: what is in the database is whole, the rest is lost.
+        UserError: From any method, once a write failed for good: what is in the database is whole, the rest is lost.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class TrialWriter:
         """Return what the folder with a study's checkpoints is called, the same for ever.
 
         Args:
-            study_id: of the study.
-            make: whether to name one where there is none yet: in a study of an earlier version.
+            study_id: Of the study.
+            make: Whether to name one where there is none yet: in a study of an earlier version.
 
         Returns:
             Its name, or nothing where there is none, or no checkpoints at all.

@@ -1,7 +1,7 @@
 """A campaign that an earlier version tuned, confirmed and reported: read to the same numbers, and gone on with.
 
 ``quickstart.db.xz`` is its database, ``quickstart-read.zip`` what that version made of it: the tables of its report
-(of the three long ones every 50th row) and its export.
+(of the three long ones every 50th row) and its export. ``half.db.xz`` is of a search that was killed.
 """
 
 from __future__ import annotations
@@ -152,3 +152,26 @@ def test_it_goes_on_with_more_trials_and_more_confirmation_runs(
     _, out, _ = sofim("status", "quickstart")
     assert out.startswith("quickstart: finished\n")
     assert out.count("31/31") == 14
+
+
+@pytest.mark.cluster
+def test_a_search_whose_driver_was_killed_goes_on_to_the_exact_number(tmp_path, monkeypatch, sofim, one_ray) -> None:
+    one_ray.use(tmp_path)
+    mine = tmp_path / "sofim.db"
+    mine.write_bytes(lzma.decompress((DATA / "half.db.xz").read_bytes()))
+    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{mine}")
+    before = trials_of(mine)
+    assert sum(trial.state == TrialState.RUNNING for trials in before.values() for trial in trials) == 2
+    code, _, err = sofim("launch", "quickstart", "--name", "half", "--trials", "12")
+    assert (code, err) == (0, "")
+    for name, trials in trials_of(mine).items():
+        there, new = trials[: len(before[name])], trials[len(before[name]) :]
+        retried = {trial.user_attrs.get("retry_of"): trial for trial in new}
+        for earlier, now in zip(before[name], there, strict=True):
+            if earlier.state == TrialState.RUNNING:
+                assert (now.state, now.user_attrs["failure"]) == (TrialState.FAIL, "driver lost")
+                assert retried[now.number].params == now.params
+                assert retried[now.number].user_attrs["seed"] == now.user_attrs["seed"]
+            else:
+                assert now == earlier
+        assert sum(trial.user_attrs.get("failure") != "driver lost" for trial in trials) == 12

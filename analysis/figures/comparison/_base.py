@@ -78,12 +78,12 @@ def forest(
     """Estimates with intervals, one below the other, the first on top; a missing interval leaves the mark alone.
 
     Args:
-        axes: an empty panel.
-        rows: records; those whose ``value`` is not finite keep their place and get no mark.
-        value: the column of the estimates.
-        ends: the columns of the intervals' ends.
-        names: what to write beside each.
-        optimizers: whose colours and marks to use; without them all look alike.
+        axes: An empty panel.
+        rows: Records; those whose ``value`` is not finite keep their place and get no mark.
+        value: The column of the estimates.
+        ends: The columns of the intervals' ends.
+        names: What to write beside each.
+        optimizers: Whose colours and marks to use; without them all look alike.
     """
     for place, row in enumerate(rows):
         at, low, high = (float(row[column]) for column in (value, *ends))

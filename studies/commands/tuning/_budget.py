@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from analysis.text import format_duration
 from search_spaces.errors import UserError, number_of
 from studies.campaign._checks import MOST
-from studies.commands.progress import format_duration
 
 SHORTEST_SECONDS = 20.0
 """Below it there is time to start and to end, and none for a trial in between."""

@@ -17,8 +17,8 @@ def recommended(spaces: Mapping[str, SearchSpace], workload: str) -> list[tuple[
     everybody would try.
 
     Args:
-        spaces: those to choose from, by the optimizer's key.
-        workload: what is to be trained.
+        spaces: Those to choose from, by the optimizer's key.
+        workload: What is to be trained.
     """
     from sofim.recommended import shipped
 
@@ -50,7 +50,7 @@ def _inside(space: ConditionalSpace, optimizer: str, params: Mapping[str, Any]) 
     """Return the configuration without its fixed values.
 
     Raises:
-        UserError: it lies outside ``space``.
+        UserError: It lies outside ``space``.
     """
     if optimizer not in space.spaces:
         raise UserError("it is not among the optimizers")

@@ -30,13 +30,13 @@ class Search:
     """A search that can begin.
 
     Attributes:
-        resolved: of a campaign of one workload, whose optimizers one study chooses from.
-        workload: its key.
-        budget: when it ends.
-        seeds: of the winner's confirmation.
-        test: whether the workload has test data.
-        initial: stored configurations to begin with.
-        notes: what the person should know, a line each.
+        resolved: Of a campaign of one workload, whose optimizers one study chooses from.
+        workload: Its key.
+        budget: When it ends.
+        seeds: Of the winner's confirmation.
+        test: Whether the workload has test data.
+        initial: Stored configurations to begin with.
+        notes: What the person should know, a line each.
     """
 
     resolved: ResolvedCampaign

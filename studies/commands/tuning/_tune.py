@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 
+from analysis.text import about, format_duration, format_value
 from search_spaces import BATCH_SIZE
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
-from studies.commands.progress import about, format_duration, format_value
 from studies.commands.python_line import code_line
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.text import format_duration, format_value
 from search_spaces.errors import number_of
-from studies.commands.progress import format_duration, format_value
 from studies.trials import Tally
 
 DIGITS = 6
@@ -43,24 +43,24 @@ class Tuned:
     """The best optimizer of a search, its configuration, and what that gives on fresh seeds.
 
     Attributes:
-        study: name of the study in the database; ``sofim report --study`` tells how sensitive it is.
-        workload: what was trained.
-        optimizer: key of the best optimizer.
-        arguments: of its factory in ``sofim.OPTIMIZERS``.
-        batch_size: to train with.
-        metric: what configurations were chosen by.
+        study: Name of the study in the database; ``sofim report --study`` tells how sensitive it is.
+        workload: What was trained.
+        optimizer: Key of the best optimizer.
+        arguments: Of its factory in ``sofim.OPTIMIZERS``.
+        batch_size: To train with.
+        metric: What configurations were chosen by.
         direction: ``"maximize"`` or ``"minimize"``.
         metric_split: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
-        validation: the metric on fresh seeds.
-        test: the metric on test data (the test loss for a metric of the optimization itself), on the same seeds, at the
+        validation: The metric on fresh seeds.
+        test: The metric on test data (the test loss for a metric of the optimization itself), on the same seeds, at the
             epoch that validation chose; ``None`` without test data.
-        searched: the metric in the search: the best of many, too good to be expected again.
-        seeds: fresh seeds that were asked for; fewer values mean that time ran out or that runs broke.
-        broken: confirmation runs that diverged or failed.
-        trials: of the search, by how they ended.
-        ended: why the search ended.
-        seconds: spent, by all drivers.
-        code: lines of Python that make the optimizer.
+        searched: The metric in the search: the best of many, too good to be expected again.
+        seeds: Fresh seeds that were asked for; fewer values mean that time ran out or that runs broke.
+        broken: Confirmation runs that diverged or failed.
+        trials: Of the search, by how they ended.
+        ended: Why the search ended.
+        seconds: Spent, by all drivers.
+        code: Lines of Python that make the optimizer.
     """
 
     study: str

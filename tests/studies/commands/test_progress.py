@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from analysis.text import format_duration, format_value
 from studies.commands import progress
-from studies.commands.progress import Progress, format_duration, format_value, status_view
+from studies.commands.progress import Progress, status_view
 from studies.trials import Tally
 
 

@@ -14,10 +14,11 @@ import pytest
 from analysis.load import ParameterInfo
 from analysis.sensitivity.eligibility import obstacle
 from analysis.sensitivity.outcomes import Outcomes
+from analysis.text import about
 from search_spaces.errors import number_of
 from studies.cli import sofim as command
 from studies.commands.confirm import _announcement
-from studies.commands.progress import about, stopped_lines
+from studies.commands.progress import stopped_lines
 from studies.commands.status import _state
 from studies.commands.tuning import Budget
 from studies.commands.tuning._tuned import in_words
