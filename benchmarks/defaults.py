@@ -4,10 +4,10 @@
 
 For each workload, SOFIM gets the default that the *other* workloads of the campaigns recommend (as ``sofim export``
 says, from the runs of ``sofim evaluate`` where the storage has them), and SGD and AdamW what people type. All are
-trained on fresh seeds with the workload's budget, one after the other, one thread. Regret is (best − value) /
-(best − start), on validation data: 0 is the best confirmed winner of any optimizer there, 1 what training starts from (as
-``sofim export`` has it: of complete trials after their first epoch, the median over optimizers), or worse. Intervals are
-Student's t over seeds on a workload, and over workloads at the end.
+trained on fresh seeds with the workload's budget, one after the other, one thread. Regret is (best − value) / (best −
+start), on validation data: 0 is the best confirmed winner of any optimizer there, 1 what training starts from (as
+``sofim export`` has it: of complete trials after their first epoch, the median over optimizers), or worse. Intervals
+are Student's t over seeds on a workload, and over workloads at the end.
 """
 
 from __future__ import annotations
