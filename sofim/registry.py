@@ -78,7 +78,7 @@ def adahessian(
         betas: Decays β₁ and β₂ of the averages of gradient and squared Hessian diagonal, in [0, 1).
         eps: ε ≥ 0, in the unit of the Hessian.
         weight_decay: λ ≥ 0; p is multiplied by 1 − η λ in each step.
-        hessian_power: K in (0, 1]; 1 is Newton-like.
+        hessian_power: k in (0, 1]; 1 is Newton-like.
 
     Raises:
         ValueError: A hyperparameter is out of its range.

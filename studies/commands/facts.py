@@ -1,14 +1,19 @@
-"""What is said of presets, workloads and optimizers; rows that load torch when they are run are read as text."""
+"""What is said of presets, workloads and optimizers.
+
+Tables that load torch when they are imported are read as text; where a row is not written out, they are imported.
+"""
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+_NOT_WRITTEN_OUT = (LookupError, ValueError, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,19 @@ class WorkloadFacts:
 
 def workloads() -> dict[str, WorkloadFacts]:
     """Return the facts of the project's workloads by name, in the order of ``studies.workloads.WORKLOADS``."""
+    try:
+        return _workloads_as_written()
+    except _NOT_WRITTEN_OUT:
+        from studies.workloads import WORKLOADS
+
+        rows = WORKLOADS.items()
+        return {
+            name: WorkloadFacts(row.metric.name, row.metric.meaning, row.metric.direction, row.target, row.epochs)
+            for name, row in rows
+        }
+
+
+def _workloads_as_written() -> dict[str, WorkloadFacts]:
     home = _directory("studies") / "workloads"
     table = next(node for node in ast.walk(_parsed(home / "_rows.py")) if isinstance(node, ast.DictComp))
     order = [row.id for row in ast.walk(table.generators[0].iter) if isinstance(row, ast.Name)]
@@ -37,11 +55,19 @@ def workloads() -> dict[str, WorkloadFacts]:
 
 
 def _workload(row: ast.Call) -> tuple[str, WorkloadFacts]:
-    fields = _literals(row)
-    [metric] = _calls(row, "Metric")
-    name, direction = (ast.literal_eval(argument) for argument in metric.args[:2])
-    facts = WorkloadFacts(name, _literals(metric).get("meaning", ""), direction, fields.get("target"), fields["epochs"])
-    return fields["name"], facts
+    given = _arguments(row, ("name", "load", "model", "loss", "metric", "target", "epochs"))
+    metric = given["metric"]
+    if not (isinstance(metric, ast.Call) and ast.unparse(metric.func) == "Metric"):
+        raise ValueError("a metric that is made elsewhere")
+    of = _arguments(metric, ("name", "direction", "function", "split", "finish", "meaning"))
+    facts = WorkloadFacts(
+        metric=ast.literal_eval(of["name"]),
+        meaning=_literal(of, "meaning", ""),
+        direction=ast.literal_eval(of["direction"]),
+        target=_literal(given, "target", None),
+        epochs=_literal(given, "epochs", 10),
+    )
+    return ast.literal_eval(given["name"]), facts
 
 
 def presets() -> dict[str, tuple[int, int, int]]:
@@ -54,8 +80,14 @@ def presets() -> dict[str, tuple[int, int, int]]:
 
 def optimizers() -> dict[str, str]:
     """Return paper and implementation of each of ``sofim.OPTIMIZERS``, by key."""
-    rows = _calls(_parsed(_directory("sofim") / "registry.py"), "OptimizerSpec")
-    return {ast.literal_eval(row.args[0]): _literals(row)["source"] for row in rows}
+    try:
+        rows = _calls(_parsed(_directory("sofim") / "registry.py"), "OptimizerSpec")
+        given = [_arguments(row, ("key", "factory")) for row in rows]
+        return {ast.literal_eval(row["key"]): _literal(row, "source", "") for row in given}
+    except _NOT_WRITTEN_OUT:
+        from sofim import OPTIMIZERS
+
+        return {key: row.source for key, row in OPTIMIZERS.items()}
 
 
 def _directory(package: str) -> Path:
@@ -75,6 +107,13 @@ def _calls(node: ast.AST, name: str) -> Iterator[ast.Call]:
             yield call
 
 
-def _literals(call: ast.Call) -> dict[str, Any]:
-    """Return the keyword arguments that are written out."""
-    return {word.arg: word.value.value for word in call.keywords if word.arg and isinstance(word.value, ast.Constant)}
+def _arguments(call: ast.Call, positional: Sequence[str]) -> dict[str, ast.expr]:
+    """Return the arguments of a call by their names; :exc:`ValueError` where some are not written out."""
+    named = {word.arg: word.value for word in call.keywords if word.arg is not None}
+    if len(named) < len(call.keywords) or any(isinstance(argument, ast.Starred) for argument in call.args):
+        raise ValueError("arguments that are made elsewhere")
+    return dict(zip(positional[: len(call.args)], call.args, strict=True)) | named
+
+
+def _literal(arguments: Mapping[str, ast.expr], name: str, default: Any) -> Any:
+    return ast.literal_eval(arguments[name]) if name in arguments else default

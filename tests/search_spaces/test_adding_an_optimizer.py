@@ -39,4 +39,5 @@ def test_an_optimizer_is_three_files_one_of_them_new(tmp_path):
     tree.insert("search_spaces/__init__.py", "from search_spaces import radam", before="__all__")
     tree.insert("search_spaces/__init__.py", "radam.SPACE,", before="sofim.SPACE,")
     assert tree.run(USED) == "mine/digits-mlp/radam 1\n"
+    assert "radam" in tree.run("from studies.cli import main; main(['list'])").split()
     assert len(tree.touched) == 3

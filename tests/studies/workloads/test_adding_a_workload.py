@@ -22,6 +22,8 @@ def _load(_directory):
 TOY = Workload("toy", _load, lambda: nn.Linear(2, 2), F.cross_entropy, Metric("accuracy", "maximize", accuracy), 0.9, 2)
 '''
 
+LISTED = "from studies.cli import main; main(['list'])"
+
 USED = """
 from sofim import OPTIMIZERS
 from studies.campaign.plan import CampaignPlan
@@ -39,7 +41,17 @@ print(study.name, len(list(train(resolved.workloads["toy"], OPTIMIZERS["sgd"], a
 def test_a_workload_is_two_files_one_of_them_new(tmp_path):
     tree = CopiedTree(tmp_path)
     tree.add("studies/workloads/toy.py", TOY)
-    tree.insert("studies/workloads/__init__.py", "from studies.workloads.toy import TOY", before="__all__")
-    tree.insert("studies/workloads/__init__.py", "TOY,", before="BREAST_CANCER_LOGREG,")
+    tree.insert("studies/workloads/_rows.py", "from studies.workloads.toy import TOY", before="WORKLOADS:")
+    tree.insert("studies/workloads/_rows.py", "TOY,", before="BREAST_CANCER_LOGREG,")
     assert tree.run(USED) == "mine/toy/sgd 2\n"
     assert len(tree.touched) == 2
+    assert "toy accuracy, maximize, target 0.9, 2 epochs" in " ".join(tree.run(LISTED).split())
+
+
+@pytest.mark.slow
+def test_a_row_that_computes_what_is_listed_is_listed_as_it_is(tmp_path):
+    tree = CopiedTree(tmp_path)
+    tree.add("studies/workloads/toy.py", TOY.replace("0.9, 2)", "1 - 0.25, epochs=2 * 3)"))
+    tree.insert("studies/workloads/_rows.py", "from studies.workloads.toy import TOY", before="WORKLOADS:")
+    tree.insert("studies/workloads/_rows.py", "TOY,", before="BREAST_CANCER_LOGREG,")
+    assert "toy accuracy, maximize, target 0.75, 6 epochs" in " ".join(tree.run(LISTED).split())
