@@ -259,8 +259,8 @@ def _export_evaluated() -> click.Command:
     @click.pass_context
     def both(context: click.Context, /, **given: Any) -> None:
         with redirect_stdout(sys.stderr):  # standard output is for what is exported
-            click.echo(f"export --evaluate is now: {command_line('evaluate')}; export reads its runs")
             context.invoke(evaluate, **{str(option.name): given[str(option.name)] for option in evaluate.params})
+            click.echo(f"export --evaluate is now: {command_line('evaluate')}; export reads its runs")
         context.invoke(export, **{str(option.name): given[str(option.name)] for option in export.params})
 
     return click.Command("export", params=list(options.values()), callback=both)

@@ -188,7 +188,7 @@ def check_any_worked(campaign: str, tallies: Sequence[Tally], storage: str) -> N
     failed = sum(tally.failed for tally in tallies)
     if not failed or any(tally.done > tally.failed for tally in tallies):
         return
-    from studies.ledger.failures import reason_of
+    from studies.training.failures import reason_of
 
     failure = reason_of(_last_failure(campaign, storage))
     all_failed = "its only trial failed" if failed == 1 else f"all of its {failed} trials failed, the last"

@@ -68,7 +68,7 @@ def launch_campaign(
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_confirmed, print_leaderboard
-    from studies.ledger.failures import failing_lines
+    from studies.training.failures import failing_lines
 
     tallies = launch(resolved, storage, resources, console, durability=durability, extend=extend)
     check_any_worked(plan.campaign.name, tallies, storage)

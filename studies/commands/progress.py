@@ -238,7 +238,7 @@ class Progress:
             self._lines()
 
     def _render(self) -> RenderableType:
-        from studies.ledger.failures import failing_lines
+        from studies.training.failures import failing_lines
 
         tallies = self._tallies()
         trouble, waiting = self._trouble(), self._waiting()
@@ -266,7 +266,7 @@ class Progress:
             self._lines()
 
     def _lines(self) -> None:
-        from studies.ledger.failures import failing
+        from studies.training.failures import failing
 
         tallies = self._tallies()
         left = self._seconds_left(tallies)

@@ -13,7 +13,7 @@ from studies.commands.find import existing, without_password
 from studies.commands.options import storage_again
 from studies.commands.progress import is_over, status_view, stopped_lines
 from studies.commands.screen import make_console, say, verbatim
-from studies.ledger.failures import FailureCount, failing_lines
+from studies.training.failures import FailureCount, failing_lines
 from studies.trials import Failing, Tally
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _tally(study: Study, trials: pd.DataFrame) -> Tally:
 def _why_stopped(trials: pd.DataFrame) -> str | None:
     """Why a driver asks for no more trials of a study, from its trials; as the ledger decides when it opens it."""
     from analysis.schema import MAX_FAILURES_IN_A_ROW
-    from studies.ledger import too_many_failures
+    from studies.training.failures import too_many_failures
 
     in_a_row = 0
     for row in trials.sort_values("number").to_dict("records"):

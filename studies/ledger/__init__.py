@@ -1,7 +1,6 @@
 """The only Optuna of the launching side: ask, report, end, lease, resume."""
 
 from studies.ledger.budget import Clock, ConfirmationBudget, OutOfTimeError, SearchBudget
-from studies.ledger.counting import too_many_failures
 from studies.ledger.ledger import Ledger
 from studies.ledger.open import open_confirmation, open_evaluation, open_search
 from studies.ledger.repeats import Candidate, fresh_seeds
@@ -20,5 +19,4 @@ __all__ = [
     "open_confirmation",
     "open_evaluation",
     "open_search",
-    "too_many_failures",
 ]

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW
 from studies.campaign.plan import StudyPlan
-from studies.ledger.failures import FailureCount, reason_of
+from studies.training.failures import FailureCount, too_many_failures
 from studies.trials import Runs, Tally
 
 
@@ -34,9 +34,10 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (cost_of(trial.value or 0.0, direction), trial.number))
 
 
-def too_many_failures(failure: str) -> str:
-    """Return why a study is stopped, in one line, from the ``failure`` (a line or a traceback) of its last trial."""
-    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {reason_of(failure)}"
+def last_failure(trials: Sequence[FrozenTrial]) -> str | None:
+    """Return what broke the last of ``trials`` that broke, ``None`` where none did."""
+    failures = (trial.user_attrs.get("failure") for trial in reversed(trials))
+    return next((str(failure) for failure in failures if failure is not None), None)
 
 
 class TrialCount:

@@ -231,7 +231,8 @@ def _search(
 
 def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally) -> UserError:
     """Return the error for a search in which no trial ran its whole budget."""
-    from studies.ledger.failures import last_failure, reason_of
+    from studies.ledger.counting import last_failure
+    from studies.training.failures import reason_of
 
     clock = budget.clock
     failure = last_failure(ledger.stored_trials(tally.study)) if tally.failed else None

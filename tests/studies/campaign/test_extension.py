@@ -123,17 +123,17 @@ def test_an_extension_waits_for_the_driver_that_runs(any_storage):
 
 def test_a_driver_killed_while_it_extends_leaves_the_old_campaign_or_the_new_one(any_storage, monkeypatch):
     """Never a mixture, which neither command would go on with."""
-    from studies.ledger import opening
+    from studies.storage.rdb import Rdb
 
     tune(any_storage, campaign(optimizers=["sofim", "sgd", "adam"]))
     wanted = campaign(optimizers=["sofim", "sgd", "adam"], trials=6)
-    whole = opening.set_everywhere
+    whole = Rdb.set_everywhere
 
     def killed(*arguments: object) -> None:
         whole(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(opening, "set_everywhere", killed)
+    monkeypatch.setattr(Rdb, "set_everywhere", killed)
     with pytest.raises(KeyboardInterrupt):
         tune(any_storage, wanted, extend=True)
     monkeypatch.undo()

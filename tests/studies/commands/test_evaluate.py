@@ -82,7 +82,7 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
     check_regrets(document, every)
     code, out, err = sofim(*EXPORT, "--evaluate", "--seeds", "2")
     assert (code, err.count("\n")) == (0, 4), "nothing is left to run"
-    assert err.startswith("export --evaluate is now: sofim evaluate; export reads its runs\n")
+    assert "\nexport --evaluate is now: sofim evaluate; export reads its runs\n" in err
     assert tomllib.loads(out)["optimizers"] == document["optimizers"]
     _, out, _ = sofim("status")
     assert "evaluate" not in out, "no studies of a search"

@@ -39,7 +39,7 @@ from studies.ledger import (
     open_search,
 )
 from studies.ledger.budget import Pace, no_improvement_expected
-from studies.ledger.failures import last_failure
+from studies.ledger.counting import last_failure
 from studies.storage.database import close_storage, open_storage
 from studies.trials import Assignment
 from studies.workloads import WORKLOADS

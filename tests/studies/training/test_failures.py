@@ -11,7 +11,7 @@ from rich.console import Console
 from sofim import OPTIMIZERS
 from studies.commands.progress import Progress
 from studies.commands.status import print_status
-from studies.ledger.failures import FailureCount, failing_lines, reason_of
+from studies.training.failures import FailureCount, failing_lines, reason_of
 from studies.trials import Failing
 from tests.studies.commands.test_progress import tally
 from tests.support.fake_campaign import campaign, open_ledger, play

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from optuna.trial import FrozenTrial
-
+from analysis.schema import MAX_FAILURES_IN_A_ROW
 from studies.trials import Failing, Tally
 
 _LONGEST = 200
@@ -82,7 +81,6 @@ def failing(tallies: Sequence[Tally]) -> Iterator[tuple[tuple[str, str, str], st
             )
 
 
-def last_failure(trials: Sequence[FrozenTrial]) -> str | None:
-    """Return what broke the last of ``trials`` that broke, ``None`` where none did."""
-    failures = (trial.user_attrs.get("failure") for trial in reversed(trials))
-    return next((str(failure) for failure in failures if failure is not None), None)
+def too_many_failures(failure: str) -> str:
+    """Return why a study is stopped, in one line, from the ``failure`` (a line or a traceback) of its last trial."""
+    return f"{MAX_FAILURES_IN_A_ROW} failures in a row, the last: {reason_of(failure)}"
