@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
 from search_spaces.errors import UserError, number_of
 
@@ -65,6 +66,20 @@ class Study:
     def replicate(self) -> int:
         """Which of the studies of one workload and optimizer it is; the first is the one whose winner counts."""
         return int(self.attributes.get("replicate", 1)) if self.own else 1
+
+    @property
+    def scale(self) -> Scale | None:
+        """The scale of the metric, as the workload told it; ``None`` where nobody did (see `metric_scale.scale_of`)."""
+        stored = self.attributes.get("metric_scale")
+        return stored if stored in ("linear", "log") else None
+
+    @property
+    def target(self) -> float | None:
+        """The value of the metric that counts as solved: the campaign's own, else the workload's; ``None`` without."""
+        targets = self.campaign.get("targets")
+        own = targets.get(self.workload) if isinstance(targets, Mapping) else None
+        found = self.attributes.get("target") if own is None else own
+        return None if found is None else float(found)
 
     @property
     def epoch_budget(self) -> str:

@@ -152,7 +152,7 @@ class StudyPlan:
 
     ``trials`` is ``None`` where something else than their number ends the study. ``initial`` are the stored
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
-    studies of one workload and optimizer; the first is the one whose winner counts.
+    searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own.
     """
 
     name: str
@@ -169,6 +169,8 @@ class StudyPlan:
     space: Space
     initial: tuple[Mapping[str, Any], ...] = ()
     replicate: int = 1
+    metric_scale: Literal["linear", "log"] = "linear"
+    target: float | None = None
 
 
 def campaign_seed(seed: int, *names: str | int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,8 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise UserError(f"{path}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    collecting = gc.isenabled()
+    gc.disable()  # finalizers that run where the stack is nearly full fail, each with a line of its own on the screen
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -70,6 +73,9 @@ def _read_toml(path: Path) -> dict[str, object]:
         end = f"at line {len(lines)}, column {len(lines[-1]) + 1}"
         reason = " ".join(str(error).replace("at end of document", end).split())
         raise UserError(f"{path}: is not valid TOML: {reason}") from None
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _anchored(tables: object, directory: Path) -> object:

@@ -69,6 +69,8 @@ class ResolvedCampaign:
                 metric=workload.metric.name,
                 direction=workload.metric.direction,
                 metric_split=workload.metric.split,
+                metric_scale=workload.metric.scale,
+                target=workload.target,
                 epochs=self.epochs(key),
                 trials=self.campaign.trials,
                 sampler=self.campaign.sampler,

@@ -34,8 +34,8 @@ from studies.trials import Tally
 _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
-    "workload", "optimizer", "metric", "metric_split", "versions", "search_space", "epochs", "replicate", FOLDER,
-    "campaign",
+    "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
+    "replicate", FOLDER, "campaign",
 })  # fmt: skip
 
 Command = Literal["launch", "confirm", "evaluate", "tune"]
@@ -280,6 +280,8 @@ class Opening:
             "optimizer": plan.optimizer,
             "metric": plan.metric,
             "metric_split": plan.metric_split,
+            "metric_scale": plan.metric_scale,
+            "target": plan.target,
             "versions": dict(self.versions),
             "search_space": plan.space.to_dict(),
             "epochs": plan.epochs,

@@ -31,6 +31,8 @@ class Metric:
         split: The examples it is computed on: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
         finish: Called with the mean over the split; returns the metric (a square root, the gap to a known optimum, …).
         meaning: What it is, in a few words, where its name does not say so.
+        scale: ``"log"`` for a positive metric to be minimized that spreads over decades (a gap, the loss of a
+            physical problem), whose differences are told as ratios; else ``"linear"``.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Metric:
     split: Literal["train", "validation"] = "validation"
     finish: Callable[[float], float] | None = None
     meaning: str = ""
+    scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
         _check_name("metric", self.name)
@@ -48,6 +51,12 @@ class Metric:
             raise ValueError(f"a metric's direction is 'maximize' or 'minimize', not {self.direction!r}")
         if self.split not in ("train", "validation"):
             raise ValueError(f"a metric's split is 'train' or 'validation', not {self.split!r}")
+        if self.scale not in ("linear", "log"):
+            raise ValueError(f"a metric's scale is 'linear' or 'log', not {self.scale!r}")
+        if self.scale == "log" and self.direction == "maximize":
+            raise ValueError(
+                "a metric's scale is 'log' where it is minimized: of a maximized one take the distance to 1"
+            )
         _check_callable("metric.function", self.function, optional=True)
         _check_callable("metric.finish", self.finish, optional=True)
 

@@ -114,7 +114,14 @@ BREAST_CANCER_LOGREG = Workload(
     model=_model,
     loss=_loss,
     penalty=_penalty,
-    metric=Metric("gap", "minimize", split="train", finish=_gap, meaning="training loss less the least possible"),
+    metric=Metric(
+        "gap",
+        "minimize",
+        split="train",
+        finish=_gap,
+        meaning="training loss less the least possible",
+        scale="log",
+    ),
     target=1e-3,  # every optimizer passes it with the best of 20 random configurations, few with their defaults
     epochs=30,
     dataset="breast-cancer",

@@ -71,6 +71,8 @@ class Search:
             metric=metric.name,
             direction=metric.direction,
             metric_split=metric.split,
+            metric_scale=metric.scale,
+            target=self.resolved.workloads[self.workload].target,
             epochs=self.resolved.epochs(self.workload),
             trials=self.budget.trials,
             sampler=campaign.sampler,
