@@ -45,6 +45,12 @@ HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation
 TRIAL_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
 """User attributes of every trial that frames show."""
 
+DRAWN_BY = "drawn_by"
+"""The user attribute of a trial that tells whose its configuration is; trials of protocol 1 have none."""
+
+DRAWERS = ("given", "random", "model")
+"""Whose: the default or a person's; an independent draw's, a sampler's start-up included; the sampler's model's."""
+
 CONFIRMATION_FACTS = {
     "confirms": "Int64",
     "rank": "Int64",

@@ -43,6 +43,7 @@ class Draw:
         distributions: Theirs.
         arguments: What the optimizer is called with, and ``batch_size``.
         attributes: User attributes, ``seed`` among them.
+        system_attributes: What a restart must know of it, whether it ends or not.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Draw:
     distributions: dict[str, BaseDistribution]
     arguments: dict[str, Any]
     attributes: dict[str, Any]
+    system_attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -205,6 +207,7 @@ class StudyLedger:
         """Return the next trial; it is RUNNING from now on."""
         draw = self.source.draw(self._again.popleft() if self._again else None)
         stored = running_template(draw.number, draw.params, draw.distributions, draw.attributes)
+        stored.system_attrs = dict(draw.system_attributes)
         self._writer.start(self.study_id, copy(stored))
         stored.intermediate_values = {}  # not shared with what the writer reads in its thread
         self._running[draw.number] = _Running(stored)

@@ -347,8 +347,9 @@ def test_samplers_that_learn_from_values_are_told_the_worst_known_one_of_what_di
             else:
                 work(ledger, ledger.ask(), metric)
         assert told(ledger) == [None, pytest.approx(0.3), pytest.approx(0.7), pytest.approx(worst)]
-    with open_search(url, CAMPAIGN, [searched], {}) as ledger:  # which by now knows more when it comes to the first
-        assert told(ledger) == pytest.approx([worst, 0.3, 0.7, worst])
+        before = told(ledger)
+    with open_search(url, CAMPAIGN, [searched], {}) as ledger:
+        assert told(ledger) == before, "a restart tells nothing else, though it knows more by then"
 
 
 @pytest.mark.slow
