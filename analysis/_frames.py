@@ -11,13 +11,22 @@ import numpy as np
 import pandas as pd
 
 from analysis._rows import Attribute, Points, Reader, TrialRow
-from analysis.schema import ASKED_AGAIN, CONFIRMATION_FACTS, EVALUATES, HISTORY, TEST_PREFIX, TRIAL_FACTS
+from analysis.schema import (
+    ASKED_AGAIN,
+    CONFIRMATION_FACTS,
+    DRAWERS,
+    DRAWN_BY,
+    EVALUATES,
+    HISTORY,
+    TEST_PREFIX,
+    TRIAL_FACTS,
+)
 from analysis.study import Study
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 _TRIAL = [
     "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations", "failure",
-    "params", "seed", "tested",
+    "params", "seed", "tested", DRAWN_BY,
 ]  # fmt: skip
 
 
@@ -90,6 +99,7 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Data
             "params": "object",
             "seed": "Int64",
             "tested": "bool",
+            DRAWN_BY: "object",
         }
     )
 
@@ -118,6 +128,7 @@ def _trial_rows(
             seconds, evaluations, failure if isinstance(failure, str) else None, params.get(trial_id, {}),
             _whole(attributes.get(trial_id, {}).get("seed")) if study.own else None,
             study.own and any(name.startswith(TEST_PREFIX) for name in facts),
+            _drawer(attributes.get(trial_id, {}).get(DRAWN_BY)) if study.own else None,
         )  # fmt: skip
         rows.append(dict(zip(_TRIAL, row, strict=True)))
     return rows
@@ -132,6 +143,10 @@ def _number(value: object) -> float:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+
+
+def _drawer(value: object) -> str | None:
+    return value if isinstance(value, str) and value in DRAWERS else None
 
 
 def _duration(row: TrialRow) -> float:

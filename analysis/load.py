@@ -189,7 +189,9 @@ def trials(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
         training; of a study of another program from start to end, NaN before that), ``gradient_evaluations`` (a float;
         NaN in a study of another program), ``failure`` (what broke it, else missing), ``params`` (a dict of stored
         values, without those that the trial has not), ``seed`` (of weights and data order; missing in a study of
-        another program), ``tested`` (whether anything of it was measured on test data).
+        another program), ``tested`` (whether anything of it was measured on test data), ``drawn_by`` (whose its
+        configuration is, one of `analysis.schema.DRAWERS`; missing in studies of protocol 1 and of other programs, and
+        of runs that repeat a configuration).
     """
     reader = open_reader(storage, [study.study_id for study in of])
     return _frames.trial_frame(reader, _frames.index(reader, _by_id(of)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the rules that make values comparable."""
 
 CONFIRM = "/confirm"
@@ -42,14 +42,14 @@ OUTCOMES = ("complete", "pruned", "infeasible", "diverged", "failed", "lost", "r
 HISTORY = ("epoch", "seconds", "gradient_evaluations", "train_loss", "validation_loss")
 """Columns of a trial's ``history``, an entry an epoch, beside the metric's."""
 
-TRIAL_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed")
-"""User attributes of every trial that frames show."""
-
 DRAWN_BY = "drawn_by"
 """The user attribute of a trial that tells whose its configuration is; trials of protocol 1 have none."""
 
 DRAWERS = ("given", "random", "model")
 """Whose: the default or a person's; an independent draw's, a sampler's start-up included; the sampler's model's."""
+
+TRIAL_FACTS = ("seconds", "gradient_evaluations", "diverged", "failure", "seed", DRAWN_BY)
+"""User attributes of every trial that frames show."""
 
 CONFIRMATION_FACTS = {
     "confirms": "Int64",

@@ -10,8 +10,10 @@ from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.fairness import given_starts
 from analysis.comparison.spaces import searched
 from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.drawn import drawn_counts, model_in_words
 from analysis.intervals import DRAWS
 from analysis.schema import COUNTED
+from analysis.study import Study
 from analysis.text import listing, number
 from search_spaces.errors import number_of
 from search_spaces.samplers import SAMPLERS
@@ -56,8 +58,7 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
     epochs = ", ".join(f"{c.workload} ({c.studies[0].epoch_budget})" for c in contests)
-    row = SAMPLERS.get(str(campaign.get("sampler")))
-    sampler = "a sampler that is not stored" if row is None else row.in_words
+    sampler = _drawing(campaign.get("sampler"), pd.concat([contest.trials for contest in contests]))
     pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
@@ -66,8 +67,26 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
         f"{pruner} ({number_of(trials, 'trial')} ended in all). Data splits, initial weights, data order, the "
         f"learning-rate schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
-        f"Configurations were selected by {chosen}."
+        f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "
+        f"{_protocol(studies)}."
     )
+
+
+def _drawing(sampler: object, trials: pd.DataFrame) -> str:
+    """Return who drew the trials: a sampler that learns is named for what its model drew alone."""
+    row = SAMPLERS.get(str(sampler))
+    if row is None:
+        return "a sampler that is not stored"
+    if not row.learns:
+        return row.in_words
+    counts, told = drawn_counts(trials), model_in_words(sampler, trials)
+    if counts is not None and not counts["model"].any():
+        return f"random draws (the campaign names {row.in_words}; {told})" if told else row.in_words
+    return f"{row.in_words} ({told})"
+
+
+def _protocol(studies: Sequence[Study]) -> str:
+    return listing(list(dict.fromkeys(str(study.attributes.get("protocol", "unknown")) for study in studies)))
 
 
 def _selected_on(contest: WorkloadRuns) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
+from analysis.drawn import model_in_words
 from analysis.figures import _style
 from analysis.figures.comparison import View
 from analysis.report._chapter import Chapter, Options, Picture
@@ -116,7 +117,7 @@ def page(
         methods=across.compared.methods if across.compared else "",
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
-        campaign=_rules(chapters[0].study) if chapters[0].study.own else "",
+        campaign=_rules(chapters) if chapters[0].study.own else "",
         protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
     )
 
@@ -126,15 +127,17 @@ def printable(text: str) -> str:
     return " ".join(str(_printable(text)).split())
 
 
-def _rules(study: Study) -> str:
+def _rules(chapters: Sequence[Chapter]) -> str:
     """Return how a campaign searched, as far as it is stored: a search that its time ends has no number of trials."""
-    fields = study.campaign
+    fields = chapters[0].study.campaign
+    drawn = model_in_words(fields.get("sampler"), pd.concat([one.subject.trials for one in chapters]))
     trials, budget = fields.get("trials"), fields.get("budget")
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
     told = [f"{number_of(trials, 'trial')} a study"] if isinstance(trials, int) else []
     told += [f"a budget of {seconds:g} s"] if isinstance(seconds, int | float) else []
     told += [f"{name} {fields[name]}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields]
-    return f"Campaign {fields['name']}: {', '.join(told)}." if told else f"Campaign {fields['name']}."
+    said = "; ".join(part for part in (", ".join(told), drawn) if part)
+    return f"Campaign {fields['name']}{': ' if said else ''}{said}."
 
 
 def _printable(value: object) -> object:

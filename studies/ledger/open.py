@@ -13,7 +13,7 @@ from typing import Any
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, EVALUATE, PROTOCOL
+from analysis.schema import CONFIRM, EVALUATE
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import ConfirmationBudget, SearchBudget
@@ -131,7 +131,7 @@ def open_confirmation(
     """
     command: Command = "confirm" if budget is None else "tune"
     with opened(url, campaign, command, versions, budget or Rule(), durability) as opening:
-        study_ids = [opening.tuned_study(plan) for plan in plans]
+        study_ids = [opening.searched_study(plan) for plan in plans]
         plans = [opening.as_begun(plan) for plan in plans]
         opening.refuse_others({plan.name + CONFIRM for plan in plans})
         opening.take(study_ids[0])
@@ -213,15 +213,12 @@ def open_evaluation(
             parameter is of another kind than in this campaign.
     """
     with opened(url, campaign, "evaluate", versions, Rule(), durability) as opening:
-        study_ids = [find_study(opening.storage, plan.name) for plan in plans]
-        first = study_ids[0]
-        if first is None or None in study_ids:
-            raise UserError(f"storage '{opening.shown}' has not all studies of campaign '{campaign['name']}'")
+        study_ids = [opening.searched_study(plan) for plan in plans]
         opening.refuse_others({plan.name + EVALUATE for plan in plans})
         # where a driver of the search has its lease, whichever studies are evaluated
         head = "/".join([campaign["name"], campaign["workloads"][0], campaign["optimizers"][0]])
         leased = find_study(opening.storage, head)
-        opening.take(first if leased is None else leased)
+        opening.take(study_ids[0] if leased is None else leased)
         for plan in plans:
             _add_evaluation(opening, opening.as_begun(plan), candidates[plan.optimizer], seeds)
         return opening.ledger()
@@ -231,11 +228,6 @@ def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate
     candidates = list({one.key: one for one in given}.values())
     made = replace(plan, name=plan.name + EVALUATE, trials=seeds * len(candidates))
     study_id = opening.open_study(made)
-    if opening.attributes(study_id)["protocol"] != PROTOCOL:
-        raise UserError(
-            f"study '{made.name}' was run under another protocol than {PROTOCOL}: its values do not compare; "
-            "delete it, and evaluate again"
-        )
     runs = opening.trials(study_id)
     kinds = {name: kind for run in runs for name, kind in run.distributions.items()}
     for candidate in candidates:

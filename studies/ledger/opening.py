@@ -183,11 +183,8 @@ class Opening:
     def _difference(self, attributes: Mapping[str, Any], extend: bool, free: frozenset[str]) -> str | None:
         """Return why this campaign does not go on with a study of its name, or ``None``."""
         name = self.campaign["name"]
-        if attributes["protocol"] != PROTOCOL:
-            return (
-                f"campaign '{name}' was run under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
-                "their values do not compare; give it another name with --name"
-            )
+        if other_rules := self._other_rules(attributes):
+            return other_rules
         before = attributes["campaign"]
         if extend:
             before = extended(before, self.campaign)
@@ -210,6 +207,22 @@ class Opening:
                 "--extend"
             )
         return other + "give this one another name with --name"
+
+    def _other_rules(self, attributes: Mapping[str, Any]) -> str | None:
+        """Return why nothing is added to a study of this campaign that was made by other rules, else ``None``."""
+        name, protocol = str(self.campaign["name"]), attributes["protocol"]
+        if protocol == PROTOCOL:
+            return None
+        again = command_line("launch", name, "--name", "NAME", *storage_named(self.url, self.shown))
+        remedy = (
+            f"search again, under another name: {again}"
+            if self.command in ("confirm", "evaluate")
+            else "give this one another name with --name"
+        )
+        return (
+            f"campaign '{name}' was run under protocol {protocol}, this is protocol {PROTOCOL}, and their values do "
+            f"not compare; {remedy}"
+        )
 
     def grow(self) -> None:
         """Make this configuration that of the campaign's studies, all at once."""
@@ -294,20 +307,21 @@ class Opening:
             self.storage.set_study_user_attr(study_id, name, value)
         return study_id
 
-    def tuned_study(self, plan: StudyPlan) -> int:
-        """Return the id of a study of the search that is there."""
+    def searched_study(self, plan: StudyPlan) -> int:
+        """Return the id of a study of the search, which is there.
+
+        Raises:
+            UserError: It is not, or was made by other rules; nothing is written.
+        """
         study_id = find_study(self.storage, plan.name)
         attributes = {} if study_id is None else self.attributes(study_id)
-        name = self.campaign["name"]
         if study_id is None or not maker_of(plan.name, attributes).is_campaign:
             raise UserError(
-                f"storage '{self.shown}' has no study '{plan.name}' to confirm; launch campaign '{name}' first"
+                f"storage '{self.shown}' has no study '{plan.name}' to {self.command}; launch campaign "
+                f"'{self.campaign['name']}' first"
             )
-        if attributes["protocol"] != PROTOCOL:
-            raise UserError(
-                f"campaign '{name}' was tuned under protocol {attributes['protocol']}, this is protocol {PROTOCOL}: "
-                "runs of now do not compare with its trials; tune it again under another name"
-            )
+        if other_rules := self._other_rules(attributes):
+            raise UserError(other_rules)
         return study_id
 
     def judge(self, tallies: Sequence[Tally], *, anyway: bool) -> None:

@@ -103,27 +103,33 @@ class Search:
 
     def _remembered(self, trial: FrozenTrial) -> FrozenTrial:
         """Return ``trial`` of the database, which has ended for good, as the sampler and the pruner may see it."""
-        space = self._plan.space
         state, value = trial.state, trial.value
         if trial.user_attrs.get("diverged") and self._sampler.needs_complete:
             state, value = _as_told(trial.system_attrs.get(_TOLD))
         elif state == TrialState.COMPLETE:
             self._learn_worst(value)
-        distributions = space.search_distributions(trial.params)
-        usable = set(distributions) == set(trial.params)
+        params, distributions = self._searched(trial)
+        usable = bool(params)
         return create_trial(
             state=state if usable else TrialState.FAIL,
             value=value if usable and state == TrialState.COMPLETE else None,
-            params=space.encode(trial.params) if usable else {},
-            distributions=distributions if usable else {},
+            params=params,
+            distributions=distributions,
             intermediate_values=trial.intermediate_values,
             system_attrs=trial.system_attrs,  # of a diverged trial too: CMA-ES keeps its state in any of them
         )
 
     def _waiting(self, trial: FrozenTrial) -> FrozenTrial:
         """Return ``trial`` of the database, which is to be run again, as one that Optuna is to ask for first."""
-        enqueued = {_FIXED: self._plan.space.encode(trial.params)}
-        return create_trial(state=TrialState.WAITING, system_attrs={**trial.system_attrs, **enqueued})
+        attributes = {**trial.system_attrs, _FIXED: self._searched(trial)[0]}
+        return create_trial(state=TrialState.WAITING, system_attrs=attributes)
+
+    def _searched(self, trial: FrozenTrial) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Return a trial's configuration in search coordinates and its distributions; empty if it is not whole."""
+        distributions = self._plan.space.search_distributions(trial.params)
+        if set(distributions) != set(trial.params):
+            return {}, {}
+        return self._plan.space.encode(trial.params), distributions
 
     def counts(self, trial: FrozenTrial) -> bool:
         """Return true: every trial is one of the search."""

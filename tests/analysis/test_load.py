@@ -45,7 +45,7 @@ def test_a_study_is_described_by_its_attributes(url, opened):
         "breast-cancer-logreg", "sgd", "gap", "minimize",
     )  # fmt: skip
     assert first.campaign == made.stored()
-    assert first.attributes["protocol"] == 1
+    assert first.attributes["protocol"] == 2
 
 
 def test_campaigns_are_told_apart_and_listed_oldest_first(url, opened):
@@ -101,7 +101,7 @@ def test_a_campaign_without_trials_is_a_frame_without_rows(url, opened):
     assert found.empty
     assert list(found.columns) == [
         "study", "workload", "optimizer", "number", "outcome", "value", "seconds", "gradient_evaluations",
-        "failure", "params", "seed", "tested",
+        "failure", "params", "seed", "tested", "drawn_by",
     ]  # fmt: skip
 
 

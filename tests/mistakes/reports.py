@@ -92,7 +92,7 @@ ROWS = [
         storage="empty",
         prepare=two_protocols,
         says=(
-            "the studies were made by different rules (protocols 0 and 1), so that their values do not "
+            "the studies were made by different rules (protocols 0 and 2), so that their values do not "
             "compare; report on each with --study"
         ),
     ),

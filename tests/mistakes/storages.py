@@ -442,20 +442,40 @@ ROWS = [
         id="a newer protocol",
         typed="launch fake",
         storage="copy",
-        prepare=changed(attribute("protocol", 2)),
+        prepare=changed(attribute("protocol", 3)),
         says=(
-            "campaign 'fake' was run under protocol 2, this is protocol 1: their values do not compare; give "
-            "it another name with --name"
+            "campaign 'fake' was run under protocol 3, this is protocol 2, and their values do not compare; give "
+            "this one another name with --name"
+        ),
+    ),
+    Mistake(
+        id="an older protocol to extend",
+        typed="launch fake --extend --trials 3",
+        storage="copy",
+        prepare=changed(attribute("protocol", 1)),
+        says=(
+            "campaign 'fake' was run under protocol 1, this is protocol 2, and their values do not compare; give "
+            "this one another name with --name"
         ),
     ),
     Mistake(
         id="an older protocol to confirm",
         typed="confirm fake",
         storage="copy",
-        prepare=changed(attribute("protocol", 0)),
+        prepare=changed(attribute("protocol", 1)),
         says=(
-            "campaign 'fake' was tuned under protocol 0, this is protocol 1: runs of now do not compare with "
-            "its trials; tune it again under another name"
+            "campaign 'fake' was run under protocol 1, this is protocol 2, and their values do not compare; search "
+            "again, under another name: <any>launch fake --name NAME<any>"
+        ),
+    ),
+    Mistake(
+        id="an older protocol to evaluate",
+        typed="evaluate fake --storage {storage}",
+        storage="copy",
+        prepare=changed(attribute("protocol", 1)),
+        says=(
+            "campaign 'fake' was run under protocol 1, this is protocol 2, and their values do not compare; search "
+            "again, under another name: <any>launch fake --name NAME<any>"
         ),
     ),
     Mistake(

@@ -1,177 +1,167 @@
-"""A campaign that an earlier version tuned, confirmed and reported: read to the same numbers, and gone on with.
+"""A campaign of protocol 1, searched, confirmed and reported by an earlier version: it is read, and not gone on with.
 
-``quickstart.db.xz`` is its database, ``quickstart-read.zip`` what that version made of it: the tables of its report
-(of the three long ones every 50th row) and its export. ``half.db.xz`` is of a search that was killed.
+``quickstart.db.xz`` is its database, ``quickstart-read.csv`` what that version's leaderboard said of it. ``half.db.xz``
+is of a search that was killed.
 """
 
 from __future__ import annotations
 
+import ast
 import io
 import lzma
+import re
 import tomllib
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import RDBStorage
 
 from analysis import report
-from analysis.load import studies
+from analysis.dashboard import AnnotationService, NoteContext
+from analysis.drawn import drawn_counts
+from analysis.load import read, studies
+from analysis.schema import COUNTED
+from analysis.study import Study
 from studies.storage.database import close_storage, open_storage
 
 DATA = Path(__file__).parents[1] / "data"
-READ = zipfile.ZipFile(DATA / "quickstart-read.zip")
-TABLES = sorted(name for name in READ.namelist() if name.endswith(".csv"))
-LONG = ("convergence.csv", "map.csv", "partial_dependence.csv")
-NOTHING_LEFT = "Nothing left to run: every trial of quickstart is in the storage."
+SAID = pd.read_csv(DATA / "quickstart-read.csv", index_col="study")
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("earlier") / "sofim.db"
-    path.write_bytes(lzma.decompress((DATA / "quickstart.db.xz").read_bytes()))
+def unpacked(name: str, folder: Path) -> Path:
+    path = folder / "sofim.db"
+    path.write_bytes(lzma.decompress((DATA / name).read_bytes()))
     return path
 
 
-@pytest.fixture(scope="module")
-def tables(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, pd.DataFrame]:
-    """Those of its report today; its figures are left out, which take longer than all else."""
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """It is byte for byte what it was afterwards, and nothing lies beside it."""
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    path = unpacked("quickstart.db.xz", folder)
+    before = path.read_bytes()
+    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{path}")
+    yield path
+    assert path.read_bytes() == before
+    assert [file.name for file in folder.iterdir()] == ["sofim.db"]
+
+
+@pytest.fixture
+def storage(database: Path) -> Iterator[RDBStorage]:
+    opened = open_storage(f"sqlite:///{database}", read_only=True)
+    assert isinstance(opened, RDBStorage)
+    yield opened
+    close_storage(opened)
+
+
+@pytest.fixture
+def searched(storage: RDBStorage) -> list[Study]:
+    return studies(storage, "quickstart")
+
+
+def test_its_trials_and_runs_are_read_as_they_were(storage, searched) -> None:
+    frames = read(storage, searched)
+    assert {study.name for study in searched} == set(SAID.index)
+    assert drawn_counts(frames.trials) is None
+    for study in searched:
+        said, own = SAID.loc[study.name], frames.trials[frames.trials["study"] == study.name]
+        counts = own["outcome"].value_counts()
+        assert len(own[own["outcome"].isin(COUNTED)]) == said["trials"]
+        assert all(counts.get(word, 0) == said[word] for word in COUNTED)
+        winner = own.set_index("number").loc[said["number"]]
+        assert winner["value"] == pytest.approx(said["tuned"], rel=1e-9)
+        assert winner["params"] == ast.literal_eval(said["params"])
+        runs = frames.confirmations[frames.confirmations["study"] == study.name]
+        assert len(runs) == said["runs"]
+        through = runs[runs["outcome"] == "complete"]
+        assert (runs["confirms"] == said["number"]).all()
+        assert len(through) == said["runs_complete"]
+        if len(through) == len(runs):
+            assert through["value"].mean() == pytest.approx(said["validation"], rel=1e-9)
+
+
+def test_its_report_names_the_protocol_and_does_not_say_who_drew_its_trials(
+    storage, searched, tmp_path, monkeypatch
+) -> None:
+    """Without figures, which take longer than all else."""
 
     def draw_nothing(_figure: Figure, file: io.IOBase, format: str, **_options: object) -> None:
         file.write('<svg viewBox="0 0 1 1"></svg>' if format == "svg" else b"")
 
-    out, before = tmp_path_factory.mktemp("report"), database.read_bytes()
-    storage = open_storage(f"sqlite:///{database}", read_only=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", draw_nothing)
-        try:
-            report.write(
-                storage,
-                studies(storage, "quickstart"),
-                out,
-                title="quickstart",
-                source="sqlite:///sofim.db",
-                options=report.Options(workers=1),
-            )
-        finally:
-            close_storage(storage)
-    assert database.read_bytes() == before, "what reads writes nothing"
-    return {path.name: as_kept(path) for path in (out / "tables").iterdir()}
+    monkeypatch.setattr(Figure, "savefig", draw_nothing)
+    options = report.Options(workers=1, num_refits=2)
+    report.write(storage, searched, tmp_path / "out", title="quickstart", source="there", options=options)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "protocol 1" in page
+    assert "how many of the trials the model drew is not known" in page
+    methods = (tmp_path / "out" / "methods.md").read_text()
+    assert "protocol 1" in methods
+    assert "how many of the trials the model drew is not known" in methods
 
 
-def as_kept(file: Path) -> pd.DataFrame:
-    first, *rows = file.read_text().splitlines(keepends=True)
-    return pd.read_csv(io.StringIO("".join([first, *(rows[::50] if file.name in LONG else rows)])))
-
-
-def test_the_report_has_the_same_tables(tables) -> None:
-    assert sorted(tables) == TABLES
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_of_the_report_has_the_same_numbers(tables, name) -> None:
-    with READ.open(name) as file:
-        earlier = pd.read_csv(file)
-    # the last digits may be rounded otherwise by another processor
-    pd.testing.assert_frame_equal(tables[name], earlier, rtol=1e-6, atol=1e-9)
-
-
-@pytest.fixture
-def stored(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{database}")
-    return database
-
-
-def test_what_is_exported_is_the_same(stored, sofim) -> None:
-    before = stored.read_bytes()
-    code, out, err = sofim("export", "quickstart")
-    assert (code, err) == (0, "")
-    earlier, now = tomllib.loads(READ.read("export.toml").decode()), tomllib.loads(out)
-    assert now["made"].pop("date")
-    assert earlier["made"].pop("date")
-    assert now == earlier
-    assert stored.read_bytes() == before
-
-
-def test_it_is_finished_and_nothing_is_left_to_run_or_to_confirm(stored, sofim) -> None:
+def test_status_list_and_export_show_it(database, sofim) -> None:
     code, out, err = sofim("status", "quickstart")
     assert (code, err) == (0, "")
-    lines = out.splitlines()
-    assert lines[0] == "quickstart: finished"
-    assert sum("30/30" in line for line in lines) == 14
+    assert out.splitlines()[0] == "quickstart: finished"
+    assert sum("30/30" in line for line in out.splitlines()) == 14
     assert "breast-cancer-logreg, confirmation runs of winners: " in out
     assert "lbfgs 2 complete, 1 diverged" in out
-    code, out, err = sofim("launch", "quickstart")
+    code, out, err = sofim("list")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == NOTHING_LEFT
-    code, out, err = sofim("confirm", "quickstart", "--seeds", "3")
+    assert "quickstart" in out
+    code, out, err = sofim("export", "quickstart", "--winner", "--optimizer", "sgd")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "Nothing left to run: the 42 confirmation runs of quickstart are in the storage."
+    assert tomllib.loads(out)["campaigns"]["quickstart"]["protocol"] == 1
 
 
-def trials_of(database: Path) -> dict[str, list[FrozenTrial]]:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
-    try:
-        return {study.study_name: storage.get_all_trials(study._study_id) for study in storage.get_all_studies()}
-    finally:
-        close_storage(storage)
+def test_the_dashboard_shows_it(storage, searched, tmp_path) -> None:
+    said: list[str] = []
+    with closing(AnnotationService(storage, NoteContext((), tmp_path), said.append)) as service:
+        service.touch(searched[0].study_id)
+        shown = service.annotation(searched[0].study_id)
+    assert said == []
+    assert shown is not None
+    assert "15 complete, 15 pruned" in shown.note
 
 
-@pytest.mark.cluster
-def test_it_goes_on_with_more_trials_and_more_confirmation_runs(
-    database, tmp_path, monkeypatch, sofim, one_ray
-) -> None:
-    """All that is there stays as it is; what is new is like it."""
-    one_ray.use(tmp_path)
-    mine = tmp_path / "sofim.db"
-    mine.write_bytes(database.read_bytes())
-    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{mine}")
-    before = trials_of(mine)
-    for command in (("confirm", "quickstart", "--seeds", "4"), ("launch", "quickstart", "--extend", "--trials", "31")):
-        code, _, err = sofim(*command)
-        assert (code, err) == (0, "")
-    after = trials_of(mine)
-    assert list(after) == list(before)
-    for name, trials in after.items():
-        there, new = trials[: len(before[name])], trials[len(before[name]) :]
-        assert there == before[name], name
-        assert len(new) == 1, name
-        assert new[0].state in (TrialState.COMPLETE, TrialState.PRUNED), (name, new[0].user_attrs)
-        assert new[0].params.keys() == there[0].params.keys()
-        assert new[0].user_attrs.keys() >= {"seed", "seconds", "history", "gradient_evaluations", "diverged", "device"}
-        assert new[0].user_attrs["history"].keys() == there[0].user_attrs["history"].keys()
-        if name.endswith("/confirm"):
-            assert new[0].params == there[0].params
-            assert new[0].user_attrs["seed"] not in [trial.user_attrs["seed"] for trial in there]
-    _, out, _ = sofim("status", "quickstart")
-    assert out.startswith("quickstart: finished\n")
-    assert out.count("31/31") == 14
+@pytest.mark.parametrize(
+    "command",
+    [
+        "launch quickstart",
+        "launch quickstart --extend --trials 31",
+        "launch quickstart --seed 7",
+        "confirm quickstart",
+        "confirm quickstart --seeds 4",
+        "evaluate quickstart --winner --optimizer sgd",
+    ],
+)
+def test_nothing_is_added_to_it(database, sofim, command) -> None:
+    """Neither is it said that nothing is left to run."""
+    code, _, err = sofim(*command.split())
+    assert code == 2
+    remedy = (
+        r"give this one another name with --name|search again, under another name: .*launch quickstart --name NAME.*"
+    )
+    assert re.fullmatch(
+        r"sofim: campaign 'quickstart' was run under protocol 1, this is protocol 2, and their values do not compare; "
+        rf"({remedy})\n",
+        err,
+    ), err
 
 
-@pytest.mark.cluster
-def test_a_search_whose_driver_was_killed_goes_on_to_the_exact_number(tmp_path, monkeypatch, sofim, one_ray) -> None:
-    one_ray.use(tmp_path)
-    mine = tmp_path / "sofim.db"
-    mine.write_bytes(lzma.decompress((DATA / "half.db.xz").read_bytes()))
-    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{mine}")
-    before = trials_of(mine)
-    assert sum(trial.state == TrialState.RUNNING for trials in before.values() for trial in trials) == 2
+def test_a_search_that_was_killed_under_it_is_not_gone_on_with(tmp_path, monkeypatch, sofim) -> None:
+    path = unpacked("half.db.xz", tmp_path)
+    before = path.read_bytes()
+    monkeypatch.setenv("SOFIM_STORAGE", f"sqlite:///{path}")
     code, _, err = sofim("launch", "quickstart", "--name", "half", "--trials", "12")
-    assert (code, err) == (0, "")
-    for name, trials in trials_of(mine).items():
-        there, new = trials[: len(before[name])], trials[len(before[name]) :]
-        retried = {trial.user_attrs.get("retry_of"): trial for trial in new}
-        for earlier, now in zip(before[name], there, strict=True):
-            if earlier.state == TrialState.RUNNING:
-                assert (now.state, now.user_attrs["failure"]) == (TrialState.FAIL, "driver lost")
-                assert retried[now.number].params == now.params
-                assert retried[now.number].user_attrs["seed"] == now.user_attrs["seed"]
-            else:
-                assert now == earlier
-        assert sum(trial.user_attrs.get("failure") != "driver lost" for trial in trials) == 12
+    assert code == 2
+    assert err.startswith("sofim: campaign 'half' was run under protocol 1, this is protocol 2")
+    assert err.count("\n") == 1
+    assert path.read_bytes() == before

@@ -184,7 +184,7 @@ def test_two_protocols_are_not_mixed(tmp_path: Path) -> None:
     make(url, ridge, trials=2)
     storage = open_storage(url, create=False)
     storage.set_study_user_attr(studies(storage)[1].study_id, "protocol", 999)
-    with pytest.raises(UserError, match=r"different rules \(protocols 1 and 999\).*--study"):
+    with pytest.raises(UserError, match=r"different rules \(protocols 2 and 999\).*--study"):
         written(storage, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     close_storage(storage)

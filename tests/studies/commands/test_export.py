@@ -59,7 +59,7 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
             OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **entry["arguments"])
     evidence = found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["evidence"]
     assert (evidence["campaign"], evidence["trials"], evidence["seeds"]) == ("fake", 60, 5)
-    assert found["campaigns"]["fake"]["protocol"] == 1
+    assert found["campaigns"]["fake"]["protocol"] == 2
     assert found["campaigns"]["fake"]["versions"] == {"torch": "x"}
     assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
 

@@ -506,7 +506,7 @@ def test_trials_of_another_protocol_are_not_confirmed(url):
     opened = open_storage(url, create=False)
     opened.set_study_user_attr(opened.get_study_id_from_name(SOFIM), "protocol", 0)
     close_storage(opened)
-    with pytest.raises(UserError, match="was tuned under protocol 0, this is protocol 1"):
+    with pytest.raises(UserError, match="was run under protocol 0, this is protocol 2"):
         confirming(url, made)
 
 
