@@ -101,7 +101,7 @@ def on_workload(
     )
     candidates = {f"{OURS}": ("sofim", space.arguments(source.params)), **TYPED}
     epochs = int(study.attributes["epochs"])
-    seeds = fresh_seeds(int(study.campaign["seed"]), workload, num_seeds)
+    seeds = fresh_seeds(int(study.campaign["seed"]), num_seeds)
     print(f"{workload}: best {best:.4g}, start {start:.4g}; SOFIM as on {source.workload}: {candidates[OURS][1]}")
     found_regrets = {}
     for name, (optimizer, arguments) in candidates.items():

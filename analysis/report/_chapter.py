@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: 
             trials,
             curves,
             direction=study.direction,
-            rng=generator(options.seed, study.name),
+            rng=generator(options.seed, "study"),
             method=options.method,
             num_refits=options.num_refits,
             workers=threads,
@@ -112,9 +113,12 @@ def versus(view: View) -> tuple[Picture, ...]:
         return tuple(pictures((key, draw(view)) for key, draw in of_each("workload").items()))
 
 
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Return a generator of one study's own: what it finds depends on no other study."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+def generator(seed: int, purpose: Literal["study", "comparison"]) -> np.random.Generator:
+    """Return a new generator for one study, or for a comparison.
+
+    What is found of a study depends neither on other studies nor on what it is called.
+    """
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
 def pictures(drawn: Iterable[tuple[str, Drawn | None]]) -> list[Picture]:

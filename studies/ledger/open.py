@@ -175,7 +175,7 @@ def _add_confirmation(
         opening.notes.append(
             f"{plan.name}: only {len(winners)} of {number_of(top, 'winner')}, no more trials are complete"
         )
-    source: Repeats = confirmation(made, winners, fresh_seeds(plan.seed, plan.workload, seeds), test=test)
+    source: Repeats = confirmation(made, winners, fresh_seeds(plan.seed, seeds), test=test)
     opening.add(made, study_id, runs, source)
 
 
@@ -238,5 +238,5 @@ def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate
                 raise UserError(
                     f"{name} of {plan.optimizer} is not searched alike in these campaigns; evaluate them one by one"
                 ) from None
-    seeds_of = fresh_seeds(plan.seed, plan.workload, seeds)
+    seeds_of = fresh_seeds(plan.seed, seeds)
     opening.add(made, study_id, runs, evaluation(made, candidates, seeds_of))

@@ -21,22 +21,21 @@ from studies.trials import Runs
 _CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the winner's trial
 
 
-def fresh_seeds(seed: int, workload: str, number: int) -> list[int]:
-    """Return the seeds of confirmation runs: the same for every optimizer of a workload, none of them the campaign's.
+def fresh_seeds(seed: int, number: int) -> list[int]:
+    """Return the seeds of confirmation runs: the same for every optimizer and workload, none of them the search's.
 
-    Fewer seeds are the first of more, so that a number that is raised later adds to what is there. They do not depend
-    on the campaign's name: campaigns of one seed can be compared in pairs.
+    Fewer seeds are the first of more, so that a number that is raised later adds to what is there. No name enters:
+    campaigns of one seed can be compared in pairs, whatever they and their workloads are called.
 
     Args:
-        seed: Of the campaign.
-        workload: Its key.
+        seed: Of the search: the campaign's, or a replicate's.
         number: How many.
     """
 
     def all_seeds() -> Iterator[int]:
         given = {seed}
         for index in count():
-            derived = campaign_seed(seed, workload, "confirm", index)
+            derived = campaign_seed(seed, "confirm", index)
             if derived not in given:
                 given.add(derived)
                 yield derived

@@ -77,7 +77,7 @@ def test_a_killed_confirmation_is_continued_to_the_exact_number(killed):
         assert len(trials_of(home, optimizer, "")) == 2
         assert not any(trial.state == TrialState.RUNNING for trial in trials_of(home, optimizer))
         seeds = [trial.user_attrs["seed"] for trial in complete(home, optimizer)]
-        assert sorted(seeds) == sorted(fresh_seeds(0, WORKLOAD, 10)), "each once"
+        assert sorted(seeds) == sorted(fresh_seeds(0, 10)), "each once"
 
 
 def test_one_run_at_a_time_is_on_the_machine(killed):

@@ -76,7 +76,7 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
         own = document["optimizers"][optimizer]["workloads"]
         given = [str(sorted(own[other]["params"].items())) for other in WORKLOADS]
         found = Counter((str(sorted(t.user_attrs["evaluates"].items())), t.user_attrs["seed"]) for t in kept)
-        assert found == Counter(itertools.product(given, fresh_seeds(0, workload, 2)))
+        assert found == Counter(itertools.product(given, fresh_seeds(0, 2)))
         assert not any(key.startswith("test_") for trial in listed for key in trial.user_attrs)
 
     check_regrets(document, every)

@@ -112,7 +112,7 @@ def test_it_begins_with_what_is_recommended_and_ends_with_runs_on_fresh_seeds_al
     begun = {trial.number: trial for trial in story.found if trial.user_attrs.get("start")}
     first = [trial.params["optimizer"] for trial in begun.values() if "retry_of" not in trial.user_attrs]
     assert first == [optimizer for optimizer, _ in recommended(SEARCH_SPACES, "mine:xor")]
-    assert [run.user_attrs["seed"] for run in story.runs] == fresh_seeds(0, "mine:xor", 3)
+    assert [run.user_attrs["seed"] for run in story.runs] == fresh_seeds(0, 3)
     assert all(run.user_attrs["exclusive"] for run in story.runs)
     assert not any(name.startswith("test_") for trial in story.found for name in trial.user_attrs)
 
@@ -125,7 +125,7 @@ def test_what_is_found_is_better_than_a_default_and_can_be_typed(story, monkeypa
     assert best is not None
     assert accuracy is not None
     assert re.search(r"test accuracy: \S+ \[\S+, \S+\]", said)
-    assert float(accuracy[1]) > default_sgd(story.home, monkeypatch, fresh_seeds(0, "mine:xor", 3))
+    assert float(accuracy[1]) > default_sgd(story.home, monkeypatch, fresh_seeds(0, 3))
     lines = said[said.index("\nfrom ") : said.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
     exec(lines, namespace)

@@ -112,14 +112,13 @@ def complete(found: Sequence[FrozenTrial]) -> list[tuple[int, int]]:
 
 
 def test_fresh_seeds_are_fresh_and_fewer_are_the_first_of_more():
-    ten = fresh_seeds(0, "digits-mlp", 10)
+    ten = fresh_seeds(0, 10)
     assert len({0, *ten}) == 11
-    assert fresh_seeds(0, "digits-mlp", 4) == ten[:4]
-    assert not set(ten) & set(fresh_seeds(1, "digits-mlp", 10))
-    assert not set(ten) & set(fresh_seeds(0, "digits-lenet5", 10))
+    assert fresh_seeds(0, 4) == ten[:4]
+    assert not set(ten) & set(fresh_seeds(1, 10))
     # whoever searched with one of them is not confirmed on it
-    assert fresh_seeds(ten[3], "digits-mlp", 10)[0] != ten[3]
-    assert ten[3] not in fresh_seeds(ten[3], "digits-mlp", 200)
+    assert fresh_seeds(ten[3], 10)[0] != ten[3]
+    assert ten[3] not in fresh_seeds(ten[3], 200)
 
 
 def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
@@ -128,7 +127,7 @@ def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
     assert len(asked) == 4 * 3
     assert all(assignment.confirmation and assignment.seed != 7 for assignment in asked)
     for workload in tuned.campaign.workloads:
-        expected = fresh_seeds(7, workload, 3)
+        expected = fresh_seeds(7, 3)
         for optimizer in tuned.campaign.optimizers:
             found = runs(url, f"fake/{workload}/{optimizer}")
             assert [trial.user_attrs["seed"] for trial in found] == expected
@@ -152,7 +151,7 @@ def test_the_winner_is_the_best_complete_trial_and_of_equal_ones_the_first(url, 
     study = f"fake/{workload}/{optimizer}"
     best = searched(url, study)[winner]
     found = runs(url, study)
-    assert complete(found) == [(winner, seed) for seed in fresh_seeds(7, workload, 2)]
+    assert complete(found) == [(winner, seed) for seed in fresh_seeds(7, 2)]
     for trial in found:
         assert (trial.params, trial.distributions) == (best.params, best.distributions), "as the winner has them"
         assert trial.user_attrs["rank"] == 1
@@ -164,14 +163,14 @@ def test_a_pruned_or_diverged_trial_wins_nothing(url):
     outcomes = {"digits-mlp/sofim": [("pruned", 0.99), 0.3, "diverged", "failed: no"]}
     with confirming(url, make(url, outcomes, trials=4, **ONE), seeds=1) as ledger:
         work_off(ledger)
-    assert complete(runs(url)) == [(1, fresh_seeds(0, "digits-mlp", 1)[0])]
+    assert complete(runs(url)) == [(1, fresh_seeds(0, 1)[0])]
 
 
 def test_several_winners_are_run_seed_by_seed_with_their_ranks(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.7, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=2, top=2) as ledger:
         work_off(ledger)
-    first, second = fresh_seeds(0, "digits-mlp", 2)
+    first, second = fresh_seeds(0, 2)
     assert complete(runs(url)) == [(1, first), (2, first), (1, second), (2, second)]
     assert [trial.user_attrs["rank"] for trial in runs(url)] == [1, 2, 1, 2]
     with confirming(url, made, seeds=2, top=9) as ledger:
@@ -314,7 +313,7 @@ def test_more_seeds_later_add_only_what_is_missing(url):
         with confirming(url, made, seeds=seeds) as ledger:
             assert len(work_off(ledger)) == new
             assert [(tally.done, tally.asked_for) for tally in ledger.tallies()] == [(seeds, seeds)]
-    assert [seed for _, seed in complete(runs(url))] == fresh_seeds(0, "digits-mlp", 5)
+    assert [seed for _, seed in complete(runs(url))] == fresh_seeds(0, 5)
 
 
 def test_diverged_and_failed_runs_count_and_are_not_tried_until_they_succeed(url):
@@ -381,7 +380,7 @@ def test_a_winner_that_was_overtaken_is_named_and_its_runs_can_be_told_from_the_
     found = confirmations(opened, studies(opened))
     close_storage(opened)
     assert found["confirms"].tolist() == [1, 1, 2, 2]
-    assert found["seed"].tolist() == fresh_seeds(0, "digits-mlp", 2) * 2
+    assert found["seed"].tolist() == fresh_seeds(0, 2) * 2
     # with two winners asked for, the runs of the former first are those of the present second
     with confirming(url, made, seeds=2, top=2) as ledger:
         assert ledger.finished
@@ -400,7 +399,7 @@ def test_what_was_running_for_an_overtaken_winner_is_not_run_again(url):
     with confirming(url, made, seeds=2) as ledger:
         assert ledger.notes == [], "nothing of it had been confirmed"
         work_off(ledger)
-    assert complete(runs(url)) == [(2, seed) for seed in fresh_seeds(0, "digits-mlp", 2)]
+    assert complete(runs(url)) == [(2, seed) for seed in fresh_seeds(0, 2)]
 
 
 def test_a_change_below_the_winners_that_are_asked_for_is_no_news(url):

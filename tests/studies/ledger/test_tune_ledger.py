@@ -539,7 +539,7 @@ def test_the_winner_is_run_on_fresh_seeds_and_told_in_plain_data(url, searched):
     assert found.validation == pytest.approx((0.49, 0.59, 0.69, 0.79))
     assert found.test == (0.0, 0.25, 0.5, 0.75)
     runs, attributes = stored(url, f"{NAME}/confirm")
-    assert [run.user_attrs["seed"] for run in runs] == fresh_seeds(0, WORKLOAD, 4)
+    assert [run.user_attrs["seed"] for run in runs] == fresh_seeds(0, 4)
     assert attributes["optimizer"] == "any"
     assert runs[0].params == best.params
 
