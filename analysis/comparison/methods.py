@@ -16,14 +16,8 @@ from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.text import listing, number
 from search_spaces.errors import number_of
+from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
-
-_PRUNERS = {
-    "hyperband": "with Hyperband stopping unpromising trials early",
-    "asha": "with successive halving stopping unpromising trials early",
-    "median": "with the median rule stopping unpromising trials early",
-    "none": "without early stopping",
-}
 
 
 def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
@@ -59,7 +53,8 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     begun = f" The searches of {given} began with given configurations." if starts else ""
     epochs = ", ".join(f"{c.workload} ({c.studies[0].epoch_budget})" for c in contests)
     sampler = _drawing(campaign.get("sampler"), pd.concat([contest.trials for contest in contests]))
-    pruner = _PRUNERS.get(str(campaign.get("pruner")), "")
+    stopping = PRUNERS.get(str(campaign.get("pruner")))
+    pruner = "" if stopping is None else stopping.in_words
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
         f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. Each optimizer was "

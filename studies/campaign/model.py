@@ -15,6 +15,7 @@ from pydantic import (
     StrictStr,
 )
 
+from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from studies.campaign._checks import (
     MOST,
@@ -27,9 +28,6 @@ from studies.campaign._checks import (
     one_of,
 )
 from studies.training.schedules import SCHEDULES
-
-PRUNERS = ("hyperband", "asha", "median", "none")
-"""Who may stop bad trials early."""
 
 Names = Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(check_different)]
 

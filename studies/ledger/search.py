@@ -24,13 +24,14 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.schema import DRAWN_BY, INTERRUPTED
+from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import StudyPlan, campaign_seed
 from studies.ledger.counting import cost_of, is_asked_again, origin_of
 from studies.ledger.study import Draw, arguments_of
 from studies.trials import Runs
 
-_STUDY = "search"  # what the study in memory is called: Optuna's Hyperband makes brackets of the name and the number
+_STUDY = "search"  # what the study in memory is called, whatever the campaign is
 # what Optuna keeps of a trial while it runs, and needs no longer: how it was enqueued, what its parameters were to be
 _PASSING = re.compile(r"fixed_params|(tpe|gp):relative_params:\d+")
 _FIXED = "fixed_params"  # the attribute by which Optuna knows what was enqueued: in search coordinates
@@ -60,7 +61,7 @@ class Search:
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
         self._sampler = SAMPLERS[plan.sampler]
-        self._pruner = _make_pruner(plan.pruner, plan.epochs)
+        self._pruner = PRUNERS[plan.pruner].make(plan.epochs)
         self._seed = campaign_seed(plan.seed, "search")  # the same for all optimizers and workloads
         # the default is what everybody would try first; others may have been made for a wider space
         self._initial = [plan.space.nearest(start) for start in plan.initial or (plan.space.default,)]
@@ -73,7 +74,7 @@ class Search:
 
     def resume(self, trials: Sequence[FrozenTrial]) -> None:
         """Make the study in memory of the trials that the database has."""
-        # the pruner is not the study's: Optuna would hide from a sampler what is in other brackets of Hyperband
+        # its pruner is asked here, not by the study
         self.study = optuna.create_study(
             storage=InMemoryStorage(),
             study_name=_STUDY,
@@ -276,14 +277,3 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
             name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
         )
     raise TypeError(f"no way to draw from {type(distribution).__name__}")
-
-
-def _make_pruner(pruner: str, epochs: int) -> optuna.pruners.BasePruner:
-    """Return Optuna's pruner for a campaign's ``pruner``; a trial's resource is its epochs, from 1 to ``epochs``."""
-    if pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
-    if pruner == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
-    if pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
-    return optuna.pruners.NopPruner()

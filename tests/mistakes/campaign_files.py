@@ -157,7 +157,7 @@ ROWS = [
     ),
     in_file(
         "an unknown pruner",
-        "pruner = 'hyperbrand': must be one of hyperband, asha, median, none; did you mean hyperband?",
+        "pruner = 'hyperbrand': must be one of asha, hyperband, first-epoch, median, none; did you mean hyperband?",
         pruner='"hyperbrand"',
     ),
     in_file(

@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 
 from search_spaces import SEARCH_SPACES, Parameter, SearchSpace, configured
 from search_spaces.errors import UserError
+from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from sofim import OPTIMIZERS
-from studies.campaign.model import PRUNERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import load_file
 from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
@@ -79,7 +79,7 @@ def campaigns(draw: st.DrawFn) -> dict[str, Any]:
     }
     more: dict[str, st.SearchStrategy[Any]] = {
         "sampler": st.sampled_from(list(SAMPLERS)),
-        "pruner": st.sampled_from(PRUNERS),
+        "pruner": st.sampled_from(list(PRUNERS)),
         "schedule": st.sampled_from(list(SCHEDULES)),
         "seed": st.integers(0, 2**32 - 1),
         "amp": st.booleans(),

@@ -15,7 +15,8 @@ from optuna.distributions import FloatDistribution
 
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
-from studies.campaign.model import PRUNERS, SAMPLERS
+from search_spaces.pruners import PRUNERS
+from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import PRESETS, load, load_file
 from studies.training.schedules import SCHEDULES
@@ -214,7 +215,7 @@ FILES: list[tuple[str | bytes, str]] = [
     (toml(seed="nan"), r"seed = nan: must be"),
     (toml(sampler='"tpee"'), r"sampler = 'tpee': must be one of tpe, random, qmc, gp, cmaes; did you mean tpe\?$"),
     (toml(sampler="3"), r"sampler = 3: must be one of tpe"),
-    (toml(pruner='"halving"'), r"pruner = 'halving': must be one of hyperband, asha, median, none$"),
+    (toml(pruner='"halving"'), r"pruner = 'halving': must be one of asha, hyperband, first-epoch, median, none$"),
     (toml(pruner="false"), r"pruner = false: must be one of"),
     (toml(schedule='"cosin"'), r"schedule = 'cosin': must be one of constant, cosine.*; did you mean cosine\?$"),
     (toml(amp='"yes"'), r"amp = 'yes': must be true or false$"),
@@ -386,7 +387,7 @@ CAMPAIGNS = st.fixed_dictionaries(
     },
     optional={
         "sampler": st.sampled_from(list(SAMPLERS)) | VALUES,
-        "pruner": st.sampled_from(PRUNERS) | VALUES,
+        "pruner": st.sampled_from(list(PRUNERS)) | VALUES,
         "schedule": st.sampled_from(list(SCHEDULES)),
         "seed": st.integers(0, 9) | VALUES,
         "epochs": st.integers(1, 9) | VALUES,

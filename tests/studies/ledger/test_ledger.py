@@ -137,7 +137,7 @@ def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
         assert trial.params["lr"] == assignment.arguments["lr"]
 
 
-@pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
+@pytest.mark.parametrize("pruner", ["hyperband", "asha", "first-epoch", "median"])
 def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
     """Each trial is worse than all before it, so that every pruner stops some."""
     with open_search(url, CAMPAIGN, [plan(trials=40, pruner=pruner, sampler="random")], {}) as ledger:
