@@ -154,6 +154,25 @@ def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
         assert trial.user_attrs["diverged"] is False
 
 
+@pytest.mark.parametrize("pruner", ["asha", "hyperband", "first-epoch"])
+def test_what_is_called_how_changes_nothing_in_what_stops(pruner, tmp_path):
+    """The same values by the trials' numbers, in two campaigns of two optimizers."""
+    epochs = set()
+    for name in ("c", "another-name"):
+        campaign = {**CAMPAIGN, "name": name, "trials": 20}
+        plans = [
+            plan(optimizer, name=f"{name}/w/{optimizer}", trials=20, pruner=pruner, sampler="random")
+            for optimizer in ("sofim", "sgd")
+        ]
+        url = f"sqlite:///{tmp_path}/{name}.db"
+        with open_search(url, campaign, plans, {}) as ledger:
+            while (assignment := ledger.ask()) is not None:
+                work(ledger, assignment, value=math.sin(assignment.number**2))
+        epochs |= {tuple(t.last_step for t in study_of(url, study.name).trials) for study in plans}
+    assert len(epochs) == 1
+    assert len(set(*epochs)) > 1  # some stop
+
+
 def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
     with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         assignment = ledger.ask()
