@@ -19,24 +19,29 @@ SPACE = SearchSpace(
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofim
-from search_spaces._base import BATCH_SIZE, Build, SearchSpace
+from search_spaces._base import BATCH_SIZE, OF_TRAINING, WARMUP, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
-from search_spaces._parameter import Interval, Parameter, Scale, Value
+from search_spaces._parameter import FEWEST_TRIALS, Interval, Parameter, Scale, Value, fewest_trials
+from search_spaces._ranges import Decay
 from search_spaces.errors import UserError, shown, suggestion
 
 __all__ = [
     "ANY",
     "BATCH_SIZE",
+    "FEWEST_TRIALS",
+    "OF_TRAINING",
     "OPTIMIZER",
     "SEARCH_SPACES",
+    "WARMUP",
     "ConditionalSpace",
+    "Decay",
     "Interval",
     "Parameter",
     "Scale",
@@ -46,6 +51,7 @@ __all__ = [
     "Value",
     "configuration_key",
     "configured",
+    "fewest_trials",
     "from_dict",
     "stored_space",
 ]
@@ -65,7 +71,9 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
 """The search space of each optimizer, by the optimizer's key."""
 
 
-def configured(optimizer: str, table: Mapping[str, object], *, directory: Path | None = None) -> SearchSpace:
+def configured(
+    optimizer: str, table: Mapping[str, object], *, directory: Path | None = None, decay: Decay | None = None
+) -> SearchSpace:
     """Return the search space of ``optimizer`` as a campaign's ``[search_space.<optimizer>]`` table wants it.
 
     Args:
@@ -73,6 +81,7 @@ def configured(optimizer: str, table: Mapping[str, object], *, directory: Path |
         table: What `SearchSpace.override` takes, and ``file``: a Python file with the user's own space, to which the
             other keys are then applied.
         directory: Where a relative ``file`` is looked for; the working directory when ``None``.
+        decay: Where weight decay acts, if the optimizer can do both; ``None``: as it does of itself.
 
     Raises:
         UserError: The optimizer or a key is unknown, or a value is not allowed.
@@ -89,7 +98,9 @@ def configured(optimizer: str, table: Mapping[str, object], *, directory: Path |
         if not isinstance(file, str) or not file:
             raise UserError(f"file = {shown(file)} is not a path: allowed is a Python file that defines SPACE")
         space = load_file(optimizer, (directory or Path()).joinpath(file).absolute())
-    return space.override(settings)
+    if "parameterization" in settings:  # which the range of the decay comes after, and a person's before
+        space = space.switched(settings.pop("parameterization"))
+    return (space if decay is None else space.with_decay(decay)).override(settings)
 
 
 def from_dict(data: Mapping[str, object]) -> SearchSpace:
@@ -119,6 +130,8 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
         fixed=cast("Mapping[str, Value]", data["fixed"]),
         build=build,
         file=file,
+        fixed_below=cast("Mapping[str, int]", data.get("fixed_below", {})),
+        decays=tuple(cast("Sequence[Decay]", data.get("decays", ()))),
     )
 
 

@@ -9,13 +9,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces._override import override
-from search_spaces._parameter import Parameter, Value
+from search_spaces._parameter import COUNT, FEWEST_TRIALS, Interval, Parameter, Value
+from search_spaces._ranges import DECAY_RANGES, DECOUPLED, Decay, warmup
 from search_spaces.errors import UserError, key_shown, shown, suggestion
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 BATCH_SIZE = "batch_size"
+
+WARMUP = "schedule.warmup"
+"""The name of a searched warm-up: no optimizer's argument, since none can have a dot."""
+
+OF_TRAINING = (BATCH_SIZE, WARMUP)
+"""What `SearchSpace.arguments` holds for the training loop; all else is for the optimizer's factory."""
+
+WEIGHT_DECAY = "weight_decay"
+DECOUPLED_DECAY = "decoupled_weight_decay"
+"""The factory's argument, as torch calls it, of optimizers that can do both."""
 
 Build = Callable[[Mapping[str, Value]], dict[str, object]]
 """Makes the keyword arguments of an optimizer's factory of all stored values but the batch size."""
@@ -37,6 +48,10 @@ class SearchSpace:
         build: Makes the factory's keyword arguments (``batch_size`` left out) of all stored values.
         alternatives: Other parameterizations of the same optimizer, by name, that `override` can switch to.
         file: Where the user's own space was read from: ``{"path": …, "sha256": …}``.
+        fixed_below: Those of the fixed parameters that are since the trials are few, each with the number of trials
+            from which it is searched.
+        decays: How the optimizer can apply its ``weight_decay``, the first as it does here; empty where it has none,
+            or nobody says.
 
     Raises:
         UserError: There is no ``batch_size``, nothing is left to search, or a fixed value is not declared
@@ -50,6 +65,8 @@ class SearchSpace:
     build: Build = dict
     alternatives: Mapping[str, SearchSpace] = field(default_factory=dict)
     file: Mapping[str, str] | None = None
+    fixed_below: Mapping[str, int] = field(default_factory=dict)
+    decays: tuple[Decay, ...] = ()
 
     conditional: ClassVar[bool] = False
 
@@ -109,7 +126,7 @@ class SearchSpace:
         return {name: parameter.decode(search[name]) for name, parameter in self.parameters.items()}
 
     def arguments(self, stored: Mapping[str, Value]) -> dict[str, object]:
-        """Return what to train with: ``batch_size`` and exactly the keyword arguments of the optimizer's factory.
+        """Return what to train with: `OF_TRAINING` and exactly the keyword arguments of the optimizer's factory.
 
         Args:
             stored: A stored configuration; fixed values may be left out.
@@ -118,8 +135,8 @@ class SearchSpace:
             UserError: A name is unknown or missing, or contradicts a fixed value.
         """
         values = self._complete(stored)
-        batch_size = values.pop(BATCH_SIZE)
-        return {BATCH_SIZE: batch_size, **self.build(values)}
+        of_training = {name: values.pop(name) for name in OF_TRAINING if name in values}
+        return {**of_training, **self.build(values)}
 
     def override(self, table: Mapping[str, object]) -> SearchSpace:
         """Return this space with the changes of a campaign's ``[search_space.<optimizer>]`` table.
@@ -135,16 +152,57 @@ class SearchSpace:
         """
         settings = dict(table)
         space = self.switched(settings.pop("parameterization")) if "parameterization" in settings else self
-        declared, fixed = dict(space.declared), dict(space.fixed)
+        declared, fixed, fixed_below = dict(space.declared), dict(space.fixed), dict(space.fixed_below)
         for name, setting in settings.items():
             space._check_known(name)
+            fixed_below.pop(name, None)
             changed = override(name, declared[name], setting)
             if isinstance(changed, Parameter):
                 declared[name] = changed
                 fixed.pop(name, None)
             else:
                 fixed[name] = changed
-        return dataclasses.replace(space, declared=declared, fixed=fixed)
+        return dataclasses.replace(space, declared=declared, fixed=fixed, fixed_below=fixed_below)
+
+    def fitted(self, trials: int) -> SearchSpace:
+        """Return this space with no more searched than so many trials can tell apart; the rest stays at its default.
+
+        A parameter is searched with at least as many trials as `FEWEST_TRIALS` says of its rank, and what somebody has
+        given a range in any case. Where nothing would be left, the first of the ranks that there are is searched.
+
+        Args:
+            trials: Of a study; more of them free parameters in the order of their ranks, and fix none.
+        """
+        searched = self.parameters
+        affordable = max(rank for rank, fewest in FEWEST_TRIALS.items() if fewest <= max(1, trials))
+        last = max(affordable, min(parameter.rank for parameter in searched.values()))
+        rest = {name: parameter for name, parameter in searched.items() if parameter.rank > last}
+        return dataclasses.replace(
+            self,
+            fixed={**self.fixed, **{name: parameter.default for name, parameter in rest.items()}},
+            fixed_below={
+                **self.fixed_below,
+                **{name: FEWEST_TRIALS[parameter.rank] for name, parameter in rest.items()},
+            },
+        )
+
+    def with_decay(self, decay: Decay) -> SearchSpace:
+        """Return this space with weight decay of that kind and its range, if the optimizer can do both kinds."""
+        if decay not in self.decays[1:]:
+            return self
+        before = self.declared[WEIGHT_DECAY]
+        declared = {
+            **self.declared,
+            WEIGHT_DECAY: dataclasses.replace(DECAY_RANGES[decay], rank=before.rank),
+            DECOUPLED_DECAY: DECOUPLED,
+        }
+        fixed = {**self.fixed, DECOUPLED_DECAY: decay == "decoupled"}
+        decays = (decay, *(kind for kind in self.decays if kind != decay))
+        return dataclasses.replace(self, declared=declared, fixed=fixed, decays=decays)
+
+    def with_warmup(self, low: float, high: float) -> SearchSpace:
+        """Return this space with the share of the steps in which the learning rate rises as a parameter, `WARMUP`."""
+        return dataclasses.replace(self, declared={**self.declared, WARMUP: warmup(low, high)})
 
     def capped(self, examples: int) -> SearchSpace:
         """Return this space without batches of more than ``examples``, the number that there are to train on.
@@ -153,36 +211,54 @@ class SearchSpace:
         the data becomes the upper half of what they allow; the default is clipped.
         """
         batch, fixed = self.declared[BATCH_SIZE], self.fixed.get(BATCH_SIZE)
-        sizes = [size for size in batch.choices if not isinstance(size, str) and size <= examples]
-        if fixed is not None and not isinstance(fixed, str) and fixed > examples:
-            setting: object = examples
-        elif batch.scale == "categorical":
-            setting = sizes if 0 < len(sizes) < len(batch.choices) else None
+        if fixed is not None:
+            return self if isinstance(fixed, str) or fixed <= examples else self._with_batch_fixed(examples)
+        if batch.scale == "categorical":
+            sizes = tuple(size for size in batch.choices if isinstance(size, str) or size <= examples) or (examples,)
+            if len(sizes) == len(batch.choices) and examples not in sizes:
+                return self
+            default = batch.default if batch.default in sizes else sizes[-1]
+            changed = dataclasses.replace(batch, choices=sizes, default=default, accepts=sizes)
         elif batch.high <= examples:
-            setting = None
+            return self
         elif examples == 1:
-            setting = 1
+            return self if len(self.parameters) == 1 else self._with_batch_fixed(examples)
         else:
-            setting = [batch.low if batch.low < examples else (examples + 1) // 2, examples]
-        if setting is None or (fixed is not None and isinstance(setting, list)):
-            return self
-        try:
-            return self.override({BATCH_SIZE: setting})
-        except UserError:  # a person's own space accepts no such size, or searches nothing else: full batches then
-            return self
+            low = batch.low if batch.low < examples else (examples + 1) // 2
+            default = min(max(batch.default, low), examples)
+            changed = dataclasses.replace(
+                batch, low=low, high=examples, default=default, accepts=_accepting(batch, low, examples)
+            )
+        return dataclasses.replace(self, declared={**self.declared, BATCH_SIZE: changed})
+
+    def _with_batch_fixed(self, size: int) -> SearchSpace:
+        """Return this space with full batches of so many examples, whatever the range that was written accepts."""
+        batch = self.declared[BATCH_SIZE]
+        if batch.scale == "categorical":
+            choices = (*batch.choices, *(() if size in batch.choices else (size,)))
+            batch = dataclasses.replace(batch, choices=choices, accepts=choices)
+        else:
+            batch = dataclasses.replace(batch, accepts=_accepting(batch, size))
+        declared = {**self.declared, BATCH_SIZE: batch}
+        return dataclasses.replace(self, declared=declared, fixed={**self.fixed, BATCH_SIZE: size})
 
     def nearest(self, stored: Mapping[str, Value]) -> dict[str, Value]:
         """Return the searched part of a stored configuration, each value moved into its range, missing ones default."""
         return {name: parameter.nearest(stored.get(name)) for name, parameter in self.parameters.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """Return the space as JSON can hold it, for the database; `search_spaces.from_dict` reads it again."""
+        """Return the space as JSON can hold it, for the database; `search_spaces.from_dict` reads it again.
+
+        Without what it says nothing of, so that spaces are as they were stored before there was such a thing.
+        """
         return {
             "optimizer": self.optimizer,
             "parameterization": self.parameterization,
             "parameters": {name: parameter.to_dict() for name, parameter in self.declared.items()},
             "fixed": dict(self.fixed),
             "file": None if self.file is None else dict(self.file),
+            **({"fixed_below": dict(self.fixed_below)} if self.fixed_below else {}),
+            **({"decays": list(self.decays)} if self.decays else {}),
         }
 
     def switched(self, name: object) -> SearchSpace:
@@ -217,3 +293,9 @@ class SearchSpace:
         if missing:
             raise UserError(f"{', '.join(missing)} missing from the configuration {shown(dict(values))}")
         return {name: self.fixed[name] if name in self.fixed else values[name] for name in self.declared}
+
+
+def _accepting(batch: Parameter, *sizes: float) -> Interval:
+    """Return what of batch sizes is accepted, these included: one that lies beyond the data means all of them."""
+    accepts = batch.accepts
+    return accepts if isinstance(accepts, Interval) and all(size in accepts for size in sizes) else COUNT

@@ -19,7 +19,7 @@ def override(name: str, parameter: Parameter, setting: object) -> Parameter | Va
 
     Returns:
         The changed parameter, its default clipped into the new range (the first choice where it is no longer one), or
-        a fixed value.
+        a fixed value. Whoever writes a range wants it searched, so that its rank becomes 1.
 
     Raises:
         UserError: ``setting`` is nothing that the parameter or its optimizer accepts.
@@ -38,7 +38,7 @@ def override(name: str, parameter: Parameter, setting: object) -> Parameter | Va
     if low <= 0 and parameter.scale in ("log", "int-log"):
         raise _refusal(name, parameter, setting, "reaches 0 or below, which a log scale cannot")
     default = min(max(_plain(parameter.default), low), high)
-    return dataclasses.replace(parameter, low=low, high=high, default=default)
+    return dataclasses.replace(parameter, low=low, high=high, default=default, rank=1)
 
 
 def _override_choices(name: str, parameter: Parameter, setting: object) -> Parameter | Value:
@@ -52,7 +52,7 @@ def _override_choices(name: str, parameter: Parameter, setting: object) -> Param
     if not chosen or len(set(chosen)) < len(chosen):
         raise _refusal(name, parameter, setting, "is empty or names a choice twice")
     default = parameter.default if parameter.default in chosen else chosen[0]
-    return dataclasses.replace(parameter, choices=chosen, default=default)
+    return dataclasses.replace(parameter, choices=chosen, default=default, rank=1)
 
 
 def _number(name: str, parameter: Parameter, value: object, setting: object) -> float:

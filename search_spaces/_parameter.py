@@ -20,6 +20,21 @@ Value = bool | int | float | str
 Scale = Literal["linear", "log", "one-minus-log", "int", "int-log", "categorical"]
 """How a parameter is searched; ``one-minus-log`` is uniform in log(1 − value)."""
 
+FEWEST_TRIALS: Mapping[int, int] = {1: 1, 2: 10, 3: 25, 4: 50}
+"""By a parameter's rank, from how many trials of a study on it is searched.
+
+The thresholds of google-research/tuning_playbook for Adam (fewer than 10 trials: the learning rate; 10 to 25: β₁ too;
+25 and more: a third; substantially more: β₂), and its order, the same for every optimizer:
+
+1. the learning rate;
+2. what shapes the step: momentum, β₁, SOFIM's and Nyström-SGD's ρ, whether L-BFGS searches along a line;
+3. weight decay, batch size, iterations on one batch;
+4. ε, β₂, and what trades memory and time for accuracy (ranks, histories, periods).
+
+SOFIM's ρ is not in the first rank: below the knee lr/ρ alone matters, so that at a fixed ρ its learning rate spans all
+of these; it is in the second, since what ρ does besides is the question of its paper.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -77,6 +92,8 @@ class Parameter:
         choices: The values to choose from (categories alone).
         accepts: What the optimizer accepts, wider than the range: an interval, or for categories all of them. A
             campaign may move the range inside it, or fix any value of it.
+        rank: How much it matters, 1 to 4, see `FEWEST_TRIALS`: with few trials those of the last ranks are not
+            searched. 1, which is always searched, where nobody says.
 
     Raises:
         UserError: The range is empty, reversed, not finite or not accepted, the default lies outside, or the reason
@@ -90,8 +107,11 @@ class Parameter:
     high: float = math.nan
     choices: tuple[Value, ...] = ()
     accepts: Interval | tuple[Value, ...] = ()
+    rank: int = 1
 
     def __post_init__(self) -> None:
+        if self.rank not in FEWEST_TRIALS:
+            raise UserError(f"rank = {shown(self.rank)} is unknown: allowed is 1 (always searched) to 4 (the last)")
         if self.scale not in get_args(Scale):
             raise UserError(f"scale = {shown(self.scale)} is unknown: allowed are {', '.join(get_args(Scale))}")
         if not self.reason.strip():
@@ -118,37 +138,55 @@ class Parameter:
                 raise UserError(f"{end} cannot be searched as 1 − value on a log scale: it must be below 1")
 
     @classmethod
-    def log(cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = POSITIVE) -> Self:
+    def log(
+        cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = POSITIVE, rank: int = 1
+    ) -> Self:
         """Return a number whose magnitude is unknown: uniform in its logarithm between ``low`` and ``high``."""
-        return cls(scale="log", low=low, high=high, default=default, reason=reason, accepts=accepts)
+        return cls(scale="log", low=low, high=high, default=default, reason=reason, accepts=accepts, rank=rank)
 
     @classmethod
     def linear(
-        cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = Interval(-math.inf)
+        cls,
+        low: float,
+        high: float,
+        *,
+        default: float,
+        reason: str,
+        accepts: Interval = Interval(-math.inf),
+        rank: int = 1,
     ) -> Self:
         """Return a number that is uniform between ``low`` and ``high``."""
-        return cls(scale="linear", low=low, high=high, default=default, reason=reason, accepts=accepts)
+        return cls(scale="linear", low=low, high=high, default=default, reason=reason, accepts=accepts, rank=rank)
 
     @classmethod
     def one_minus_log(
-        cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = FRACTION
+        cls, low: float, high: float, *, default: float, reason: str, accepts: Interval = FRACTION, rank: int = 1
     ) -> Self:
         """Return a momentum-like number in [0, 1), stored as itself and searched uniformly in log(1 − value)."""
-        return cls(scale="one-minus-log", low=low, high=high, default=default, reason=reason, accepts=accepts)
+        scale: Scale = "one-minus-log"
+        return cls(scale=scale, low=low, high=high, default=default, reason=reason, accepts=accepts, rank=rank)
 
     @classmethod
     def integer(
-        cls, low: int, high: int, *, default: int, reason: str, log: bool = False, accepts: Interval = COUNT
+        cls,
+        low: int,
+        high: int,
+        *,
+        default: int,
+        reason: str,
+        log: bool = False,
+        accepts: Interval = COUNT,
+        rank: int = 1,
     ) -> Self:
         """Return a whole number between ``low`` and ``high``, both included, on a log scale where ``log``."""
         scale: Scale = "int-log" if log else "int"
-        return cls(scale=scale, low=low, high=high, default=default, reason=reason, accepts=accepts)
+        return cls(scale=scale, low=low, high=high, default=default, reason=reason, accepts=accepts, rank=rank)
 
     @classmethod
-    def categorical(cls, choices: Sequence[Value], *, default: Value, reason: str) -> Self:
+    def categorical(cls, choices: Sequence[Value], *, default: Value, reason: str, rank: int = 1) -> Self:
         """Return a choice among ``choices``, which are also all that the optimizer accepts."""
         values = tuple(choices)
-        return cls(scale="categorical", choices=values, default=default, reason=reason, accepts=values)
+        return cls(scale="categorical", choices=values, default=default, reason=reason, accepts=values, rank=rank)
 
     @property
     def distribution(self) -> Distribution:
@@ -213,7 +251,7 @@ class Parameter:
         return round(clipped) if self.is_integer else clipped
 
     def to_dict(self) -> dict[str, object]:
-        """Return all fields as JSON can hold them."""
+        """Return all fields as JSON can hold them; without a rank of 1, as before there were ranks."""
         accepts = self.accepts
         return {
             "scale": self.scale,
@@ -221,6 +259,7 @@ class Parameter:
             "default": self.default,
             "reason": self.reason,
             "accepts": _interval_to_list(accepts) if isinstance(accepts, Interval) else list(accepts),
+            **({"rank": self.rank} if self.rank != 1 else {}),
         }
 
     @classmethod
@@ -235,6 +274,15 @@ class Parameter:
         if self.scale == "categorical":
             return f"the choices {', '.join(map(shown, self.choices))}"
         return f"the {'whole numbers' if self.is_integer else 'range'} from {self.low:g} to {self.high:g}"
+
+
+def fewest_trials(trials: int) -> int:
+    """Return the number of trials from which on the same ranks are searched as with ``trials``.
+
+    >>> fewest_trials(3), fewest_trials(16), fewest_trials(1000)
+    (1, 10, 50)
+    """
+    return max(fewest for fewest in FEWEST_TRIALS.values() if fewest <= max(1, trials))
 
 
 def _clip(value: float, low: float, high: float) -> float:

@@ -13,6 +13,7 @@ from search_spaces.adam import betas_arguments
 # of 1 alone, and the authors use power 1 throughout.
 SPACE = SearchSpace(
     optimizer="adahessian",
+    decays=("decoupled", "coupled"),
     build=betas_arguments,
     declared={
         "lr": Parameter.log(

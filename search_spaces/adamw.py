@@ -9,6 +9,7 @@ from search_spaces.adam import betas_arguments
 
 SPACE = SearchSpace(
     optimizer="adamw",
+    decays=("decoupled",),
     build=betas_arguments,
     declared={**ADAM.declared, "weight_decay": DECOUPLED_DECAY},
 )

@@ -36,6 +36,7 @@ SPACE = SearchSpace(
         "line_search_fn": Parameter.categorical(
             [NO_LINE_SEARCH, "strong_wolfe"],
             default="strong_wolfe",
+            rank=2,
             reason="All that torch offers: a line search steadies the step and costs gradient evaluations.",
         ),
         "max_iter": Parameter.integer(
@@ -43,6 +44,7 @@ SPACE = SearchSpace(
             10,
             log=True,
             default=4,
+            rank=3,
             reason=(
                 "Iterations on one batch: above 1 curvature pairs come from a single batch instead of mixing two, "
                 "above 10 an epoch costs too many gradient evaluations."
@@ -53,6 +55,7 @@ SPACE = SearchSpace(
             50,
             log=True,
             default=10,
+            rank=4,
             reason="The usual range of remembered pairs; each costs two copies of the parameters in memory.",
         ),
         "batch_size": Parameter.integer(
@@ -60,6 +63,7 @@ SPACE = SearchSpace(
             1024,
             log=True,
             default=256,
+            rank=3,
             reason=(
                 "Four times the range of the others: L-BFGS divides differences of gradients by small steps, which "
                 "amplifies the noise of small batches, and the top is the whole data set of the smallest workload."

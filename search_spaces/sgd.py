@@ -20,6 +20,7 @@ def nesterov_arguments(values: Mapping[str, Value]) -> dict[str, object]:
 
 SPACE = SearchSpace(
     optimizer="sgd",
+    decays=("coupled",),
     build=nesterov_arguments,
     declared={
         "lr": Parameter.log(
@@ -32,6 +33,7 @@ SPACE = SearchSpace(
         "nesterov": Parameter.categorical(
             [False, True],
             default=False,
+            rank=4,
             reason="Fixed to false, as in the paper's baseline; nesterov = [false, true] searches both.",
         ),
         "weight_decay": COUPLED_DECAY,

@@ -26,6 +26,7 @@ def effective_arguments(values: Mapping[str, Value]) -> dict[str, object]:
 EFFECTIVE = SearchSpace(
     optimizer="sofim",
     parameterization="effective",
+    decays=("coupled", "decoupled"),
     build=effective_arguments,
     declared={
         "effective_lr": Parameter.log(
@@ -43,6 +44,7 @@ EFFECTIVE = SearchSpace(
             10.0**0.5,
             default=0.5**0.5,
             accepts=_SQUARE_IN_FLOAT32,
+            rank=2,
             reason=(
                 "√ρ, the gradient norm of the longest step, η/(2√ρ): the root of the default space's range of ρ. "
                 "Gradient norms of our workloads start inside it and end below."
@@ -57,6 +59,7 @@ EFFECTIVE = SearchSpace(
 SPACE = SearchSpace(
     optimizer="sofim",
     alternatives={"effective": EFFECTIVE},
+    decays=("coupled", "decoupled"),
     declared={
         "lr": Parameter.log(
             1e-3,
@@ -72,6 +75,7 @@ SPACE = SearchSpace(
             1e-3,
             10.0,
             default=0.5,
+            rank=2,
             reason=(
                 "Compares with the squared gradient norm of all parameters: the paper tried 0.1, 0.5 and 1, "
                 "DP-FedSOFIM 0.01 to 10; a decade below for gradients that shrink as training ends."

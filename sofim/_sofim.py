@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Hyperparameter = float | Tensor
 _Number = TypeVar("_Number", float, Tensor)
+_DECOUPLED = "decoupled_weight_decay"
 # Subclasses may mean anything by a storage, a product or a sum: a DTensor's local part is not the tensor.
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
@@ -75,6 +76,7 @@ def sofim_update(
     beta: Hyperparameter,
     rho: Hyperparameter,
     weight_decay: Hyperparameter = 0.0,
+    decoupled_weight_decay: bool = False,
     maximize: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """One SOFIM step on one Fisher block, as a pure function.
@@ -96,6 +98,7 @@ def sofim_update(
         beta: Decay β of the average, in [0, 1).
         rho: Regularization ρ > 0, in the unit of a squared gradient.
         weight_decay: λ of the L2 term; λ p is added to the gradient.
+        decoupled_weight_decay: Multiply p by 1 − η λ instead.
         maximize: Go up the objective instead of down.
 
     Returns:
@@ -110,10 +113,12 @@ def sofim_update(
     check_real("sofim_update", params)
     weight = averaging_weight(step, beta)
     averages = [
-        _new_average(average, grad, param, weight, weight_decay, maximize)
+        _new_average(average, grad, param, weight, 0.0 if decoupled_weight_decay else weight_decay, maximize)
         for average, grad, param in zip(averages, grads, params, strict=True)
     ]
     scale = _scale_tensor(averages, lr, rho)
+    if decoupled_weight_decay:
+        params = [(_wide(param) * (1.0 - lr * weight_decay)).to(param.dtype) for param in params]
     return [_new_param(param, average, scale, maximize) for param, average in zip(params, averages, strict=True)], (
         averages
     )
@@ -165,12 +170,13 @@ class SOFIM(torch.optim.Optimizer):
     Differs from the paper: the inverse is applied in its closed form, one division. It is the same number, but the
     paper's difference of two terms has lost all its digits in float32 at ‖M̂‖²/ρ = 1e8. The average is kept with its
     bias correction applied, which is the same number again while β is constant. Each parameter counts its own
-    gradients, so that one that joins late is corrected for its own age. Parameter groups, weight decay and `maximize`
-    are additions: F is block-diagonal over groups, one norm for each; one group is the paper's.
+    gradients, so that one that joins late is corrected for its own age. Parameter groups, weight decay, in the gradient
+    or decoupled (arXiv 1711.05101), and `maximize` are additions: F is block-diagonal over groups, one norm for each;
+    one group is the paper's.
 
     The state of a parameter is one tensor of its shape and dtype, `average` (M̂), and the Python number `step`.
     On CPU the norm comes to the host; elsewhere nothing does, so that a CUDA stream never waits.
-    Where ‖M̂‖² overflows float32 (‖M̂‖ > 1.8e19, or float64's 1.3e154) the step is zero; it would be under η · 1e-19.
+    Where ‖M̂‖² overflows float32 (‖M̂‖ > 1.8e19; float64: 1.3e154) the step is zero; it would be under η · 1e-19.
 
     In several processes: under DistributedDataParallel, FSDP2 (`fully_shard`) and tensor parallelism (`DTensor`) the
     step is that of one process, with one all-reduce of a number for each layout. FSDP1 and ZeroRedundancyOptimizer give
@@ -188,6 +194,7 @@ class SOFIM(torch.optim.Optimizer):
         beta: Decay β of the average, in [0, 1); it reaches back about 1 / (1 − β) steps.
         rho: Regularization ρ > 0 of the Fisher matrix, in the unit of a squared gradient norm.
         weight_decay: λ ≥ 0 of the L2 term: λ p is added to the gradient, as in `torch.optim.SGD`.
+        decoupled_weight_decay: Multiply p by 1 − η λ before the step instead, as `torch.optim.AdamW`; M̂ sees no decay.
         maximize: Go up the objective instead of down.
         foreach: False updates tensor by tensor, with one tensor of temporary memory at most; None and True update all
             tensors of a group by few calls where they share a device and are float32 or float64.
@@ -212,6 +219,7 @@ class SOFIM(torch.optim.Optimizer):
         beta: float = 0.9,
         rho: float = 0.5,
         weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
     ) -> None:
@@ -222,6 +230,7 @@ class SOFIM(torch.optim.Optimizer):
             "settled_beta": beta,
             "rho": rho,
             "weight_decay": weight_decay,
+            _DECOUPLED: decoupled_weight_decay,
             "maximize": maximize,
             "foreach": foreach,
         }
@@ -252,8 +261,9 @@ class SOFIM(torch.optim.Optimizer):
         super().__setstate__(state)
         # What was stored by an earlier version knows one name.
         for options in (self.defaults, *self.param_groups):
-            for name in ("momentum", "settled_beta"):
-                options.setdefault(name, options["beta"])
+            options.update(
+                {**dict.fromkeys(("momentum", "settled_beta"), options["beta"]), _DECOUPLED: False} | options
+            )
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -292,6 +302,10 @@ class SOFIM(torch.optim.Optimizer):
         if not params:
             return
         averages, steps, beta = self._advance(params, group)
+        if group[_DECOUPLED] and group["weight_decay"] != 0.0:
+            for param in params:
+                param.mul_(1.0 - _scalar(group["lr"]) * group["weight_decay"])
+            group = {**group, "weight_decay": 0.0}
         same_age = steps.count(steps[0]) == len(steps)
         path = _fast_path(params, group["foreach"]) if same_age else None
         if path is None:

@@ -59,9 +59,10 @@ def adahessian(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-4,
     weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = True,
     hessian_power: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """AdaHessian with the defaults of its paper, one Rademacher sample a step and decoupled weight decay.
+    """AdaHessian with the defaults of its paper and one Rademacher sample a step.
 
     m_t = β₁ m_{t−1} + (1 − β₁) g_t,  v_t = β₂ v_{t−1} + (1 − β₂) D_t²,  D_t = z ⊙ (H z), z of ±1
     p_t = p_{t−1} − η m̂_t / (v̂_t^{k/2} + ε)
@@ -78,6 +79,7 @@ def adahessian(
         betas: Decays β₁ and β₂ of the averages of gradient and squared Hessian diagonal, in [0, 1).
         eps: ε ≥ 0, in the unit of the Hessian.
         weight_decay: λ ≥ 0; p is multiplied by 1 − η λ in each step.
+        decoupled_weight_decay: False adds λ p to the gradient instead, after its curvature has been taken.
         hessian_power: k in (0, 1]; 1 is Newton-like.
 
     Raises:
@@ -102,7 +104,7 @@ def adahessian(
             betas=betas,
             eps=eps,
             weight_decay=weight_decay,
-            weight_decouple=True,
+            weight_decouple=decoupled_weight_decay,
             hessian_power=hessian_power,
             update_period=1,
             num_samples=1,

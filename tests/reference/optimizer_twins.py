@@ -48,13 +48,15 @@ def sofim(
     beta: float,
     rho: float,
     weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
     direction: Direction = closed_form,
 ) -> list[Vector]:
     """The iterates w_1 … w_T of the paper's algorithm; `gradients(w, t)` with t from 1."""
     m = np.zeros_like(w)
     iterates = []
     for t in range(1, steps + 1):
-        g = gradients(w, t) + weight_decay * w
+        g = gradients(w, t) + (0.0 if decoupled_weight_decay else weight_decay) * w
+        w = w * (1.0 - lr * weight_decay if decoupled_weight_decay else 1.0)
         m = beta * m + (1 - beta) * g
         m_hat = m / (1 - beta**t)
         w = w - lr * direction(m_hat, rho)

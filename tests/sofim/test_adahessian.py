@@ -61,12 +61,15 @@ def test_bad_hyperparameters(bad):
         SPEC.factory([nn.Parameter(torch.ones(2))], **bad)
 
 
-def test_weight_decay_is_decoupled():
-    x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    optimizer = SPEC.factory([x], lr=0.5, weight_decay=0.1)
-    # The loss is flat at 1 to first order.
-    advance(SPEC, optimizer, lambda: (x - 1).square().sum())
-    assert x.item() == pytest.approx(1.0 - 0.5 * 0.1)
+def test_weight_decay_is_decoupled_or_a_part_of_the_gradient():
+    ended = []
+    for coupling in ({}, {"decoupled_weight_decay": False}):
+        x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+        optimizer = SPEC.factory([x], lr=0.5, eps=0.0, weight_decay=0.1, **coupling)
+        # The loss is flat at 1 to first order; its curvature is 2.
+        advance(SPEC, optimizer, lambda x=x: (x - 1).square().sum())
+        ended.append(x.item())
+    assert ended == pytest.approx([1.0 - 0.5 * 0.1, 1.0 - 0.5 * 0.1 / 2])
 
 
 def test_without_curvature_the_step_is_that_of_a_zero_diagonal():

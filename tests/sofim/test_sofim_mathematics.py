@@ -50,16 +50,18 @@ def run_class(steps, *, dtype=torch.float64, gradient=noisy_gradient, **options)
 
 
 @PATHS
+@pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_equals_the_twin_over_200_steps(foreach, weight_decay):
-    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": weight_decay}
+def test_equals_the_twin_over_200_steps(foreach, weight_decay, decoupled):
+    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": weight_decay, "decoupled_weight_decay": decoupled}
     expected = twins.sofim(start(), noisy_gradient, 200, **options)
     for ours, theirs in zip(run_class(200, foreach=foreach, **options), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_pure_function_equals_the_twin_over_200_steps():
-    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1}
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_pure_function_equals_the_twin_over_200_steps(decoupled):
+    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1, "decoupled_weight_decay": decoupled}
     params, averages = split(start()), split(np.zeros(SIZE))
     for t, theirs in enumerate(twins.sofim(start(), noisy_gradient, 200, **options), start=1):
         params, averages = sofim_update(params, split(noisy_gradient(flatten(params), t)), averages, t, **options)

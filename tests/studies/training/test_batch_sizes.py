@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from torch.utils.data import DataLoader, TensorDataset
 
-from search_spaces import SEARCH_SPACES, ConditionalSpace, Parameter, SearchSpace, from_dict, stored_space
+from search_spaces import SEARCH_SPACES, ConditionalSpace, Interval, Parameter, SearchSpace, from_dict, stored_space
 from studies.campaign.resolve import ResolvedCampaign, resolve_campaign
 from studies.data import Data
 from studies.ledger import open_confirmation, open_search
@@ -52,7 +52,14 @@ def test_fixed_values_and_choices_are_capped_too() -> None:
     lr, choice = sgd.declared["lr"], Parameter.categorical([32, 64, 128], default=64, reason="Mine.")
     chosen = SearchSpace(optimizer="sgd", declared={"lr": lr, "batch_size": choice})
     assert chosen.capped(100).declared["batch_size"].choices == (32, 64)
-    assert chosen.capped(20) is chosen  # none is smaller: each is the whole data
+    assert chosen.capped(20).declared["batch_size"].choices == (20,)  # none is smaller: each is the whole data
+    assert chosen.capped(20).capped(20).default["batch_size"] == 20
+    large = Parameter.integer(64, 512, default=64, reason="Mine.", accepts=Interval(64, 512))
+    narrow = SearchSpace(optimizer="sgd", declared={"lr": lr, "batch_size": large})
+    assert narrow.capped(40).declared["batch_size"].high == 40
+    assert narrow.override({"batch_size": 64}).capped(40).default["batch_size"] == 40
+    fitted = sgd.fitted(5).capped(40)
+    assert (fitted.default["batch_size"], list(fitted.parameters)) == (40, ["lr"])
     alone = SearchSpace(optimizer="sgd", declared={"batch_size": sgd.declared["batch_size"]})
     assert alone.capped(1) is alone
 
