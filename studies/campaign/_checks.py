@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError, key_shown, shown, suggestion
 from studies.modules import factory_named
+from studies.training.schedules import WARMUP_FRACTION
 
 MOST = 1_000_000
 """No number of trials or epochs is larger: more is a slip of the fingers."""
 
 WHOLE_NUMBER = f"a whole number from 1 to {MOST}"
+SHARE = "a share of all steps from 0 to below 1, or a range [low, high] of these to search"
 TARGETS = "a table [targets] with a number for each workload whose target is to be fixed"
 
 
@@ -59,6 +62,16 @@ def check_epochs(epochs: object) -> object:
     return epochs
 
 
+def check_warmup(warmup: object) -> object:
+    """Refuse all but one share of the steps, or a range of shares to search."""
+    shares: list[Any] = list(warmup) if isinstance(warmup, list | tuple) else [warmup]
+    if any(isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1 for share in shares):
+        raise ValueError(f"must be {SHARE}")
+    if isinstance(warmup, list | tuple) and not (len(shares) == 2 and shares[0] < shares[1]):
+        raise ValueError(f"is no range of two different shares, the smaller first: must be {SHARE}")
+    return warmup
+
+
 def check_targets(targets: object) -> object:
     """Refuse all but a table of finite numbers by workload."""
     if not isinstance(targets, Mapping):
@@ -79,6 +92,17 @@ def check_workloads(names: Sequence[str]) -> None:
                 f"workloads = {shown(list(names))}: {shown(name)} is unknown: known are {', '.join(WORKLOADS)}, "
                 f"and package.module:factory for your own{suggestion(name, WORKLOADS)}"
             )
+
+
+def check_schedule(schedule: str, warmup: object) -> None:
+    """Refuse a warm-up beside a schedule whose name says one."""
+    shape, plus, _ = schedule.partition("+")
+    if plus and warmup:
+        shown_warmup = list(warmup) if isinstance(warmup, tuple) else warmup
+        raise UserError(
+            f"warmup = {shown(shown_warmup)}: schedule = {shown(schedule)} has one of {WARMUP_FRACTION} in its name; "
+            f"leave one of them out, as with schedule = {shown(shape)}"
+        )
 
 
 def check_table(key: str, table: object, workloads: Sequence[str]) -> None:

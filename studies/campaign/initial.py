@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from search_spaces import SearchSpace
+from search_spaces import WARMUP, SearchSpace
 from search_spaces.errors import UserError, shown
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import CampaignPlan, InitialConfigurations
 
 
-def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
+def read_initial(path: Path, plan: CampaignPlan, tell: Callable[[str], object] = str) -> InitialConfigurations:
     """Read what ``sofim export --format toml`` wrote, for the studies of a campaign.
 
     Each study begins with what is recommended on its workload, else with what is recommended on all; studies of
@@ -23,6 +23,7 @@ def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
     Args:
         path: The file.
         plan: Of the campaign whose studies are to begin with it.
+        tell: Hears, a line each, of values that are not taken since the campaign does not search their parameters.
 
     Raises:
         UserError: The file cannot be read or is none of these, has nothing for the campaign or something outside its
@@ -46,6 +47,8 @@ def read_initial(path: Path, plan: CampaignPlan) -> InitialConfigurations:
             if params is not None:
                 where = f"{path}: {optimizer} on {workload}"
                 inside = _inside(params, plan.spaces[optimizer], optimizer, where)
+                for line in _not_taken(params, plan.spaces[optimizer], optimizer, where):
+                    tell(line)
                 initial.setdefault(optimizer, {})[workload] = inside
     if not initial:
         raise UserError(f"--from {path}: recommends nothing of {', '.join(campaign.optimizers)}")
@@ -81,6 +84,8 @@ def _inside(params: Mapping[str, object], space: SearchSpace, optimizer: str, wh
     """Return those that the campaign searches, each inside its range."""
     kept: dict[str, object] = {}
     for name, parameter in space.parameters.items():
+        if name not in params and name == WARMUP:  # of the campaign's, not of the optimizer's: it begins at its default
+            continue
         if name not in params:
             raise UserError(f"--from {where}: has no {name}, which the campaign searches")
         value: Any = params[name]
@@ -92,3 +97,13 @@ def _inside(params: Mapping[str, object], space: SearchSpace, optimizer: str, wh
             )
         kept[name] = int(str(value)) if parameter.is_integer else value
     return kept
+
+
+def _not_taken(params: Mapping[str, object], space: SearchSpace, optimizer: str, where: str) -> list[str]:
+    """Return a line on each value that is another than the fixed one."""
+    return [
+        f"--from {where}: {name} is fixed at {shown(fixed)}, so that {shown(params[name])} is not taken; "
+        f"a range of {name} in [search_space.{optimizer}] searches it."
+        for name, fixed in space.fixed.items()
+        if name in params and params[name] != fixed
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -13,21 +14,35 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    model_validator,
 )
 
+from search_spaces import Decay
 from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from studies.campaign._checks import (
     MOST,
+    SHARE,
     TARGETS,
     WHOLE_NUMBER,
     check_different,
     check_epochs,
     check_name,
     check_targets,
+    check_warmup,
     one_of,
 )
 from studies.training.schedules import SCHEDULES
+
+PURPOSES: Mapping[str, Mapping[str, str]] = {
+    "comparison": {},
+    "sensitivity": {"sampler": "qmc", "pruner": "none"},
+}
+"""What a campaign is for, each with what its other keys are then, unless the person says otherwise.
+
+How much a parameter matters is told of where trials were: a sampler that learns goes where the best is, and a pruner
+stops what is bad before it shows how bad.
+"""
 
 Names = Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(check_different)]
 
@@ -43,9 +58,14 @@ class Campaign(BaseModel):
         workloads: Keys of ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own.
         optimizers: Keys of ``sofim.OPTIMIZERS``.
         trials: Number of trials of each study.
+        purpose: What it is for, a key of `PURPOSES`. ``"sensitivity"`` searches the whole spaces, whatever the trials.
         sampler: Who proposes configurations.
         pruner: Who stops bad trials early.
         schedule: Of the learning rate, the same for every optimizer.
+        warmup: Share of all steps in which the learning rate rises to its full value before the schedule begins, the
+            same for every optimizer; or the range of it that every optimizer searches.
+        decay: Where weight decay acts, in all optimizers that can do both; ``None``: in each as it does of itself.
+        batch_size: Of every optimizer; ``None``: it is searched.
         seed: Of configurations, initial weights and data order.
         amp: Whether GPUs compute in bfloat16 where that is safe.
         epochs: Epoch budget of a trial, for all workloads or by workload, instead of the workload's own.
@@ -65,6 +85,9 @@ class Campaign(BaseModel):
     workloads: Names = Field(description='a list of workloads, such as ["digits-mlp"]')
     optimizers: Names = Field(description='a list of optimizers, such as ["sofim", "sgd"]')
     trials: StrictInt = Field(ge=1, le=MOST, description=WHOLE_NUMBER)
+    purpose: Annotated[StrictStr, AfterValidator(one_of(PURPOSES))] = Field(
+        "comparison", description=f"one of {', '.join(PURPOSES)}"
+    )
     sampler: Annotated[StrictStr, AfterValidator(one_of(SAMPLERS))] = Field(
         "tpe", description=f"one of {', '.join(SAMPLERS)}"
     )
@@ -74,6 +97,9 @@ class Campaign(BaseModel):
     schedule: Annotated[StrictStr, AfterValidator(one_of(SCHEDULES))] = Field(
         "constant", description=f"one of {', '.join(SCHEDULES)}"
     )
+    warmup: Annotated[float | tuple[float, float], BeforeValidator(check_warmup)] = Field(0.0, description=SHARE)
+    decay: Decay | None = Field(None, description=f"one of {', '.join(get_args(Decay))}")
+    batch_size: StrictInt | None = Field(None, ge=1, le=MOST, description=WHOLE_NUMBER)
     seed: StrictInt = Field(0, ge=0, lt=2**32, description=f"a whole number from 0 to {2**32 - 1}")
     amp: StrictBool = Field(False, description="true or false")
     epochs: Annotated[int | dict[str, int] | None, BeforeValidator(check_epochs)] = Field(
@@ -86,6 +112,18 @@ class Campaign(BaseModel):
     search_space: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="a table [search_space.<optimizer>] for each optimizer to change"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, fields: Any) -> Any:
+        """Return the fields with those that the purpose decides."""
+        purpose = fields.get("purpose") if isinstance(fields, Mapping) else None
+        return {**PURPOSES[purpose], **fields} if isinstance(purpose, str) and purpose in PURPOSES else fields
+
+    @property
+    def fixed_warmup(self) -> float:
+        """The warm-up of every trial; 0 where it is searched."""
+        return 0.0 if isinstance(self.warmup, tuple) else self.warmup
 
     def epochs_for(self, workload: str, default: int) -> int:
         """Return the epoch budget of a trial on ``workload``, whose own budget is ``default``."""

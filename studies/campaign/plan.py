@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
-from search_spaces import SearchSpace, Space, configured, from_dict
+from search_spaces import BATCH_SIZE, SearchSpace, Space, configured, fewest_trials, from_dict
 from search_spaces.errors import UserError, shown
-from studies.campaign._checks import check_optimizers, check_table, check_workloads, first_mistake
+from studies.campaign._checks import check_optimizers, check_schedule, check_table, check_workloads, first_mistake
 from studies.campaign.model import Campaign
 
 InitialConfigurations = Mapping[str, Mapping[str, Mapping[str, object]]]
 """Stored values by optimizer, workload and parameter."""
+
+_UNSAID = {"purpose": "comparison", "warmup": 0.0, "decay": None, "batch_size": None, "replicates": 1, "targets": {}}
+"""Keys that are not stored where a campaign says nothing of them, as before there were these."""
+
+FITTED = "spaces_fit"
+"""The key under which a campaign stores to how many trials its search spaces were fitted."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +32,23 @@ class CampaignPlan:
         campaign: What a person wrote.
         spaces: The search space of each of its optimizers.
         initial: Configurations to begin with, where the person gave some.
+        fitted: The spaces are those of studies from so many trials (a value of ``FEWEST_TRIALS``), and stay so when
+            trials or optimizers are added; ``None``: they are whole.
     """
 
     campaign: Campaign
     spaces: Mapping[str, SearchSpace]
     initial: InitialConfigurations = field(default_factory=dict)
+    fitted: int | None = None
 
     @classmethod
     def of(
-        cls, fields: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, source: str | None = None
+        cls,
+        fields: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        source: str | None = None,
+        whole: bool = False,
     ) -> Self:
         """Return the plan of the campaign that has these fields.
 
@@ -42,6 +56,7 @@ class CampaignPlan:
             fields: Of a `Campaign`.
             overrides: Fields that replace them.
             source: Where ``fields`` come from, for messages.
+            whole: Search the whole spaces, however few the trials, as a campaign whose purpose is sensitivity does.
 
         Raises:
             UserError: A value is not allowed or a name is unknown: one line with source, key, value and what is
@@ -54,12 +69,21 @@ class CampaignPlan:
             check_table("targets", campaign.targets, campaign.workloads)
             check_optimizers("optimizers", campaign.optimizers)
             check_optimizers("search_space", tuple(campaign.search_space))
+            check_schedule(campaign.schedule, campaign.warmup)
         except UserError as error:
             raise _from(source, error) from None
         # a table may wait for an optimizer that comes in later: it is looked at all the same
         named = dict.fromkeys((*campaign.optimizers, *campaign.search_space))
-        spaces = {name: _configured(campaign, name, source) for name in named}
-        return cls(campaign, {name: spaces[name] for name in campaign.optimizers})
+        fitted = None if whole or campaign.purpose == "sensitivity" else fewest_trials(campaign.trials)
+        spaces = {name: _configured(campaign, name, source, fitted) for name in named}
+        return cls(campaign, {name: spaces[name] for name in campaign.optimizers}, fitted=fitted)
+
+    def fitted_to(self, fitted: int | None) -> CampaignPlan:
+        """Return this plan with the spaces of studies from so many trials; ``None``: whole ones."""
+        if fitted == self.fitted:
+            return self
+        spaces = {name: _configured(self.campaign, name, None, fitted) for name in self.campaign.optimizers}
+        return replace(self, spaces=spaces, fitted=fitted)
 
     @classmethod
     def from_stored(cls, data: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Self:
@@ -77,13 +101,14 @@ class CampaignPlan:
         """
         source = f"stored campaign {shown(data.get('name'))}"
         fields = dict(data)
-        spaces, initial = fields.pop("spaces", {}), fields.pop("starts", {})
+        spaces, initial, fitted = fields.pop("spaces", {}), fields.pop("starts", {}), fields.pop(FITTED, None)
         try:
             campaign = _validated(fields, overrides or {}, source)
             for key, tables in (("spaces", spaces), ("starts", initial)):
                 if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
                     raise UserError(f"{source}: {key} = {shown(tables)}: must be data")
-            new = {name: _configured(campaign, name, source) for name in campaign.optimizers if name not in spaces}
+            missing = [name for name in campaign.optimizers if name not in spaces]
+            new = {name: _configured(campaign, name, source, fitted) for name in missing}
         except UserError as error:
             if not str(error).startswith(source):  # an override is wrong, which no other version mends
                 raise
@@ -98,17 +123,18 @@ class CampaignPlan:
             campaign,
             {name: kept.get(name) or new[name] for name in campaign.optimizers},
             {name: configurations for name, configurations in initial.items() if name in campaign.optimizers},
+            fitted,
         )
 
     def stored(self) -> dict[str, Any]:
         """Return the whole of it as JSON can hold it.
 
-        Without ``replicates``, ``targets`` and ``starts`` where it asks for none: so were campaigns stored before these
-        were there, and they go on.
+        Without what it says nothing of: so were campaigns stored before there was such a key, and they go on.
         """
-        asked_for = {"replicates": self.campaign.replicates != 1, "targets": bool(self.campaign.targets)}
+        unsaid = {key for key, value in _UNSAID.items() if getattr(self.campaign, key) == value}
         return {
-            **self.campaign.model_dump(mode="json", exclude={key for key, needed in asked_for.items() if not needed}),
+            **self.campaign.model_dump(mode="json", exclude=unsaid),
+            **({FITTED: self.fitted} if self.fitted is not None else {}),
             **({"starts": dict(self.initial)} if self.initial else {}),
             "spaces": {name: space.to_dict() for name, space in self.spaces.items()},
         }
@@ -135,11 +161,20 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
         raise _from(None if key in overrides else source, UserError(line)) from None
 
 
-def _configured(campaign: Campaign, optimizer: str, source: str | None) -> SearchSpace:
+def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: int | None) -> SearchSpace:
+    table = dict(campaign.search_space.get(optimizer, {}))
     try:
-        return configured(optimizer, campaign.search_space.get(optimizer, {}))
+        if campaign.batch_size is not None:
+            if BATCH_SIZE in table:
+                own, of_all = shown(table[BATCH_SIZE]), campaign.batch_size
+                raise UserError(f"{BATCH_SIZE} = {own}: the campaign has {of_all} for all; leave one of them out")
+            table[BATCH_SIZE] = campaign.batch_size
+        space = configured(optimizer, table, decay=campaign.decay)
     except UserError as error:
         raise _from(source, UserError(f"search_space.{optimizer}: {error}")) from None
+    if isinstance(campaign.warmup, tuple):
+        space = space.with_warmup(*campaign.warmup)
+    return space if fitted is None else space.fitted(fitted)
 
 
 def _from(source: str | None, error: UserError) -> UserError:

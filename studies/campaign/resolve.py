@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.schema import study_name
-from search_spaces import SearchSpace
-from search_spaces.errors import UserError
+from search_spaces import SearchSpace, fewest_trials
+from search_spaces.errors import UserError, number_of
+from search_spaces.samplers import SAMPLERS
 from studies.campaign.model import Campaign
 from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed
 from studies.modules import imported_from
@@ -111,7 +112,7 @@ def resolve_campaign(
 
     workloads = {name: resolve(name) for name in plan.campaign.workloads}
     carried = tuple((name, pickled) for name in workloads if (pickled := content(name)) is not None)
-    examples, notes, tested = {}, [], True
+    examples, notes, tested = {}, campaign_notes(plan), True
     for name, workload in workloads.items():
         data = check(workload, data_directory, test=test)
         examples[name] = len(data.train)
@@ -131,16 +132,54 @@ def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) ->
     if data.loaders:
         notes.append(
             f"{workload.name}: its DataLoader was read once, into memory; {data.loaders} are not used in training: "
-            f"{BATCH_SIZE} is searched, and every epoch has a new order."
+            f"{BATCH_SIZE} is a parameter of the search spaces, and every epoch has a new order."
         )
     most = len(data.train)
     capped = [key for key, space in spaces.items() if space.capped(most) is not space]
-    if capped:
+    fixed = [key for key in capped if BATCH_SIZE in spaces[key].capped(most).fixed]
+    for keys, said in (
+        ([key for key in capped if key not in fixed], f"is searched up to {most}"),
+        (fixed, f"is {most}"),
+    ):
+        if keys:
+            notes.append(f"{workload.name}: {BATCH_SIZE} of {', '.join(keys)} {said}, the number of training examples.")
+    return notes
+
+
+def campaign_notes(plan: CampaignPlan) -> list[str]:
+    """Return what a person should know of the search that a campaign's file does not say, a line each."""
+    campaign = plan.campaign
+    notes = []
+    if campaign.purpose == "sensitivity":
+        sampler = SAMPLERS[campaign.sampler]
+        seen = (
+            "what is told of sensitivity is of where it looked"
+            if sampler.learns
+            else "what is told of sensitivity is of the whole ranges, and winners are those of random search"
+        )
+        pruner = "no pruner" if campaign.pruner == "none" else f"pruner {campaign.pruner}"
+        notes.append(f"Purpose sensitivity: every parameter is searched, by {sampler.in_words}, {pruner}: {seen}.")
+    left_out = _left_out(plan.spaces)
+    if left_out:
+        trials = number_of(campaign.trials, "trial")
+        same = plan.fitted == fewest_trials(campaign.trials)
+        few = f"With {trials} a study" if same else f"As with the {plan.fitted} trials a study that it was begun for"
         notes.append(
-            f"{workload.name}: {BATCH_SIZE} of {', '.join(capped)} is searched up to {most}, the number of training "
-            "examples."
+            f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them."
         )
     return notes
+
+
+def _left_out(spaces: Mapping[str, SearchSpace]) -> str:
+    """Return the parameters that are not searched since the trials are few, and of which optimizers."""
+    of_parameter: dict[str, list[str]] = {}
+    for optimizer, space in spaces.items():
+        for name in space.fixed_below:
+            of_parameter.setdefault(name, []).append(optimizer)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, optimizers in of_parameter.items():
+        alike.setdefault(tuple(optimizers), []).append(name)
+    return "; ".join(f"{', '.join(names)} of {', '.join(optimizers)}" for optimizers, names in alike.items())
 
 
 def user_code(resolved: ResolvedCampaign) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ from studies.commands.screen import print_table, say
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from studies.campaign.model import Campaign
     from studies.campaign.resolve import ResolvedCampaign
     from studies.workloads import Data, Split
 
@@ -39,7 +40,7 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
         )
     summary = (
         f"Campaign {campaign.name}: sampler {campaign.sampler}, pruner {campaign.pruner}, "
-        f"schedule {campaign.schedule}, seed {campaign.seed}. Nothing was run or stored."
+        f"schedule {campaign.schedule}{_warmup(campaign)}, seed {campaign.seed}. Nothing was run or stored."
     )
     for line in (summary, *resolved.notes):
         say(console, line)
@@ -53,6 +54,19 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
         f"Training on {place}, {number_of(slots, 'trial')} at once: at most {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more).",
     )
+
+
+def _warmup(campaign: Campaign) -> str:
+    """Return the warm-up in words, nothing where there is none.
+
+    >>> from types import SimpleNamespace
+    >>> _warmup(SimpleNamespace(warmup=0.05)), _warmup(SimpleNamespace(warmup=(0.0, 0.1)))
+    (' with warm-up 5 %', ' with warm-up searched from 0 to 10 %')
+    """
+    if isinstance(campaign.warmup, tuple):
+        low, high = (100 * share for share in campaign.warmup)
+        return f" with warm-up searched from {low:g} to {high:g} %"
+    return f" with warm-up {100 * campaign.warmup:g} %" if campaign.warmup else ""
 
 
 @dataclass(frozen=True, slots=True)

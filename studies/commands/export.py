@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError, number_of
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.python_line import code_line
@@ -124,7 +125,7 @@ def export(
 def _rules(study: Study) -> Document:
     """Return what of a campaign its numbers depend on."""
     campaign = study.campaign
-    kept = ("trials", "sampler", "pruner", "schedule", "seed", "amp")
+    kept = ("trials", "sampler", "pruner", "schedule", "warmup", "seed", "amp")
     return {
         **{name: campaign[name] for name in kept if name in campaign},
         "protocol": study.attributes.get("protocol", 0),
@@ -165,10 +166,11 @@ def _choice(choice: Choice) -> Document:
 def _entry(one: Recommendation, study: Study) -> Document:
     """Return a configuration, as it is stored and as arguments, and its evidence."""
     arguments = _arguments(one, study)
-    batch_size = arguments.pop("batch_size")
+    batch_size, warmup = arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None)
     return {
         "from": one.workload,
         "batch_size": batch_size,
+        **({} if warmup is None else {"warmup": warmup}),
         "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
         "params": {name: _plain(value) for name, value in one.params.items()},
         "evidence": {

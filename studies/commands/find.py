@@ -6,7 +6,7 @@ import json
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.errors import UserError
 from studies.called import command_line
@@ -45,6 +45,18 @@ def find_campaign(name: str, storage: str, overrides: Mapping[str, object] | Non
     )
 
 
+def as_begun(plan: CampaignPlan, storage: str) -> CampaignPlan:
+    """Return ``plan`` with spaces for as many trials as those of the campaign of its name in the storage, if any.
+
+    Whoever adds trials to a campaign, in its file as on the command line, goes on in the spaces that it has.
+    """
+    from studies.campaign.plan import FITTED
+
+    stored = _stored_campaigns(storage, plan.campaign.name).get(plan.campaign.name)
+    fitted = None if stored is None else stored.get(FITTED)
+    return plan if stored is None or "budget" in stored else plan.fitted_to(cast("int | None", fitted))
+
+
 def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPlan:
     """Return the campaign of that name in the storage, with what ``plan`` has beyond it; ``plan`` if there is none.
 
@@ -71,7 +83,7 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
             f"--extend --trials {trials}: campaign '{name}' has {there} a study, and --extend "
             "takes nothing away; give at least that many, or another --name"
         )
-    joined, different = join(before.stored(), plan.stored())
+    joined, different = join(before.stored(), plan.fitted_to(before.fitted).stored())
     if different:
         raise UserError(
             f"--extend adds trials, optimizers or workloads to campaign '{name}' and changes nothing else "

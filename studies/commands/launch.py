@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import UserError
-from studies.commands.find import check_any_worked, find_campaign, grown
+from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, PURE_LUCK, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import versions, work_off
@@ -51,18 +51,22 @@ def launch_campaign(
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
     console = make_console()
+    not_taken: list[str] = []
     with working(console, f"Reading {campaign} and its data ..."):
         from studies.campaign.initial import read_initial
         from studies.campaign.resolve import resolve_campaign
 
         overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
         plan = find_campaign(campaign, storage, {**overrides, "seed": seed})
+        plan = as_begun(plan, storage)
         if start is not None:
-            plan = replace(plan, initial=read_initial(start, plan))
+            plan = replace(plan, initial=read_initial(start, plan, not_taken.append))
         if extend:
             plan = grown(plan, storage, trials=trials)
         # that test data are there is known before the search, not after
         resolved = resolve_campaign(plan, data, test=then_confirm)
+    for line in not_taken:
+        say(console, line)
     if dry_run:
         _dry_run(resolved, resources, console, then_confirm=then_confirm)
         return

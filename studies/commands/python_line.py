@@ -7,7 +7,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from search_spaces import BATCH_SIZE
+from search_spaces import OF_TRAINING
 from search_spaces.errors import UserError, shown, suggestion
 
 _PUBLIC = ("sofim", "torch.optim", "sofim.registry")  # modules that people import optimizers from
@@ -21,7 +21,8 @@ def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | 
 
     Args:
         optimizer: Key in ``sofim.OPTIMIZERS``.
-        arguments: Of its factory; ``batch_size``, which is a data loader's, may be among them and is left out.
+        arguments: Of its factory; ``batch_size``, which is a data loader's, and a searched warm-up, which is a
+            schedule's, may be among them and are left out.
         digits: Significant digits of the numbers; all that they have when ``None``.
 
     Raises:
@@ -44,7 +45,7 @@ def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | 
     if isinstance(made_by, partial):
         made_by, preset = made_by.func, made_by.keywords
     module, name = _public_place(made_by)
-    chosen = {key: value for key, value in {**preset, **arguments}.items() if key != BATCH_SIZE}
+    chosen = {key: value for key, value in {**preset, **arguments}.items() if key not in OF_TRAINING}
     written = [f"{key}={_written(value, digits)}" for key, value in chosen.items()]
     return f"from {module} import {name}\n\n{name}({', '.join(['model.parameters()', *written])})"
 

@@ -32,6 +32,7 @@ def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, c
 
     options = TrainingOptions(
         schedule=resolved.campaign.schedule,
+        warmup=resolved.campaign.fixed_warmup,
         amp=resolved.campaign.amp,
         data_directory=resolved.data_directory,
         use_gpu=resources.gpus_per_trial > 0,

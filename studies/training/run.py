@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError
 from studies.data import Data
 from studies.training.batches import batch_starts, epoch_batches, evaluate
 from studies.training.divergence import LaggedWatch, LossWatch, PromptWatch
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
-from studies.training.schedules import SCHEDULES
+from studies.training.schedules import schedule_of
 from studies.workloads import Workload, load
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def train(
     data: Data | None = None,
     data_directory: Path | None = None,
     schedule: str = "constant",
+    warmup: float = 0.0,
     device: str | torch.device = "cpu",
     amp: bool = False,
     test: bool = False,
@@ -90,12 +92,14 @@ def train(
     Args:
         workload: What to train.
         optimizer: A row of ``sofim.OPTIMIZERS``.
-        configuration: ``batch_size`` and the arguments of the optimizer's factory.
+        configuration: ``batch_size``, a warm-up where that was searched (``search_spaces.WARMUP``), and the arguments
+            of the optimizer's factory.
         seed: Of initial weights, data order and all else that is random.
         budget: Epochs; a schedule spans them.
         data: The workload's data, if they are loaded already.
         data_directory: Where to load them from otherwise.
         schedule: Key in ``SCHEDULES``.
+        warmup: Share of all steps in which the learning rate rises, where the configuration has none.
         device: Where to train.
         amp: Whether to compute in bfloat16 where that is safe (automatic mixed precision); weights stay as they are.
         test: Whether to compute the test metric too, as confirmation runs do. Test data are not read otherwise.
@@ -108,7 +112,7 @@ def train(
         data = load(workload, data_directory)
     run = Run(
         workload, optimizer, configuration, seed=seed, budget=budget, data=data,
-        schedule=schedule, device=device, amp=amp, test=test,
+        schedule=schedule, warmup=warmup, device=device, amp=amp, test=test,
     )  # fmt: skip
     return run.records()
 
@@ -129,22 +133,22 @@ class Run:
         budget: int,
         data: Data,
         schedule: str = "constant",
+        warmup: float = 0.0,
         device: str | torch.device = "cpu",
         amp: bool = False,
         test: bool = False,
     ) -> None:
         arguments = dict(configuration)
-        batch_size = arguments.pop("batch_size", None)
+        batch_size = arguments.pop(BATCH_SIZE, None)
+        warmup = cast("float", arguments.pop(WARMUP, warmup))
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size is a whole number from 1, not {batch_size!r}")
         if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
             raise ValueError(f"budget is a whole number of epochs from 1, not {budget!r}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is a whole number from 0, not {seed!r}")
-        if schedule not in SCHEDULES:
-            raise ValueError(f"no schedule {schedule!r}; there are: {', '.join(SCHEDULES)}")
         self.workload, self.spec, self.seed, self.budget = workload, optimizer, seed, budget
-        self._schedule_name, self._schedule = schedule, SCHEDULES[schedule]
+        self._schedule_name, self._warmup, self._schedule = schedule, warmup, schedule_of(schedule, warmup)
         self.device = torch.device(device)
         self._amp, self._with_test, self._batch_size = amp, test, batch_size
         self._data = data.on(self.device)
@@ -233,7 +237,7 @@ class Run:
         for inputs, targets in epoch_batches(
             self.workload, self._data.train, batch_size=self._batch_size, seed=self.seed, epoch=self.epoch
         ):
-            if self._schedule_name != "constant":
+            if self._schedule_name != "constant" or self._warmup:
                 factor = self._schedule(step, num_steps)
                 for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
                     group["lr"] = rate * factor
@@ -361,5 +365,6 @@ class Run:
             "budget": self.budget,
             "batch_size": self._batch_size,
             "schedule": self._schedule_name,
+            **({"warmup": self._warmup} if self._warmup else {}),
             "amp": self._amp,
         }

@@ -61,6 +61,7 @@ class TrainingOptions:
 
     Attributes:
         schedule: Of the learning rate.
+        warmup: Share of all steps in which it rises, but for trials that have a warm-up of their own.
         amp: Whether to train in bfloat16 where that is safe (GPUs).
         data_directory: Where the nodes have the data; ``None``: the usual places.
         use_gpu: Whether trials were given a share of a GPU.
@@ -70,6 +71,7 @@ class TrainingOptions:
     """
 
     schedule: str = "constant"
+    warmup: float = 0.0
     amp: bool = False
     data_directory: Path | None = None
     use_gpu: bool = False
@@ -202,13 +204,13 @@ class _Trial:
         return Run(
             workload, OPTIMIZERS[assignment.optimizer], assignment.arguments,
             seed=assignment.seed, budget=assignment.epochs, data=data, schedule=options.schedule,
-            device=self._device, amp=options.amp, test=assignment.test,
+            warmup=options.warmup, device=self._device, amp=options.amp, test=assignment.test,
         )  # fmt: skip
 
     def _identity(self) -> dict[str, object]:
         """Return what a checkpoint must agree in with the trial that is to go on from it."""
         names = ("workload", "optimizer", "arguments", "seed", "epochs", "test")
-        shared = {"schedule": self._options.schedule, "device": self._device}
+        shared = {"schedule": self._options.schedule, "warmup": self._options.warmup, "device": self._device}
         return {name: getattr(self._assignment, name) for name in names} | shared
 
     def save_if_due(self) -> End | None:

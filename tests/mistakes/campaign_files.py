@@ -162,8 +162,57 @@ ROWS = [
     ),
     in_file(
         "an unknown schedule",
-        "schedule = 'cosin': must be one of constant, cosine, constant+warmup, cosine+warmup; did you mean cosine?",
+        "schedule = 'cosin': must be one of constant, cosine, linear, constant+warmup, cosine+warmup; "
+        "did you mean cosine?",
         schedule='"cosin"',
+    ),
+    in_file(
+        "an unknown purpose",
+        "purpose = 'sensitive': must be one of comparison, sensitivity; did you mean sensitivity?",
+        purpose='"sensitive"',
+    ),
+    in_file("a purpose of another kind", "purpose = 1: must be one of comparison, sensitivity", purpose="1"),
+    in_file("an unknown decay", "decay = 'L2': must be one of coupled, decoupled", decay='"L2"'),
+    in_file("a decay of another kind", "decay = 0.1: must be one of coupled, decoupled", decay="0.1"),
+    in_file("a batch of nothing", "batch_size = 0: must be a whole number from 1 to 1000000", batch_size="0"),
+    in_file("a batch of a part", "batch_size = 64.0: must be a whole number from 1 to 1000000", batch_size="64.0"),
+    in_file(
+        "batch sizes",
+        "batch_size = [32, 64]: must be a whole number from 1 to 1000000",
+        batch_size="[32, 64]",
+    ),
+    in_file(
+        "a batch size of all and of one",
+        "search_space.sgd: batch_size = [16, 32]: the campaign has 64 for all; leave one of them out",
+        batch_size="64\n[search_space.sgd]\nbatch_size = [16, 32]",
+    ),
+    in_file(
+        "a warm-up without end",
+        "warmup = 1: must be a share of all steps from 0 to below 1, or a range [low, high] of these to search",
+        warmup="1",
+    ),
+    in_file(
+        "a warm-up in words",
+        "warmup = '5 %': must be a share of all steps from 0 to below 1, or a range [low, high] of these to search",
+        warmup='"5 %"',
+    ),
+    in_file(
+        "a range of warm-ups that is reversed",
+        "warmup = [0.1, 0.0]: is no range of two different shares, the smaller first: must be a share of all steps "
+        "from 0 to below 1, or a range [low, high] of these to search",
+        warmup="[0.1, 0.0]",
+    ),
+    in_file(
+        "a warm-up twice",
+        "warmup = 0.1: schedule = 'cosine+warmup' has one of 0.05 in its name; leave one of them out, as with "
+        "schedule = 'cosine'",
+        warmup='0.1\nschedule = "cosine+warmup"',
+    ),
+    in_file(
+        "a warm-up as a parameter of one optimizer",
+        "search_space.sgd: schedule.warmup is no parameter of sgd: allowed are lr, momentum, nesterov, weight_decay, "
+        "batch_size",
+        warmup='[0.0, 0.1]\n[search_space.sgd]\n"schedule.warmup" = [0.0, 0.2]',
     ),
     # numbers
     in_file("no trials", "trials = 0: must be a whole number from 1 to 1000000", trials="0"),

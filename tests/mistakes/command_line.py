@@ -413,8 +413,8 @@ ROWS = [
     Mistake(
         id="a start that lacks a value",
         typed="launch mine.toml --from best.toml",
-        files=CLI | {"best.toml": "[optimizers.sgd.default.params]\nlr = 0.1\n"},
-        says="--from best.toml: sgd on digits-mlp: has no momentum, which the campaign searches",
+        files=CLI | {"best.toml": "[optimizers.sgd.default.params]\nmomentum = 0.9\n"},
+        says="--from best.toml: sgd on digits-mlp: has no lr, which the campaign searches",
     ),
     Mistake(
         id="a start for a sampler that does not learn",

@@ -18,6 +18,7 @@ Outcome = float | str | tuple[str, float]
 
 
 def campaign(**changes: Any) -> CampaignPlan:
+    """A plan; its spaces are whole, however few its trials, unless ``whole`` is false."""
     initial = changes.pop("initial", {})
     fields = {
         "name": "fake",
@@ -27,7 +28,8 @@ def campaign(**changes: Any) -> CampaignPlan:
         "sampler": "random",
         "pruner": "none",
     }
-    return replace(CampaignPlan.of(fields | changes), initial=initial)
+    whole = changes.pop("whole", True)
+    return replace(CampaignPlan.of(fields | changes, whole=whole), initial=initial)
 
 
 def open_ledger(url: str, made: CampaignPlan) -> Ledger:

@@ -114,7 +114,8 @@ def resolve_campaign(
             "trials": budget.trials or MOST,
             "seed": seed,
             "epochs": epochs,
-        }
+        },
+        whole=True,  # it begins with configurations whose values of all parameters were measured
     )
     resolved = draw_up_campaign(plan, data_directory, test=None)
     initial, notes = initial_configurations(ConditionalSpace(plan.spaces), key)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 
 from analysis.text import about, format_duration, format_value
-from search_spaces import BATCH_SIZE
+from search_spaces import BATCH_SIZE, OF_TRAINING
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
 from studies.commands.python_line import code_line
@@ -148,7 +148,7 @@ def tune_within(
         study=plan.name,
         workload=search.workload,
         optimizer=found.optimizer,
-        arguments={key: value for key, value in found.arguments.items() if key != BATCH_SIZE},
+        arguments={key: value for key, value in found.arguments.items() if key not in OF_TRAINING},
         batch_size=int(found.arguments[BATCH_SIZE]),
         metric=plan.metric,
         direction=plan.direction,

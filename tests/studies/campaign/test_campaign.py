@@ -19,6 +19,7 @@ from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import PRESETS, load, load_file
+from studies.campaign.resolve import campaign_notes
 from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 
@@ -53,7 +54,8 @@ def test_four_keys_are_enough_and_the_rest_has_the_documented_defaults(tmp_path:
     assert (campaign.workloads, campaign.optimizers) == (("digits-mlp",), ("sofim", "sgd"))
     assert (campaign.sampler, campaign.pruner, campaign.schedule) == ("tpe", "hyperband", "constant")
     assert (campaign.seed, campaign.amp, campaign.epochs_for("digits-mlp", 7)) == (0, False, 7)
-    assert plan.spaces["sgd"].stored_distributions() == SEARCH_SPACES["sgd"].stored_distributions()
+    assert (campaign.purpose, campaign.warmup, campaign.decay, campaign.batch_size) == ("comparison", 0.0, None, None)
+    assert plan.spaces["sgd"] == SEARCH_SPACES["sgd"].fitted(5)
 
 
 def test_search_space_tables_reach_the_spaces(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_overrides_replace_what_they_name_and_keep_the_rest(stored: bool, tmp_pa
     assert (campaign.name, campaign.trials, campaign.seed) == ("other", 2, 9)
     assert (campaign.optimizers, campaign.workloads) == (("sgd", "lbfgs"), ("my.workloads:make",))
     assert changed.spaces["sgd"].stored_distributions() == plan.spaces["sgd"].stored_distributions()
-    assert changed.spaces["lbfgs"].stored_distributions() == SEARCH_SPACES["lbfgs"].stored_distributions()
+    assert changed.spaces["lbfgs"].stored_distributions() == SEARCH_SPACES["lbfgs"].fitted(2).stored_distributions()
     assert read_again(plan).stored() == plan.stored()
 
 
@@ -420,3 +422,66 @@ def test_any_text_is_refused_in_one_line(text: str, tmp_path_factory) -> None:  
     with pytest.raises(UserError) as caught:
         load_file(file)
     assert str(caught.value).isprintable()
+
+
+def of(**fields: object) -> CampaignPlan:
+    given = {"name": "c", "workloads": ["digits-mlp"], "optimizers": ["sofim", "sgd", "adamw"], "trials": 16}
+    return CampaignPlan.of(given | fields)
+
+
+def test_neither_names_nor_their_order_change_a_space() -> None:
+    plan = of()
+    other = of(name="another", optimizers=["adamw", "lbfgs", "sofim", "sgd"], workloads=["digits-lenet5", "digits-mlp"])
+    for optimizer, space in plan.spaces.items():
+        assert other.spaces[optimizer] == space == SEARCH_SPACES[optimizer].fitted(16)
+    assert json.dumps(plan.stored()) == json.dumps(of().stored())
+
+
+def test_one_line_fixes_the_batch_size_of_all_and_one_their_decay_and_one_their_warm_up() -> None:
+    plan = of(trials=100, batch_size=32, decay="decoupled", warmup=[0.0, 0.1])
+    assert {space.default["batch_size"] for space in plan.spaces.values()} == {32}
+    assert {space.decays[0] for space in plan.spaces.values()} == {"decoupled", "coupled"}  # SGD has one kind alone
+    warmups = [space.parameters["schedule.warmup"] for space in plan.spaces.values()]
+    assert warmups == [warmups[0]] * 3
+    for space in plan.spaces.values():
+        assert "batch_size" not in space.parameters
+        arguments = space.arguments(space.default)
+        assert (arguments["batch_size"], arguments["schedule.warmup"]) == (32, 0.05)
+    assert read_again(plan).stored() == plan.stored()
+    assert read_again(plan).campaign == plan.campaign
+    assert of(warmup=0.05).campaign.fixed_warmup == 0.05
+    assert plan.campaign.fixed_warmup == 0.0  # each trial has its own
+
+
+def test_a_campaign_for_sensitivity_searches_the_whole_spaces_quasi_randomly_to_the_end() -> None:
+    plan = of(purpose="sensitivity", search_space={"sofim": {"beta": 0.9}})
+    assert (plan.campaign.sampler, plan.campaign.pruner) == ("qmc", "none")
+    assert plan.spaces["adamw"] == SEARCH_SPACES["adamw"]
+    assert "beta" in plan.spaces["sofim"].fixed  # as somebody has said
+    assert read_again(plan).stored() == plan.stored()
+    assert of(purpose="sensitivity", sampler="tpe", pruner="asha").campaign.sampler == "tpe"
+    [note] = campaign_notes(plan)
+    assert "every parameter" in note
+    assert "quasi-random" in note
+    assert "no pruner" in note
+    assert "where it looked" in campaign_notes(of(purpose="sensitivity", sampler="tpe"))[0]
+
+
+def test_what_stays_at_its_default_is_said_once() -> None:
+    [note] = campaign_notes(of())
+    assert note == (
+        "With 16 trials a study these stay at their defaults: weight_decay, batch_size of sofim, sgd, adamw; "
+        "beta2, eps of adamw; a range in [search_space.OPTIMIZER] searches one of them."
+    )
+    assert campaign_notes(of(trials=50)) == []
+    wanted = {"adamw": {"eps": [1e-8, 1e-3], "beta2": [0.9, 0.99], "weight_decay": [1e-3, 1.0]}}
+    [note] = campaign_notes(of(search_space=wanted, batch_size=64))
+    assert "these stay at their defaults: weight_decay of sofim, sgd; a range" in note
+
+
+def test_the_presets_end_with_a_learning_rate_that_has_decayed_and_compare_over_searches() -> None:
+    for name in PRESETS:
+        campaign = load(name).campaign
+        assert campaign.schedule in ("cosine", "linear")
+        assert campaign.decay == "coupled"  # what SGD has: SOFIM's space contains SGD's then
+        assert campaign.replicates == (1 if name == "quickstart" else 3)

@@ -8,7 +8,7 @@ from search_spaces.errors import UserError
 from studies.campaign.extension import extended, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
-from studies.commands.find import grown
+from studies.commands.find import as_begun, grown
 from studies.ledger import open_search
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import resolve
@@ -105,6 +105,27 @@ def test_spaces_and_epochs_of_what_is_new_come_with_it(any_storage):
     assert attributes["c/digits-mlp/sgd"]["epochs"] == 3
     assert attributes["c/breast-cancer-logreg/sofim"]["epochs"] == 2
     assert attributes["c/digits-mlp/sofim"]["campaign"]["epochs"] == {"digits-mlp": 3, "breast-cancer-logreg": 2}
+
+
+def test_more_trials_and_optimizers_leave_the_spaces_as_they_were_begun(any_storage):
+    """Though a campaign that begins with so many trials searches more."""
+    first = campaign(trials=5, optimizers=["sgd"])
+    more = campaign(trials=12, optimizers=["sgd", "adamw"])
+    assert set(more.spaces["sgd"].parameters) > set(first.spaces["sgd"].parameters) == {"lr"}
+    tune(any_storage, first)
+    tune(any_storage, more, extend=True)
+    storage = open_storage(any_storage)
+    try:
+        for study in storage.get_all_studies():
+            trials = storage.get_all_trials(study._study_id)
+            assert [set(trial.params) for trial in trials] == [{"lr"}] * 12
+            assert study.user_attrs["search_space"]["fixed_below"]["batch_size"] == 25
+    finally:
+        close_storage(storage)
+    # whoever changed the file, and asks for the same again, goes on
+    assert as_begun(more, any_storage).stored() == grown(more, any_storage, trials=None).stored()
+    tune(any_storage, as_begun(more, any_storage))
+    assert as_begun(campaign(name="another"), any_storage).fitted == 1
 
 
 def test_without_a_campaign_of_that_name_it_is_launched(any_storage):

@@ -238,7 +238,7 @@ def test_a_start_that_cannot_be_used_is_one_line(sofim, tmp_path, monkeypatch, t
         Path("x.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     sampler = options.get("sampler", "tpe")
     Path("mine.toml").write_text(
-        f'name = "mine"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 3\nsampler = "{sampler}"\n'
+        f'name = "mine"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 30\nsampler = "{sampler}"\n'
     )
     code, out, err = sofim("launch", "mine.toml", "--from", "x.toml", "--dry-run")
     assert (code, out) == (2, "")

@@ -131,7 +131,7 @@ def small():
 
 def test_what_is_not_as_the_person_wrote_it_is_said_at_launch(sofim, tmp_path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
-    arguments = ("--workload", "mine:small", "--optimizers", "sgd,lbfgs", "--trials", "1", "--dry-run")
+    arguments = ("--workload", "mine:small", "--optimizers", "sgd,lbfgs", "--trials", "30", "--dry-run")
     code, out, err = sofim("launch", "quickstart", *arguments)
     assert (code, err) == (0, "")
     assert "small: batch_size of sgd, lbfgs is searched up to 90, the number of training examples.\n" in out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from studies.training.divergence import EXPLOSION, LaggedWatch, PromptWatch, explosion_limit
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
-from studies.training.schedules import SCHEDULES
+from studies.training.schedules import SCHEDULES, SHAPES, schedule_of
 
 
 class TestSchedules:
@@ -108,3 +108,29 @@ class TestRandomness:
         with pytest.raises(KeyError), GlobalGenerators(7, torch.device("cpu")).in_use():
             raise KeyError
         assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("warmup", [0.0, 0.01, 0.05, 0.3, 0.99])
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 100, 1001])
+def test_a_schedule_rises_in_its_warm_up_and_never_again(name, warmup, num_steps):
+    factors = [schedule_of(name, warmup)(step, num_steps) for step in range(num_steps)]
+    rising = 0 if warmup == 0 else min(max(1, round(warmup * num_steps)), num_steps - 1)
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors[:rising] == pytest.approx([(step + 1) / rising for step in range(rising)])
+    assert factors[rising] == 1.0
+    assert factors[rising:] == sorted(factors[rising:], reverse=True)
+    if name != "constant":
+        assert factors[rising:] == pytest.approx(
+            [SHAPES[name](step, num_steps - rising) for step in range(num_steps - rising)]
+        )
+
+
+def test_a_line_falls_by_the_same_at_every_step():
+    assert [schedule_of("linear")(step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_the_names_with_a_warm_up_mean_what_they_meant():
+    for name in ("constant", "cosine"):
+        for step in range(40):
+            assert SCHEDULES[f"{name}+warmup"](step, 40) == schedule_of(name, 0.05)(step, 40)

@@ -128,6 +128,20 @@ class TestEveryOptimizer:
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.is_grad_enabled() == gradients
 
+    def test_a_warm_up_of_the_configuration_goes_before_that_of_the_campaign(self):
+        arguments = default_arguments("sgd")
+        runs = [
+            list(train(MLP, SGD, arguments | searched, 0, 2, schedule="linear", warmup=warmup))
+            for searched, warmup in (
+                ({"schedule.warmup": 0.5}, 0.0),
+                ({"schedule.warmup": 0.5}, 0.1),
+                ({}, 0.5),
+                ({}, 0.1),
+            )
+        ]
+        losses = [[record.train_loss for record in run] for run in runs]
+        assert losses[0] == losses[1] == losses[2] != losses[3]
+
     @pytest.mark.parametrize("key", OPTIMIZERS)
     def test_schedule_multiplies_the_rate_of_every_step(self, key):
         spec, rates = OPTIMIZERS[key], []
@@ -480,7 +494,9 @@ class TestRefusals:
             ({"budget": 0}, "budget"),
             ({"budget": 1.5}, "budget"),
             ({"seed": -1}, "seed"),
-            ({"schedule": "linear"}, "no schedule 'linear'; there are: constant, cosine"),
+            ({"schedule": "straight"}, "no schedule 'straight'; there are: constant, cosine, linear"),
+            ({"warmup": 1.0}, "warmup is a share of the steps from 0 to below 1, not 1.0"),
+            ({"schedule": "cosine+warmup", "warmup": 0.1}, "has a warm-up of 0.05"),
             ({"configuration": {"lr": 0.1}}, "batch_size is a whole number from 1, not None"),
             ({"configuration": {"lr": 0.1, "batch_size": 0}}, "batch_size"),
             ({"configuration": {"lr": 0.1, "batch_size": 2.0}}, "batch_size"),
