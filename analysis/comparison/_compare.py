@@ -28,8 +28,8 @@ VERSUS = {
     "seconds_to_target trials complete pruned diverged failed params",
     "comparisons": "a b difference probability_of_improvement verdict",
     "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
-    "cost": "optimizer batch_size seconds_per_step step_ratio gradient_evaluations_per_step "
-    "evaluation_ratio comparable",
+    "cost": "optimizer batch_size batch_steps_ratio batch_seconds_ratio seconds_per_step step_ratio "
+    "gradient_evaluations_per_step evaluation_ratio comparable",
     "inclusion": "larger smaller difference verdict limit",
 }
 SCORES = {
@@ -40,7 +40,7 @@ SCORES = {
 }
 FAIRNESS = {
     "fairness": "rule requirement workload kept evidence",
-    "search_spaces": "optimizer parameter kind scale low high choices default",
+    "search_spaces": "optimizer parameter kind scale low high choices default not_searched",
 }
 # Columns of intervals that are not called after their estimate.
 ENDS = {

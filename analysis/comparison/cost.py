@@ -5,6 +5,10 @@ of evaluations and of steps are three different questions. The number of example
 SGD is one gradient evaluation, and its last batch may be smaller: that leaves as many candidates as its batch has
 examples. Of these the middle one is taken among those at which most optimizers spend a whole number of evaluations a
 step. Without SGD in the campaign steps cannot be counted, and nothing is relative to anything.
+
+What a winner's batch size bought is told against the default's: at equal epochs half the batch makes twice the steps.
+What that takes is told from the search, whose complete trials had many batch sizes: the slope of the logarithm of their
+seconds an epoch over that of their batch size (Theil and Sen's, which a few slow trials do not move).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.comparison.time_to_target import REFERENCE, comparable
 from analysis.comparison.workload_runs import WorkloadRuns
@@ -22,12 +27,14 @@ from analysis.study import Study
 from analysis.winners import winner
 
 _WHOLE = 1e-6
+_FEWEST = 5  # complete trials that tell how seconds depend on the batch size
+_ALIKE = 1.05  # batch sizes of which the larger is at most so much of the smaller, of which nothing is said
 COLUMNS = (
     "study", "workload", "optimizer", "runs", "batch_size", "seconds_per_epoch", "seconds_per_epoch_low",
     "seconds_per_epoch_high", "gradient_evaluations_per_epoch", "seconds_per_gradient_evaluation", "steps_per_epoch",
     "gradient_evaluations_per_step", "seconds_per_step", "reference", "epoch_ratio", "epoch_ratio_low",
     "epoch_ratio_high", "evaluation_ratio", "evaluation_ratio_low", "evaluation_ratio_high", "step_ratio",
-    "step_ratio_low", "step_ratio_high", "comparable",
+    "step_ratio_low", "step_ratio_high", "comparable", "default_batch_size", "batch_steps_ratio", "batch_seconds_ratio",
 )  # fmt: skip
 
 
@@ -43,7 +50,10 @@ def cost(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         (inferred, see above), ``gradient_evaluations_per_step``, ``seconds_per_step``, ``reference``, and the ratios
         to the reference with ``…_low``, ``…_high`` (Welch's t interval of the difference of mean logarithms over runs;
         so they are ratios of geometric means): ``epoch_ratio``, ``evaluation_ratio``, ``step_ratio`` (in seconds);
-        ``comparable`` (False where runs shared a device, or devices differ or are not known).
+        ``comparable`` (False where runs shared a device, or devices differ or are not known);
+        ``default_batch_size``, and what an epoch has of steps and seconds with the winner's batch size relative to it:
+        ``batch_steps_ratio``, ``batch_seconds_ratio`` (of the study's complete trials, see above; NaN where fewer than
+        ``_FEWEST`` tell).
     """
     rows = [row for contest in contests for row in _rows(contest)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -73,6 +83,7 @@ def _rows(contest: WorkloadRuns) -> list[tuple[object, ...]]:
                 _mean(per_evaluation), steps, _mean(count) / steps, _mean(per_step),
                 None if reference is None else reference.optimizer, *ratios,
                 reference is not None and comparable(contest, [study, reference]),
+                *_batch_ratios(contest, study, batches[study.name]),
             )
         )  # fmt: skip
     return rows
@@ -134,3 +145,38 @@ def _batch_size(study: Study, contest: WorkloadRuns) -> float:
     if size is None:  # fixed: not among the searched ones
         size = study.fixed.get("batch_size")
     return float(size) if isinstance(size, int | float | np.number) else math.nan
+
+
+def _batch_ratios(contest: WorkloadRuns, study: Study, size: float) -> tuple[float, float, float]:
+    """Return the default batch size, and steps and seconds of an epoch with ``size`` relative to it; NaN: not known."""
+    searched = study.parameters.get("batch_size")
+    default = study.fixed.get("batch_size") if searched is None else searched.default
+    if not isinstance(default, int | float) or not math.isfinite(size):
+        return math.nan, math.nan, math.nan
+    trials = contest.trials
+    complete = trials[(trials["study"] == study.name) & (trials["outcome"] == "complete") & (trials["seconds"] > 0)]
+    sizes = np.array([float(params.get("batch_size", math.nan)) for params in complete["params"]])
+    known = np.isfinite(sizes)
+    seconds = 1.0 if size == default else math.nan
+    if size != default and known.sum() >= _FEWEST and len(set(sizes[known])) > 1:
+        slope = stats.theilslopes(np.log(complete["seconds"].to_numpy(np.float64)[known]), np.log(sizes[known]))[0]
+        seconds = float((size / default) ** slope)
+    return float(default), default / size, seconds
+
+
+def batch_sentences(table: pd.DataFrame) -> list[str]:
+    """Return what winners' batch sizes bought, a sentence for each that is not the default.
+
+    Args:
+        table: See `cost`.
+    """
+    told = []
+    for row in table.to_dict("records"):
+        steps, seconds = row["batch_steps_ratio"], row["batch_seconds_ratio"]
+        if math.isfinite(steps) and max(steps, 1 / steps) > _ALIKE:
+            took = f", in {seconds:.2g} times the seconds" if math.isfinite(seconds) else ""
+            told.append(
+                f"The winner of {row['optimizer']} on {row['workload']} has batches of {row['batch_size']:g}, not of "
+                f"{row['default_batch_size']:g} as by default: {steps:.2g} times the steps an epoch{took}."
+            )
+    return told

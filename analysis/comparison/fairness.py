@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
-from analysis.comparison.spaces import searched
+from analysis.comparison.spaces import decay_kinds, schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.schema import COUNTED
 from analysis.study import Study
@@ -33,9 +33,9 @@ REQUIREMENTS = {
 }
 DEFAULT_SEEDS = 10
 YES, NO, UNKNOWN = "yes", "no", "unknown"
-_SHARED = ("sampler", "pruner", "schedule", "seed", "amp", "epochs", "trials", "optimizers")
+_SHARED = ("sampler", "pruner", "schedule", "warmup", "batch_size", "seed", "amp", "epochs", "trials", "optimizers")
 _DESCRIBED = ("epochs", "versions", "metric_split")
-_TOLD = ("sampler", "pruner", "schedule", "seed")
+_TOLD = ("purpose", "sampler", "pruner", "seed")
 _OUTCOMES = (*COUNTED, "lost", "running")
 
 
@@ -101,6 +101,8 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
         found.problems.append(f"only {listing(began)} began with a configuration that was given")
     elif began:
         found.evidence.append("every optimizer began with a configuration that was given")
+    differs, decays = decay_kinds(contest.studies)
+    found.problems.append(differs)
     found.problems = [problem for problem in found.problems if problem]
     unknown = [name for name in ("epochs", "versions") if not first.attributes.get(name)]
     if len(contest.trials) and contest.trials["seed"].isna().all():
@@ -109,6 +111,8 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
     found.evidence += [
         f"{'trials' if asked is None else number_of(asked, 'trial')} each of {first.epoch_budget}",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
+        *([f"schedule {schedule_in_words(first.campaign)}"] if "schedule" in first.campaign else []),
+        *([decays] if decays else []),
         f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
+from analysis.comparison.cost import batch_sentences
 from analysis.comparison.fairness import given_starts
-from analysis.comparison.spaces import searched
+from analysis.comparison.spaces import schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.drawn import drawn_counts, model_in_words
 from analysis.intervals import DRAWS
@@ -32,6 +33,7 @@ def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     paragraphs = [
         _tuning(contests, tables),
         _confirming(contests, tables),
+        " ".join(batch_sentences(tables["cost"])),
         _statistics(contests, tables),
         _budgets(tables),
         _departures(tables),
@@ -60,7 +62,7 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
         f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. Each optimizer was "
         f"tuned on each workload with a budget of {number_of(int(campaign.get('trials', 0)), 'trial')} by {sampler}, "
         f"{pruner} ({number_of(trials, 'trial')} ended in all). Data splits, initial weights, data order, the "
-        f"learning-rate schedule ({campaign.get('schedule', 'constant')}) and the epoch budget {same} (seed "
+        f"learning-rate schedule ({schedule_in_words(campaign)}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "
         f"{_protocol(studies)}."

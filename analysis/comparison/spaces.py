@@ -10,16 +10,81 @@ import pandas as pd
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity.scales import decades
 from analysis.study import Study
+from analysis.text import listing
 from search_spaces.errors import number_of
 
-SPACES = ("optimizer", "parameter", "kind", "scale", "low", "high", "choices", "default", "decades")
+SPACES = ("optimizer", "parameter", "kind", "scale", "low", "high", "choices", "default", "decades", "not_searched")
 FIXED = "fixed"
 
 
 def searched(study: Study) -> str:
-    """Return what of a study's space was searched, and what was fixed."""
-    fixed = ", ".join(f"{name} = {value}" for name, value in study.fixed.items())
-    return volume(study.parameters) + (f" with {fixed}" if fixed else "")
+    """Return what of a study's space was searched, and what was fixed.
+
+    What is fixed since the trials are few comes last, with the number of trials from which it is searched.
+    """
+    below = _fixed_below(study)
+    fixed = [f"{name} = {value}" for name, value in study.fixed.items() if name not in below]
+    few = [f"{name} = {value} (below {below[name]} trials)" for name, value in study.fixed.items() if name in below]
+    return volume(study.parameters) + (f" with {', '.join([*fixed, *few])}" if fixed or few else "")
+
+
+def _fixed_below(study: Study) -> Mapping[str, int]:
+    """Return the parameters that are fixed since the trials are few, each with the number that it is searched from."""
+    space = study.attributes.get("search_space")
+    below = space.get("fixed_below") if isinstance(space, Mapping) else None
+    return below if isinstance(below, Mapping) else {}
+
+
+def why_fixed(study: Study, name: str) -> str:
+    """Return why a fixed parameter was not searched."""
+    below = _fixed_below(study)
+    if name in below:
+        return f"searched from {below[name]} trials"
+    tables = study.campaign.get("search_space")
+    own = tables.get(study.optimizer) if isinstance(tables, Mapping) else None
+    of_campaign = {"batch_size": "batch_size", "decoupled_weight_decay": "decay"}.get(name, "")
+    written = (isinstance(own, Mapping) and name in own) or study.campaign.get(of_campaign) is not None
+    return "the campaign fixes it" if written else "the space fixes it"
+
+
+def decay_kinds(studies: Sequence[Study]) -> tuple[str, str]:
+    """Return how the optimizers decay weights: what could be alike and is not, and what is known of all; or nothing.
+
+    An L2 term in the gradient (coupled) passes through whatever an optimizer makes of the gradient, a decay beside the
+    step (decoupled) does not, so that the two compare as two optimizers would.
+    """
+    kinds: dict[str, Sequence[str]] = {}
+    for study in studies:
+        space = study.attributes.get("search_space")
+        decays = space.get("decays") if isinstance(space, Mapping) else None
+        if isinstance(decays, list | tuple) and decays and study.fixed.get("weight_decay") != 0:
+            kinds[study.optimizer] = decays
+    groups = {kind: [name for name, own in kinds.items() if own[0] == kind] for kind in ("coupled", "decoupled")}
+    told = [f"{kind} in {listing(names)}" for kind, names in groups.items() if names]
+    if len(told) < 2:
+        return "", f"weight decay {told[0]}" if told else ""
+    free = [name for name, own in kinds.items() if len(own) > 1]
+    alone = listing([name for name in kinds if name not in free])
+    evidence = f"weight decay differs: {', '.join(told)}" + (
+        f" (one kind alone can be had of {alone})" if alone else ""
+    )
+    if len({kinds[name][0] for name in free}) < 2:
+        return "", evidence
+    own = ", ".join(f"{name} {kinds[name][0]}" for name in free)
+    return f'weight decay differs where both kinds can be had ({own}): decay = "coupled" makes it one', evidence
+
+
+def schedule_in_words(campaign: Mapping[str, object]) -> str:
+    """Return the schedule of the learning rate of a campaign, as far as it is stored.
+
+    >>> schedule_in_words({"schedule": "cosine", "warmup": 0.05}), schedule_in_words({"warmup": [0.0, 0.1]})
+    ('cosine after a warm-up of 5 % of the steps', 'constant after a warm-up that was searched from 0 to 10 %')
+    """
+    name, warmup = str(campaign.get("schedule", "constant")), campaign.get("warmup")
+    if isinstance(warmup, list | tuple):
+        low, high = (100 * float(share) for share in warmup)
+        return f"{name} after a warm-up that was searched from {low:g} to {high:g} %"
+    return f"{name} after a warm-up of {100 * float(str(warmup)):g} % of the steps" if warmup else name
 
 
 def volume(parameters: Mapping[str, ParameterInfo]) -> str:
@@ -50,16 +115,18 @@ def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
         One row a parameter (of the optimizer's first study), the fixed ones last. Columns: ``optimizer``,
         ``parameter``, ``kind`` (float, int, categorical, mixed, fixed), ``scale`` (log, log(1 - value), linear, choice;
         empty for a mixed or fixed one), ``low``, ``high`` (NaN for a choice), ``choices`` (as text), ``default`` (of a
-        fixed one, its value), ``decades`` (width of a logarithmic range; NaN otherwise).
+        fixed one, its value), ``decades`` (width of a logarithmic range; NaN otherwise), ``not_searched`` (of a fixed
+        one, why: the trials are few, somebody said so, or the space has it so; none for the others).
     """
     first = {study.optimizer: study for study in reversed(studies)}
     rows: list[tuple[object, ...]] = []
     for optimizer in dict.fromkeys(study.optimizer for study in studies):
         for p in first[optimizer].parameters.values():
             choices = ", ".join(map(str, p.choices))
-            rows.append((optimizer, p.name, p.kind, _scale(p), p.low, p.high, choices, p.default, decades(p)))
+            rows.append((optimizer, p.name, p.kind, _scale(p), p.low, p.high, choices, p.default, decades(p), None))
         for name, value in first[optimizer].fixed.items():
-            rows.append((optimizer, name, FIXED, "", math.nan, math.nan, "", value, math.nan))
+            why = why_fixed(first[optimizer], name)
+            rows.append((optimizer, name, FIXED, "", math.nan, math.nan, "", value, math.nan, why))
     frame = pd.DataFrame(rows, columns=list(SPACES))
     frame["default"] = pd.Series([row[7] for row in rows], dtype=object)
     return frame

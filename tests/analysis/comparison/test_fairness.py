@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -14,7 +15,8 @@ from analysis.comparison.fairness import fairness
 from analysis.comparison.spaces import search_spaces, volume
 from analysis.comparison.workload_runs import contests
 from analysis.load import confirmations, curves, studies, trials
-from analysis.parameters import ParameterInfo
+from analysis.parameters import ParameterInfo, from_space
+from search_spaces import configured
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import make
 from tests.support.made_campaign import Made, made
@@ -269,3 +271,58 @@ def test_search_spaces_are_listed_with_what_they_span() -> None:
     assert table.loc[("sofim", "batch_size"), ["choices", "default"]].tolist() == ["32, 64", 64]
     assert table.loc[("sofim", "x"), "scale"] == "linear"
     assert volume(parameters) == "4 parameters (6.0 decades × 2 batch_size choices × x -1 to 1)"
+
+
+def spaced(optimizers: dict[str, dict[str, Any]], **campaign: Any) -> Made:
+    """A campaign whose studies store the search spaces that theirs were, each changed as ``configured`` is told."""
+    found = made({"w": {name: [0.8, 0.7] for name in optimizers}}, **campaign)
+    for place, (name, options) in enumerate(optimizers.items()):
+        trials = options.pop("trials", 60)
+        space = configured(name, options.pop("table", {}), **options).fitted(trials)
+        attributes = {**found.studies[place].attributes, "search_space": space.to_dict()}
+        found.studies[place] = dataclasses.replace(
+            found.studies[place], attributes=attributes, parameters=from_space(space.to_dict())
+        )
+    return found
+
+
+def test_what_few_trials_fix_is_told_with_why() -> None:
+    tables = {"adamw": {"beta1": 0.8}}
+    found = spaced({"sgd": {"trials": 16}, "adamw": {"trials": 16, "table": tables["adamw"]}}, search_space=tables)
+    evidence = ledger(found).loc[1, "evidence"]
+    assert "batch_size = 64 (below 25 trials)" in evidence
+    assert "adamw 1 parameter (3.0 decades) with beta1 = 0.8, beta2 = 0.999 (below 50 trials)" in evidence
+    why = search_spaces(found.studies).set_index(["optimizer", "parameter"])["not_searched"]
+    assert why[("adamw", "eps")] == "searched from 50 trials"
+    assert why[("adamw", "beta1")] == "the campaign fixes it"
+    assert why[("sgd", "nesterov")] == "the space fixes it"
+    assert pd.isna(why[("sgd", "lr")])
+    of_all = spaced({"sgd": {"table": {"batch_size": 32}}}, batch_size=32)
+    why = search_spaces(of_all.studies).set_index("parameter")["not_searched"]
+    assert why["batch_size"] == "the campaign fixes it"
+
+
+@pytest.mark.parametrize(
+    ("decays", "kept", "told"),
+    [
+        ({"sofim": None, "sgd": None}, "yes", "weight decay coupled in sofim and sgd"),
+        (
+            {"sofim": None, "sgd": None, "adamw": None},
+            "yes",
+            "weight decay differs: coupled in sofim and sgd, decoupled in adamw (one kind alone can be had of sgd and "
+            "adamw)",
+        ),
+        ({"sofim": None, "adahessian": None}, "no", '(sofim coupled, adahessian decoupled): decay = "coupled"'),
+        ({"sofim": "decoupled", "adahessian": "decoupled"}, "yes", "weight decay decoupled in sofim and adahessian"),
+        ({"sofim": "coupled", "adahessian": "coupled"}, "yes", "weight decay coupled in sofim and adahessian"),
+    ],
+)
+def test_whether_weights_decay_alike_is_told(decays: dict[str, str | None], kept: str, told: str) -> None:
+    found = ledger(spaced({name: {"decay": decay} for name, decay in decays.items()}))
+    assert found.loc[1, "kept"] == kept
+    assert told in found.loc[1, "evidence"]
+
+
+def test_weight_that_does_not_decay_differs_from_nothing() -> None:
+    found = ledger(spaced({"sofim": {"table": {"weight_decay": 0.0}}, "adahessian": {}}))
+    assert found.loc[1, "kept"] == "yes"

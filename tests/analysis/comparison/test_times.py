@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison.convergence import convergence
-from analysis.comparison.cost import cost
+from analysis.comparison.cost import batch_sentences, cost
 from analysis.comparison.time_to_target import (
     lower_medians,
     ratio_of_medians,
@@ -20,6 +21,7 @@ from analysis.comparison.time_to_target import (
     times,
 )
 from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.parameters import ParameterInfo
 from tests.support.made_campaign import EPOCHS, Made, made
 
 # A run to 0.8 goes 0.4, 0.533, 0.667, 0.8 in its four epochs, one to 0.6 goes 0.3, 0.4, 0.5, 0.6
@@ -248,3 +250,29 @@ def test_without_sgd_costs_are_relative_to_nothing() -> None:
     assert table["reference"].isna().all()
     assert table[["epoch_ratio", "step_ratio", "seconds_per_step"]].isna().all(axis=None)
     assert not table["comparable"].any()
+
+
+@pytest.mark.parametrize("power", [0.0, -0.5, -1.0])
+def test_what_a_smaller_batch_bought_is_told_from_the_search(power: float) -> None:
+    """The winner has a quarter of the default's batch; an epoch's seconds are a power of the batch size."""
+    sizes = [64, 16, 256, 128, 32, 24]
+    values = [0.6, 0.9, 0.5, 0.5, 0.7, 0.7]
+    campaign = made({"w": {"sgd": [0.8, 0.7]}}, trials={"w": {"sgd": values}})
+    campaign.trials["params"] = pd.Series([{"batch_size": size} for size in sizes])
+    campaign.trials["seconds"] = [8.0 * (size / 64) ** power for size in sizes]
+    campaign.trials.loc[2, "seconds"] *= 7  # another program ran beside it
+    batch = ParameterInfo("batch_size", "int", 16, 256, log=True, default=64)
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], parameters={"batch_size": batch})
+    table = cost(campaign.contests())
+    [row] = table.to_dict("records")
+    assert (row["batch_size"], row["default_batch_size"], row["batch_steps_ratio"]) == (16, 64, 4)
+    assert row["batch_seconds_ratio"] == pytest.approx(0.25**power)
+    [sentence] = batch_sentences(table)
+    assert "sgd on w has batches of 16, not of 64 as by default: 4 times" in sentence
+    assert "times the steps an epoch, in" in sentence
+    # with few complete trials the seconds are not known, and with the default's size there is nothing to tell
+    few = dataclasses.replace(campaign.contests()[0], trials=campaign.trials.iloc[:3])
+    assert math.isnan(cost([few])["batch_seconds_ratio"].iloc[0])
+    assert "seconds" not in batch_sentences(cost([few]))[0]
+    campaign.trials["params"] = [{"batch_size": 64}] * len(sizes)
+    assert batch_sentences(cost(campaign.contests())) == []
