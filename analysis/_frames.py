@@ -18,8 +18,11 @@ from analysis.schema import (
     DRAWN_BY,
     EVALUATES,
     HISTORY,
+    PATH_FACTS,
+    ROLE,
     TEST_PREFIX,
     TRIAL_FACTS,
+    WINNER,
 )
 from analysis.study import Study
 
@@ -49,6 +52,12 @@ def index(reader: Reader, by_id: Mapping[int, Study]) -> list[Entry]:
     return [Entry(by_id[row.study_id], row) for row in rows]
 
 
+def of_role(reader: Reader, entries: Sequence[Entry], *roles: str) -> list[Entry]:
+    """Return the confirmation runs of what has one of ``roles``, see `analysis.schema.ROLE`."""
+    told = {trial_id: role for trial_id, _, role in reader.attributes((ROLE,))}
+    return [entry for entry in entries if told.get(entry.row.trial_id, WINNER) in roles]
+
+
 def trial_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
     """Return the frame that `analysis.load.trials` describes."""
     return _frame(_trial_rows(reader, entries, _by_trial(reader.attributes(TRIAL_FACTS, tests=True))), _TRIAL)
@@ -68,6 +77,24 @@ def confirmation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame
             row |= measured
     frame = _frame(rows, [*_TRIAL, *CONFIRMATION_FACTS, *sorted(tests)])
     return frame.astype(CONFIRMATION_FACTS)
+
+
+def ablation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:
+    """Return the frame that `analysis.load.ablation_runs` describes."""
+    named = (ROLE, *PATH_FACTS)
+    attributes = _by_trial(reader.attributes((*TRIAL_FACTS, *CONFIRMATION_FACTS, *named), tests=True))
+    rows = _trial_rows(reader, entries, attributes)
+    tests: dict[str, None] = {}
+    for entry, row in zip(entries, rows, strict=True):
+        own = attributes.get(entry.row.trial_id, {})
+        row |= {name: own.get(name) for name in (*named, "confirms")}
+        row[ROLE] = own.get(ROLE, WINNER)
+        if entry.ended:
+            measured = {name: value for name, value in own.items() if name.startswith(TEST_PREFIX)}
+            tests |= dict.fromkeys(measured)
+            row |= measured
+    frame = _frame(rows, [*_TRIAL, *named, "confirms", *sorted(tests)])
+    return frame.astype({**PATH_FACTS, "confirms": "Int64"})
 
 
 def evaluation_frame(reader: Reader, entries: Sequence[Entry]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from analysis._optuna import OptunaReader
 from analysis._rows import Reader
 from analysis._sql import SqlReader
 from analysis.parameters import ParameterInfo, from_distributions, from_space
-from analysis.schema import CONFIRM, EVALUATE, Maker, maker_of
+from analysis.schema import CONFIRM, DEFAULT, EVALUATE, STEP, WINNER, Maker, maker_of
 from analysis.study import Frames, Study, check_protocols
 from search_spaces.errors import UserError, suggestion
 
@@ -30,6 +30,7 @@ __all__ = [
     "Frames",
     "ParameterInfo",
     "Study",
+    "ablation_runs",
     "campaigns",
     "check_protocols",
     "check_whole",
@@ -203,7 +204,7 @@ def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False
     Args:
         storage: Optuna's.
         of: The studies.
-        confirmed: The epochs of their confirmation runs instead.
+        confirmed: The epochs of their winners' confirmation runs instead, those of `confirmations`.
 
     Returns:
         Columns: ``study``, ``number``, ``epoch`` (Optuna's step, in a study of another program), ``value`` (of the
@@ -213,11 +214,14 @@ def curves(storage: BaseStorage, of: Sequence[Study], *, confirmed: bool = False
     """
     by_id = confirming(storage, of) if confirmed else _by_id(of)
     reader = open_reader(storage, list(by_id))
-    return _frames.curve_frame(reader, _frames.index(reader, by_id))
+    entries = _frames.index(reader, by_id)
+    return _frames.curve_frame(reader, _frames.of_role(reader, entries, WINNER) if confirmed else entries)
 
 
 def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
-    """Return every confirmation run of the studies' winners, a row each, by study and number.
+    """Return every confirmation run of the studies' winners, and of their replicates', a row each, by study and number.
+
+    Runs of other configurations on the same seeds are in `ablation_runs`.
 
     Returns:
         Columns: those of `trials` (``study`` is the study whose winner was run, ``number`` counts its confirmation
@@ -229,7 +233,28 @@ def confirmations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
     """
     by_id = confirming(storage, of)
     reader = open_reader(storage, list(by_id))
-    return _frames.confirmation_frame(reader, _frames.index(reader, by_id))
+    entries = _frames.of_role(reader, _frames.index(reader, by_id), WINNER)
+    return _frames.confirmation_frame(reader, entries)
+
+
+def ablation_runs(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
+    """Return what ``sofim confirm --ablation`` ran: the default, the steps from there to the winner, and the winner.
+
+    Only studies of which the default was run have rows. All runs of a study are on the same seeds and splits, as far as
+    they were asked for.
+
+    Returns:
+        Columns: those of `trials` (``study`` is the search), then ``role`` (``"default"``, ``"step"``, ``"winner"``),
+        of a step ``step`` (its place on the path, from 1), ``changed`` (the parameter that was changed last) and
+        ``path_to`` (the number of the trial that the path leads to: a winner may have been overtaken since), of a
+        winner ``confirms`` (the number of its trial; it is the last step of the path to that), and every ``test_…``
+        attribute. The rows are in no particular order.
+    """
+    by_id = confirming(storage, of)
+    reader = open_reader(storage, list(by_id))
+    frame = _frames.ablation_frame(reader, _frames.index(reader, by_id))
+    found: pd.DataFrame = frame[frame["study"].isin(frame.loc[frame["role"] == DEFAULT, "study"])]
+    return found[found["role"].isin([DEFAULT, STEP, WINNER])].reset_index(drop=True)
 
 
 def evaluations(storage: BaseStorage, of: Sequence[Study]) -> pd.DataFrame:
@@ -260,8 +285,14 @@ def _by_id(of: Sequence[Study]) -> dict[int, Study]:
 
 
 def confirming(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:
-    """Return the studies by the id of the study that holds their confirmation runs; those without are left out."""
-    return _holding(storage, of, CONFIRM)
+    """Return the studies, and their replicates, by the id of the study that holds their confirmation runs.
+
+    Those without are left out.
+    """
+    firsts = {(one.campaign["name"], one.workload, one.optimizer) for one in of if one.own and one.replicate == 1}
+    every = studies(storage, replicates=True) if firsts else []
+    others = [one for one in every if (one.campaign["name"], one.workload, one.optimizer) in firsts]
+    return _holding(storage, list({one.name: one for one in (*of, *others)}.values()), CONFIRM)
 
 
 def evaluating(storage: BaseStorage, of: Sequence[Study]) -> dict[int, Study]:

@@ -61,6 +61,16 @@ CONFIRMATION_FACTS = {
 }
 """Further user attributes of confirmation runs, each with the type of its column in a frame."""
 
+ROLE = "role"
+"""The user attribute of a confirmation run that says what was run; without it, it is a winner."""
+
+WINNER, DEFAULT, STEP = "winner", "default", "step"
+"""Roles: a winner, the default of the search space, and what lies on the path from there to the winner."""
+
+PATH_FACTS = {"step": "Int64", "changed": "object", "path_to": "Int64"}
+"""User attributes of a run on such a path, each with the type of its column in a frame: the place on it from 1, the
+parameter that was changed last, and the number of the trial in the search that it leads to."""
+
 EVALUATES = "evaluates"
 """The user attribute of an evaluation run that holds what it was given: the stored configuration, fixed values too."""
 

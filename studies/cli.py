@@ -136,8 +136,10 @@ def launch(**options: Any) -> None:
 @sofim.command()
 @click.argument("campaign")
 @storage_option
-@seeds_option(10, "Fresh seeds a winner.")
+@seeds_option(None, "Fresh seeds a winner; default: 3 where searches were repeated, else 10.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
+@click.option("--default", is_flag=True, help="Also run the untuned default, once for each optimizer and workload.")
+@click.option("--ablation", is_flag=True, help="The same, and the path from there to the winner, change by change.")
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
 @data_option
 @whole_machine_options

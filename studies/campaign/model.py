@@ -43,6 +43,7 @@ PURPOSES: Mapping[str, Mapping[str, str]] = {
 How much a parameter matters is told of where trials were: a sampler that learns goes where the best is, and a pruner
 stops what is bad before it shows how bad.
 """
+MOST_REPLICATES = 100
 
 Names = Annotated[tuple[StrictStr, ...], Field(min_length=1), AfterValidator(check_different)]
 
@@ -69,8 +70,8 @@ class Campaign(BaseModel):
         seed: Of configurations, initial weights and data order.
         amp: Whether GPUs compute in bfloat16 where that is safe.
         epochs: Epoch budget of a trial, for all workloads or by workload, instead of the workload's own.
-        replicates: How often every study is made. The first is the study; the others repeat its search with other
-            random numbers, configurations and initial weights alike, and tell how much the search itself varies.
+        replicates: How often every search is made, each time with other random numbers, configurations and initial
+            weights alike. Each search's winner is confirmed, and optimizers are compared over the searches.
         targets: By workload, the value of the metric that counts as reached in times to target, instead of what the
             best optimizer reaches.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
@@ -105,7 +106,9 @@ class Campaign(BaseModel):
     epochs: Annotated[int | dict[str, int] | None, BeforeValidator(check_epochs)] = Field(
         None, description=f"{WHOLE_NUMBER}, or a table of these by workload"
     )
-    replicates: StrictInt = Field(1, ge=1, le=100, description="a whole number from 1 to 100")
+    replicates: StrictInt = Field(
+        1, ge=1, le=MOST_REPLICATES, description=f"a whole number from 1 to {MOST_REPLICATES}"
+    )
     targets: Annotated[dict[str, float], BeforeValidator(check_targets)] = Field(
         default_factory=dict, description=TARGETS
     )

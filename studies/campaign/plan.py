@@ -208,6 +208,11 @@ class StudyPlan:
     target: float | None = None
 
 
+def replicate_seed(seed: int, replicate: int) -> int:
+    """Return the seed of a search: the campaign's for the first, another for each replicate, whatever it is called."""
+    return seed if replicate == 1 else campaign_seed(seed, "replicate", replicate)
+
+
 def campaign_seed(seed: int, *names: str | int) -> int:
     """Return a 32-bit seed that depends on the campaign's seed and on the names, the same on every machine."""
     digest = hashlib.sha256(repr((seed, *names)).encode()).digest()

@@ -13,7 +13,7 @@ from search_spaces import SearchSpace, fewest_trials
 from search_spaces.errors import UserError, number_of
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.model import Campaign
-from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed
+from studies.campaign.plan import CampaignPlan, StudyPlan, replicate_seed
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ResolvedCampaign:
                 trials=self.campaign.trials,
                 sampler=self.campaign.sampler,
                 pruner=self.campaign.pruner,
-                seed=first if number == 1 else campaign_seed(first, "replicate", number),
+                seed=replicate_seed(first, number),
                 space=self.space(optimizer, key),
                 replicate=number,
                 initial=self._initial(optimizer, key),

@@ -89,13 +89,14 @@ def launch_campaign(
 
 
 def _dry_run(resolved: ResolvedCampaign, resources: Resources, console: Console, *, then_confirm: bool) -> None:
-    from studies.commands.confirm import SEEDS
+    from studies.commands.confirm import usual_seeds
     from studies.commands.dry_run import print_dry_run
     from studies.engine import slots_offered
 
     print_dry_run(resolved, console, slots_offered(resources), resources.address)
     if then_confirm:
-        say(console, f"Then each study's winner on {SEEDS} fresh seeds, one run alone on a device.")
+        seeds = usual_seeds(resolved.campaign)
+        say(console, f"Then each study's winner on {seeds} fresh seeds, one run alone on a device.")
 
 
 def launch(

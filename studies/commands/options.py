@@ -48,9 +48,11 @@ def data_option(command: _F) -> _F:
     )(command)
 
 
-def seeds_option(default: int, meaning: str) -> Callable[[_F], _F]:
+def seeds_option(default: int | None, meaning: str) -> Callable[[_F], _F]:
     """Return what adds ``--seeds``, a number of fresh seeds."""
-    return click.option("--seeds", type=click.IntRange(1, 10_000), default=default, show_default=True, help=meaning)
+    return click.option(
+        "--seeds", type=click.IntRange(1, 10_000), default=default, show_default=default is not None, help=meaning
+    )
 
 
 def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:

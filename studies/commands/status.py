@@ -140,7 +140,7 @@ def _confirmed_so_far(storage: BaseStorage, campaign: str) -> Iterator[str]:
     """Return a line for each workload of which winners have been run again."""
     from analysis.load import confirmations, studies
 
-    runs = confirmations(storage, studies(storage, campaign))
+    runs = confirmations(storage, studies(storage, campaign, replicates=True))
     runs = runs[runs["outcome"] != "lost"]
     for workload, own in runs.groupby("workload", sort=False):
         counts = [

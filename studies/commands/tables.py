@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
+from analysis.schema import DEFAULT
 from analysis.text import format_value
 from studies.commands.find import existing
 from studies.commands.screen import print_table
@@ -56,7 +57,7 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
 
 
 def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1) -> None:
-    """Print what the present winners of each study gave on fresh seeds, best test mean first within each workload.
+    """Print what the present winners of each optimizer gave on fresh seeds, best first within each workload.
 
     The means are plain and nothing is said of who is better, which takes intervals: ``sofim report`` gives them.
 
@@ -64,75 +65,138 @@ def print_confirmed(campaign: str, storage: str, console: Console, top: int = 1)
         campaign: Its name.
         storage: Database URL.
         console: Where to print.
-        top: Number of winners of each study.
+        top: Number of winners of each search.
     """
-    from analysis.load import confirmations, studies, trials
+    from analysis.load import ablation_runs, confirmations, studies, trials
 
     with existing(storage) as opened:
-        found = studies(opened, campaign)
-        searched, runs = trials(opened, found), confirmations(opened, found)
+        found = studies(opened, campaign, replicates=True)
+        searched, runs, beside = trials(opened, found), confirmations(opened, found), ablation_runs(opened, found)
     for workload in dict.fromkeys(study.workload for study in found):
-        own = [study for study in found if study.workload == workload]
-        rows = [row for study in own for row in _confirmed_rows(study, searched, runs, top)]
-        if not rows:
-            continue
-        metric, maximize = own[0].metric, own[0].direction == "maximize"
-        on_training = own[0].attributes.get("metric_split") == "train"
-        # a metric of the training objective has no counterpart on test data; its test loss stands there
-        better_high = maximize and not on_training
-        # runs that did not come through are no small matter: whoever has some stands below whoever has none
-        rows.sort(key=lambda row: (row.lost, (-row.test[0] if better_high else row.test[0]) if row.test else math.inf))
-        headings = (
-            "optimizer",
-            f"{'training' if on_training else 'validation'}\n{metric}",
-            f"test\n{'loss' if on_training else metric}",
-            "seeds",
-            "hyperparameters",
+        of: dict[str, list[Study]] = {}
+        for study in found:
+            if study.workload == workload:
+                of.setdefault(study.optimizer, []).append(study)
+        rows = [row for own in of.values() for row in _confirmed_rows(own, searched, runs, top)]
+        if rows:
+            rows += [row for own in of.values() for row in _default_rows(own[0], beside)]
+            _print_rows(next(iter(of.values()))[0], rows, console)
+
+
+def _print_rows(study: Study, rows: list[_Confirmed], console: Console) -> None:
+    """Print the rows of one workload, of which ``study`` is one, in the order of the number that decides."""
+    metric, on_training = study.metric, study.attributes.get("metric_split") == "train"
+    # a metric of the training objective has no counterpart on test data; its test loss stands there
+    tested = not on_training and any(row.test for row in rows)
+    decides = f"{'test' if tested else 'training' if on_training else 'validation'} {metric}"
+    sign = -1.0 if study.direction == "maximize" else 1.0
+
+    # runs that did not come through are no small matter: whoever has some stands below whoever has none
+    def place(row: _Confirmed) -> tuple[bool, float]:
+        decisive = row.test if tested else row.value
+        return row.lost, sign * decisive[0] if decisive else math.inf
+
+    searches = max(row.searches for row in rows)
+    headings = (
+        "optimizer",
+        f"{'training' if on_training else 'validation'}\n{metric}",
+        f"test\n{'loss' if on_training else metric}",
+        *(["searches"] if searches > 1 else []),
+        "runs" if searches > 1 else "seeds",
+        "hyperparameters",
+    )
+    made = [
+        (
+            row.name,
+            _spread(row.value),
+            _spread(row.test),
+            *([str(row.searches or "–")] if searches > 1 else []),
+            row.runs,
+            format_params(row.params),
         )
-        made = [(row.name, _spread(row.value), _spread(row.test), row.seeds, format_params(row.params)) for row in rows]
-        title = ": the winners on fresh seeds, mean ± standard deviation"
-        console.print(Text.assemble((workload, "bold"), title), soft_wrap=True)
-        print_table(console, headings, made, right={1, 2, 3}, under=4)
-        console.print()
+        for row in sorted(rows, key=place)
+    ]
+    over = "mean ± standard deviation"
+    over += " over searches (of a default: over seeds); hyperparameters of the best search" if searches > 1 else ""
+    title = f": the winners on fresh seeds, {over}; the order is by {decides} ({study.better})"
+    console.print(Text.assemble((study.workload, "bold"), title), soft_wrap=True)
+    last = len(headings) - 1
+    print_table(console, headings, made, right={*range(1, last)}, under=last)
+    console.print()
 
 
 class _Confirmed(NamedTuple):
-    """A winner on fresh seeds; of ``value`` and ``test``, mean and standard deviation, or nothing."""
+    """A row on fresh seeds: mean and standard deviation, or nothing. A default has no search."""
 
     name: str
     value: tuple[float, ...]
     test: tuple[float, ...]
-    seeds: str
+    searches: int
+    runs: str
     lost: bool
     params: Mapping[str, object]
 
 
-def _confirmed_rows(study: Study, searched: pd.DataFrame, runs: pd.DataFrame, top: int) -> Iterator[_Confirmed]:
-    """Return a row for each of the best ``top`` trials of a study that has been confirmed."""
+def _confirmed_rows(own: Sequence[Study], searched: pd.DataFrame, runs: pd.DataFrame, top: int) -> Iterator[_Confirmed]:
+    """Return a row for each of the best ``top`` trials of an optimizer's searches that have been confirmed.
+
+    Of several searches the mean is that of their means, and the deviation is between those.
+    """
     from analysis.winners import ranked
 
-    for rank, winner in enumerate(ranked(study, searched).head(top).to_dict("records"), start=1):
-        own = runs[(runs["study"] == study.name) & (runs["confirms"] == winner["number"])]
-        ended = own[~own["outcome"].isin(["running", "lost"])]
-        if ended.empty:
-            continue
-        through = ended[ended["outcome"] == "complete"]
-        counts = ended["outcome"].value_counts()
-        bad = [f"{counts[name]} {name}" for name in ("diverged", "failed") if name in counts]
-        yield _Confirmed(
-            name=study.optimizer if top == 1 else f"{study.optimizer} ({rank})",
-            value=_mean_and_deviation(through["value"]),
-            test=_mean_and_deviation(through["test_metric"]) if "test_metric" in through else (),
-            seeds=f"{len(through)} of {len(ended)}, {', '.join(bad)}" if bad else str(len(ended)),
-            lost=bool(bad),
-            params=winner["params"],
-        )
+    for rank in range(top):
+        parts, winners = [], []
+        for study in own:
+            listed = ranked(study, searched)
+            if len(listed) <= rank:
+                continue
+            winner = listed.iloc[rank]
+            part = runs[(runs["study"] == study.name) & (runs["confirms"] == winner["number"])]
+            part = part[~part["outcome"].isin(["running", "lost"])]
+            if len(part):
+                parts.append(part)
+                winners.append((winner["value"] if study.direction == "minimize" else -winner["value"], winner))
+        if parts:
+            optimizer = own[0].optimizer
+            best = min(winners, key=lambda pair: float(pair[0]))[1]
+            yield _row(optimizer if top == 1 else f"{optimizer} ({rank + 1})", parts, best["params"])
 
 
-def _mean_and_deviation(values: pd.Series[float]) -> tuple[float, ...]:
+def _default_rows(first: Study, beside: pd.DataFrame) -> Iterator[_Confirmed]:
+    """Return the row of a default that was run on the seeds of the first search, if it was."""
+    part = beside[(beside["study"] == first.name) & (beside["role"] == DEFAULT)]
+    part = part[~part["outcome"].isin(["running", "lost"])]
+    if len(part):
+        yield _row(f"{first.optimizer}, default", [part], part["params"].iloc[0])._replace(searches=0)
+
+
+def _row(name: str, parts: Sequence[pd.DataFrame], params: Mapping[str, object]) -> _Confirmed:
+    """Return the row of ended runs, those of each search apart."""
+    outcomes = [str(outcome) for part in parts for outcome in part["outcome"]]
+    through = [part[part["outcome"] == "complete"] for part in parts]
+    bad = [f"{outcomes.count(word)} {word}" for word in ("diverged", "failed") if word in outcomes]
+    complete, ended = outcomes.count("complete"), len(outcomes)
+    return _Confirmed(
+        name=name,
+        value=_over_searches([part["value"] for part in through]),
+        test=_over_searches([part["test_metric"] for part in through if "test_metric" in part]),
+        searches=len(parts),
+        runs=f"{complete} of {ended}, {', '.join(bad)}" if bad else str(ended),
+        lost=bool(bad),
+        params=params,
+    )
+
+
+def _over_searches(parts: Sequence[pd.Series[float]]) -> tuple[float, ...]:
+    """Mean and standard deviation: of the values of one search, or of the means of several."""
+    listed = [[float(value) for value in part.dropna()] for part in parts]
+    values = [fmean(own) for own in listed if own] if len(listed) > 1 else [value for own in listed for value in own]
+    return _mean_and_deviation(values)
+
+
+def _mean_and_deviation(values: Sequence[float]) -> tuple[float, ...]:
     """Mean, and standard deviation of a sample where there are two values at least."""
-    listed = [float(value) for value in values.dropna()]
-    return (fmean(listed), *([stdev(listed)] if len(listed) > 1 else [])) if listed else ()
+    return (fmean(values), *([stdev(values)] if len(values) > 1 else [])) if values else ()
 
 
 def _spread(numbers: tuple[float, ...]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW
+from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW, ROLE, WINNER
 from studies.campaign.plan import StudyPlan
 from studies.training.failures import FailureCount, too_many_failures
 from studies.trials import Runs, Tally
@@ -34,6 +35,19 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (cost_of(trial.value or 0.0, direction), trial.number))
 
 
+def best_of_each(every: Sequence[FrozenTrial], optimizer_of: Callable[[Mapping[str, Any]], str]) -> list[FrozenTrial]:
+    """Return the first trial of each optimizer.
+
+    Args:
+        every: Trials, best first.
+        optimizer_of: Tells the optimizer of a configuration.
+    """
+    found: dict[str, FrozenTrial] = {}
+    for trial in every:
+        found.setdefault(optimizer_of(trial.params), trial)
+    return list(found.values())
+
+
 def last_failure(trials: Sequence[FrozenTrial]) -> str | None:
     """Return what broke the last of ``trials`` that broke, ``None`` where none did."""
     failures = (trial.user_attrs.get("failure") for trial in reversed(trials))
@@ -57,7 +71,7 @@ class TrialCount:
         self.stopped: str | None = None
         self._plan, self._runs = plan, runs
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
-        self._values: list[float] = []  # of the complete ones
+        self._values: list[float] = []  # of the complete ones; in a confirmation, the winners'
         self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
         self._failures_in_a_row = 0
@@ -83,7 +97,8 @@ class TrialCount:
         else:
             assert trial.value is not None
             self._counts["complete"] += 1
-            self._values.append(trial.value)
+            if trial.user_attrs.get(ROLE, WINNER) == WINNER:
+                self._values.append(trial.value)
             if self._is_better(trial.value):
                 self.best, self._since_best = trial, 0
 

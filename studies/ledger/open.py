@@ -7,7 +7,8 @@ driver, or was begun with another configuration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import check_distribution_compatibility
@@ -17,23 +18,18 @@ from analysis.schema import CONFIRM, EVALUATE
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import ConfirmationBudget, SearchBudget
-from studies.ledger.counting import ranked, tally
+from studies.ledger.counting import best_of_each, ranked, tally
 from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.opening import Command, Opening, opened
-from studies.ledger.repeats import (
-    Candidate,
-    Repeats,
-    confirmation,
-    evaluation,
-    fresh_seeds,
-    overtaken,
-)
+from studies.ledger.path import default_of, differing, from_default, in_order
+from studies.ledger.repeats import Beside, Candidate, confirmation, evaluation, fresh_seeds, overtaken
 from studies.ledger.search import Search
 from studies.ledger.study import recall
 from studies.storage.database import find_study
 from studies.storage.durability import Durability
 from studies.trials import Tally
 
+_PATH = "path"  # of a confirmation: from the default to which trial, and in which order
 _BUDGETED = frozenset({"budget", "trials", "seeds", "starts"})  # keys that a driver with a budget may change
 
 
@@ -103,6 +99,8 @@ def open_confirmation(
     test: bool = True,
     durability: Durability | None = None,
     budget: ConfirmationBudget | None = None,
+    beside: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
+    of_each: bool = False,
 ) -> Ledger:
     """Return the ledger of the confirmation runs of a campaign that has been tuned.
 
@@ -116,14 +114,17 @@ def open_confirmation(
     Args:
         url: Of the storage.
         campaign: The whole configuration, as the storage has it.
-        plans: Those of the search.
+        plans: Those of the searches, replicates included. Each has its own winners and fresh seeds of its own.
         versions: Of the software that computes the values.
         durability: How long the storage may be away, and where checkpoints are.
-        seeds: Number of fresh seeds, from 1.
+        seeds: Number of fresh seeds of each search, from 1.
         top: Number of winners of each study, from 1; fewer where fewer trials are complete.
         anyway: Whether to confirm what is there of a campaign that is not finished.
         test: Whether the workloads have test data.
         budget: Of a confirmation that ends with it, which has one study.
+        beside: By the name of a search: its default is run on the same seeds too, and where an order of parameters is
+            given, the steps from there to its winner.
+        of_each: Whether the winners of a study that chooses the optimizer too are the best trials of as many of them.
 
     Raises:
         UserError: The storage cannot be opened or has no such campaign, another driver is alive, the campaign is not
@@ -151,32 +152,87 @@ def open_confirmation(
                 f"campaign '{campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
                 "tune it again under another name with more trials, or narrower search spaces"
             )
+        winners = {
+            plan.name: (best_of_each(every[plan.name], plan.space.optimizer_of) if of_each else every[plan.name])[:top]
+            for plan in confirmed
+        }
         for plan in confirmed:
-            _add_confirmation(opening, plan, every[plan.name], seeds, top, test=test)
-        return opening.ledger([winner for plan in confirmed for winner in every[plan.name][:top]])
+            _add_confirmation(
+                opening,
+                plan,
+                _Confirming(
+                    winners[plan.name],
+                    every[plan.name],
+                    top,
+                    fresh_seeds(int(opening.campaign["seed"]), seeds, plan.replicate),
+                    test=test,
+                    from_default=plan.name in beside,
+                    order=beside.get(plan.name),
+                ),
+            )
+        return opening.ledger([winner for plan in confirmed for winner in winners[plan.name]])
 
 
-def _add_confirmation(
-    opening: Opening, plan: StudyPlan, every: Sequence[FrozenTrial], seeds: int, top: int, *, test: bool
-) -> None:
-    winners = every[:top]
-    made = replace(plan, name=plan.name + CONFIRM, trials=seeds * len(winners))
+@dataclass(frozen=True, slots=True)
+class _Confirming:
+    """How a search is confirmed.
+
+    Attributes:
+        winners: What is run.
+        every: The complete trials, best first.
+        top: How many winners there were to be.
+        seeds: Fresh ones.
+        test: Whether test data are looked at.
+        from_default: Whether the default is run too.
+        order: Of the parameters, where the steps from there to the winner are.
+    """
+
+    winners: Sequence[FrozenTrial]
+    every: Sequence[FrozenTrial]
+    top: int
+    seeds: Sequence[int]
+    _: KW_ONLY
+    test: bool
+    from_default: bool
+    order: Sequence[str] | None
+
+
+def _add_confirmation(opening: Opening, plan: StudyPlan, how: _Confirming) -> None:
+    winners = how.winners
+    made = replace(plan, name=plan.name + CONFIRM)
     study_id = opening.open_study(made)
+    others = _from_default(opening, plan, winners[0], study_id, how.order) if how.from_default else []
+    made = replace(made, trials=len(how.seeds) * (len(winners) + len(others)))
     if opening.attributes(study_id)["campaign"] != opening.campaign:  # it was extended since
         opening.storage.set_study_user_attr(study_id, "campaign", opening.campaign)
     runs = opening.trials(study_id)
-    former = overtaken(winners, every, runs)
+    former = overtaken(winners, how.every, runs)
     if former:
         numbers = " and ".join(str(winner.number) for winner in winners)
         now = f"the winners now are trials {numbers}" if len(winners) > 1 else f"the winner now is trial {numbers}"
         was = ", ".join(f"{number_of(count, 'run')} of trial {n}" for n, count in former.items())
         opening.notes.append(f"{plan.name}: the search went on, and {now}; kept in the storage: {was}")
-    if len(winners) < top:
+    if len(winners) < how.top and not plan.space.conditional:
         opening.notes.append(
-            f"{plan.name}: only {len(winners)} of {number_of(top, 'winner')}, no more trials are complete"
+            f"{plan.name}: only {len(winners)} of {number_of(how.top, 'winner')}, no more trials are complete"
         )
-    source: Repeats = confirmation(made, winners, fresh_seeds(plan.seed, seeds), test=test)
-    opening.add(made, study_id, runs, source)
+    opening.add(made, study_id, runs, confirmation(made, winners, how.seeds, others, test=how.test))
+
+
+def _from_default(
+    opening: Opening, plan: StudyPlan, winner: FrozenTrial, study_id: int, order: Sequence[str] | None
+) -> list[Beside]:
+    """Return the default and the steps from there to ``winner``, in the order in which they were begun."""
+    begun = opening.attributes(study_id).get(_PATH)
+    if order is not None and isinstance(begun, Mapping) and begun.get("to") == winner.number:
+        order = begun["order"]
+    elif order is not None:
+        order = in_order(differing(default_of(plan), winner.params), order)
+        opening.storage.set_study_user_attr(study_id, _PATH, {"to": winner.number, "order": list(order)})
+    found = from_default(plan, winner.params, winner.number, order)
+    if not found:
+        opening.notes.append(f"{plan.name}: its winner is the default, which has no other runs")
+    return found
 
 
 def _ended(tally: Tally) -> str:
@@ -238,5 +294,5 @@ def _add_evaluation(opening: Opening, plan: StudyPlan, given: Sequence[Candidate
                 raise UserError(
                     f"{name} of {plan.optimizer} is not searched alike in these campaigns; evaluate them one by one"
                 ) from None
-    seeds_of = fresh_seeds(plan.seed, seeds)
-    opening.add(made, study_id, runs, evaluation(made, candidates, seeds_of))
+    fresh = fresh_seeds(int(opening.campaign["seed"]), seeds)
+    opening.add(made, study_id, runs, evaluation(made, candidates, fresh))

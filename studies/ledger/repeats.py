@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from analysis.schema import EVALUATES
+from analysis.schema import EVALUATES, ROLE, STEP, WINNER
 from search_spaces import configuration_key
-from studies.campaign.plan import StudyPlan, campaign_seed
+from studies.campaign.model import MOST_REPLICATES
+from studies.campaign.plan import StudyPlan, campaign_seed, replicate_seed
 from studies.ledger.counting import is_asked_again, origin_of
 from studies.ledger.study import Draw, arguments_of
 from studies.trials import Runs
 
 _CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the winner's trial
+_REPLICATES = 1 << (MOST_REPLICATES - 1).bit_length()
 
 
-def fresh_seeds(seed: int, number: int) -> list[int]:
-    """Return the seeds of confirmation runs: the same for every optimizer and workload, none of them the search's.
+def fresh_seeds(seed: int, number: int, replicate: int = 1) -> list[int]:
+    """Return the seeds of confirmation runs: the same for every optimizer, and none on which anything was searched.
 
-    Fewer seeds are the first of more, so that a number that is raised later adds to what is there. No name enters:
-    campaigns of one seed can be compared in pairs, whatever they and their workloads are called.
+    No two replicates share one, however many seeds they have. Fewer seeds are the first of more, so that a number that
+    is raised later adds to what is there. No name changes them: campaigns of one seed can be compared in pairs.
 
     Args:
-        seed: Of the search: the campaign's, or a replicate's.
+        seed: Of the campaign.
         number: How many.
+        replicate: Whose winner is confirmed.
     """
 
     def all_seeds() -> Iterator[int]:
-        given = {seed}
+        given = {replicate_seed(seed, other) for other in range(1, MOST_REPLICATES + 1)}
         for index in count():
-            derived = campaign_seed(seed, "confirm", index)
+            # the last bits are the replicate's, so that two of them never meet
+            derived = campaign_seed(seed, "confirm", replicate, index) & -_REPLICATES | replicate - 1
             if derived not in given:
                 given.add(derived)
                 yield derived
@@ -63,6 +67,21 @@ class Candidate:
     def key(self) -> str:
         """Return what tells it from others."""
         return configuration_key(self.configuration)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A configuration that is run on the seeds of a winner's confirmation, to be compared with it.
+
+    Attributes:
+        role: ``"default"`` or ``"step"``, see `analysis.schema`.
+        params: Stored values that are searched.
+        marks: Further attributes of its runs: those of a step.
+    """
+
+    role: str
+    params: dict[str, Any]
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +176,26 @@ class Repeats:
         return {}
 
 
-def confirmation(plan: StudyPlan, winners: Sequence[FrozenTrial], seeds: Sequence[int], *, test: bool) -> Repeats:
-    """Return the confirmation runs of ``winners`` of a search, best first, each alone on its device."""
-    given = {
+def confirmation(
+    plan: StudyPlan, winners: Sequence[FrozenTrial], seeds: Sequence[int], beside: Sequence[Beside] = (), *, test: bool
+) -> Repeats:
+    """Return the confirmation runs of ``winners`` of a search, best first, each alone on its device.
+
+    Args:
+        plan: The study of the runs; its ``trials`` are one for each seed and configuration.
+        winners: Of the search.
+        seeds: Fresh ones.
+        beside: What else is run on them.
+        test: Whether test data are looked at.
+    """
+    given: dict[Any, _Given] = {
         winner.number: _Given(winner.params, winner.distributions, {_CONFIRMS: winner.number, "rank": rank})
         for rank, winner in enumerate(winners, 1)
     }
-    return Repeats(plan, given, _winner_of, seeds, runs="confirmation runs", confirms=True, test=test)
+    for one in beside:
+        marks = {ROLE: one.role, **one.marks}
+        given[_beside(marks)] = _Given(one.params, plan.space.stored_distributions(one.params), marks)
+    return Repeats(plan, given, _confirmed, seeds, runs="confirmation runs", confirms=True, test=test)
 
 
 def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Repeats:
@@ -173,6 +205,16 @@ def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence
         for one in candidates
     }
     return Repeats(plan, given, _evaluated, seeds, runs="evaluation runs", confirms=False, test=False)
+
+
+def _confirmed(run: FrozenTrial) -> int | str:
+    """Return what tells the configuration of a confirmation run from the others."""
+    return _beside(run.user_attrs) if run.user_attrs.get(ROLE, WINNER) != WINNER else _winner_of(run)
+
+
+def _beside(marks: Mapping[str, Any]) -> str:
+    place = f" {marks['step']} to {marks['path_to']}" if marks[ROLE] == STEP else ""
+    return f"{marks[ROLE]}{place}"
 
 
 def _winner_of(run: FrozenTrial) -> int:

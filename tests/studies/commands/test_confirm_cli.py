@@ -50,7 +50,10 @@ def test_a_confirmed_campaign_is_shown_with_means_deviations_and_numbers_of_seed
     code, out, err = sofim("confirm", "fake", "--seeds", "4")
     assert (code, err) == (0, "")
     assert out.startswith("Nothing left to run: the 8 confirmation runs of fake are in the storage.\n\n")
-    assert "digits-mlp: the winners on fresh seeds, mean ± standard deviation\n" in out
+    title = (
+        "digits-mlp: the winners on fresh seeds, mean ± standard deviation; the order is by test accuracy (higher is"
+    )
+    assert title in out
     rows = {line.split()[0]: line for line in out.splitlines() if "lr=" in line}
     assert list(rows) == ["sofim", "sgd"], "a better mean with a run that diverged is not above"
     assert "0.5 ± 0.2  0.25 ± 0.1 " in rows["sofim"]

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.load import confirmations, curves, studies, trials
 from search_spaces.errors import UserError
-from studies.campaign.plan import CampaignPlan
+from studies.campaign.plan import CampaignPlan, replicate_seed
 from studies.campaign.resolve import ResolvedCampaign
 from studies.ledger import Ledger, fresh_seeds, open_confirmation
 from studies.storage.database import close_storage, open_storage
@@ -119,6 +119,14 @@ def test_fresh_seeds_are_fresh_and_fewer_are_the_first_of_more():
     # whoever searched with one of them is not confirmed on it
     assert fresh_seeds(ten[3], 10)[0] != ten[3]
     assert ten[3] not in fresh_seeds(ten[3], 200)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+def test_no_two_replicates_share_a_seed_nor_is_one_searched_on(seed):
+    every = [found for replicate in (1, 2, 3, 64, 65, 100) for found in fresh_seeds(seed, 500, replicate)]
+    every += [replicate_seed(seed, replicate) for replicate in range(1, 101)]
+    assert len(every) == len(set(every)) == 3100
+    assert all(0 <= found < 2**32 for found in every)
 
 
 def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
