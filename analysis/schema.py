@@ -140,6 +140,7 @@ _NEEDED: Mapping[str, Callable[[object], bool]] = {
 }
 _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
     "replicate": lambda value: _is_count(value) and value != 0,
+    "resplit": lambda value: isinstance(value, bool),
     "versions": lambda value: isinstance(value, Mapping),
     "search_space": lambda value: isinstance(value, Mapping),
     "metric_split": _is_name,

@@ -64,8 +64,13 @@ class Study:
 
     @property
     def replicate(self) -> int:
-        """Which of the studies of one workload and optimizer it is; the first is the one whose winner counts."""
+        """Which of the searches of one workload and optimizer it is, from 1."""
         return int(self.attributes.get("replicate", 1)) if self.own else 1
+
+    @property
+    def resplit(self) -> bool:
+        """Whether examples were drawn again for each replicate: values then vary over splits too, else over seeds."""
+        return self.attributes.get("resplit") is True
 
     @property
     def scale(self) -> Scale | None:

@@ -55,6 +55,7 @@ class Assignment:
         epochs: The whole budget.
         confirmation: Whether it is a confirmation run.
         test: Whether test data are looked at, which confirmation runs alone may.
+        split: The seed by which examples are drawn again; ``None``: the workload's own parts.
         checkpoint: What its checkpoint is called, that of the trial that it repeats if it does; empty: it has none.
     """
 
@@ -67,6 +68,7 @@ class Assignment:
     epochs: int
     confirmation: bool = False
     test: bool = False
+    split: int | None = None
     checkpoint: str = ""
 
 

@@ -72,6 +72,10 @@ class Campaign(BaseModel):
         epochs: Epoch budget of a trial, for all workloads or by workload, instead of the workload's own.
         replicates: How often every search is made, each time with other random numbers, configurations and initial
             weights alike. Each search's winner is confirmed, and optimizers are compared over the searches.
+        resplit: Whether training, validation and test examples are drawn again for each replicate, from all of them: at
+            random, not by class, of the same sizes and the same for all optimizers. Then what replicates differ by has
+            the choice of the examples in it. A workload whose metric is one of the optimization itself keeps its
+            examples, which its problem is made of.
         targets: By workload, the value of the metric that counts as reached in times to target, instead of what the
             best optimizer reaches.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
@@ -109,6 +113,7 @@ class Campaign(BaseModel):
     replicates: StrictInt = Field(
         1, ge=1, le=MOST_REPLICATES, description=f"a whole number from 1 to {MOST_REPLICATES}"
     )
+    resplit: StrictBool = Field(False, description="true or false")
     targets: Annotated[dict[str, float], BeforeValidator(check_targets)] = Field(
         default_factory=dict, description=TARGETS
     )

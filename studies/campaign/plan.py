@@ -17,7 +17,15 @@ from studies.campaign.model import Campaign
 InitialConfigurations = Mapping[str, Mapping[str, Mapping[str, object]]]
 """Stored values by optimizer, workload and parameter."""
 
-_UNSAID = {"purpose": "comparison", "warmup": 0.0, "decay": None, "batch_size": None, "replicates": 1, "targets": {}}
+_UNSAID = {
+    "purpose": "comparison",
+    "warmup": 0.0,
+    "decay": None,
+    "batch_size": None,
+    "replicates": 1,
+    "resplit": False,
+    "targets": {},
+}
 """Keys that are not stored where a campaign says nothing of them, as before there were these."""
 
 FITTED = "spaces_fit"
@@ -187,7 +195,8 @@ class StudyPlan:
 
     ``trials`` is ``None`` where something else than their number ends the study. ``initial`` are the stored
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
-    searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own.
+    searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
+    is the seed by which examples are drawn again, ``None`` where the workload's own parts stay.
     """
 
     name: str
@@ -206,6 +215,7 @@ class StudyPlan:
     replicate: int = 1
     metric_scale: Literal["linear", "log"] = "linear"
     target: float | None = None
+    split: int | None = None
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

@@ -13,7 +13,7 @@ from search_spaces import SearchSpace, fewest_trials
 from search_spaces.errors import UserError, number_of
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.model import Campaign
-from studies.campaign.plan import CampaignPlan, StudyPlan, replicate_seed
+from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed, replicate_seed
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
@@ -79,12 +79,17 @@ class ResolvedCampaign:
                 seed=replicate_seed(first, number),
                 space=self.space(optimizer, key),
                 replicate=number,
+                split=campaign_seed(first, "split", number) if self._resplits(workload) else None,
                 initial=self._initial(optimizer, key),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
             for number in range(1, self.campaign.replicates + 1)
         ]
+
+    def _resplits(self, workload: Workload) -> bool:
+        """Return whether the examples of a workload are drawn again: not those that an optimization is of."""
+        return self.campaign.resplit and workload.metric.split != "train"
 
     def _initial(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
         """Return what the person says, and then what everybody would try first."""
@@ -101,7 +106,7 @@ def resolve_campaign(
         plan: Of the campaign to be run.
         data_directory: Where its data are; ``None``: the usual places.
         test: Whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
-            ``None``: they are if there are any.
+            ``None``: they are if there are any, and where examples are drawn again anyway.
         rehearsed: Whether each optimizer takes two steps on workloads of a person's own. What has been tuned did.
 
     Raises:
@@ -111,6 +116,7 @@ def resolve_campaign(
     from studies.workloads import check, content, resolve
 
     workloads = {name: resolve(name) for name in plan.campaign.workloads}
+    test = test or (None if plan.campaign.resplit else test)
     carried = tuple((name, pickled) for name in workloads if (pickled := content(name)) is not None)
     examples, notes, tested = {}, campaign_notes(plan), True
     for name, workload in workloads.items():

@@ -8,6 +8,7 @@ from studies.data._datasets import DATASETS, DatasetStatus, dataset, fetch, stat
 from studies.data._published import CHECKSUMS, SPLIT_SEED, PublishedDataset, PublishedFile, data_directory
 
 if TYPE_CHECKING:
+    from studies.data._resplit import resplit
     from studies.data._split import Data, Source, Split
 
 __all__ = [
@@ -26,15 +27,16 @@ __all__ = [
     "data_directory",
     "dataset",
     "fetch",
+    "resplit",
     "status",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import what brings torch only now: whoever looks whether files are there does without."""
-    if name not in ("Data", "Source", "Split"):
+    if name not in ("Data", "Source", "Split", "resplit"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from studies.data import _split
+    from studies.data import _resplit, _split
 
-    globals()[name] = value = getattr(_split, name)
+    globals()[name] = value = getattr(_resplit if name == "resplit" else _split, name)
     return value

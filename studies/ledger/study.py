@@ -221,6 +221,7 @@ class StudyLedger:
             epochs=self.plan.epochs,
             confirmation=self.source.confirms,
             test=self.source.test,
+            split=self.plan.split,
             checkpoint=self._checkpoint(stored),
         )
 

@@ -200,7 +200,7 @@ class _Trial:
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
         assignment, options = self._assignment, self._options
-        workload, data = _workload(assignment.workload, options)
+        workload, data = _workload(assignment.workload, options, assignment.split)
         return Run(
             workload, OPTIMIZERS[assignment.optimizer], assignment.arguments,
             seed=assignment.seed, budget=assignment.epochs, data=data, schedule=options.schedule,
@@ -209,7 +209,7 @@ class _Trial:
 
     def _identity(self) -> dict[str, object]:
         """Return what a checkpoint must agree in with the trial that is to go on from it."""
-        names = ("workload", "optimizer", "arguments", "seed", "epochs", "test")
+        names = ("workload", "optimizer", "arguments", "seed", "epochs", "test", "split")
         shared = {"schedule": self._options.schedule, "warmup": self._options.warmup, "device": self._device}
         return {name: getattr(self._assignment, name) for name in names} | shared
 
@@ -260,15 +260,15 @@ def _warm_up() -> None:
 
 
 @cache
-def _workload(name: str, options: TrainingOptions) -> tuple[Any, Any]:
-    """Return the workload and its data: once a process, however many trials it runs."""
+def _workload(name: str, options: TrainingOptions, split: int | None) -> tuple[Any, Any]:
+    """Return the workload and its data, drawn by ``split``: once a process, however many trials it runs."""
     from studies.workloads import carry, load, resolve
 
     also_look_in(options.modules)
     for key, content in options.carried:
         carry(key, pickle.loads(content))
     workload = resolve(name)
-    return workload, load(workload, options.data_directory)
+    return workload, load(workload, options.data_directory, split)
 
 
 def _describe(error: BaseException) -> str:

@@ -10,14 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from studies.data import Data
+from studies.data import Data, resplit
 from studies.workloads._base import Workload
 
 
-def load(workload: Workload, directory: Path | None) -> Data:
-    """Return the workload's data: the same in every process, though ``load`` draws or shuffles without a seed."""
+def load(workload: Workload, directory: Path | None, split: int | None = None) -> Data:
+    """Return the workload's data: the same in every process, though ``load`` draws or shuffles without a seed.
+
+    Args:
+        workload: Whose.
+        directory: Where data sets are; ``None`` for the usual places.
+        split: The seed by which examples are drawn again, see `studies.data.resplit`; ``None``: as the workload has
+            them.
+    """
     with seeded():
-        return workload.load(directory)
+        data = workload.load(directory)
+        return data if split is None else resplit(data, split)
 
 
 @contextmanager
