@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
+from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
 from analysis.figures.comparison import View
@@ -47,6 +48,7 @@ class Across:
     pictures: tuple[Picture, ...]
     compared: Comparison | None
     scores: tuple[Picture, ...]
+    tuned: Tuned | None = None  # of a search that chose the optimizer too
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def page(
         overview=_overview(chapters, names),
         across=across,
         across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],
-        verdict=across.compared.sentences if across.compared else [],
+        verdict=across.compared.sentences if across.compared else across.tuned.sentences if across.tuned else [],
+        optimizers=chosen({"optimizers": across.tuned.table}, {"optimizers": SHOWN}) if across.tuned else [],
         score_pictures=[_picture(picture, WORKLOADS) for picture in across.scores],
         score_tables=chosen(across.compared.tables, SCORES) if across.compared and across.scores else [],
         compared_on=[_versus(one) for one in compared_on],

@@ -6,7 +6,7 @@ import datetime
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
 from analysis.comparison import Comparison, compare
+from analysis.comparison.tuned import tuned
 from analysis.figures import of_each
 from analysis.figures._style import style
 from analysis.figures.comparison import View
@@ -27,6 +28,7 @@ from analysis.report._page import MAKER, Across, Versus, page
 from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.near_optimal import moves, near_optimal
 from analysis.study import Frames, Study, check_protocols
+from search_spaces import ANY
 from search_spaces.errors import UserError
 
 
@@ -38,7 +40,7 @@ class Report:
         index: The page.
         chapters: Of the studies, in their order.
         across: Sentences on all workloads together; empty with one.
-        verdict: Sentences on which optimizer is better; empty for a study looked at by itself.
+        verdict: Sentences on which optimizer is better; empty for a study of one optimizer that is looked at by itself.
         confirmed: Whether there are confirmation runs; ``None`` where optimizers are not compared.
     """
 
@@ -82,10 +84,13 @@ def write(
     _prepare(out)
     frames = read(storage, studies)
     compared = _compared(storage, studies, frames, options) if studies[0].own and together else None
+    chosen = None
+    if [study.optimizer for study in studies] == [ANY]:  # a search that chose the optimizer too
+        chosen = tuned(studies[0], frames.trials, frames.confirmations)
     with pool(min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
         chapters = _chapters(studies, frames, options, tell, parallel)
         compared_on = _versus(compared, parallel)
-    across = _across(chapters, compared)
+    across = replace(_across(chapters, compared), tuned=chosen)
     tables = {
         name: _joined([one.findings.tables[name] for one in chapters])
         for name, table in TABLES.items()
@@ -94,6 +99,8 @@ def write(
     tables["near_optimal"] = across.table
     if compared is not None:
         tables |= compared.tables
+    if chosen is not None:
+        tables["optimizers"] = chosen.table
     names = file_names([one.study for one in chapters])
     moment = now or datetime.datetime.now().astimezone()
     text = page(
@@ -121,7 +128,7 @@ def write(
         _put(out / "index.html", text.encode())
     except OSError as error:
         raise _unwritable(out, error) from None
-    verdict = tuple(compared.sentences) if compared is not None else ()
+    verdict = tuple(compared.sentences) if compared is not None else chosen.sentences if chosen is not None else ()
     confirmed = None if compared is None else any(len(contest.runs) for contest in compared.contests)
     return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed)
 

@@ -219,7 +219,10 @@ def _say_who_else_works(console: Console) -> None:
 
 
 def _announcement(
-    tallies: list[Tally], seeds: int, resources: Resources, beside: Mapping[str, Sequence[str] | None]
+    tallies: list[Tally],
+    seeds: int,
+    resources: Resources,
+    beside: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
 ) -> str:
     place = "a GPU" if resources.gpus_per_trial else "a node"
     how = f"one at a time on {place}" if resources.cpus_per_trial is None else "placed as you say"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from studies.commands.next_commands import print_next_commands
-from studies.commands.screen import make_console, say, verbatim, working
+from studies.commands.screen import make_console, print_table, say, verbatim, working
 
 if TYPE_CHECKING:
     from studies.storage.durability import Durability
@@ -32,6 +32,10 @@ def tune_workload(
     console.print()
     for line in found.told():
         say(console, line)
+    console.print()
+    print_table(console, found.headings(), found.rows(), right={1, 2})
+    for sentence in found.compared:
+        say(console, sentence)
     console.print()
     for line in found.code.splitlines():
         verbatim(console, line)

@@ -1,6 +1,7 @@
 """The only Optuna of the launching side: ask, report, end, lease, resume."""
 
-from studies.ledger.budget import Clock, ConfirmationBudget, OutOfTimeError, SearchBudget
+from studies.ledger.budget import Clock, OutOfTimeError, SearchBudget
+from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.ledger import Ledger
 from studies.ledger.open import open_confirmation, open_evaluation, open_search
 from studies.ledger.repeats import Candidate, fresh_seeds

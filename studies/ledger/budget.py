@@ -30,7 +30,8 @@ _EXTENDED = "extended_after"  # trials, when the budget was last changed
 _MOST_FOR_CONFIRMING = 0.5  # of the budget, but for the fewest seeds
 _PATIENCE_SECONDS = 3.0  # for a trial to come to its next epoch when the time is up, at least
 _PATIENCE_SHARE = 0.02  # of the budget
-_OVERDRAWN_SHARE = 0.04  # of the budget, at which a confirmation run is given up
+_MOST_FOR_START = 0.2  # of the budget: what machines take beyond that to start is not counted
+_LONGEST_START_SECONDS = 300.0  # that are waited for the first epoch, once the budget is over
 
 
 class OutOfTimeError(Exception):
@@ -97,6 +98,7 @@ class Pace:
     now: Callable[[], float] = time.monotonic
     _asked: float | None = None  # when the first trial was asked for
     _start: float | None = None  # seconds until the first of the search's workers trained
+    has_begun: bool = False  # whether a trial has reported
     _overheads: list[float] = field(default_factory=list)
 
     def asked(self) -> None:
@@ -106,6 +108,7 @@ class Pace:
 
     def reported(self, training_seconds: float) -> None:
         """Hear that a trial reported, having trained so long."""
+        self.has_begun = True
         if self._start is None and self._asked is not None:
             waited = self.now() - self._asked - training_seconds
             if waited > 0:  # else it went on from a checkpoint, and trained in an earlier driver
@@ -120,6 +123,12 @@ class Pace:
         """Learn from a trial that ran its whole budget in an earlier driver."""
         attributes = trial.user_attrs
         self.completed(float(attributes.get("seconds", 0.0)), float(attributes.get("busy_seconds", 0.0)))
+
+    def excess_of_start(self, most: float) -> float:
+        """Return the seconds that the start took beyond ``most``, which is what starts are held to last from now on."""
+        taken = self._start or 0.0
+        self._start = None if self._start is None else min(taken, most)
+        return max(0.0, taken - most)
 
     @property
     def start_seconds(self) -> float:
@@ -166,7 +175,7 @@ class SearchBudget(Rule):
     def __init__(self, clock: Clock, seeds: int) -> None:
         self.clock = clock
         self.reason: str | None = None
-        self._seeds = seeds
+        self._seeds, self._fewest = seeds, min(FEWEST_SEEDS, seeds)
         self._pace = Pace(clock.now)
         self._training: dict[int, float] = {}  # seconds that a running trial has trained, by number
         self._whole: dict[int, float] = {}  # and what they will be at its end
@@ -228,7 +237,10 @@ class SearchBudget(Rule):
     def heard(self, assignment: Assignment, record: Mapping[str, float]) -> None:
         """Learn from one epoch of a trial what trials take."""
         number, seconds = assignment.number, float(record["seconds"])
-        self._pace.reported(seconds)
+        if not self._pace.has_begun:
+            self._pace.reported(seconds)
+            # a busy machine starts slowly: that is no reason to end with nothing
+            self.clock.began += self._pace.excess_of_start(_MOST_FOR_START * self.clock.budget)
         self._training[number] = seconds
         self._whole[number] = seconds / int(record["epoch"]) * assignment.epochs
 
@@ -252,8 +264,7 @@ class SearchBudget(Rule):
         """Return whether a trial could not be confirmed in time even on the fewest seeds, if it won."""
         whole, trained = self._whole[number], self._training[number]
         rest = self._pace.run_seconds(whole) - self._pace.run_seconds(trained)
-        seeds = min(FEWEST_SEEDS, self._seeds)
-        if rest + self._pace.confirmation_seconds(seeds, whole) <= self.clock.left():
+        if rest + self._pace.confirmation_seconds(self._fewest, whole) <= self.clock.left():
             return False
         self._slow.add(number)
         return True
@@ -304,18 +315,32 @@ class SearchBudget(Rule):
 
     def _is_time_up(self, ahead: float = 0.0) -> bool:
         """Return whether the confirmation has to begin now, or in ``ahead`` seconds."""
-        return self.clock.limited and self.clock.left() - ahead <= self.kept_back_seconds()
+        if not self.clock.limited or self._is_starting():
+            return False
+        return self.clock.left() - ahead <= self.kept_back_seconds()
+
+    def _is_starting(self) -> bool:
+        """Return whether trials were asked for and none has begun, since machines still start; not for ever."""
+        waits = bool(self._study.running) and not self._pace.has_begun
+        return waits and self.clock.left() > -_LONGEST_START_SECONDS
 
     def kept_back_seconds(self) -> float:
-        """Return what of the budget the confirmation of the present winner takes."""
-        best = self._study.best
-        if best is None:
+        """Return what of the budget the confirmation of the present winner takes, and of the runner-up if it fits."""
+        training = [float(trial.user_attrs["seconds"]) for trial in self._study.contenders[:2]]
+        if not training:
             tried = len(self._whole) >= len(self._study.plan.initial)  # before that, the next may be quicker by far
             quickest = min(self._whole.values(), default=0.0) if tried else 0.0
-            return self._pace.confirmation_seconds(min(FEWEST_SEEDS, self._seeds), quickest)
-        training = float(best.user_attrs["seconds"])
+            return self._pace.confirmation_seconds(self._fewest, quickest)
         most = _MOST_FOR_CONFIRMING * self.clock.budget
-        return self._pace.confirmation_seconds(self._pace.seeds_that_fit(most, self._seeds, training), training)
+        both = sum(training)
+        taken = both if self._pace.confirmation_seconds(self._fewest, both) <= most else training[0]
+        return self._pace.confirmation_seconds(self._pace.seeds_that_fit(most, self._seeds, taken), taken)
+
+    @property
+    def has_room_for_two(self) -> bool:
+        """Return whether there is time to confirm the runner-up beside the winner, on the fewest seeds."""
+        both = sum(float(trial.user_attrs["seconds"]) for trial in self._study.contenders[:2])
+        return not self.clock.limited or self._pace.confirmation_seconds(self._fewest, both) <= self.clock.left()
 
     def look(self) -> None:
         """Look at the clock.
@@ -336,58 +361,3 @@ class SearchBudget(Rule):
     def quickest_seconds(self) -> float | None:
         """Return what a whole run of the quickest trial takes, ``None`` before the first epoch."""
         return self._pace.run_seconds(min(self._whole.values())) if self._whole else None
-
-
-class ConfirmationBudget(Rule):
-    """Ends the confirmation of one study's winner when the time is up, but not before the fewest seeds were run.
-
-    Args:
-        clock: The time; it knows what earlier drivers spent.
-    """
-
-    _study: StudyLedger
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._began: dict[int, float] = {}  # when a running run was asked for, by number
-        self._run_seconds: float | None = None  # of the quickest run: the first one waits for its worker
-
-    def kept(self) -> Mapping[str, Any]:
-        """Return what was spent."""
-        return {SPENT: round(self.clock.spent(), 1)}
-
-    def begin(self, studies: Sequence[StudyLedger]) -> None:
-        """Hear which study it is about."""
-        [self._study] = studies
-
-    def is_over(self) -> bool:
-        """Return whether there is no time for another run, and enough were run."""
-        tally = self._study.tally()
-        enough = tally.done + tally.running >= FEWEST_SEEDS
-        return enough and self.clock.left() - CLOSING_SECONDS < (self._run_seconds or 0.0)
-
-    def asked(self, assignment: Assignment) -> None:
-        """Note when a run was asked for."""
-        self._began[assignment.number] = self.clock.now()
-
-    def ended(self, assignment: Assignment, outcome: Outcome, facts: Facts) -> tuple[Outcome, Facts]:
-        """Learn what a run takes."""
-        if outcome == "complete":
-            took = self.clock.now() - self._began.pop(assignment.number)
-            self._run_seconds = took if self._run_seconds is None else min(took, self._run_seconds)
-        return outcome, facts
-
-    def look(self) -> None:
-        """Look at the clock.
-
-        Raises:
-            OutOfTimeError: The budget is overdrawn, a run still runs, and there are enough without it.
-        """
-        tally = self._study.tally()
-        overdrawn = self.clock.limited and self.clock.left() < -_OVERDRAWN_SHARE * self.clock.budget
-        if overdrawn and tally.running and tally.done >= FEWEST_SEEDS:
-            raise OutOfTimeError
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds that are left of the budget, or ``None`` where the budget is no time."""
-        return max(0.0, self.clock.left()) if self.clock.limited else None

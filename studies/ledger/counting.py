@@ -72,6 +72,7 @@ class TrialCount:
         self._plan, self._runs = plan, runs
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
         self._values: list[float] = []  # of the complete ones; in a confirmation, the winners'
+        self._best_of: dict[str, FrozenTrial] = {}  # by optimizer
         self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
         self._failures_in_a_row = 0
@@ -99,14 +100,21 @@ class TrialCount:
             self._counts["complete"] += 1
             if trial.user_attrs.get(ROLE, WINNER) == WINNER:
                 self._values.append(trial.value)
-            if self._is_better(trial.value):
+            if self._is_better(trial.value, self.best):
                 self.best, self._since_best = trial, 0
+            optimizer = self._plan.space.optimizer_of(trial.params)
+            if self._is_better(trial.value, self._best_of.get(optimizer)):
+                self._best_of[optimizer] = trial
 
-    def _is_better(self, value: float) -> bool:
-        if self.best is None or self.best.value is None:
+    def _is_better(self, value: float, best: FrozenTrial | None) -> bool:
+        if best is None or best.value is None:
             return True
-        direction = self._plan.direction
-        return cost_of(value, direction) < cost_of(self.best.value, direction)
+        return cost_of(value, self._plan.direction) < cost_of(best.value, self._plan.direction)
+
+    @property
+    def contenders(self) -> list[FrozenTrial]:
+        """Return the best complete trial of each optimizer, best first."""
+        return ranked(list(self._best_of.values()), self._plan.direction)
 
     def tally(self, running: int = 0) -> Tally:
         """Return how far the study is, of which so many trials run."""

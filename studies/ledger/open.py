@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial
 from analysis.schema import CONFIRM, EVALUATE
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
-from studies.ledger.budget import ConfirmationBudget, SearchBudget
+from studies.ledger.budget import SearchBudget
+from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.counting import best_of_each, ranked, tally
 from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.opening import Command, Opening, opened

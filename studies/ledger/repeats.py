@@ -19,7 +19,9 @@ from studies.ledger.counting import is_asked_again, origin_of
 from studies.ledger.study import Draw, arguments_of
 from studies.trials import Runs
 
-_CONFIRMS = "confirms"  # attribute of a confirmation run: the number of the winner's trial
+CONFIRMS = "confirms"
+"""The user attribute of a winner's confirmation run: the number of its trial in the search."""
+
 _REPLICATES = 1 << (MOST_REPLICATES - 1).bit_length()
 
 
@@ -189,7 +191,7 @@ def confirmation(
         test: Whether test data are looked at.
     """
     given: dict[Any, _Given] = {
-        winner.number: _Given(winner.params, winner.distributions, {_CONFIRMS: winner.number, "rank": rank})
+        winner.number: _Given(winner.params, winner.distributions, {CONFIRMS: winner.number, "rank": rank})
         for rank, winner in enumerate(winners, 1)
     }
     for one in beside:
@@ -218,7 +220,7 @@ def _beside(marks: Mapping[str, Any]) -> str:
 
 
 def _winner_of(run: FrozenTrial) -> int:
-    return int(run.user_attrs.get(_CONFIRMS, -1))
+    return int(run.user_attrs.get(CONFIRMS, -1))
 
 
 def _evaluated(run: FrozenTrial) -> str:

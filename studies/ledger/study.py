@@ -364,6 +364,11 @@ class StudyLedger:
         """Return the best complete trial, ``None`` before the first."""
         return self._count.best
 
+    @property
+    def contenders(self) -> list[FrozenTrial]:
+        """Return the best complete trial of each optimizer, best first."""
+        return self._count.contenders
+
     def tally(self) -> Tally:
         """Return how far the study is."""
         return self._count.tally(len(self._running))

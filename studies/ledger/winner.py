@@ -8,7 +8,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from studies.ledger.counting import is_asked_again
 from studies.ledger.ledger import Ledger
+from studies.ledger.repeats import CONFIRMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,13 @@ class ConfirmedWinner:
 
 
 def confirmed_winner(ledger: Ledger) -> ConfirmedWinner:
-    """Return the one winner that ``ledger`` confirms, and what its runs gave so far."""
-    [study], [winner] = ledger.studies.values(), ledger.winners
-    runs = [run for run in ledger.stored_trials(study.plan.name) if study.source.counts(run)]
+    """Return the winner of the one study that ``ledger`` confirms, and what its runs gave so far."""
+    [study], winner = ledger.studies.values(), ledger.winners[0]
+    every = [run for run in ledger.stored_trials(study.plan.name) if study.source.counts(run)]
+    runs = [run for run in every if run.user_attrs.get(CONFIRMS) == winner.number and not is_asked_again(run)]
     through = [run for run in runs if run.state == TrialState.COMPLETE and run.value is not None]
     tests = (run.user_attrs.get("test_metric") for run in through)
-    [tally] = ledger.tallies()
+    broken = [run for run in runs if run.state in (TrialState.PRUNED, TrialState.FAIL)]
     assert winner.value is not None
     return ConfirmedWinner(
         number=winner.number,
@@ -52,5 +55,5 @@ def confirmed_winner(ledger: Ledger) -> ConfirmedWinner:
         tuned=winner.value,
         validation=tuple(float(run.value) for run in through if run.value is not None),
         test=tuple(float(test) for test in tests if test is not None),
-        broken=tally.diverged + tally.failed,
+        broken=len(broken),
     )

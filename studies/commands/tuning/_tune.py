@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -16,16 +16,18 @@ from analysis.text import about, format_duration, format_value
 from search_spaces import BATCH_SIZE, OF_TRAINING
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
+from studies.commands.find import existing
 from studies.commands.python_line import code_line
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget
 from studies.commands.tuning._plan import Search, resolve_campaign
-from studies.commands.tuning._tuned import DIGITS, Estimate, Tuned, in_words, outcomes
+from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
 from studies.commands.work import versions, work_off
 from studies.storage.durability import STORAGE_TIMEOUT, Durability
 from studies.trials import Resources
 
 if TYPE_CHECKING:
+    from analysis.comparison.tuned import Tuned as TunedOptimizers
     from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
     from studies.workloads import Workload
@@ -141,9 +143,11 @@ def tune_within(
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
     with _Machines(search, console) as machines:
-        tally, ended = _search(search, storage, clock, machines, resources, durability)
-        found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability)
+        tally, ended, room_for_two = _search(search, storage, clock, machines, resources, durability)
+        top = 2 if room_for_two else 1
+        found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability, top)
     plan = search.plan()
+    tried = _tried(plan.name, storage)
     return Tuned(
         study=plan.name,
         workload=search.workload,
@@ -162,6 +166,8 @@ def tune_within(
         ended=ended,
         seconds=clock.spent(),
         code=_lines(found),
+        optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
+        compared=tried.sentences,
     )
 
 
@@ -201,8 +207,12 @@ class _Machines:
 
 def _search(
     search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
-) -> tuple[Tally, str]:
-    """Search until the budget is spent; returns how the trials ended, and why there are no more."""
+) -> tuple[Tally, str, bool]:
+    """Search until the budget is spent.
+
+    Returns:
+        How the trials ended, why there are no more, and whether there is time to confirm the runner-up too.
+    """
     from studies.ledger import SearchBudget, open_search
 
     plan, budget = search.plan(), SearchBudget(clock, search.seeds)
@@ -226,7 +236,7 @@ def _search(
             raise _nothing(search, ledger, budget, tally)
         found = f"best {tally.metric} {format_value(tally.best)} in the search"
         machines.say(f"After {in_words(outcomes(tally))} the search is over: {budget.reason}; {found}.")
-        return tally, budget.reason
+        return tally, budget.reason, budget.has_room_for_two
 
 
 def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally) -> UserError:
@@ -258,14 +268,20 @@ def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally)
 
 
 def _confirm(
-    search: Search, storage: str, clock: Clock, machines: _Machines, resources: Resources, durability: Durability
+    search: Search,
+    storage: str,
+    clock: Clock,
+    machines: _Machines,
+    resources: Resources,
+    durability: Durability,
+    top: int,
 ) -> ConfirmedWinner:
-    """Run the winner on fresh seeds, or what is left of that."""
+    """Run the winner on fresh seeds, and with ``top`` 2 the best of the next best optimizer; or what is left of it."""
     from studies.ledger import ConfirmationBudget, confirmed_winner, open_confirmation
 
     made = open_confirmation(
-        storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, test=search.test,
-        durability=durability, budget=ConfirmationBudget(clock),
+        storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, top=top, test=search.test,
+        durability=durability, budget=ConfirmationBudget(clock, search.seeds), of_each=True,
     )  # fmt: skip
     with made as ledger:
         for note in ledger.notes:
@@ -273,15 +289,62 @@ def _confirm(
         if not ledger.finished:
             winner = confirmed_winner(ledger)
             machines.say(
-                f"Confirming {winner.optimizer} (trial {winner.number}) on {number_of(search.seeds, 'fresh seed')}, "
+                f"Confirming {winner.optimizer} (trial {winner.number}){_and_second(ledger, search)} on "
+                f"{number_of(search.seeds, 'fresh seed')}, "
                 "one run at a time on a device, whole budgets, no pruner."
             )
             machines.work_off(ledger, resources)
         return confirmed_winner(ledger)
 
 
+def _and_second(ledger: Ledger, search: Search) -> str:
+    """Return the runner-up, in words, where there is one."""
+    if len(ledger.winners) == 1:
+        return ""
+    second = ledger.winners[1]
+    return f" and the runner-up, {search.plan().space.optimizer_of(second.params)} (trial {second.number}),"
+
+
+def _tried(study: str, storage: str) -> TunedOptimizers:
+    """Return what the search found of each optimizer, from the storage."""
+    from analysis.comparison.tuned import tuned
+    from analysis.load import confirmations, trials
+    from analysis.load import study as study_called
+
+    with existing(storage) as opened:
+        found = study_called(opened, study)
+        return tuned(found, trials(opened, [found]), confirmations(opened, [found]))
+
+
+def _row(row: Mapping[Any, Any]) -> Tried:
+    return Tried(
+        optimizer=str(row["optimizer"]),
+        best=float(row["best"]),
+        trials=int(row["trials"]),
+        complete=int(row["complete"]),
+        seeds=int(row["runs"]),
+        broken=int(row["runs_broken"]),
+        validation=Estimate(row["validation"], row["validation_low"], row["validation_high"]),
+        test=Estimate(row["test"], row["test_low"], row["test_high"]),
+        params=row["params"],
+    )
+
+
 def _lines(found: ConfirmedWinner) -> str:
-    """Return the code that makes the winner's optimizer, and its batch size."""
+    """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
+    from sofim import OPTIMIZERS
+
     written = code_line(found.optimizer, found.arguments, digits=DIGITS)
     imports, _, expression = written.partition("\n\n")
-    return f"{imports}\n\noptimizer = {expression}\nbatch_size = {found.arguments[BATCH_SIZE]}"
+    lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
+    spec = OPTIMIZERS[found.optimizer]
+    if spec.needs_closure:
+        lines += [
+            "# it needs optimizer.step(closure): a function that clears the gradients, computes the loss of the batch,",
+            "# calls backward on it and returns it; the optimizer calls it several times a step",
+        ]
+    if spec.needs_create_graph:
+        lines.append("# it needs loss.backward(create_graph=True), and optimizer.zero_grad() after each step")
+    if spec.needs_hessian:
+        lines.append("# it needs this before loss.backward(): if optimizer.refresh_due: optimizer.refresh(loss)")
+    return "\n".join(lines)

@@ -21,7 +21,7 @@ class Estimate:
     mean: float
     low: float
     high: float
-    values: tuple[float, ...]
+    values: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
@@ -36,6 +36,33 @@ class Estimate:
         if math.isnan(self.low):
             return format_value(self.mean)
         return f"{format_value(self.mean)} [{format_value(self.low)}, {format_value(self.high)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One of the optimizers that a search chose from.
+
+    Attributes:
+        optimizer: Its key.
+        best: The metric of its best trial, NaN where none ran its whole budget; too good to be expected again.
+        trials: That it got and that ended, and ``complete`` of these.
+        complete: See ``trials``.
+        seeds: Runs of its best trial on fresh seeds: 0 but for the winner and the runner-up.
+        broken: Those of them that diverged or failed, which are in no mean.
+        validation: The metric on fresh seeds.
+        test: The same on test data.
+        params: Its best configuration, as the database has it.
+    """
+
+    optimizer: str
+    best: float
+    trials: int
+    complete: int
+    seeds: int
+    broken: int
+    validation: Estimate
+    test: Estimate
+    params: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +88,8 @@ class Tuned:
         ended: Why the search ended.
         seconds: Spent, by all drivers.
         code: Lines of Python that make the optimizer.
+        optimizers: What the search found of each, best first.
+        compared: What the winner and the runner-up on the same fresh seeds show, and what they do not, in sentences.
     """
 
     study: str
@@ -80,9 +109,33 @@ class Tuned:
     ended: str
     seconds: float
     code: str
+    optimizers: tuple[Tried, ...] = ()
+    compared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join([*self.told(), "", *self.code.splitlines()])
+        rows = ["  ".join(cells) for cells in self.rows()]
+        parts = [self.told(), rows, self.compared, self.code.splitlines()]
+        return "\n\n".join("\n".join(part) for part in parts if part)
+
+    def headings(self) -> tuple[str, ...]:
+        """Return the headings of `rows`."""
+        split = "training" if self.metric_split == "train" else "validation"
+        test = "loss" if self.metric_split == "train" else self.metric
+        known = (f"best {self.metric}\nin the search", "trials", f"{split} {self.metric}\non fresh seeds")
+        return ("optimizer", *known, *([f"test {test}\non fresh seeds"] if self.test is not None else []))
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each optimizer, in words, best first."""
+        return [
+            (
+                one.optimizer,
+                format_value(one.best) if one.complete else "–",
+                f"{one.trials} ({one.complete} complete)" if one.trials else "0",
+                _on_seeds(one, one.validation),
+                *([_on_seeds(one, one.test)] if self.test is not None else []),
+            )
+            for one in self.optimizers
+        ]
 
     def told(self) -> list[str]:
         """Return what was found, in words; the code is apart."""
@@ -95,8 +148,6 @@ class Tuned:
         if self.test is not None:
             lines.append(f"  test {'loss' if self.metric_split == 'train' else self.metric}: {self.test}")
         lines.append(f"  {self._seeds()}")
-        if sum(self.trials.values()) == 1:
-            lines.append("  one trial was run, so nothing was compared: give a larger --budget")
         return lines
 
     def _seeds(self) -> str:
@@ -111,6 +162,12 @@ class Tuned:
         of = f" of {self.seeds} ({', '.join(reasons)})" if reasons else ""
         interval = "" if math.isnan(self.validation.low) else "; 95 % intervals of the mean, Student's t over seeds"
         return f"on {said}{of}{interval}"
+
+
+def _on_seeds(one: Tried, found: Estimate) -> str:
+    if math.isnan(found.mean):
+        return f"all {one.broken} broke" if one.broken else "–"
+    return f"{found}, {one.broken} of {one.seeds} broke" if one.broken else str(found)
 
 
 def in_words(trials: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from analysis.intervals import mean
 from search_spaces.errors import UserError
 from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name
-from studies.ledger import Clock
+from studies.ledger import Clock, ConfirmationBudget
 from tests.studies.ledger.test_tune_ledger import confirming, finish, search, searching, work_off
 
 # ---------------------------------------------------------------------------------------------------------- the budget
@@ -189,9 +190,13 @@ def finished(url: str) -> None:
     asked = search(Budget(trials=12), seeds=3)
     with searching(url, asked) as ledger:
         work_off(ledger)
-    with confirming(url, asked) as ledger:
-        while (assignment := ledger.ask()) is not None:
-            finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=0.25)
+    with confirming(url, asked, budget=ConfirmationBudget(Clock(), 3), top=2, of_each=True) as ledger:
+        for index in itertools.count():
+            assignment = ledger.ask()
+            if assignment is None:
+                break
+            is_winner = assignment.optimizer == "sgd"
+            finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=(0.25 if is_winner else 0.125) + index / 1000)
 
 
 def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
@@ -203,7 +208,14 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert (code, err) == (0, "")
     assert "Best on digits-mlp: sgd, after 12 trials" in out
     assert "(all 12 trials were run)" in out
-    assert "  test accuracy: 0.25 [0.25, 0.25]" in out
+    assert "  test accuracy: 0.252 [" in out
+    table = [line.split() for line in out.splitlines()]
+    [sgd], [adam] = ([row for row in table if row[:1] == [name] and "complete)" in row] for name in ("sgd", "adam"))
+    assert "0.252" in sgd
+    assert "0.128" in adam, "the best of the next best optimizer, on the same seeds"
+    assert "On 3 fresh seeds, test accuracy, sgd against adam: difference of the means 0.124 [" in out
+    assert "this configuration of sgd is better than that of adam" in out
+    assert "This is of two configurations that one search found, not of the optimizers" in out
     assert "\n  sofim report --study fake/digits-mlp/any   how sensitive it is\n" in out
     lines = out[out.index("from torch") : out.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
@@ -212,7 +224,10 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert namespace["batch_size"] > 0
     found = studies.tune("digits-mlp", name="fake", epochs=4, budget=12, seeds=3)
     assert isinstance(found, Tuned)
-    assert "\n".join(str(found).splitlines()[1:]) in out
+    assert all("\n".join(part) in out for part in (found.told()[1:], found.compared, found.code.splitlines()))
+    assert [one.optimizer for one in found.optimizers[:2]] == ["sgd", "adam"]
+    assert [one.seeds for one in found.optimizers] == [3, 3, *[0] * (len(found.optimizers) - 2)]
+    assert sum(one.trials for one in found.optimizers) == 12
     assert found.optimizer == "sgd"
     assert set(found.arguments) == {"lr", "momentum", "nesterov", "weight_decay"}
 
@@ -222,7 +237,7 @@ def test_other_commands_know_such_a_search(sofim, tmp_path):
     code, out, _ = sofim("status", "fake")
     assert code == 0
     assert "12/12" in out
-    assert "confirmation runs of winners: any 3 complete" in out
+    assert "confirmation runs of winners: any 6 complete" in out
     code, out, _ = sofim("list")
     assert code == 0
     assert "fake  1 study" in out

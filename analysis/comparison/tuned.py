@@ -1,0 +1,185 @@
+"""What a search over several optimizers (``sofim tune``) found of each, and what its two best tell.
+
+One study chooses the optimizer too, gives most trials to what looks good, and was made once. So its table says how far
+each optimizer came and with how many trials, and what is compared on fresh seeds are two configurations: the winner and
+the runner-up, which is the best trial of the next best optimizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.intervals import Floats, difference, mean
+from analysis.metric_scale import floor_of, on_scale, scale_of
+from analysis.schema import COUNTED
+from analysis.study import Study
+from analysis.text import format_value
+from analysis.winners import ranked
+from search_spaces.errors import number_of
+
+COLUMNS = (
+    "rank", "optimizer", "best", "trials", "complete", "runs", "runs_broken", "validation", "validation_low",
+    "validation_high", "test", "test_low", "test_high", "number", "params",
+)  # fmt: skip
+SHOWN = "rank optimizer best trials complete runs runs_broken validation test params"
+"""Columns that a page has room for."""
+
+_NOT_OF_OPTIMIZERS = (
+    "This is of two configurations that one search found, not of the optimizers: another search would find others. "
+    "Optimizers are compared by sofim launch with replicates = 3, and sofim confirm."
+)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search over several optimizers found.
+
+    Attributes:
+        table: A row an optimizer, see `optimizers`.
+        sentences: What it does and does not show.
+    """
+
+    table: pd.DataFrame
+    sentences: tuple[str, ...]
+
+
+def tuned(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> Tuned:
+    """Return what a search over several optimizers found.
+
+    Args:
+        study: It.
+        trials: Of it, and perhaps of others; see :func:`analysis.load.trials`.
+        runs: Confirmation runs; see :func:`analysis.load.confirmations`.
+    """
+    trials, runs = trials[trials["study"] == study.name], runs[runs["study"] == study.name]
+    table = optimizers(study, trials, runs)
+    return Tuned(table, tuple(_sentences(study, table, trials, runs)))
+
+
+def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how far each optimizer came, best first.
+
+    Returns:
+        Columns: ``rank`` (by ``best``; -1 where no trial was complete, these come last), ``optimizer``, ``best`` (the
+        best complete trial's value in the search, too good to be expected again), ``trials`` (that ended), ``complete``
+        of these, ``runs`` of that trial on fresh seeds that ended (0 where it was not confirmed), ``runs_broken`` of
+        these, which are in no mean, ``validation`` and ``test`` (means over the others, with 95 % of Student's t over
+        seeds in ``…_low`` and ``…_high``), ``number`` (of the best trial; -1 without one) and ``params``.
+    """
+    ended = trials[trials["outcome"].isin(COUNTED)]
+    of = _optimizers_of(ended)
+    best = ranked(study, trials)
+    first = best[~_optimizers_of(best).duplicated()]
+    leaders = dict(zip(_optimizers_of(first), first.to_dict("records"), strict=True))
+    names = [*leaders, *(name for name in study.campaign.get("optimizers", ()) if name not in leaders)]
+    rows = []
+    for name in names:
+        own, leader = ended[of == name], leaders.get(name)
+        number = -1 if leader is None else int(leader["number"])
+        confirmed = _runs_of(runs, number)
+        through = confirmed[confirmed["outcome"] == "complete"]
+        rows.append(
+            (
+                -1,
+                name,
+                math.nan if leader is None else float(leader["value"]),
+                len(own),
+                int((own["outcome"] == "complete").sum()),
+                len(confirmed),
+                len(confirmed) - len(through),
+                *mean(_finite(through, "value")),
+                *mean(_finite(through, "test_metric")),
+                number,
+                {} if leader is None else leader["params"],
+            )
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    known = table["best"].notna()
+    table.loc[known, "rank"] = table.loc[known, "best"].rank(method="min", ascending=study.direction == "minimize")
+    return table.astype({"rank": "int64"})
+
+
+def _optimizers_of(trials: pd.DataFrame) -> pd.Series:
+    found: pd.Series = trials["params"].map(lambda params: str(params.get("optimizer", "")) or "unknown")
+    return found
+
+
+def _runs_of(runs: pd.DataFrame, number: int) -> pd.DataFrame:
+    return runs[(runs["confirms"] == number).fillna(False).astype(bool) & runs["outcome"].isin(COUNTED)]
+
+
+def _finite(runs: pd.DataFrame, column: str) -> Floats:
+    values = runs[column].to_numpy(np.float64) if column in runs else np.zeros(0)
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _sentences(study: Study, table: pd.DataFrame, trials: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    rows = table.to_dict("records")
+    tried = [row for row in rows if row["trials"]]
+    through = [row for row in rows if row["number"] >= 0]
+    if not through:
+        return ["No trial ran its whole budget, so nothing was found."]
+    winner = through[0]
+    if sum(row["trials"] for row in rows) == 1:
+        return [f"One trial was run, of {winner['optimizer']}, so nothing was compared: give a larger --budget."]
+    if len(tried) == 1:
+        return [f"{winner['optimizer']} alone was tried, so no optimizer was compared with another."]
+    if len(through) == 1:
+        others = ", ".join(str(row["optimizer"]) for row in tried if row is not winner)
+        return [
+            f"No trial of another optimizer ran its whole budget ({others}), so {winner['optimizer']} was compared "
+            "with none."
+        ]
+    return [*_two(study, winner, through[1], trials, runs), _NOT_OF_OPTIMIZERS]
+
+
+def _two(
+    study: Study, winner: Mapping[Any, Any], second: Mapping[Any, Any], trials: pd.DataFrame, runs: pd.DataFrame
+) -> list[str]:
+    """Return what is known of the difference between the winner and the runner-up."""
+    pair = [_runs_of(runs, int(one["number"])) for one in (winner, second)]
+    names = [str(one["optimizer"]) for one in (winner, second)]
+    through = [own[own["outcome"] == "complete"] for own in pair]
+    on_training = study.attributes.get("metric_split") == "train"
+    is_tested = not on_training and all(len(_finite(own, "test_metric")) for own in through)
+    column = "test_metric" if is_tested else "value"
+    label = f"{'test' if is_tested else 'training' if on_training else 'validation'} {study.metric}"
+    values = [_finite(own, column) for own in through]
+    if min(map(len, values)) < 2:
+        return [
+            f"{names[0]} came furthest in the search and {names[1]} next; the two were not run on enough fresh seeds "
+            f"to be told apart ({len(values[0])} and {len(values[1])} runs came through; at least 2 each are needed)."
+        ]
+    scale = scale_of(study.scale, trials.loc[trials["outcome"] == "complete", "value"], study.direction)
+    floor = floor_of(np.concatenate(values))
+    a, b = (on_scale(own, scale, floor) for own in values)
+    found = difference(a, b)
+    low, high = found.interval()
+    if scale == "log":
+        told = "ratio of the geometric means"
+        numbers: Sequence[float] = [math.exp(number) for number in (found.estimate, low, high)]
+    else:
+        told, numbers = "difference of the means", (found.estimate, low, high)
+    interval = "[{}, {}]".format(*map(format_value, numbers[1:]))
+    shared = number_of(min(map(len, values)), "fresh seed")
+    head = f"On {shared}, {label}, {names[0]} against {names[1]}: {told} {format_value(numbers[0])}"
+    broken = [(name, len(own) - len(done)) for name, own, done in zip(names, pair, through, strict=True)]
+    lost = [f"{count} of {name}'s runs broke" for name, count in broken if count]
+    if lost:
+        return [
+            f"{head} {interval} (95 %, Welch) over the runs that came through; {' and '.join(lost)}, so no verdict."
+        ]
+    if found.error == 0:
+        return [f"{head}; each gave the same on every seed, which leaves no interval and no verdict."]
+    if low <= 0 <= high:
+        return [f"{head} {interval} (95 %, Welch): no difference between these two could be shown."]
+    first_better = (found.estimate > 0) == (study.direction == "maximize")
+    better, other = names if first_better else names[::-1]
+    turned = "" if first_better else ", though the search had it the other way round"
+    return [f"{head} {interval} (95 %, Welch): this configuration of {better} is better than that of {other}{turned}."]

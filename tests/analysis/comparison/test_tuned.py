@@ -1,0 +1,120 @@
+"""What a search over several optimizers says of them: how far each came, and what two configurations show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.comparison.tuned import tuned
+from analysis.study import Study
+
+NAME = "t/w/any"
+
+
+def study(direction: str = "maximize", **attributes: Any) -> Study:
+    campaign = {"name": "t", "workloads": ["w"], "optimizers": ["sgd", "adam", "lbfgs"]}
+    return Study(1, NAME, campaign, "w", "any", "accuracy", direction, attributes)
+
+
+def trials(*rows: tuple[str, float | str]) -> pd.DataFrame:
+    """Trials of an optimizer, each with its value, or how it ended without one."""
+    return pd.DataFrame(
+        {
+            "study": NAME,
+            "number": range(len(rows)),
+            "outcome": ["complete" if isinstance(end, float) else end for _, end in rows],
+            "value": [end if isinstance(end, float) else np.nan for _, end in rows],
+            "params": [{"optimizer": optimizer, f"{optimizer}.lr": 0.1} for optimizer, _ in rows],
+        }
+    )
+
+
+def runs(of: dict[int, Sequence[float | str]], column: str = "test_metric") -> pd.DataFrame:
+    """Confirmation runs by the number of the trial."""
+    rows = [(number, end) for number, ends in of.items() for end in ends]
+    frame = pd.DataFrame(
+        {
+            "study": NAME,
+            "number": range(len(rows)),
+            "confirms": pd.array([number for number, _ in rows], "Int64"),
+            "outcome": ["complete" if isinstance(end, float) else end for _, end in rows],
+            "value": [end if isinstance(end, float) else np.nan for _, end in rows],
+        }
+    )
+    frame[column] = frame["value"]
+    return frame
+
+
+TWO = trials(("sgd", 0.8), ("adam", 0.9), ("adam", 0.85), ("sgd", "pruned"), ("adam", "lost"), ("lbfgs", "diverged"))
+
+
+def test_the_table_has_every_optimizer_with_its_best_and_the_trials_it_got():
+    table = tuned(study(), TWO, runs({1: [0.5, 0.6, 0.7], 0: [0.1, "diverged", 0.3]})).table.set_index("optimizer")
+    assert list(table.index) == ["adam", "sgd", "lbfgs"]
+    assert table["rank"].tolist() == [1, 2, -1]
+    assert table["trials"].tolist() == [2, 2, 1], "what is asked again is no trial of its own"
+    assert table["complete"].tolist() == [2, 1, 0]
+    assert table["test"].tolist()[:2] == pytest.approx([0.6, 0.2])
+    assert table["runs_broken"].tolist() == [0, 1, 0]
+    assert table.loc["adam", "test_low"] < 0.6 < table.loc["adam", "test_high"]
+
+
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [
+        (trials(("sgd", 0.8)), "One trial was run, of sgd, so nothing was compared"),
+        (trials(("sgd", 0.8), ("sgd", 0.9)), "sgd alone was tried, so no optimizer was compared with another."),
+        (trials(("sgd", 0.8), ("adam", "pruned")), "(adam), so sgd was compared with none."),
+        (trials(("sgd", "failed"), ("adam", "pruned")), "No trial ran its whole budget, so nothing was found."),
+        (TWO, "the two were not run on enough fresh seeds to be told apart (1 and 0 runs"),
+    ],
+)
+def test_what_was_not_compared_is_said(searched, words):
+    said = tuned(study(), searched, runs({1: [0.5]})).sentences
+    assert words in said[0]
+    assert "better" not in " ".join(said)
+
+
+GOOD, BAD, BETWEEN = [0.91, 0.92, 0.93], [0.51, 0.52, 0.53], [0.4, 0.9, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("direction", "first", "second", "words"),
+    [
+        ("maximize", GOOD, BAD, "this configuration of adam is better than that of sgd."),
+        ("maximize", BAD, GOOD, "of sgd is better than that of adam, though the search had it the other way round."),
+        ("minimize", BAD, GOOD, "this configuration of sgd is better than that of adam."),
+        ("minimize", GOOD, BAD, "of adam is better than that of sgd, though the search had it the other way round."),
+        ("maximize", GOOD, BETWEEN, "no difference between these two could be shown."),
+        ("maximize", [0.9, 0.9, 0.9], [0.8, 0.8, 0.8], "which leaves no interval and no verdict."),
+        ("maximize", [*GOOD, "diverged"], BAD, "1 of adam's runs broke, so no verdict."),
+        ("maximize", GOOD, [*BAD, "failed", "failed"], "2 of sgd's runs broke, so no verdict."),
+    ],
+)
+def test_two_configurations_are_told_apart_by_an_interval_or_not_at_all(direction, first, second, words):
+    # of more is better the winner of the search is adam's trial 1, else sgd's 0, and adam's 2 the next
+    adam, sgd = (first, second) if direction == "maximize" else (second, first)
+    said = tuned(study(direction), TWO, runs({1 if direction == "maximize" else 2: adam, 0: sgd}))
+    assert said.sentences[0].endswith(words)
+    assert said.sentences[1].startswith("This is of two configurations that one search found, not of the optimizers")
+
+
+def test_a_metric_over_decades_is_told_as_a_ratio():
+    searched = trials(("sgd", 1e-8), ("adam", 1e-3))
+    confirmed = runs({0: [1e-8, 2e-8, 3e-8], 1: [1e-3, 2e-3, 3e-3]}, column="test_loss")
+    [said, _] = tuned(study("minimize", metric_split="train", metric_scale="log"), searched, confirmed).sentences
+    assert "training accuracy, sgd against adam: ratio of the geometric means 1e-05 [" in said
+    assert said.endswith("this configuration of sgd is better than that of adam.")
+
+
+def test_equal_configurations_are_told_apart_in_at_most_the_share_that_is_told():
+    rng = np.random.default_rng(0)
+    told = 0
+    for _ in range(400):
+        drawn = rng.normal(0.5, 0.1, (2, 3)).tolist()
+        told += "is better" in tuned(study(), TWO, runs({1: drawn[0], 0: drawn[1]})).sentences[0]
+    assert told / 400 < 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
