@@ -22,6 +22,8 @@ LEVEL = 0.95
 FEW = 5  # runs below which a report says that an interval rests on few
 DRAWS = 2000  # of a bootstrap
 UNKNOWN: Interval = (math.nan, math.nan)
+_ORDERED = 6  # runs from which order statistics cover the median
+_FAR = (math.inf, math.inf, math.inf, 100.0, 30.0, 30.0, 10.0)  # deviations of the median by number of runs, then all
 _ROUNDING = 1e-12  # differences below this part of the values' size are those of adding in another order
 
 
@@ -43,12 +45,47 @@ def mean(values: Floats, level: float = LEVEL) -> tuple[float, float, float]:
     return centre, centre - half, centre + half
 
 
+def typical(values: Floats, level: float = LEVEL) -> tuple[float, float, float, str]:
+    """Return what a typical run of (n,) gives, with its interval: estimate, low, high, and what the estimate is.
+
+    The mean with Student's t interval; where a run lies far out (a collapse, a long tail), of six runs or more the
+    median with the interval between order statistics, of fewer the mean and no interval. The interval is of the
+    median of all runs, which is the mean where they are about normal: a mean that counts collapses which few seeds have
+    not shown is told by no interval. Measured (`benchmarks/verdict.py`) it covers that median in 92 to 98 % of samples
+    of 3, 5 and 10 that are normal, of Student's t with two degrees of freedom, lognormal up to a standard deviation of
+    1 of the logarithm, or of which one run in ten collapses, where there is an interval.
+
+    >>> typical(np.array([0.98, 0.981, 0.982, 0.979, 0.2]))
+    (0.8244, nan, nan, 'mean')
+    >>> typical(np.array([0.98, 0.981, 0.982, 0.979, 0.983, 0.978, 0.2]))
+    (0.98, 0.2, 0.983, 'median')
+    """
+    n = len(values)
+    if not _has_outlier(values):
+        return *mean(values, level), "mean"
+    if n < _ORDERED:
+        return float(values.mean()), *UNKNOWN, "mean"
+    rank = order_rank(n, level)
+    ordered = np.sort(values)
+    return float(np.median(values)), float(ordered[rank]), float(ordered[n - 1 - rank]), "median"
+
+
+def _has_outlier(values: Floats) -> bool:
+    """Return whether a value is farther from the median than normal ones are in about one sample of fifty."""
+    n = len(values)
+    if n < 3:
+        return False
+    off = np.abs(values - np.median(values))
+    usual = max(float(np.median(off)), resolution(values) if n < _ORDERED or len(set(values.tolist())) < n else 0.0)
+    return bool(float(off.max()) > _FAR[min(n, len(_FAR) - 1)] * usual)
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A difference of two means, with Welch's standard error and degrees of freedom (Welch 1947; Satterthwaite 1946).
 
     ``error`` is NaN where one side has fewer than two runs: then there is no interval and no p-value. It is 0 where
-    neither side varies at all, as with a deterministic optimizer on a convex problem.
+    neither side varies at all and the values do not come in steps.
     """
 
     estimate: float
@@ -77,11 +114,33 @@ class Difference:
         return self.estimate - half, self.estimate + half
 
 
-def difference(a: Floats, b: Floats) -> Difference:
+def resolution(values: Floats) -> float:
+    """Return the smallest step between different values (n,): of accuracies on N examples a multiple of 1 / N.
+
+    0 where all are equal. Values differ by rounding where the step is below 1e-12 of their size.
+
+    >>> resolution(np.array([0.5, 0.75, 0.5, 0.25]))
+    0.25
+    """
+    finite = np.sort(values[np.isfinite(values)])
+    steps = np.diff(finite)
+    steps = steps[steps > _ROUNDING * max(1e-300, float(np.abs(finite).max(initial=0.0)))]
+    return float(steps.min()) if len(steps) else 0.0
+
+
+def difference(a: Floats, b: Floats, step: float | tuple[float, float] | None = None) -> Difference:
     """Return the mean of runs ``a`` (n,) minus mean of runs ``b`` (m,), which need not vary alike.
 
     Runs on the same seed count as independent of each other: with initial weights in common they agree more than that,
     which makes the interval too wide, never too narrow.
+
+    Args:
+        a: Runs, or means of searches.
+        b: The same of another.
+        step: The resolution of the values, of both or of each; by default that of all of them, 0 where they do not come
+            in steps. Runs that tie have a variance of 0 in the sample and not in truth: of values that are rounded to
+            steps it counts as that of a coin between two neighbouring ones, step² / 4, at least. So the smallest p of
+            three runs against three that all tie is 0.07, of five 0.01 (the exact rank test: 0.1, 0.008).
     """
     if min(len(a), len(b)) == 0:
         return Difference(math.nan, math.nan, math.nan)
@@ -90,7 +149,9 @@ def difference(a: Floats, b: Floats) -> Difference:
     estimate = 0.0 if abs(estimate) <= size else estimate
     if min(len(a), len(b)) < 2:
         return Difference(estimate, math.nan, math.nan)
-    parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
+    steps = resolution(np.concatenate([a, b])) if step is None else step
+    least = (np.broadcast_to(steps, 2) / 2) ** 2
+    parts = np.maximum(least, [a.var(ddof=1), b.var(ddof=1)]) / [len(a), len(b)]
     error = float(np.sqrt(parts.sum()))
     if error <= size:
         return Difference(estimate, 0.0, math.inf)
@@ -102,11 +163,13 @@ def difference(a: Floats, b: Floats) -> Difference:
 def ratio_of_means(a: Floats, b: Floats) -> Difference:
     """Return the logarithm of (mean of ``a``) / (mean of ``b``), both positive, with the error of the delta method.
 
-    The error of a mean's logarithm is the mean's relative error; degrees of freedom as of Welch.
+    The error of a mean's logarithm is the mean's relative error; degrees of freedom as of Welch, and values that tie as
+    in `difference`.
     """
     if min(len(a), len(b)) == 0 or not (a.mean() > 0 and b.mean() > 0):
         return Difference(math.nan, math.nan, math.nan)
-    found = difference(a / a.mean(), b / b.mean())
+    step = resolution(np.concatenate([a, b]))
+    found = difference(a / a.mean(), b / b.mean(), (step / float(a.mean()), step / float(b.mean())))
     return Difference(math.log(float(a.mean() / b.mean())), found.error, found.freedom)
 
 

@@ -30,3 +30,8 @@ def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:
     """Return the first of `ranked`; ``None`` where there is none."""
     found = ranked(study, trials)
     return found.iloc[0] if len(found) else None
+
+
+def places(study: Study, trials: pd.DataFrame) -> dict[int, int]:
+    """Return the place of every complete trial of `ranked` by its number: 1 for the winner."""
+    return {int(number): place for place, number in enumerate(ranked(study, trials)["number"], start=1)}

@@ -17,6 +17,7 @@ from analysis.comparison.inclusion import inclusion
 from analysis.comparison.leaderboard import confirmed
 from analysis.comparison.methods import methods
 from analysis.comparison.pairwise import comparisons
+from analysis.comparison.searches import variance
 from analysis.comparison.spaces import search_spaces
 from analysis.comparison.time_to_target import time_to_target
 from analysis.comparison.workload_runs import WorkloadRuns, contests
@@ -26,11 +27,12 @@ from analysis.study import Frames, Study
 VERSUS = {
     "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
     "seconds_to_target trials complete pruned diverged failed params",
-    "comparisons": "a b difference probability_of_improvement verdict",
+    "comparisons": "a b gain probability_of_improvement verdict configurations cancelled unit",
+    "variance": "optimizer searches runs sd_searches sd_seeds share_searches",
     "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
     "cost": "optimizer batch_size batch_steps_ratio batch_seconds_ratio seconds_per_step step_ratio "
     "gradient_evaluations_per_step evaluation_ratio comparable",
-    "inclusion": "larger smaller difference verdict limit",
+    "inclusion": "larger smaller gain verdict limit",
 }
 SCORES = {
     "aggregate": "optimizer iqm workloads runs",
@@ -60,7 +62,8 @@ class Comparison:
         tables: By the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
             ``convergence``, ``time_to_target``, ``time_ratios`` (all pairs), ``budget_curve``, ``comparisons``,
             ``aggregate``, ``improvement``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``,
-            ``cost``, ``fairness`` and ``search_spaces``, each in the module of that name or subject. All are there,
+            ``variance``, ``cost``, ``fairness`` and ``search_spaces``, each in the module of that name or subject.
+            All are there,
             some without rows where there is nothing to tell.
         sentences: The verdict, the most important first.
         methods: A paragraph for a paper, in Markdown.
@@ -83,15 +86,15 @@ def compare(
     """Compare the optimizers of a campaign.
 
     Args:
-        studies: Of one campaign.
+        studies: Of one campaign, replicates included where there are any.
         frames: Of these studies; see :func:`analysis.load.read`. The order of rows does not matter.
         confirmed_curves: ``analysis.load.curves(storage, studies, confirmed=True)``.
         rng: Of all bootstraps. One that is made anew from the same seed gives the same tables.
-        replicates: By study, the trials of it and of its replicates, see
+        replicates: By study, the trials of it and of its replicates, where ``studies`` are first searches alone; see
             :func:`analysis.comparison.budget.budget_curves`.
 
     Raises:
-        UserError: The studies are of several protocols, or two are of the same workload and optimizer.
+        UserError: The studies are of several protocols, or two are the same search of an optimizer on a workload.
     """
     found = contests(studies, frames.trials, frames.confirmations, confirmed_curves)
     for_times, for_budgets, for_scores, for_profiles, for_ranks = rng.spawn(5)
@@ -112,6 +115,7 @@ def compare(
         "profile_score": score,
         "ranks": aggregate.ranks(found, for_ranks),
         "inclusion": inclusion(found, pairs),
+        "variance": variance(found),
         "cost": cost(found),
         "fairness": fairness(found, budgets),
         "search_spaces": search_spaces(studies),

@@ -113,7 +113,7 @@ def budget_curves(
         contests: Of a campaign.
         rng: Draws the trials for the bands.
         replicates: By study, the trials of it and of its replicates: one frame (columns ``number``, ``outcome``,
-            ``value``) a replicate.
+            ``value``) a replicate. By default those of the contests.
 
     Returns:
         Columns: ``study``, ``k`` (trials), ``expected_best`` (of the metric, on validation data), ``low``, ``high``
@@ -123,7 +123,7 @@ def budget_curves(
     for contest, child in zip(contests, rng.spawn(len(contests)), strict=True):
         for study in contest.studies:
             own = contest.trials[contest.trials["study"] == study.name]
-            repeated = (replicates or {}).get(study.name, ())
+            repeated = (replicates or {}).get(study.name) or _trials(contest, study)
             if is_independent(study):
                 frames.append(_independent(contest, study, own, child))
             elif len(repeated) > 1:
@@ -132,6 +132,12 @@ def budget_curves(
                 frames.append(_alone(contest, study, own))
     frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _trials(contest: WorkloadRuns, study: Study) -> list[pd.DataFrame]:
+    """Return the trials of each search of an optimizer that has some."""
+    every = [contest.trials[contest.trials["study"] == search.name] for search in contest.searches_of(study)]
+    return [trials for trials in every if len(trials)]
 
 
 def _values(contest: WorkloadRuns, trials: pd.DataFrame) -> Floats:

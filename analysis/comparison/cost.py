@@ -130,7 +130,7 @@ def ratio(a: Floats, b: Floats, *, same: bool = False) -> tuple[float, float, fl
         return 1.0, 1.0, 1.0
     if not (len(a) and len(b) and np.isfinite(a).all() and np.isfinite(b).all()):
         return math.nan, *UNKNOWN
-    found = difference(np.log(a), np.log(b))
+    found = difference(np.log(a), np.log(b), 0.0)
     low, high = found.interval()
     return math.exp(found.estimate), math.exp(low), math.exp(high)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
+from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
 from analysis.comparison.spaces import decay_kinds, schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.schema import COUNTED
@@ -24,16 +25,21 @@ from search_spaces.errors import number_of
 
 COLUMNS = ("rule", "requirement", "workload", "kept", "evidence", "problems", "doubts")
 REQUIREMENTS = {
-    1: "same splits, seeds, schedule, epochs and number of trials; only the search spaces differ",
+    1: "same splits, seeds, schedule, epochs, number of trials and stopping rules; only the search spaces differ",
     2: "selection on validation data; test data in confirmation runs alone",
     3: "winners confirmed on fresh seeds, alone on a device",
-    4: "cost in epochs, gradient evaluations and seconds",
-    5: "every interval says what was resampled",
-    6: "diverged, pruned and failed trials are counted",
+    4: "optimizers compared over repeated searches",
+    5: "cost in epochs, gradient evaluations and seconds",
+    6: "every interval says what was resampled",
+    7: "diverged, pruned and failed trials are counted",
 }
 DEFAULT_SEEDS = 10
+REPEATED = 4  # the rule that one search breaks
 YES, NO, UNKNOWN = "yes", "no", "unknown"
-_SHARED = ("sampler", "pruner", "schedule", "warmup", "batch_size", "seed", "amp", "epochs", "trials", "optimizers")
+_SHARED = (
+    "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed", "amp", "epochs", "trials", "replicates",
+    "resplit", "optimizers",
+)  # fmt: skip
 _DESCRIBED = ("epochs", "versions", "metric_split")
 _TOLD = ("purpose", "sampler", "pruner", "seed")
 _OUTCOMES = (*COUNTED, "lost", "running")
@@ -54,22 +60,22 @@ class Finding:
 
 
 def fairness(contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Rules 1 to 6 on every workload, a row each.
+    """Rules 1 to 7 on every workload, a row each.
 
     Args:
         contests: Of a campaign.
         curves: See :func:`analysis.comparison.budget.budget_curves`; tells how its intervals were made.
 
     Returns:
-        Columns: ``rule`` (1 to 6), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence`` (all that
+        Columns: ``rule`` (1 to 7), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence`` (all that
         follows, and what speaks for it), ``problems`` (what broke it), ``doubts`` (what is not known).
     """
-    checks = (_same_budgets, _selection, _confirmation, _costs, _intervals, _counts)
+    checks = (_same_budgets, _selection, _confirmation, _repeated, _costs, _intervals, _counts)
     rows = []
     for contest in contests:
         for rule, check in enumerate(checks, start=1):
             found = check(contest)
-            if rule == 5 and curves is not None and found.kept != NO:
+            if rule == 6 and curves is not None and found.kept != NO:
                 found.evidence.extend(_of_budgets(contest, curves))
             told = ("; ".join(part) for part in (found.problems, found.doubts))
             every = "; ".join([*found.problems, *found.doubts, *found.evidence])
@@ -87,15 +93,18 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
     missing = [name for name in first.campaign.get("optimizers", ()) if name not in present]
     if missing:
         found.problems.append(f"no study of {listing(missing)}")
-    ended = {study.optimizer: _ended(contest, study) for study in contest.studies}
+    ended = {label(contest, search): _ended(contest, search) for search in _every(contest)}
     asked = first.campaign.get("trials")
     if len(set(ended.values())) > 1 or (asked is not None and min(ended.values()) < asked):
         told = ", ".join(f"{name} {number}" for name, number in ended.items())
         of_all = "" if asked is None else f", of {asked} asked for"
         found.problems.append(f"trials that ended{of_all}: {told}")
-    seeds = sorted({str(seed) for seed in contest.trials["seed"].dropna()})
-    if len(seeds) > 1:
-        found.problems.append(f"trials have different seeds: {listing(seeds)}")
+    for replicate in sorted({search.replicate for search in _every(contest)}):
+        names = [search.name for search in _every(contest) if search.replicate == replicate]
+        used = contest.trials.loc[contest.trials["study"].isin(names), "seed"].dropna()
+        if len(seeds := sorted({str(seed) for seed in used})) > 1:
+            of = f" of replicate {replicate}" if replicate > 1 else ""
+            found.problems.append(f"trials{of} have different seeds: {listing(seeds)}")
     began = given_starts(contest)
     if began and len(began) < len(contest.studies):
         found.problems.append(f"only {listing(began)} began with a configuration that was given")
@@ -108,6 +117,8 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
     if len(contest.trials) and contest.trials["seed"].isna().all():
         unknown.append("seeds of the trials")
     found.doubts += [f"{name} not stored" for name in unknown]
+    if first.attributes.get("protocol") == 1 and first.campaign.get("pruner") == "hyperband":
+        found.doubts.append("which trials were stopped hung on the names of campaign and optimizer (protocol 1)")
     found.evidence += [
         f"{'trials' if asked is None else number_of(asked, 'trial')} each of {first.epoch_budget}",
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
@@ -117,6 +128,16 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]
     return found
+
+
+def label(contest: WorkloadRuns, search: Study) -> str:
+    """Return the optimizer of a search, and which search it is where there are several."""
+    several = any(search in every and len(every) > 1 for every in contest.searches.values())
+    return f"{search.optimizer} (search {search.replicate})" if several else search.optimizer
+
+
+def _every(contest: WorkloadRuns) -> list[Study]:
+    return [search for study in contest.studies for search in contest.searches_of(study)]
 
 
 def given_starts(contest: WorkloadRuns) -> list[str]:
@@ -151,11 +172,11 @@ def _selection(contest: WorkloadRuns) -> Finding:
     tested = int(contest.trials["tested"].sum())
     if tested:
         found.problems.append(f"{number_of(tested, 'tuning trial')} measured on test data")
-    for study in contest.studies:
+    for study in _every(contest):
         for number, runs in contest.former.get(study.name, {}).items():
             found.problems.append(
-                f"trial {number} of {study.optimizer} was confirmed ({number_of(runs, 'run')}) and then overtaken: "
-                "test data were seen before the search ended"
+                f"trial {number} of {label(contest, study)} was confirmed ({number_of(runs, 'run')}) and then "
+                "overtaken: test data were seen before the search ended"
             )
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
     if split == "train":
@@ -172,39 +193,67 @@ def _selection(contest: WorkloadRuns) -> Finding:
 
 def _confirmation(contest: WorkloadRuns) -> Finding:
     found = Finding()
-    used = contest.studies[0].campaign.get("seed")
+    used = {int(seed) for seed in contest.trials["seed"].dropna()}
+    campaign = contest.studies[0].campaign.get("seed")
+    used |= {campaign} if isinstance(campaign, int) else set()
     seeds: dict[str, list[int]] = {}
-    for study in contest.studies:
-        runs = contest.of(study)
+    for search in _every(contest):
+        runs = _of_search(contest, search)
+        name = label(contest, search)
         if not len(runs):
-            hopeless = contest.hopeless(study)
-            told = f"{study.optimizer} {'has no complete trial to confirm' if hopeless else 'was not confirmed'}"
-            (found.evidence if hopeless else found.problems).append(told)
+            fruitless = contest.fruitless(search)
+            told = f"{name} {'has no complete trial to confirm' if fruitless else 'was not confirmed'}"
+            (found.evidence if fruitless else found.problems).append(told)
             continue
-        seeds[study.optimizer] = [int(seed) for seed in runs["seed"].dropna()]
-        found.evidence.append(f"{study.optimizer} {number_of(len(runs), 'seed')}")
-    everyone = {frozenset(own) for own in seeds.values()}
-    if len(everyone) > 1:
+        seeds[name] = [int(seed) for seed in runs["seed"].dropna()]
+        found.evidence.append(f"{name} {number_of(len(runs), 'seed')}")
+    by_replicate: dict[int, set[frozenset[int]]] = {}
+    for search in _every(contest):
+        if (name := label(contest, search)) in seeds:
+            by_replicate.setdefault(search.replicate, set()).add(frozenset(seeds[name]))
+    if any(len(different) > 1 for different in by_replicate.values()):
         found.problems.append("the seeds differ between optimizers")
     if any(len(set(own)) < len(own) for own in seeds.values()):
         found.problems.append("a seed was run twice")
-    if any(used in own for own in seeds.values()):
-        found.problems.append(f"the campaign's seed {used} is among them")
+    if chosen := sorted(used & {seed for own in seeds.values() for seed in own}):
+        found.problems.append(f"the campaign's seed {chosen[0]} is among them")
     if len(contest.runs):
         _same_rules(contest, found)
         _alone(contest, found)
         fewest = int(contest.runs["study"].value_counts().min())
-        if fewest < DEFAULT_SEEDS:
+        if fewest < DEFAULT_SEEDS and not repeated(contest):
             found.evidence.append(f"fewer than the usual {DEFAULT_SEEDS} seeds")
     return found
 
 
+def _of_search(contest: WorkloadRuns, search: Study) -> pd.DataFrame:
+    """Return the rows of `runs` of one search."""
+    name = next((name for name, every in contest.searches.items() if search in every), search.name)
+    found: pd.DataFrame = contest.runs[(contest.runs["study"] == name) & (contest.runs["search"] == search.replicate)]
+    return found
+
+
+def _repeated(contest: WorkloadRuns) -> Finding:
+    """Whether what is said of optimizers is over searches, with their numbers."""
+    confirmed = contest.confirmed()
+    numbers = {study.optimizer: len(means(contest, study)) for study in confirmed}
+    told = f"searches that are confirmed: {', '.join(f'{name} {number}' for name, number in numbers.items()) or 'none'}"
+    if numbers and min(numbers.values()) >= ENOUGH:
+        return Finding(evidence=[told])
+    if confirmed and all(redrawn(contest, study) is not None for study in confirmed):
+        how = "independent trials, none stopped, the runners-up confirmed: another search is told from these trials"
+        return Finding(evidence=[f"{told}; {how}"])
+    return Finding(problems=[f"{told}, of {ENOUGH} each that a verdict on optimizers takes"])
+
+
 def _same_rules(contest: WorkloadRuns, found: Finding) -> None:
     """Whether the runs were made as the trials were, and of what is known to be the winners."""
+    for search in _every(contest):
+        tuned, confirmed = (_versions(attributes) for attributes in (search.attributes, search.confirmation))
+        if search.confirmation.get("versions") and tuned != confirmed:
+            name = label(contest, search)
+            found.problems.append(f"{name} was tuned with {tuned} and confirmed with {confirmed}")
     for study in contest.confirmed():
-        tuned, confirmed = (_versions(attributes) for attributes in (study.attributes, study.confirmation))
-        if study.confirmation.get("versions") and tuned != confirmed:
-            found.problems.append(f"{study.optimizer} was tuned with {tuned} and confirmed with {confirmed}")
         budget = study.attributes.get("epochs")
         runs = contest.of(study)
         complete = runs.loc[runs["outcome"] == "complete", "number"]
@@ -265,13 +314,16 @@ def _intervals(contest: WorkloadRuns) -> Finding:
     if not confirmed:
         return Finding(problems=["no confirmation runs, so there are no intervals"])
     single = [study.optimizer for study in confirmed if len(contest.of(study)) < 2]
+    unit = "searches" if repeated(contest) else "runs of one configuration each"
+    again = contest.studies[0].attributes.get("resplit") or contest.studies[0].campaign.get("resplit")
     return Finding(
         problems=[f"a single run and so no interval: {listing(single)}"] if single else [],
         evidence=[
-            "means and their differences: Student's and Welch's t over runs",
+            f"means and their differences: Student's and Welch's t over {unit}",
             "differences Holm-corrected over the pairs of all workloads",
-            "who took longer: delta method on restricted means over runs, Holm-corrected likewise",
-            "ratios of medians, scores and ranks: bootstrap of runs within the workload",
+            f"who took longer: delta method on restricted means over {unit}, Holm-corrected likewise",
+            f"ratios of medians, scores and ranks: bootstrap of {unit} within the workload",
+            "one split of the data: no interval is over splits" if not again else "each search on a split of its own",
         ],
     )
 
@@ -287,12 +339,12 @@ def _of_budgets(contest: WorkloadRuns, curves: pd.DataFrame) -> list[str]:
 
 def _counts(contest: WorkloadRuns) -> Finding:
     found = Finding()
-    for study in contest.studies:
+    for study in _every(contest):
         own = contest.trials[contest.trials["study"] == study.name]
         gaps = int(own["number"].max()) + 1 - len(own) if len(own) else 0
         if gaps > 0:
-            found.problems.append(f"{number_of(gaps, 'trial')} of {study.optimizer} missing from the database")
-        found.evidence.append(f"{study.optimizer}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
+            found.problems.append(f"{number_of(gaps, 'trial')} of {label(contest, study)} missing from the database")
+        found.evidence.append(f"{label(contest, study)}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
     return found
 
 
@@ -301,7 +353,7 @@ def _tally(outcomes: pd.Series) -> str:
 
 
 def _run_tally(contest: WorkloadRuns, study: Study) -> str:
-    runs = contest.of(study)
+    runs = _of_search(contest, study)
     told = [_tally(runs["outcome"])] if len(runs) else []
     if contest.lost.get(study.name):
         told.append(f"{contest.lost[study.name]} lost and asked again")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparison.searches import Level, level
 from analysis.comparison.time_to_target import AXES
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import FEW, mean
+from analysis.intervals import FEW
 from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.winners import winner
@@ -74,9 +75,9 @@ def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 CONFIRMED = (
     "workload", "rank", "optimizer", "study", "metric", "direction", "runs", "validation", "validation_low",
-    "validation_high", "test", "test_low", "test_high", "data", "tuned", "number", "params", "target", "target_source",
-    "reached", "epochs_to_target", "gradient_evaluations_to_target", "seconds_to_target", "trials", *_OUTCOMES,
-    "runs_complete", "runs_diverged", "runs_failed", "few",
+    "validation_high", "test", "test_low", "test_high", "data", "split", "searches", "statistic", "over", "tuned",
+    "number", "params", "target", "target_source", "reached", "epochs_to_target", "gradient_evaluations_to_target",
+    "seconds_to_target", "trials", *_OUTCOMES, "runs_complete", "runs_diverged", "runs_failed", "few",
 )  # fmt: skip
 
 
@@ -88,13 +89,17 @@ def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.Dat
         targets: Times to target, see :func:`analysis.comparison.time_to_target.time_to_target`.
 
     Returns:
-        One row a study. Columns: ``workload``, ``rank`` (by the mean on ``data``; -1 without confirmation runs, these
-        come last), ``optimizer``, ``study``, ``metric``, ``direction``, ``runs`` (that count), ``validation``,
-        ``test`` (means over all runs, those that broke included, see :mod:`analysis.comparison.workload_runs`; the test
-        metric at the epoch that validation chose), each with ``…_low``, ``…_high`` (95 %, Student's t over seeds, not
-        corrected for the number of studies; NaN below two runs), ``data`` (what is ranked by), ``tuned`` (the winner's
-        value in tuning: the best of many, too good to be expected again), ``number`` (of the winner, -1 where there is
-        none), ``params`` (its configuration), ``target``, ``target_source``, ``reached`` (runs), the medians
+        One row an optimizer of a workload. Columns: ``workload``, ``rank`` (by what decides, the value on ``data``; -1
+        without confirmation runs, these come last), ``optimizer``, ``study``, ``metric``, ``direction``, ``runs`` (that
+        count, of all searches), ``validation``, ``test`` (what the winners reach, runs that broke included, see
+        :mod:`analysis.comparison.workload_runs`; the test metric at the epoch that validation chose; ``validation`` is
+        on training data where ``split`` says so), each with ``…_low``, ``…_high`` (95 %, not corrected for the number
+        of optimizers; NaN where runs are too few), ``statistic`` (what they are: mean, geometric mean or median of
+        what ``over`` says; see :func:`analysis.comparison.searches.level`), ``data`` (what is ranked by), ``split``
+        (what the search chose by: validation or training), ``searches`` (that count), ``over`` (what the interval is
+        over), ``tuned`` (the first winner's value in tuning: the best of many, too good to be expected again),
+        ``number`` (of that winner, -1 where there is none), ``params`` (its configuration), ``target``,
+        ``target_source``, ``reached`` (runs), the medians
         ``epochs_to_target``, ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the
         runs reached it), ``trials`` (that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,
         besides ``running``; of the runs ``runs_complete``, ``runs_diverged``, ``runs_failed`` (pruned ones included),
@@ -118,7 +123,8 @@ def _merit(value: float, sign: float) -> tuple[bool, float]:
 def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
     trials = contest.trials[contest.trials["study"] == study.name]
     runs, best = contest.of(study), winner(study, contest.trials)
-    validation, test = contest.values(study, "validation"), contest.values(study, "test")
+    validation, test = (level(contest, study, data) for data in ("validation", "test"))
+    decides = test if contest.data == "test" else validation
     times = targets[targets["study"] == study.name].set_index("axis")
     ends = ("", "_low", "_high")
     return {
@@ -129,12 +135,16 @@ def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -
         "metric": contest.metric,
         "direction": contest.direction,
         "runs": len(runs),
-        **dict(zip((f"validation{end}" for end in ends), mean(validation), strict=True)),
-        **dict(zip((f"test{end}" for end in ends), mean(test), strict=True)),
+        **dict(zip((f"validation{end}" for end in ends), _numbers(validation), strict=True)),
+        **dict(zip((f"test{end}" for end in ends), _numbers(test), strict=True)),
         "data": contest.data,
         "tuned": math.nan if best is None else float(best["value"]),
         "number": -1 if best is None else int(best["number"]),
         "params": {} if best is None else best["params"],
+        "split": "training" if contest.data == "train" else "validation",
+        "searches": decides.searches,
+        "statistic": decides.statistic,
+        "over": decides.over,
         "target": math.nan if times.empty else float(times["target"].iloc[0]),
         "target_source": "none" if times.empty else str(times["target_source"].iloc[0]),
         "reached": 0 if times.empty else int(times["reached"].iloc[0]),
@@ -146,3 +156,7 @@ def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -
         "runs_failed": int(runs["outcome"].isin(["failed", "pruned"]).sum()),
         "few": 0 < len(runs) < FEW,
     }
+
+
+def _numbers(of: Level) -> tuple[float, float, float]:
+    return of.value, of.low, of.high

@@ -1,15 +1,23 @@
-"""Every pair of optimizers on a workload: how far their means are apart, who is likelier to win, and what may be said.
+"""Every pair of optimizers on a workload: how far apart they are, and what may be said of them.
 
-The verdict on a pair is read off its interval: "better" or "worse" where it leaves out zero, else "no difference
-shown". The intervals are corrected by Holm's step-down (1979) over the m pairs of all workloads: the pair that is
-clearest is judged at level 1 - 0.05 / m, the next at 1 - 0.05 / (m - 1), and so on; from the first whose interval
-holds zero, all others get the level of that one. So the probability that any verdict of a campaign names a difference
-that is not there is at most 5 %. Measured on equal normal distributions: 4.7 % of campaigns of two optimizers on a
-workload with ten seeds, 3.6 % with three, 3.8 % of campaigns of four optimizers with ten, and 3 % of campaigns of two
-on eight workloads. Of two optimizers a standard deviation apart on one workload, ten seeds tell 55 %.
+The verdict is about optimizers. Where both were searched three times or more it is that of Welch's t on the means of
+the searches (`analysis.comparison.searches`), on the scale of the metric: on a logarithmic one the difference is that
+of logarithms, and is told as a ratio. Where the search was made once, with independent trials and the runners-up
+confirmed, what another search would have found is told from its own trials (`searches.redrawn`). Otherwise the search
+says nothing of the optimizers, "no difference shown", and the column ``configurations`` says what may be said of the
+two configurations that were found: Welch's t over their runs.
+
+A verdict is read off its interval: "better" or "worse" where it leaves out zero, else "no difference shown". The
+intervals are corrected by Holm's step-down (1979) over the m pairs of all workloads: the pair that is clearest is
+judged at level 1 - 0.05 / m, the next at 1 - 0.05 / (m - 1), and so on; from the first whose interval holds zero, all
+others get the level of that one. So the probability that any verdict of a campaign names a difference that is not there
+is at most 5 %, over searches, seeds and all. `benchmarks/verdict.py` measures it.
 
 Where runs broke, means say little: a broken run stands in them with a value that others trained to. There a difference
 is told only if the probability of improvement, in which it is worse than any other, leaves out one half as well.
+
+An optimizer that contains another must not lose to it. Where it does, the comparison has shown that its search was too
+small: the verdict is "no difference shown", and ``cancelled`` says why (`analysis.comparison.limits`).
 """
 
 from __future__ import annotations
@@ -21,38 +29,49 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.comparison import searches
+from analysis.comparison.limits import limit
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import (
     LEVEL,
+    Difference,
     difference,
     probability_interval,
     probability_of_improvement,
+    resolution,
 )
 
 COLUMNS = (
     "workload", "a", "b", "difference", "difference_low", "difference_high", "probability_of_improvement", "verdict",
+    "configurations", "cancelled", "unit", "searches_a", "searches_b", "gain", "gain_low", "gain_high", "scale",
     "probability_low", "probability_high", "p", "p_holm", "level", "data", "metric", "direction", "runs_a", "runs_b",
 )  # fmt: skip
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
+SEARCHES, TRIALS, RUNS = "searches", "trials and seeds", "runs of two configurations"
 
 
 def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """Return every pair of optimizers that both have confirmation runs, a row each, in the order of the campaign.
 
     Returns:
-        Columns: ``workload``, ``a``, ``b`` (optimizers), ``difference`` (mean of a minus mean of b, in units of the
-        metric), ``difference_low``, ``difference_high`` (Welch's t interval over runs, Holm-corrected; NaN below two
-        runs on a side), ``probability_of_improvement`` (that a run of a is better than one of b, Mann-Whitney, ties
-        half; a run that broke is worse than any other), ``verdict`` (of a against b; follows from the interval and the
-        direction), ``probability_low``, ``probability_high`` (Newcombe's interval, at the same level), ``p`` (Welch's,
-        as it is), ``p_holm``, ``level`` (of the intervals), ``data`` (test, validation or train), ``metric``,
+        Columns: ``workload``, ``a``, ``b`` (optimizers), ``difference`` (of a minus b, on the ``scale`` of the metric:
+        in its units, or of natural logarithms), ``difference_low``, ``difference_high`` (Holm-corrected; NaN below two
+        values on a side), ``probability_of_improvement`` (that a run of a is better than one of b, Mann-Whitney, ties
+        half; a run that broke is worse than any other), ``verdict`` (on the optimizers, of a against b),
+        ``configurations`` (the same on the two configurations; empty where the verdict is over searches or trials),
+        ``cancelled`` (why a difference that was found is none of the optimizers: in which limit the one that loses
+        contains the other; else empty), ``unit`` (of what the difference is taken: searches; trials and seeds; runs of
+        two configurations), ``searches_a``, ``searches_b`` (that are confirmed), ``gain`` with its ends (how much
+        better a is: in units of the metric, above 0 where a is better; on a logarithmic scale how many times, above 1),
+        ``scale``, ``probability_low``, ``probability_high`` (Newcombe's interval at the same level, over runs), ``p``
+        (as it is), ``p_holm``, ``level`` (of the intervals), ``data`` (test, validation or train), ``metric``,
         ``direction``, ``runs_a``, ``runs_b``.
     """
     pairs = [(contest, *pair) for contest in contests for pair in itertools.combinations(contest.confirmed(), 2)]
-    differences = [difference(contest.values(a), contest.values(b)) for contest, a, b in pairs]
-    levels, adjusted = holm([found.p for found in differences])
+    judged = [found for contest in contests for found in _differences(contest)]
+    levels, adjusted = holm([found.p for _, found, _ in judged])
     rows: list[tuple[object, ...]] = []
-    for (contest, a, b), found, level, p_holm in zip(pairs, differences, levels, adjusted, strict=True):
+    for (contest, a, b), (unit, found, sizes), level, p_holm in zip(pairs, judged, levels, adjusted, strict=True):
         low, high = found.interval(level)
         one, two = contest.goodness(a), contest.goodness(b)
         theta = probability_of_improvement(one, two)
@@ -61,16 +80,23 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         broken = bool(np.isneginf(one).any() or np.isneginf(two).any())
         if broken and said != NOT_SHOWN and not (chances[0] > 0.5 if said == BETTER else chances[1] < 0.5):
             said = NOT_SHOWN
+        loser, winner = (a, b) if said == WORSE else (b, a)
+        cancelled = limit(contest, loser.optimizer, winner.optimizer) if said != NOT_SHOWN else ""
+        numbers = (found.estimate, low, high)
         rows.append(
             (
                 contest.workload,
                 a.optimizer,
                 b.optimizer,
-                found.estimate,
-                low,
-                high,
+                *numbers,
                 theta,
-                said,
+                NOT_SHOWN if cancelled or unit == RUNS else said,
+                said if unit == RUNS else "",
+                cancelled,
+                unit,
+                *sizes,
+                *_gain(numbers, contest),
+                contest.scale,
                 *chances,
                 found.p,
                 p_holm,
@@ -83,6 +109,49 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _differences(contest: WorkloadRuns) -> list[tuple[str, Difference, tuple[int, int]]]:
+    """Return of every pair of a workload over what the difference is taken, it, and how many searches there are."""
+    confirmed = contest.confirmed()
+    means = [searches.means(contest, study) for study in confirmed]
+    drawn = [searches.redrawn(contest, study) for study in confirmed]
+    runs = [searches.configuration(contest, study) for study in confirmed]
+    of_means, of_runs = (resolution(np.concatenate(values or [np.empty(0)])) for values in (means, runs))
+    found: list[tuple[str, Difference, tuple[int, int]]] = []
+    for i, j in itertools.combinations(range(len(confirmed)), 2):
+        sizes = (len(means[i]), len(means[j]))
+        one, two = drawn[i], drawn[j]
+        if min(sizes) >= searches.ENOUGH:
+            found.append((SEARCHES, difference(means[i], means[j], of_means), sizes))
+        elif one is not None and two is not None:
+            found.append((TRIALS, _redrawn(one, two), sizes))
+        else:
+            found.append((RUNS, difference(runs[i], runs[j], of_runs), sizes))
+    return found
+
+
+def _redrawn(a: searches.Redrawn, b: searches.Redrawn) -> Difference:
+    parts = np.array([a.error, b.error]) ** 2
+    if not parts.sum() > 0:
+        return Difference(a.estimate - b.estimate, 0.0, math.inf)
+    shares = parts / parts.sum()
+    freedom = 1 / (shares**2 / np.array([a.configurations - 1, b.configurations - 1])).sum()
+    return Difference(a.estimate - b.estimate, float(np.sqrt(parts.sum())), float(freedom))
+
+
+def _gain(numbers: tuple[float, float, float], contest: WorkloadRuns) -> tuple[float, float, float]:
+    """Return how much better the first is, with its interval: a difference, or how many times on a logarithmic scale.
+
+    The ends are in order; a ratio whose logarithm is beyond floats is infinite.
+    """
+    signed = [contest.sign * number for number in numbers]
+    middle, low, high = signed if contest.sign > 0 else (signed[0], signed[2], signed[1])
+    if contest.scale == "linear":
+        return middle, low, high
+    with np.errstate(over="ignore"):
+        one, two, three = (float(np.exp(number)) for number in (middle, low, high))
+    return one, two, three
 
 
 def holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -133,10 +202,16 @@ def between(table: pd.DataFrame, workload: str, a: str, b: str) -> pd.Series | N
 def _turned(row: pd.Series) -> pd.Series:
     seen = row.copy()
     seen["a"], seen["b"] = row["b"], row["a"]
-    seen["runs_a"], seen["runs_b"] = row["runs_b"], row["runs_a"]
+    for sides in ("runs", "searches"):
+        seen[f"{sides}_a"], seen[f"{sides}_b"] = row[f"{sides}_b"], row[f"{sides}_a"]
     seen["difference"] = -row["difference"]
     seen["difference_low"], seen["difference_high"] = -row["difference_high"], -row["difference_low"]
     seen["probability_of_improvement"] = 1 - row["probability_of_improvement"]
     seen["probability_low"], seen["probability_high"] = 1 - row["probability_high"], 1 - row["probability_low"]
-    seen["verdict"] = {BETTER: WORSE, WORSE: BETTER}.get(row["verdict"], NOT_SHOWN)
+    ends = (row["gain"], row["gain_high"], row["gain_low"])
+    with np.errstate(divide="ignore"):
+        turned = [np.divide(1.0, end) if row["scale"] == "log" else -end for end in ends]
+    seen["gain"], seen["gain_low"], seen["gain_high"] = turned
+    for column in ("verdict", "configurations"):
+        seen[column] = {BETTER: WORSE, WORSE: BETTER}.get(row[column], row[column])
     return seen

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from analysis.comparison.aggregate import studies_missing, takes_part
+from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
-from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
+from analysis.comparison.pairwise import BETTER, NOT_SHOWN, RUNS, WORSE, between
+from analysis.comparison.searches import ENOUGH
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.study import Study
@@ -30,20 +33,35 @@ def sentences(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     """
     if not contests:
         return ["There are no studies to compare."]
-    said = [*_subject(contests, tables), *_across(contests, tables)]
+    said = [*_inclusions(tables), *_basis(tables["comparisons"]), *_subject(contests, tables)]
+    said += _across(contests, tables)
     for contest in contests:
         said.extend(_workload(contest, tables))
-    return [*said, *_inclusions(tables), *_reservations(contests, tables)]
+    return [*said, *_reservations(contests, tables)]
+
+
+def _basis(pairs: pd.DataFrame) -> list[str]:
+    """Return of what the comparison tells: of optimizers, or of the configurations that one search each has found."""
+    once = pairs[pairs["unit"] == RUNS]
+    if not len(once):
+        return []
+    made = int(once[["searches_a", "searches_b"]].to_numpy().min())
+    often = "once" if made <= 1 else f"{made} times"
+    where = "" if len(once) == len(pairs) else f" on {listing(list(dict.fromkeys(once['workload'])))}"
+    return [
+        f"The search was made {often}{where}, and another would have found other configurations: what is said of "
+        f"configurations says nothing of the optimizers. It takes {ENOUGH} searches of each (replicates = {ENOUGH})."
+    ]
 
 
 def _subject(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
-    """Return the question of the project, answered over all workloads at once."""
+    """Return the question of the project, answered over all workloads at once where searches were repeated."""
     pairs = tables["comparisons"]
     rivals = list(dict.fromkeys(s.optimizer for c in contests for s in c.studies if s.optimizer != SUBJECT))
     said = []
     for rival in rivals:
         rows = {c.workload: between(pairs, c.workload, SUBJECT, rival) for c in contests}
-        known = {workload: row for workload, row in rows.items() if row is not None}
+        known = {workload: row for workload, row in rows.items() if row is not None and row["unit"] != RUNS}
         if not known:
             continue
         by_verdict = {
@@ -66,15 +84,16 @@ def _workload(contest: WorkloadRuns, tables: Tables) -> list[str]:
         return [f"{contest.workload}: every confirmation run diverged or failed, so nothing can be compared."]
     board = tables["leaderboard"]
     own = board[(board["workload"] == contest.workload) & (board["runs"] > 0)]
-    data = "test" if contest.data == "test" else "validation"
     top = own.iloc[0]
     leaders = own.loc[own["rank"] == top["rank"], "optimizer"].tolist()
-    mean = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
-    runs = sorted({len(contest.of(study)) for study in confirmed})
-    seeds = number_of(runs[0], "seed") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} seeds"
+    data = "test" if contest.data == "test" else "validation"
+    value = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
     have = f"{leaders[0]} has" if len(leaders) == 1 else f"{listing(leaders)} have"
-    said = [f"{contest.workload}: {have} the best mean {contest.label}, {mean}, over {seeds}."]
+    of = "best" if top["searches"] >= ENOUGH else f"configuration{'s' * (len(leaders) > 1)} with the best"
+    missing = "; too few runs for an interval" if math.isnan(top[f"{data}_low"]) else ""
+    said = [f"{contest.workload}: {have} the {of} {contest.label}, {value} ({top['over']}{missing})."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
+    said.extend(_division(contest, tables["variance"]))
     said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))
     return said
 
@@ -89,19 +108,58 @@ def _unconfirmed(contest: WorkloadRuns) -> str:
 
 
 def _against_the_best(contest: WorkloadRuns, best: str, pairs: pd.DataFrame) -> list[str]:
-    found: dict[str, list[str]] = {BETTER: [], WORSE: [], NOT_SHOWN: []}
+    """Return who is told apart from the one with the best value, and who is not: optimizers, then configurations."""
+    found: dict[tuple[bool, str], list[str]] = {}
     for study in contest.confirmed():
         row = between(pairs, contest.workload, best, study.optimizer) if study.optimizer != best else None
         if row is not None:
-            shown = estimate(row["difference"], row["difference_low"], row["difference_high"])
-            interval = "no interval" if math.isnan(row["difference_low"]) else shown
-            found[str(row["verdict"])].append(f"{study.optimizer} ({interval})")
-    said = []
-    if found[BETTER]:
-        said.append(f"{best} is better than {listing(found[BETTER])} on {contest.workload}.")
-    if found[NOT_SHOWN]:
-        said.append(f"No difference is shown between {best} and {listing(found[NOT_SHOWN])} on {contest.workload}.")
-    return said
+            of_runs = row["unit"] == RUNS
+            said = str(row["configurations"] if of_runs else row["verdict"])
+            found.setdefault((of_runs, said), []).append(f"{study.optimizer} ({told(row)})")
+    on = f"on {contest.workload}"
+    told_apart = [
+        ((False, BETTER), f"{best} is better than {{}} {on}."),
+        ((False, NOT_SHOWN), f"No difference is shown between {best} and {{}} {on}."),
+        ((True, BETTER), f"The configuration found for {best} is better {on} than that found for {{}}."),
+        (
+            (True, NOT_SHOWN),
+            f"No difference is shown {on} between the configuration found for {best} and that for {{}}.",
+        ),
+    ]
+    return [words.format(listing(found[key])) for key, words in told_apart if key in found]
+
+
+def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
+    """Return a row's gain in words: signed in units of the metric, or how many times on a logarithmic scale.
+
+    >>> told({"gain": 0.01, "gain_low": 0.002, "gain_high": 0.018, "scale": "linear"})
+    'gain 0.010 [0.002, 0.018]'
+    >>> told({"gain": 4.0, "gain_low": 2.0, "gain_high": 8.0, "scale": "log"})
+    '4.0 times better [2.0, 8.0]'
+    """
+    if math.isnan(row["gain_low"]):
+        return "no interval"
+    shown = estimate(row["gain"], row["gain_low"], row["gain_high"])
+    if row["scale"] == "linear":
+        return f"gain {shown}"
+    middle, _, ends = shown.partition(" ")
+    return f"{middle} times better {ends}"
+
+
+def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
+    """Return how the variance divides into searches and seeds, over all optimizers of a workload."""
+    own = table[table["workload"] == contest.workload]
+    if not len(own):
+        return []
+    row = own.iloc[-1]  # that of all optimizers, where there are several
+    if math.isnan(row["share_searches"]):
+        return []
+    unit = " of the logarithm" if row["scale"] == "log" else ""
+    return [
+        f"On {contest.workload} another search moves {contest.label} by a standard deviation{unit} of "
+        f"{row['sd_searches']:.2g}, another seed by {row['sd_seeds']:.2g}: {100 * row['share_searches']:.0f} % of the "
+        f"variance of a run is the search's ({row['searches']} searches, {row['runs']} runs)."
+    ]
 
 
 def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> list[str]:
@@ -200,10 +258,12 @@ def _inclusions(tables: Tables) -> list[str]:
     said = []
     for row in tables["inclusion"].to_dict("records"):
         if row["verdict"] == TOO_SMALL:
-            lost = estimate(row["difference"], row["low"], row["high"])
+            turned = between(tables["comparisons"], row["workload"], row["smaller"], row["larger"])
+            shown = "" if turned is None else f" ({row['smaller']}: {told(turned)})"
             said.append(
-                f"{row['larger']} contains {row['smaller']} ({row['limit']}) and yet loses to it on {row['workload']} "
-                f"({lost}): its search was too small."
+                f"{row['larger']} contains {row['smaller']} ({row['limit']}) and yet loses to it on {row['workload']}"
+                f"{shown}: its search was too small, or its range too narrow, so that this says nothing against "
+                f"{row['larger']}."
             )
     return said
 
@@ -243,7 +303,7 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
     rules = tables["fairness"]
     said.extend(
         f"Rule {row['rule']} was not kept on {row['workload']}: {row['problems']}."
-        for row in rules[rules["kept"] == "no"].to_dict("records")
+        for row in rules[(rules["kept"] == "no") & (rules["rule"] != REPEATED)].to_dict("records")
     )
     return said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from analysis.comparison.searches import level
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import FEW, mean
+from analysis.intervals import FEW
 from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
@@ -174,13 +176,18 @@ def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest
     if contest is None or best is None or not len(contest.of(study)):
         return "no run of this winner has ended yet" if (runs["outcome"] != "lost").any() else "not confirmed yet"
     values, broken = contest.values(study), int(contest.of(study)["broken"].sum())
+    reached = level(contest, study)
     parts = [
-        f"mean of {number_of(len(values), 'run')}",
-        "95 % by Student's t" if len(values) > 1 else "",
+        f"{reached.statistic} of {number_of(len(values), 'run')}",
+        "too few for an interval" if math.isnan(reached.low) else "95 % over seeds",
         f"{broken} broke and count with the worst value of the workload" if broken else "",
         "few" if len(values) < FEW else "",
     ]
-    told = f"{markdown(contest.label)} **{markdown(estimate(*mean(values)))}**" if len(values) else "not known"
+    told = (
+        f"{markdown(contest.label)} **{markdown(estimate(reached.value, reached.low, reached.high))}**"
+        if len(values)
+        else "not known"
+    )
     return f"{told} ({', '.join(filter(None, parts))})"
 
 

@@ -19,8 +19,9 @@ from analysis.comparison.tuned import tuned
 from analysis.figures import of_each
 from analysis.figures._style import style
 from analysis.figures.comparison import View
+from analysis.load import confirmations, read, trials
 from analysis.load import curves as confirmed_curves
-from analysis.load import read, repeated
+from analysis.load import studies as stored_studies
 from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
@@ -83,7 +84,7 @@ def write(
     _check(studies)
     _prepare(out)
     frames = read(storage, studies)
-    compared = _compared(storage, studies, frames, options) if studies[0].own and together else None
+    compared = _compared(storage, studies, options) if studies[0].own and together else None
     chosen = None
     if [study.optimizer for study in studies] == [ANY]:  # a search that chose the optimizer too
         chosen = tuned(studies[0], frames.trials, frames.confirmations)
@@ -172,11 +173,28 @@ def _chapters(
     return done
 
 
-def _compared(storage: BaseStorage, studies: Sequence[Study], frames: Frames, options: Options) -> Comparison:
-    epochs = confirmed_curves(storage, studies, confirmed=True)
+def _compared(storage: BaseStorage, studies: Sequence[Study], options: Options) -> Comparison:
+    """Compare optimizers over all of their searches."""
+    every = _with_replicates(storage, studies)
+    epochs = confirmed_curves(storage, every, confirmed=True)
+    frames = Frames(trials(storage, every), epochs, confirmations(storage, every))
     with threadpool_limits(1):
-        rng = generator(options.seed, "comparison")
-        return compare(studies, frames, epochs, rng, repeated(storage, studies))
+        return compare(every, frames, epochs, generator(options.seed, "comparison"))
+
+
+def _with_replicates(storage: BaseStorage, studies: Sequence[Study]) -> list[Study]:
+    """Return the studies, and behind them those that repeat one of their searches."""
+    told = {(study.campaign["name"], study.workload, study.optimizer) for study in studies}
+    names = {study.name for study in studies}
+    found = stored_studies(storage, str(studies[0].campaign["name"]), replicates=True)
+    return [
+        *studies,
+        *(
+            one
+            for one in found
+            if one.name not in names and (one.campaign["name"], one.workload, one.optimizer) in told
+        ),
+    ]
 
 
 def _versus(compared: Comparison | None, parallel: joblib.Parallel) -> list[Versus]:

@@ -42,7 +42,7 @@ def test_fewer_than_two_runs_have_no_interval() -> None:
 
 @given(a=values_of, b=values_of)
 def test_a_difference_is_welchs(a: Floats, b: Floats) -> None:
-    found = intervals.difference(a, b)
+    found = intervals.difference(a, b, 0.0)
     if found.error == 0:
         assert (np.ptp(a), np.ptp(b)) == pytest.approx((0, 0), abs=1e-6)
         return
@@ -57,8 +57,19 @@ def test_a_difference_is_welchs(a: Floats, b: Floats) -> None:
 def test_runs_that_do_not_vary_differ_by_exactly_what_they_differ() -> None:
     found = intervals.difference(np.full(3, 0.3), np.full(3, 0.1 + 0.2))  # equal but for rounding
     assert (found.estimate, found.interval(), found.p) == (0.0, (0.0, 0.0), 1.0)
-    found = intervals.difference(np.full(3, 0.5), np.full(3, 0.25))
+    found = intervals.difference(np.full(3, 0.5), np.full(3, 0.25), 0.0)
     assert (found.interval(), found.p) == ((0.25, 0.25), 0.0)
+
+
+@pytest.mark.parametrize(("n", "rank_test"), [(3, 0.1), (5, 2 / 252)])
+def test_runs_that_tie_one_step_apart_are_no_more_certain_than_their_ranks(n: int, rank_test: float) -> None:
+    found = intervals.difference(np.full(n, 294 / 297), np.full(n, 293 / 297))
+    assert found.p == pytest.approx(rank_test, rel=0.8)
+    assert found.p > rank_test / 2
+    assert (found.interval()[0] > 0) == (n == 5)
+    a, b = np.array([0.9] * n), np.array([0.9] * (n - 1) + [0.8])
+    assert intervals.difference(a, b).p > 0.1
+    assert intervals.ratio_of_means(np.full(n, 3.0), np.full(n, 4.0)).p > rank_test / 2, "epochs to a target tie too"
 
 
 @given(a=values_of, b=values_of)

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.comparison import Comparison, compare
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.parameters import ParameterInfo
+from analysis.schema import study_name
 from analysis.study import Frames, Study
 
 EPOCHS = 4
@@ -24,6 +25,9 @@ BROKEN = ("diverged", "failed", "lost", "running", "pruned")
 
 Run = float | str
 """The value of a complete run or trial, or the word for how it ended."""
+
+Runs = Sequence[Run] | Sequence[Sequence[Run]]
+"""The runs of the winner of one search, or of each of several."""
 
 
 @dataclass
@@ -49,12 +53,19 @@ class Made:
         return Made(self.studies, *mixed)
 
 
-def study(workload: str, optimizer: str, direction: str = "maximize", **campaign: Any) -> Study:
+def study(workload: str, optimizer: str, direction: str = "maximize", replicate: int = 1, **campaign: Any) -> Study:
     fields = {"name": "made", "trials": 3, "sampler": "random", "pruner": "none", "schedule": "constant", "seed": 0}
-    attributes = {"protocol": 1, "epochs": EPOCHS, "versions": {"torch": "x"}, "metric_split": "validation"}
+    attributes: dict[str, Any] = {
+        "protocol": 1,
+        "epochs": EPOCHS,
+        "versions": {"torch": "x"},
+        "metric_split": "validation",
+    }
+    if replicate > 1:
+        attributes["replicate"] = replicate
     return Study(
         study_id=0,
-        name=f"made/{workload}/{optimizer}",
+        name=study_name("made", workload, optimizer, replicate),
         campaign=fields | campaign,
         workload=workload,
         optimizer=optimizer,
@@ -66,7 +77,7 @@ def study(workload: str, optimizer: str, direction: str = "maximize", **campaign
 
 
 def made(
-    runs: Mapping[str, Mapping[str, Sequence[Run]]],
+    runs: Mapping[str, Mapping[str, Runs]],
     *,
     direction: str = "maximize",
     trials: Mapping[str, Mapping[str, Sequence[Run]]] | None = None,
@@ -77,24 +88,30 @@ def made(
     """A campaign.
 
     Args:
-        runs: by workload and optimizer, the confirmation runs. A complete one gets to its value in straight steps from
-            half of it (from twice of it, where less is better); its test metric is the same.
+        runs: by workload and optimizer, the confirmation runs, or a list of these for each search. A complete one gets
+            to its value in straight steps from half of it (from twice of it, where less is better); its test metric is
+            the same.
         direction: of all metrics.
         trials: the same of the trials of tuning; 0.5, 0.6 and 0.7 where not given.
         speed: seconds of an epoch by optimizer, 1 where not given.
         test: whether runs have a test metric.
         campaign: fields of its configuration.
     """
-    pairs = [(workload, optimizer) for workload, own in runs.items() for optimizer in own]
-    names = list(dict.fromkeys(optimizer for _, optimizer in pairs))
-    studies = [study(w, o, direction, **{"optimizers": names} | campaign) for w, o in pairs]
+    searches = [
+        (workload, optimizer, replicate, one)
+        for workload, own in runs.items()
+        for optimizer, every in own.items()
+        for replicate, one in enumerate(_searches(every), start=1)
+    ]
+    names = list(dict.fromkeys(optimizer for _, optimizer, *_ in searches))
+    studies = [study(w, o, direction, number, **{"optimizers": names} | campaign) for w, o, number, _ in searches]
     rows, confirmed, curves = [], [], []
-    for found in studies:
-        w, o = found.workload, found.optimizer
-        tuned = (trials or {}).get(w, {}).get(o, (0.5, 0.6, 0.7))
+    for found, (w, o, which, own_runs) in zip(studies, searches, strict=True):
+        usual = [0.5, 0.6, 0.7 + 0.001 * (which - 1)]
+        tuned = (trials or {}).get(w, {}).get(o, usual)
         rows += [_trial(found, number, value) for number, value in enumerate(tuned)]
         best = _best(tuned, direction)
-        for number, value in enumerate(runs[w][o]):
+        for number, value in enumerate(own_runs):
             row = _trial(found, number, value, (speed or {}).get(o, 1.0))
             tested = (1.0, row[5]) if test and row[4] == "complete" else (math.nan, math.nan)
             confirmed.append((*row[:-2], 1000 + number, test, best, 1, True, "cpu", *tested))
@@ -110,6 +127,11 @@ def made(
         confirmations,
         pd.DataFrame(curves, columns=CURVE).astype({"value": "float64", "epoch": "int64", "number": "int64"}),
     )
+
+
+def _searches(every: Runs) -> Sequence[Sequence[Run]]:
+    nested = [one for one in every if not isinstance(one, float | int | str)]
+    return nested if nested else [[one for one in every if isinstance(one, float | int | str)]]
 
 
 def _best(tuned: Sequence[Run], direction: str) -> int | None:

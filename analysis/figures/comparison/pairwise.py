@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from analysis.comparison.pairwise import RUNS, SEARCHES, TRIALS
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import View, forest
+from analysis.text import listing
 
 _MOST = 28
+_OVER = {
+    SEARCHES: "Welch's t over the means of searches",
+    TRIALS: "what other trials and seeds of the same search would have given, by the ideal bootstrap",
+    RUNS: "Welch's t over the runs of two configurations, which tells nothing of optimizers searched once",
+}
 
 
 def draw(view: View) -> Drawn | None:
@@ -18,15 +25,26 @@ def draw(view: View) -> Drawn | None:
     rows = table.head(_MOST).to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.27 * len(rows))
     names = [f"{_style.label(row['a'], 11)} − {_style.label(row['b'], 11)}" for row in rows]
-    forest(axes, rows, "difference", ("difference_low", "difference_high"), names=names)
-    axes.axvline(0.0, color=_style.INK, linewidth=0.8)
-    side = "right" if view.contest.direction == "maximize" else "left"
-    axes.set_xlabel(f"difference in {_style.label(view.contest.label, 18)}\n({side}: the first is better)")
+    is_ratio = view.contest.scale == "log"
+    forest(axes, rows, "gain", ("gain_low", "gain_high"), names=names)
+    axes.axvline(1.0 if is_ratio else 0.0, color=_style.INK, linewidth=0.8)
+    what = _style.label(view.contest.label, 18)
+    if is_ratio:
+        axes.set_xscale("log")
+    unit = f"times better in {what}" if is_ratio else f"gain in {what}"
+    axes.set_xlabel(f"{unit}\n(right: the first is better)")
     more = f" The first {_MOST} of {len(table)} pairs." if len(table) > _MOST else ""
+    units = listing([_OVER[unit] for unit in dict.fromkeys(table["unit"])])
+    none = "1" if is_ratio else "0"
+    cancelled = (
+        " A difference by which an optimizer loses to one that it contains tells of its search alone."
+        if (table["cancelled"] != "").any()
+        else ""
+    )
     return Drawn(
         "Differences",
-        "Difference of the means over confirmation runs, with Welch's t interval, corrected by Holm's step-down for "
-        "the number of pairs: with 95 % no interval of this panel that should hold 0 leaves it out. Where one holds 0, "
-        f"no difference could be shown.{more}",
+        f"How much better the first is: {units}, corrected by Holm's step-down for the number of pairs: with 95 % no "
+        f"interval of this panel that should hold {none} leaves it out. Where one holds {none}, no difference could be "
+        f"shown.{cancelled}{more}",
         [Panel("", figure)],
     )

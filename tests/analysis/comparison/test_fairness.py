@@ -30,12 +30,13 @@ def ledger(campaign: Made) -> pd.DataFrame:
 
 def test_a_campaign_that_kept_all_rules() -> None:
     found = ledger(made(RUNS))
-    assert found.index.tolist() == [1, 2, 3, 4, 5, 6]
-    assert set(found["kept"]) == {"yes"}
+    assert found.index.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert found["kept"].to_dict() == {1: "yes", 2: "yes", 3: "yes", 4: "no", 5: "yes", 6: "yes", 7: "yes"}
+    assert found.loc[4, "problems"].startswith("searches that are confirmed: sofim 1, sgd 1, of 3 each")
     assert "3 trials each of 4 epochs" in found.loc[1, "evidence"]
     assert "sofim 1 parameter (4.0 decades)" in found.loc[1, "evidence"]
     assert "each alone on a device among this campaign's runs" in found.loc[3, "evidence"]
-    assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[6, "evidence"]
+    assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[7, "evidence"]
 
 
 def test_unequal_numbers_of_trials_are_named() -> None:
@@ -147,7 +148,7 @@ def test_what_is_not_known_is_not_claimed() -> None:
 def test_few_seeds_are_said_and_one_is_no_interval() -> None:
     assert "fewer than the usual 10 seeds" in ledger(made({"w": {"sofim": [0.5, 0.6]}})).loc[3, "evidence"]
     found = ledger(made({"w": {"sofim": [0.5], "sgd": [0.5]}}))
-    assert found.loc[5, "kept"] == "no"
+    assert found.loc[6, "kept"] == "no"
 
 
 def test_a_start_given_to_some_optimizers_alone_breaks_the_first_rule() -> None:
@@ -169,7 +170,7 @@ def test_a_former_winner_that_was_confirmed_is_test_data_seen_before_the_end() -
     assert found.loc[2, "kept"] == "no"
     assert found.loc[2, "problems"].startswith("trial 0 of sofim was confirmed (10 runs) and then overtaken")
     assert (
-        "sofim: 3 complete (confirmation: 10 complete; 10 of former winners, not counted)" in found.loc[6, "evidence"]
+        "sofim: 3 complete (confirmation: 10 complete; 10 of former winners, not counted)" in found.loc[7, "evidence"]
     )
     second = earlier.assign(number=earlier["number"] + 100, rank=2)  # of --top 2: confirmed on purpose
     campaign = made(RUNS)
@@ -179,7 +180,7 @@ def test_a_former_winner_that_was_confirmed_is_test_data_seen_before_the_end() -
 
 def test_runs_that_were_lost_are_counted_too() -> None:
     campaign = made({"w": {"sofim": [0.5] * 9 + ["lost"], "sgd": [0.5] * 9}})
-    assert "sofim: 3 complete (confirmation: 9 complete; 1 lost and asked again)" in ledger(campaign).loc[6, "evidence"]
+    assert "sofim: 3 complete (confirmation: 9 complete; 1 lost and asked again)" in ledger(campaign).loc[7, "evidence"]
 
 
 def test_runs_of_another_version_or_length_are_no_confirmation() -> None:
@@ -222,10 +223,10 @@ def test_different_metrics_are_no_comparison() -> None:
     assert ledger(campaign).loc[1, "problems"] == "metric differ: sofim accuracy, sgd f1"
 
 
-def test_the_fifth_rule_tells_of_budgets_what_was_done() -> None:
-    by_formula = made(RUNS).compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+def test_the_sixth_rule_tells_of_budgets_what_was_done() -> None:
+    by_formula = made(RUNS).compare().tables["fairness"].set_index("rule").loc[6, "evidence"]
     assert "performance after k trials (expected best of k of N): bootstrap of trials" in by_formula
-    once = made(RUNS, sampler="tpe").compare().tables["fairness"].set_index("rule").loc[5, "evidence"]
+    once = made(RUNS, sampler="tpe").compare().tables["fairness"].set_index("rule").loc[6, "evidence"]
     assert "performance after k trials (one study): none, the search was made once" in once
     assert "bootstrap of trials" not in once
 
@@ -243,18 +244,20 @@ def test_what_is_fixed_is_told() -> None:
 
 def test_no_confirmation_breaks_the_rules_that_need_one() -> None:
     found = ledger(made({"w": {"sofim": [], "sgd": []}}))
-    assert found["kept"].to_dict() == {1: "yes", 2: "yes", 3: "no", 4: "yes", 5: "no", 6: "yes"}
+    assert found["kept"].to_dict() == {
+        1: "yes", 2: "yes", 3: "no", 4: "no", 5: "yes", 6: "no", 7: "yes"
+    }  # fmt: skip
 
 
 def test_trials_that_are_missing_from_the_database_are_counted() -> None:
     campaign = made(RUNS)
     campaign.trials = campaign.trials.drop(index=0)
     found = ledger(campaign)
-    assert found.loc[6, "evidence"].startswith("1 trial of sofim missing from the database")
+    assert found.loc[7, "evidence"].startswith("1 trial of sofim missing from the database")
 
 
-def test_costs_that_were_not_measured_break_the_fourth_rule() -> None:
-    assert ledger(changed("gradient_evaluations", 0, math.nan)).loc[4, "kept"] == "no"
+def test_costs_that_were_not_measured_break_the_fifth_rule() -> None:
+    assert ledger(changed("gradient_evaluations", 0, math.nan)).loc[5, "kept"] == "no"
 
 
 def test_search_spaces_are_listed_with_what_they_span() -> None:
@@ -326,3 +329,33 @@ def test_whether_weights_decay_alike_is_told(decays: dict[str, str | None], kept
 def test_weight_that_does_not_decay_differs_from_nothing() -> None:
     found = ledger(spaced({"sofim": {"table": {"weight_decay": 0.0}}, "adahessian": {}}))
     assert found.loc[1, "kept"] == "yes"
+
+
+def test_the_rule_of_repeated_searches_is_told_yes_or_no_with_numbers() -> None:
+    three = {"w": {name: [[0.5, 0.6], [0.6, 0.6], [0.5, 0.5]] for name in ("sofim", "sgd")}}
+    found = ledger(made(three))
+    assert set(found["kept"]) == {"yes"}
+    assert found.loc[4, "evidence"] == "searches that are confirmed: sofim 3, sgd 3"
+    assert "Welch's t over searches" in found.loc[6, "evidence"]
+    assert "sofim (search 3): 3 complete (confirmation: 2 complete)" in found.loc[7, "evidence"]
+    three["w"]["sgd"] = three["w"]["sgd"][:2]
+    assert ledger(made(three)).loc[4, "problems"].startswith("searches that are confirmed: sofim 3, sgd 2, of 3 each")
+
+
+def test_rules_look_at_every_search() -> None:
+    three = {"w": {name: [[0.5, 0.6], [0.6, 0.6], [0.5, 0.5]] for name in ("sofim", "sgd")}}
+    campaign = made(three)
+    third = campaign.trials["study"] == "made/w/sgd/replicate-3"
+    campaign.trials = campaign.trials[~(third & (campaign.trials["number"] == 2))]
+    campaign.trials.loc[third, "seed"] = 9
+    problems = ledger(campaign).loc[1, "problems"]
+    assert "trials that ended, of 3 asked for" in problems
+    assert "sgd (search 3) 2" in problems
+    assert "trials of replicate 3 have different seeds: 0 and 9" in problems
+    campaign.confirmations = campaign.confirmations[campaign.confirmations["study"] != "made/w/sofim/replicate-2"]
+    assert "sofim (search 2) was not confirmed" in ledger(campaign).loc[3, "problems"]
+
+
+def test_brackets_that_hung_on_names_are_a_doubt_of_the_first_protocol() -> None:
+    assert "(protocol 1)" in ledger(made(RUNS, pruner="hyperband")).loc[1, "doubts"]
+    assert ledger(made(RUNS, pruner="asha")).loc[1, "kept"] == "yes"

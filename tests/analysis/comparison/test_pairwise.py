@@ -1,4 +1,7 @@
-"""Who is called better than whom: by hand, and how often wrongly, and how often rightly."""
+"""Which of two configurations is called better: by hand, and how often wrongly, and how often rightly.
+
+Whether an optimizer is, over searches, is in `test_searches`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def test_a_pair_by_hand() -> None:
     error = math.sqrt(0.01 / 3 + 0.01 / 3)
     assert row["difference_low"] == pytest.approx(0.2 - 2.776445 * error)  # t of 4 degrees of freedom
     assert row["probability_of_improvement"] == pytest.approx(8.5 / 9)
-    assert row["verdict"] == "no difference shown"
+    assert row["configurations"] == "no difference shown"
     assert (row["data"], row["runs_a"], row["runs_b"]) == ("test", 3, 3)
 
 
@@ -44,7 +47,7 @@ def test_less_is_better_where_it_is_minimized() -> None:
     [row] = comparisons(made(runs, direction="minimize").contests()).to_dict("records")
     assert row["difference"] == pytest.approx(-0.4)
     assert row["difference_high"] < 0
-    assert (row["verdict"], row["probability_of_improvement"]) == ("better", 1.0)
+    assert (row["configurations"], row["probability_of_improvement"]) == ("better", 1.0)
 
 
 def test_a_run_that_diverged_is_the_worst_and_is_not_dropped() -> None:
@@ -53,7 +56,7 @@ def test_a_run_that_diverged_is_the_worst_and_is_not_dropped() -> None:
     # the worst value of a complete run after its first epoch is 0.8 / 2
     assert row["difference"] == pytest.approx((0.9 + 0.9 + 0.4 + 0.4) / 4 - 0.8)
     assert row["probability_of_improvement"] == 0.5
-    assert (row["runs_a"], row["verdict"]) == (4, "no difference shown")
+    assert (row["runs_a"], row["configurations"]) == (4, "no difference shown")
 
 
 def test_where_runs_are_ordered_it_loses_even_to_one_that_learnt_nothing() -> None:
@@ -79,19 +82,23 @@ def test_runs_that_are_asked_again_or_still_run_do_not_count_yet() -> None:
 def test_all_diverged_lose_to_those_that_did_not() -> None:
     found = made({"w": {"sofim": ["diverged"] * 4, "sgd": [0.81, 0.8, 0.82, 0.8]}}).contests()
     [row] = comparisons(found).to_dict("records")
-    assert (row["verdict"], row["probability_of_improvement"]) == ("worse", 0.0)
+    assert (row["configurations"], row["probability_of_improvement"]) == ("worse", 0.0)
 
 
 def test_a_single_seed_shows_no_difference_and_has_no_interval() -> None:
     [row] = comparisons(made({"w": {"sofim": [0.9], "sgd": [0.1]}}).contests()).to_dict("records")
     assert row["difference"] == pytest.approx(0.8)
     assert math.isnan(row["difference_low"])
-    assert row["verdict"] == "no difference shown"
+    assert row["configurations"] == "no difference shown"
 
 
 def test_ties_are_no_difference() -> None:
     [row] = comparisons(made({"w": {"sofim": [0.9] * 4, "sgd": [0.9] * 4}}).contests()).to_dict("records")
-    assert (row["difference"], row["probability_of_improvement"], row["verdict"]) == (0, 0.5, "no difference shown")
+    assert (row["difference"], row["probability_of_improvement"], row["configurations"]) == (
+        0,
+        0.5,
+        "no difference shown",
+    )
 
 
 def test_without_test_data_validation_is_compared_and_the_table_says_so() -> None:
@@ -121,11 +128,14 @@ def test_a_verdict_agrees_with_its_corrected_p_value_and_both_views_of_a_pair_ag
         runs = {"w": {name: list(rng.normal(0.4 * place, 0.5, 6)) for place, name in enumerate(names)}}
         table = comparisons(made(runs).contests())
         for row in table.to_dict("records"):
-            assert (row["verdict"] != "no difference shown") == (row["p_holm"] <= 0.05)
+            assert (row["configurations"] != "no difference shown") == (row["p_holm"] <= 0.05)
             other = between(table, "w", row["b"], row["a"])
             assert other is not None
             assert other["difference_low"] == -row["difference_high"]
-            assert {row["verdict"], other["verdict"]} in ({"better", "worse"}, {"no difference shown"})
+            assert {row["configurations"], other["configurations"]} in ({"better", "worse"}, {"no difference shown"})
+            assert (other["gain"], other["gain_low"], other["gain_high"]) == (
+                -row["gain"], -row["gain_high"], -row["gain_low"]
+            )  # fmt: skip
 
 
 def simulated(values: Floats) -> pd.DataFrame:
@@ -143,7 +153,7 @@ def simulated(values: Floats) -> pd.DataFrame:
 
 def share_called_different(values: Floats) -> float:
     table = simulated(values)
-    return float((table["verdict"] != "no difference shown").groupby(table["workload"]).any().mean())
+    return float((table["configurations"] != "no difference shown").groupby(table["workload"]).any().mean())
 
 
 @pytest.mark.slow
@@ -181,7 +191,7 @@ def test_also_where_a_campaign_has_eight_workloads(campaigns: int) -> None:
             dataclasses.replace(contest, workload=str(i), runs=contest.runs.assign(test=rng.standard_normal(20)))
             for i in range(8)
         ]
-        wrong += (comparisons(campaign)["verdict"] != "no difference shown").any()
+        wrong += (comparisons(campaign)["configurations"] != "no difference shown").any()
     assert wrong / (campaigns // 5) <= most(campaigns // 5)
 
 
@@ -193,10 +203,10 @@ def test_broken_runs_keep_a_better_mean_from_being_called_better() -> None:
     [row] = comparisons(campaign.contests()).to_dict("records")
     assert row["difference_low"] > 0, "the means alone would say better"
     assert row["probability_low"] < 0.5
-    assert row["verdict"] == "no difference shown"
+    assert row["configurations"] == "no difference shown"
     runs["w"]["b"] = ["diverged"] * 10
     [row] = comparisons(made(runs).contests()).to_dict("records")
-    assert row["verdict"] == "better", "against one that never trains"
+    assert row["configurations"] == "better", "against one that never trains"
 
 
 @pytest.mark.slow
@@ -205,8 +215,8 @@ def test_a_difference_of_one_standard_deviation_is_found_in_at_least_half(campai
     values = rng.standard_normal((campaigns, 2, 10))
     values[:, 0] += 1.0
     table = simulated(values)
-    assert (table["verdict"] == "better").mean() >= 0.5
-    assert (table["verdict"] == "worse").mean() == 0
+    assert (table["configurations"] == "better").mean() >= 0.5
+    assert (table["configurations"] == "worse").mean() == 0
     covered = (table["difference_low"] <= 1) & (table["difference_high"] >= 1)
     assert binom.ppf(1e-4, campaigns, 0.95) <= covered.sum() <= binom.ppf(1 - 1e-4, campaigns, 0.95)
 

@@ -146,10 +146,10 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     table = campaign.compare().tables["leaderboard"].set_index("optimizer").loc["sofim"]
     words = markdown(estimate(table["test"], table["test_low"], table["test_high"]))
     assert f"test accuracy **{words}**" in line(sofim)
-    assert "(mean of 3 runs, 95 % by Student's t, 1 broke and count with the worst value of the workload, few)" in line(
+    assert "(mean of 3 runs, 95 % over seeds, 1 broke and count with the worst value of the workload, few)" in line(
         sofim
     )
-    assert "test accuracy **0.7** (mean of 1 run, few)" in line(sgd)
+    assert "test accuracy **0.7** (mean of 1 run, too few for an interval, few)" in line(sgd)
     told = confirmation_note(sofim, campaign.confirmations[campaign.confirmations["study"] == sofim.name], 7)
     assert "](/dashboard/studies/7/note)" in told
     assert "- Runs: 2 complete, 1 diverged" in told
@@ -248,7 +248,7 @@ def test_every_study_of_a_campaign_has_a_note_and_no_other_study_has(
     ]
     assert all(notes.values())
     assert "search number 2 of the same" in (notes["fake/digits-mlp/sgd/replicate-2"] or "")
-    assert "(mean of 2 runs, 95 % by Student's t, few)" in (notes["fake/digits-mlp/sgd"] or "")
+    assert "(mean of 2 runs, 95 % over seeds, few)" in (notes["fake/digits-mlp/sgd"] or "")
     assert "- Runs: 2 complete" in (notes["fake/digits-mlp/sgd/confirm"] or "")
 
 

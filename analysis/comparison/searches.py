@@ -1,0 +1,234 @@
+"""What is compared of an optimizer: the means of its searches, and how the variance divides into searches and seeds.
+
+A search that is made again finds another configuration. So the winner of one search tells of that configuration, and an
+optimizer is known by the winners of several searches (Bouthillier et al. 2021, arXiv 2103.03098). The unit is the
+search: the mean over the seeds on which its winner was confirmed, on the scale of the metric. A search none of whose
+trials was complete counts as the worst run of the workload, and a search that is a copy of another, trial by trial,
+counts once.
+
+Of a search that drew its trials independently and stopped none, what another search would have found can be told from
+its own trials: see `redrawn`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.intervals import Floats, typical
+from analysis.metric_scale import on_scale
+from analysis.schema import COUNTED
+from analysis.study import Study
+from analysis.winners import places
+from search_spaces.errors import number_of
+
+ENOUGH = 3  # searches from which optimizers are compared
+COLUMNS = (
+    "workload", "optimizer", "searches", "runs", "sd_searches", "sd_seeds", "variance_searches", "variance_seeds",
+    "share_searches", "scale", "data",
+)  # fmt: skip
+ALL = "all optimizers"
+_INDEPENDENT = ("random", "qmc")
+_FEWEST = 3  # configurations of a search, each with two runs, from which another search can be told
+
+
+def means(contest: WorkloadRuns, study: Study, data: str | None = None) -> Floats:
+    """Return the means of an optimizer's searches (searches,), on the scale of comparison, the first search first."""
+    by_search = contest.by_search(study, data)
+    found: list[float] = []
+    for search in _different(contest, study):
+        which = search.replicate if study.name in contest.searches else 1
+        if which in by_search:
+            found.append(float(by_search[which].mean()))
+        elif by_search and contest.fruitless(search):
+            found.append(_worst(contest, data))
+    return np.array(found)
+
+
+def _different(contest: WorkloadRuns, study: Study) -> list[Study]:
+    """Return the searches of an optimizer without copies: those whose trials ended as those of one before."""
+    every = contest.searches_of(study)
+    found: list[Study] = []
+    seen: list[list[tuple[object, ...]]] = []
+    for search in every:
+        own = contest.trials[contest.trials["study"] == search.name] if len(every) > 1 else contest.trials.iloc[:0]
+        rows = [*own[["number", "outcome", "value"]].fillna(0.0).itertuples(index=False, name=None)] if len(own) else []
+        if len(rows) > 1 and rows in seen and (own["outcome"] == "complete").any():
+            continue
+        seen.append(rows)
+        found.append(search)
+    return found
+
+
+def configuration(contest: WorkloadRuns, study: Study, data: str | None = None) -> Floats:
+    """Return the runs (n,) of the winner of an optimizer's first search, on the scale of comparison, one a seed."""
+    by_search = contest.by_search(study, data)
+    return by_search[min(by_search)] if by_search else np.empty(0)
+
+
+def repeated(contest: WorkloadRuns) -> bool:
+    """Return whether all optimizers of a workload were searched often enough to be compared over their searches."""
+    confirmed = contest.confirmed()
+    return bool(confirmed) and all(len(means(contest, study)) >= ENOUGH for study in confirmed)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What an optimizer reaches on a workload, in units of the metric, with an interval, and what that is over.
+
+    ``statistic`` is mean, geometric mean (on a logarithmic scale) or median; ``over`` says what was repeated.
+    """
+
+    value: float
+    low: float
+    high: float
+    statistic: str
+    searches: int
+    over: str
+
+
+def level(contest: WorkloadRuns, study: Study, data: str | None = None) -> Level:
+    """Return what an optimizer reaches: over its searches from three on, else the first search's winner over seeds.
+
+    See `analysis.intervals.typical` for the interval. An accuracy's stays within 0 and 1.
+    """
+    of_searches = means(contest, study, data)
+    by_search = contest.by_search(study, data)
+    over_searches = len(of_searches) >= ENOUGH
+    found = typical(of_searches if over_searches else configuration(contest, study, data))
+    numbers, statistic = found[:3], found[3]
+    if contest.scale == "log":
+        numbers = (math.exp(numbers[0]), math.exp(numbers[1]), math.exp(numbers[2]))
+        statistic = "geometric mean" if statistic == "mean" else statistic
+    if "accuracy" in contest.metric.lower() and 0 <= numbers[0] <= 1:
+        numbers = (numbers[0], float(np.clip(numbers[1], 0, 1)), float(np.clip(numbers[2], 0, 1)))
+    return Level(*numbers, statistic, len(of_searches), _over(study, list(by_search.values()), over_searches))
+
+
+def _over(study: Study, runs: Sequence[Floats], over_searches: bool) -> str:
+    if not runs:
+        return ""
+    sizes = sorted({len(one) for one in (runs if over_searches else runs[:1])})
+    seeds = number_of(sizes[0], "seed") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} seeds"
+    again = bool(study.attributes.get("resplit") or study.campaign.get("resplit"))
+    if over_searches:
+        return f"{len(runs)} searches of {seeds}, {'a split of the data each' if again else 'one split of the data'}"
+    return f"{seeds} of one configuration, one split of the data"
+
+
+def _worst(contest: WorkloadRuns, data: str | None) -> float:
+    column = "test" if (data or contest.data) == "test" else "validation"
+    values = on_scale(contest.runs[column].to_numpy(np.float64), contest.scale, contest.floor)
+    values = values[np.isfinite(values)]
+    return contest.sign * float((contest.sign * values).min()) if len(values) else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """What another search would have found: mean and error of its winner, and how many configurations that rests on."""
+
+    estimate: float
+    error: float
+    configurations: int
+
+
+def redrawn(contest: WorkloadRuns, study: Study) -> Redrawn | None:
+    """Return what the search of an optimizer would have found with other trials and seeds; ``None`` if it cannot tell.
+
+    The ideal bootstrap, without drawing: of N trials drawn with replacement from the N of the search, the j-th best is
+    the best with probability ((N - j + 1) / N)^N - ((N - j) / N)^N; its runs on fresh seeds (``confirm --top``) have a
+    mean and a variance. That gives the variance of the search's outcome. What lies below the confirmed configurations
+    counts as the last of them, which for five of many trials is drawn in 1 of 150 searches.
+
+    It is valid for searches whose trials are independent draws that all had the whole budget: random or quasi-random
+    sampling without a pruner. A sampler that learns would not have drawn the trials that it drew.
+    """
+    campaign = study.campaign
+    if campaign.get("sampler") not in _INDEPENDENT or campaign.get("pruner") != "none" or not len(contest.below):
+        return None
+    below = contest.below[(contest.below["study"] == study.name) & (contest.below["search"] == study.replicate)]
+    winners = contest.by_search(study).get(study.replicate)
+    if winners is None or not len(below):
+        return None
+    column = "test" if contest.data == "test" else "validation"
+    values = [winners]
+    for place in range(2, int(below["place"].max()) + 1):
+        runs = below.loc[below["place"] == place, column].to_numpy(np.float64)
+        runs = runs[~np.isnan(runs)]
+        if len(runs) < 2:
+            break
+        values.append(on_scale(runs, contest.scale, contest.floor))
+    own = contest.trials[contest.trials["study"] == study.name]
+    number, known = int(own["outcome"].isin(COUNTED).sum()), len(values)
+    if known < _FEWEST or min(map(len, values)) < 2 or number < len(places(study, contest.trials)):
+        return None
+    left = (np.arange(number, number - known - 1, -1) / number) ** number
+    weights = left[:-1] - left[1:]
+    weights[-1] += left[-1]
+    each = np.array([one.mean() for one in values])
+    within = sum(float(one.var(ddof=1)) * (len(one) - 1) for one in values) / sum(len(one) - 1 for one in values)
+    centre = float(weights @ each)
+    sizes = np.array([len(one) for one in values])
+    variance = float(weights @ (each - centre) ** 2 + within * float(weights @ (1 / sizes)))
+    return Redrawn(centre, float(np.sqrt(variance)), known)
+
+
+def components(groups: Sequence[Sequence[Floats]]) -> tuple[float, float]:
+    """Return the variance between searches and within them, by the estimator of the analysis of variance.
+
+    Unequal numbers of seeds are allowed (Searle, Casella and McCulloch 1992, 3.6). Of several optimizers the sums of
+    squares are pooled, so that how far optimizers are apart is in neither. A variance between that comes out negative
+    is 0; NaN where there are fewer than two searches, or one run in each.
+
+    Args:
+        groups: Of each optimizer, of each search, the values of its runs (n,).
+    """
+    between = within = spread = 0.0
+    left = rest = 0
+    for searches in groups:
+        sizes = np.array([len(values) for values in searches])
+        every = np.concatenate(searches)
+        middles = np.array([values.mean() for values in searches])
+        between += float(sizes @ (middles - every.mean()) ** 2)
+        within += sum(float(((values - values.mean()) ** 2).sum()) for values in searches)
+        left += len(searches) - 1
+        rest += len(every) - len(searches)
+        spread += float(sizes.sum() - (sizes**2).sum() / sizes.sum())
+    if not left or not rest:
+        return float("nan"), within / rest if rest else float("nan")
+    seeds = within / rest
+    return max(0.0, (between - left * seeds) / spread), seeds
+
+
+def variance(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
+    """Return how the variance of confirmed values divides into searches and seeds.
+
+    Returns:
+        One row an optimizer of a workload, and one of all of them together. Columns: ``workload``, ``optimizer``,
+        ``searches``, ``runs`` (that count), ``sd_searches`` (standard deviation of what searches would give on
+        endlessly many seeds) and ``sd_seeds`` (of one run of one winner), ``variance_searches``, ``variance_seeds``,
+        ``share_searches`` (of the variance of a run of a search: 0 to 1), ``scale`` (log: of natural logarithms, so
+        that the standard deviations are about relative), ``data``. NaN where it cannot be told: with one search, or one
+        seed in each.
+    """
+    rows: list[tuple[object, ...]] = []
+    for contest in contests:
+        confirmed = contest.confirmed()
+        groups = [list(contest.by_search(study).values()) for study in confirmed]
+        told = [(study.optimizer, [group]) for study, group in zip(confirmed, groups, strict=True) if group]
+        told += [(ALL, [group for group in groups if group])] if len(told) > 1 else []
+        for name, own in told:
+            searches, seeds = components(own)
+            total = searches + seeds
+            share = searches / total if total > 0 else float("nan")
+            every = [values for group in own for values in group]
+            rows.append(
+                (contest.workload, name, len(every), sum(map(len, every)), np.sqrt(searches), np.sqrt(seeds), searches,
+                 seeds, share, contest.scale, contest.data)
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,0 +1,301 @@
+"""Optimizers are compared over repeated searches: by hand, in any order, under any name, and how often wrongly."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.comparison.inclusion import inclusion
+from analysis.comparison.pairwise import comparisons
+from analysis.comparison.searches import components, level, means, redrawn, variance
+from analysis.study import Study
+from tests.support.made_campaign import Made, made
+
+Searches = list[list[float | str]]
+
+
+def drawn(centre: float, seed: int, *, searches: int = 3, seeds: int = 3, between: float = 0.003) -> Searches:
+    """Runs of the winners of several searches, on which the winner found is part of the noise."""
+    rng = np.random.default_rng(seed)
+    winners = centre + between * rng.standard_normal(searches)
+    return [list(middle + 0.006 * rng.standard_normal(seeds)) for middle in winners]
+
+
+def only(campaign: Made) -> pd.Series:
+    return comparisons(campaign.contests()).iloc[0]
+
+
+def test_the_verdict_is_welchs_on_the_means_of_searches() -> None:
+    runs = {"w": {"sofim": [[0.9, 0.8], [0.7, 0.8], [0.9, 0.9]], "sgd": [[0.5], [0.6, 0.6], [0.52, 0.54]]}}
+    row = only(made(runs))
+    a, b = [0.85, 0.75, 0.9], [0.5, 0.6, 0.53]
+    known = stats.ttest_ind(a, b, equal_var=False)
+    assert row["difference"] == pytest.approx(np.mean(a) - np.mean(b))
+    assert row["p"] == pytest.approx(known.pvalue)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(tuple(known.confidence_interval(0.95)))
+    assert (row["verdict"], row["configurations"], row["unit"]) == ("better", "", "searches")
+    assert (row["searches_a"], row["searches_b"], row["runs_a"], row["runs_b"]) == (3, 3, 6, 5)
+
+
+def test_fewer_than_three_searches_on_a_side_say_nothing_of_the_optimizers() -> None:
+    one = drawn(0.9, 1)
+    for other in (drawn(0.5, 2)[:1], drawn(0.5, 2)[:2]):
+        row = only(made({"w": {"sofim": one, "sgd": other}}))
+        assert (row["verdict"], row["configurations"]) == ("no difference shown", "better")
+        assert row["runs_a"] == 9
+        assert row["difference"] == pytest.approx(np.mean(one[0]) - np.mean(other[0]), abs=1e-12)
+
+
+def test_searches_that_scatter_hide_what_ten_seeds_of_each_would_show() -> None:
+    """Two optimizers with the same winners: seeds alone would tell the first searches apart."""
+    found = [[0.97 + 0.0001 * n for n in range(10)], [0.96 + 0.0001 * n for n in range(10)],
+             [0.98 + 0.0001 * n for n in range(10)]]  # fmt: skip
+    row = only(made({"w": {"sofim": found, "sgd": found[::-1]}}))
+    assert row["verdict"] == "no difference shown"
+    assert row["p"] == pytest.approx(1)
+    once = only(made({"w": {"sofim": found[:1], "sgd": found[::-1][:1]}}))
+    assert (once["verdict"], once["configurations"]) == ("no difference shown", "worse")
+
+
+def test_on_a_logarithmic_scale_the_gain_is_a_ratio_and_both_views_agree() -> None:
+    small: Searches = [[1e-6, 1e-5], [1e-5, 1e-5], [1e-6, 1e-6]]
+    large: Searches = [[1e-2, 1e-2], [1e-3, 1e-2], [1e-2, 1e-1]]
+    found = made({"w": {"sofim": large, "sgd": small}}, direction="minimize")
+    found.studies = [dataclasses.replace(s, attributes={**s.attributes, "metric_scale": "log"}) for s in found.studies]
+    row = only(found)
+    means_of_logs = [np.log(runs).mean() for runs in large], [np.log(runs).mean() for runs in small]
+    assert row["difference"] == pytest.approx(np.mean(means_of_logs[0]) - np.mean(means_of_logs[1]))
+    assert row["gain"] == pytest.approx(math.exp(-row["difference"]))
+    assert row["gain_low"] < row["gain"] < row["gain_high"] < 1
+    text = "\n".join(found.compare().sentences)
+    assert "(sgd: 3162 times better [" in text, "sofim contains sgd"
+    assert " times better [" in text
+    assert " -" not in text, "no signed difference of a metric that is to be small"
+
+
+def changed(found: Made, **attributes: object) -> Made:
+    studies = [dataclasses.replace(s, attributes={**s.attributes, **attributes}) for s in found.studies]
+    return Made(studies, found.trials, found.confirmations, found.curves)
+
+
+def campaign(names: Sequence[str] = ("sgd", "adam", "lion"), *, sign: float = 1.0, offset: float = 0.0) -> Made:
+    """Three optimizers on two workloads; values turned round or shifted."""
+    centres = {"u": (0.97, 0.95, 0.93), "v": (0.9, 0.9, 0.8)}
+    runs = {
+        w: {
+            name: [[sign * float(v) + offset for v in one] for one in drawn(centre, 7 * place + len(w + name[:0]))]
+            for place, (name, centre) in enumerate(zip(names, own, strict=True))
+        }
+        for w, own in centres.items()
+    }
+    return made(runs, direction="maximize" if sign > 0 else "minimize")
+
+
+def judged(found: Made) -> dict[tuple[str, str, str], tuple[str, float]]:
+    """By workload and pair, seen from whoever comes first in the alphabet: verdict and p."""
+    turned = {"better": "worse", "worse": "better"}
+    result = {}
+    for row in comparisons(found.contests()).to_dict("records"):
+        straight = row["a"] < row["b"]
+        said = row["verdict"] if straight else turned.get(row["verdict"], row["verdict"])
+        result[(row["workload"], *sorted((row["a"], row["b"])))] = (said, round(row["p_holm"], 9))
+    return result
+
+
+def test_order_sign_offset_and_names_change_no_verdict() -> None:
+    first = judged(campaign())
+    assert {said for said, _ in first.values()} == {"better", "no difference shown"} or len(first) == 6
+    assert judged(campaign().shuffled(3)) == first
+    turned = campaign()
+    turned.studies = turned.studies[::-1]
+    assert judged(turned) == first
+    assert judged(campaign(sign=-1.0, offset=2.0)) == first
+    assert judged(campaign(offset=-0.3)) == first
+    renamed = judged(campaign(("zz", "m", "a")))
+    back = {"zz": "sgd", "m": "adam", "a": "lion"}
+    flip = {"better": "worse", "worse": "better"}
+    for (workload, a, b), (said, p) in renamed.items():
+        one, two = back[a], back[b]
+        expected, p_first = first[(workload, *sorted((one, two)))]
+        assert p == pytest.approx(p_first)
+        assert said == (expected if one < two else flip.get(expected, expected))
+
+
+def test_one_optimizer_under_three_names_differs_from_nobody() -> None:
+    same = drawn(0.97, 5)
+    found = made({w: {"sgd": same, "adam": same, "lion": same} for w in ("u", "v")})
+    assert set(comparisons(found.contests())["p"]) == {1.0}
+    assert not any("better" in text for text in found.compare().sentences)
+
+
+def test_the_same_runs_twice_are_no_more_evidence() -> None:
+    runs = {"w": {"sgd": drawn(0.97, 1), "adam": drawn(0.96, 2)}}
+    once, again = made(runs), made(runs)
+    copies = again.confirmations.assign(number=again.confirmations["number"] + 100)
+    again.confirmations = pd.concat([again.confirmations, copies], ignore_index=True)
+    assert judged(again) == judged(once)
+    single = {"w": {name: own[:1] for name, own in runs["w"].items()}}
+    once, again = made(single), made(single)
+    copies = again.confirmations.assign(number=again.confirmations["number"] + 100)
+    again.confirmations = pd.concat([again.confirmations, copies], ignore_index=True)
+    assert judged(again) == judged(once), "neither are they of two configurations"
+
+
+def test_a_search_that_is_a_copy_of_another_is_no_second_search() -> None:
+    one, two = drawn(0.97, 1), drawn(0.95, 2)
+    tuned = {"w": {"sgd": [0.5, 0.6, 0.7], "adam": [0.5, 0.6, 0.7]}}  # of each search the same
+    row = only(made({"w": {"sgd": one, "adam": two}}, trials=tuned))
+    assert (row["searches_a"], row["searches_b"], row["unit"]) == (1, 1, "runs of two configurations")
+
+
+def test_a_search_without_a_complete_trial_counts_as_the_worst() -> None:
+    found = made({"w": {"sgd": [[0.9, 0.91], [0.9, 0.92], []], "adam": [[0.8], [0.81], [0.82]]}})
+    broken = found.trials["study"] == "made/w/sgd/replicate-3"
+    found.trials.loc[broken, ["outcome", "value"]] = ["diverged", math.nan]
+    [contest] = found.contests()
+    assert means(contest, contest.studies[0]).tolist() == pytest.approx([0.905, 0.91, 0.8])
+    assert only(found)["verdict"] == "no difference shown"
+
+
+def test_a_superset_that_loses_over_searches_cancels_the_claim() -> None:
+    found = made(
+        {"w": {"sofim": drawn(0.90, 1), "sgd": drawn(0.97, 2), "adam": drawn(0.90, 3), "adamw": drawn(0.8, 4)}}
+    )
+    table = comparisons(found.contests())
+    rows = table.set_index(["a", "b"])
+    assert rows.loc[("sofim", "sgd"), "verdict"] == rows.loc[("adam", "adamw"), "verdict"] == "no difference shown"
+    assert rows.loc[("sgd", "adam"), "verdict"] == "better", "neither contains the other"
+    assert "SGD with momentum" in rows.loc[("sofim", "sgd"), "cancelled"]
+    judged_too_small = inclusion(found.contests(), table).set_index("larger")["verdict"].to_dict()
+    assert judged_too_small == {"sofim": "search too small", "adamw": "search too small"}
+    text = found.compare().sentences
+    assert [sentence.split(" (")[0] for sentence in text[:2]] == ["sofim contains sgd", "adamw contains adam"]
+    assert not any("sgd is better than sofim" in sentence or "worse on" in sentence for sentence in text)
+
+
+def test_variance_divides_as_the_analysis_of_variance_says() -> None:
+    rng = np.random.default_rng(0)
+    winners = 3.0 * rng.standard_normal(4000)
+    groups = [np.array([w, w]) + rng.standard_normal(2) for w in winners]
+    between, within = components([groups])
+    assert (between, within) == (pytest.approx(9, rel=0.1), pytest.approx(1, rel=0.1))
+    unequal = [np.full(n, w) + rng.standard_normal(n) for w, n in zip(winners, [1, 2, 5] * 1333, strict=False)]
+    assert components([unequal]) == (pytest.approx(9, rel=0.1), pytest.approx(1, rel=0.1))
+    shifted = [[values + shift for values in groups] for shift in (0.0, 100.0)]
+    assert components(shifted) == (pytest.approx(between), pytest.approx(within)), (
+        "how far optimizers are apart is not in it"
+    )
+    assert components([[np.array([1.0, 2.0]), np.array([1.0, 2.0])]])[0] == 0
+    assert math.isnan(components([[np.array([1.0, 2.0])]])[0])
+    table = variance(made({"w": {"sgd": drawn(0.9, 1), "adam": drawn(0.8, 2)}}).contests())
+    assert table["optimizer"].tolist() == ["sgd", "adam", "all optimizers"]
+    assert table["runs"].tolist() == [9, 9, 18]
+
+
+def test_the_sentence_on_variance_has_the_numbers_of_the_table() -> None:
+    found = made({"w": {"sgd": drawn(0.9, 1, between=0.03), "adam": drawn(0.8, 2, between=0.03)}}).compare()
+    row = found.tables["variance"].iloc[-1]
+    [sentence] = [text for text in found.sentences if "another search moves" in text]
+    assert f"a standard deviation of {row['sd_searches']:.2g}, another seed by {row['sd_seeds']:.2g}" in sentence
+    assert "(6 searches, 18 runs)" in sentence
+
+
+def topped(centres: Sequence[float], seed: int, **campaign: object) -> Made:
+    """Two random searches of 30 trials, the best five of each confirmed on two seeds."""
+    rng = np.random.default_rng(seed)
+    trials, confirmed = {}, []
+    names = ("sgd", "adam")
+    for name, centre in zip(names, centres, strict=True):
+        trials[name] = list(centre - 0.02 * rng.exponential(size=30))
+    found = made({"w": {name: [0.5, 0.5] for name in names}}, trials={"w": trials}, trials_asked=30, **campaign)
+    template = found.confirmations.drop_duplicates("study").set_index("study")
+    for name in names:
+        order = np.argsort(-np.array(trials[name]))[:5]
+        for place, number in enumerate(order, start=1):
+            for at in range(2):
+                value = trials[name][number] + 0.003 * rng.standard_normal()
+                row = template.loc[f"made/w/{name}"].to_dict() | {
+                    "study": f"made/w/{name}", "number": 2 * place + at - 2, "confirms": int(number), "rank": place,
+                    "value": value, "test_metric": value, "seed": 1000 + at,
+                }  # fmt: skip
+                confirmed.append(row)
+    found.confirmations = pd.DataFrame(confirmed)[found.confirmations.columns].astype(found.confirmations.dtypes)
+    return found
+
+
+def test_what_another_random_search_would_have_found_is_told_from_its_own_trials() -> None:
+    found = topped((0.95, 0.85), 0)
+    [contest] = found.contests()
+    assert contest.below["place"].tolist() == [2, 2, 3, 3, 4, 4, 5, 5] * 2
+    row = only(found)
+    assert (row["unit"], row["verdict"], row["configurations"]) == ("trials and seeds", "better", "")
+    assert only(topped((0.95, 0.95), 0))["verdict"] == "no difference shown"
+    told = redrawn(contest, contest.studies[0])
+    assert told is not None
+    assert told.configurations == 5
+    sample = np.random.default_rng(1)
+    values = {0: contest.by_search(contest.studies[0])[1].mean()}
+    for place, own in contest.below[contest.below["study"] == "made/w/sgd"].groupby("place"):
+        values[int(str(place)) - 1] = own["test"].mean()
+    best = np.minimum(sample.integers(30, size=(20000, 30)).min(axis=1), 4)
+    assert told.estimate == pytest.approx(np.mean([values[one] for one in best]), abs=2e-4), "a bootstrap of trials"
+
+
+@pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"pruner": "hyperband"}])
+def test_a_search_that_learns_or_stops_cannot_be_drawn_again(how: dict[str, str]) -> None:
+    row = only(topped((0.95, 0.85), 0, **how))
+    assert (row["unit"], row["verdict"], row["configurations"]) == (
+        "runs of two configurations",
+        "no difference shown",
+        "better",
+    )
+
+
+def reached(found: Made, place: int = 0) -> tuple[float, float, float, str, str]:
+    [contest] = found.contests()
+    told = level(contest, contest.studies[place])
+    return told.value, told.low, told.high, told.statistic, told.over
+
+
+def test_what_an_interval_of_a_value_is_over_is_said() -> None:
+    found = made({"w": {"sgd": [[0.9, 0.8], [0.7, 0.8], [0.8, 0.9]]}})
+    value, low, high, statistic, over = reached(found)
+    assert (value, statistic) == (pytest.approx(0.8166667), "mean")
+    half = 4.30265 * np.std([0.85, 0.75, 0.85], ddof=1) / math.sqrt(3)
+    assert (low, high) == (pytest.approx(value - half, rel=1e-4), pytest.approx(value + half, rel=1e-4))
+    assert over == "3 searches of 2 seeds, one split of the data"
+    assert reached(changed(found, resplit=True))[4] == "3 searches of 2 seeds, a split of the data each"
+    assert reached(made({"w": {"sgd": [0.9, 0.8]}}))[4] == "2 seeds of one configuration, one split of the data"
+
+
+def test_collapsed_runs_get_a_median_or_no_interval() -> None:
+    few = reached(made({"w": {"sgd": [0.98, 0.981, 0.1]}}))
+    assert math.isnan(few[1])
+    many = reached(made({"w": {"sgd": [0.98, 0.981, 0.982, 0.979, 0.983, 0.978, 0.977, 0.1]}}))
+    assert many[3] == "median"
+    assert 0.1 <= many[1] < many[0] < many[2] <= 0.983
+
+
+def test_values_over_decades_have_a_geometric_mean_and_no_negative_end() -> None:
+    found = made({"w": {"sgd": [1e-6, 1e-4, 1e-5]}}, direction="minimize")
+    found = changed(found, metric_scale="log")
+    value, low, high, statistic, _ = reached(found)
+    assert (value, statistic) == (pytest.approx(1e-5), "geometric mean")
+    assert 0 < low < value < high
+
+
+def test_no_study_of_a_search_is_compared_twice() -> None:
+    found = made({"w": {"sgd": drawn(0.9, 1), "adam": drawn(0.9, 2)}})
+    [contest] = found.contests()
+    assert [study.name for study in contest.studies] == ["made/w/sgd", "made/w/adam"]
+    assert contest.runs.groupby("study")["number"].nunique().tolist() == [9, 9]
+    assert contest.runs["search"].value_counts().to_dict() == {1: 6, 2: 6, 3: 6}
+    assert len(contest.curves) == 18 * 4
+    names: list[Study] = [study for every in contest.searches.values() for study in every]
+    assert len(names) == 6
