@@ -3,18 +3,23 @@
 A workload takes part if every optimizer has confirmation runs on it, or has none because none of its trials was ever
 complete; such an optimizer has the worst score, no time to target and the last rank there. On the other workloads not
 everybody was measured: they are left out of everything here, and named.
+
+What counts one is a search where all optimizers of the workload were searched three times or more, by its mean, else a
+run of the one winner: then scores tell of the configurations that were found (`analysis.comparison.searches.units`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
+from analysis.comparison.pairwise import RUNS, SEARCHES
+from analysis.comparison.searches import repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
 from analysis.comparison.workload_runs import WorkloadRuns, first_epochs
 from analysis.intervals import (
@@ -25,16 +30,18 @@ from analysis.intervals import (
     probability_interval,
     probability_of_improvement,
 )
+from analysis.metric_scale import on_scale
 from analysis.study import Study
+from analysis.text import listing
 from search_spaces.errors import number_of
 
-AGGREGATE = ("optimizer", "iqm", "low", "high", "workloads", "runs")
+AGGREGATE = ("optimizer", "iqm", "low", "high", "workloads", "runs", "unit", "level")
 IMPROVEMENT = ("a", "b", "probability_of_improvement", "probability_low", "probability_high", "workloads")
 PROFILE = ("axis", "optimizer", "tau", "share")
-SCORE = ("axis", "optimizer", "score", "low", "high", "workloads", "comparable")
+SCORE = ("axis", "optimizer", "score", "low", "high", "workloads", "comparable", "level")
 RANKS = (
     "optimizer", "mean_rank", "low", "high", "workloads", "critical_difference", "friedman_p", "best", "behind_best",
-    "warning",
+    "warning", "possible",
 )  # fmt: skip
 R_MAX = 4.0
 FEW_WORKLOADS = 10  # Demšar (2006) trusts the test above these, with more than 5 classifiers
@@ -58,19 +65,19 @@ def _optimizers(contests: Sequence[WorkloadRuns]) -> list[str]:
 
 
 def normalized(contest: WorkloadRuns) -> dict[str, Floats]:
-    """Return scores of the runs (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean run has 1.
+    """Return scores of the units (n,) by optimizer, at least 0; about 1 for the best optimizer, whose mean one has 1.
 
-    0 is the middle of all complete runs after their first epoch, on validation data: what training starts from. Where
-    there are no curves, or the best is no better than that, it is the worst run. An optimizer that was hopeless has one
-    run of score 0. All scores are 1 where all runs are equal.
+    On the scale of the metric. 0 is the middle of all complete runs after their first epoch, on the data that the
+    search chose by: what training starts from. Where there are no curves, or the best is no better than that, it is the
+    worst unit. An optimizer that was hopeless has one of score 0. All scores are 1 where all are equal.
     """
-    by_optimizer = {s.optimizer: contest.sign * contest.values(s) for s in contest.studies}
+    by_optimizer = {s.optimizer: contest.sign * units(contest, s) for s in contest.studies}
     have = [values for values in by_optimizer.values() if len(values)]
     if not have:
         return {name: np.zeros(1) for name in by_optimizer}
     top = max(float(values.mean()) for values in have)
     complete = contest.runs[contest.runs["outcome"] == "complete"]
-    early = first_epochs(contest.curves, complete)["value"].to_numpy(np.float64)
+    early = on_scale(first_epochs(contest.curves, complete)["value"], contest.scale, contest.floor)
     zero = contest.sign * float(np.median(early)) if len(early) else math.inf
     if zero >= top:
         zero = min(float(values.min()) for values in have)
@@ -111,25 +118,44 @@ def aggregate(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.
         rng: Draws runs.
 
     Returns:
-        Best first. Columns: ``optimizer``, ``iqm``, ``low``, ``high`` (95 %, stratified bootstrap: runs are drawn with
-        replacement within each workload; NaN with a single run in each), ``workloads``, ``runs``.
+        Best first. Columns: ``optimizer``, ``iqm``, ``low``, ``high`` (stratified bootstrap: units are drawn with
+        replacement within each workload, and the interval is widened as Student's t is, see `widened`; NaN with a
+        single unit in each), ``workloads``, ``runs`` (units), ``unit`` (searches, or runs of configurations found
+        once), ``level`` (of the intervals: 95 % for all optimizers together, by Bonferroni).
     """
     inside, _ = takes_part(contests)
     scores = [normalized(contest) for contest in inside]
+    level = 1 - (1 - LEVEL) / max(1, len(_optimizers(inside)))
+    unit = SEARCHES if inside and all(repeated(contest) for contest in inside) else RUNS
     rows: list[tuple[object, ...]] = []
     for optimizer, child in _with_generators(inside, rng):
         own = [score[optimizer] for score in scores]
         everything = np.concatenate(own)
         weights = np.concatenate([np.full(len(values), 1.0 / len(values)) for values in own])
+        middle = float(interquartile_mean(everything, weights))
         low, high = UNKNOWN
         if any(len(values) > 1 for values in own):
             drawn = np.concatenate([resample(values, child) for values in own], axis=1)
-            ends = percentiles(interquartile_mean(drawn, weights))
-            low, high = float(ends[0]), float(ends[1])
-        middle = float(interquartile_mean(everything, weights))
-        rows.append((optimizer, middle, low, high, len(own), len(everything)))
+            low, high = widened(middle, interquartile_mean(drawn, weights), [len(values) for values in own], level)
+        rows.append((optimizer, middle, low, high, len(own), len(everything), unit, level))
     frame = pd.DataFrame(rows, columns=list(AGGREGATE))
     return frame.sort_values("iqm", ascending=False, kind="stable", ignore_index=True)
+
+
+def widened(middle: float, draws: Floats, sizes: Sequence[int], level: float) -> tuple[float, float]:
+    """Return the percentile interval of bootstrap draws, as much wider as Student's t is than a bootstrap of a mean.
+
+    A bootstrap of n values takes their variance for (n - 1) / n of what it is, and no account of its not being known
+    (Hesterberg 2015, The American Statistician 69, 371-386): the ends are farther from the estimate by √(n / (n - 1))
+    and by the quantile of Student's t over that of the normal distribution. n is the size of the smallest sample of two
+    or more, its degrees of freedom those of all samples together.
+    """
+    low, high = percentiles(draws, level)
+    several = [size for size in sizes if size > 1]
+    least, freedom = min(several), sum(size - 1 for size in several)
+    share = 0.5 + level / 2
+    wide = math.sqrt(least / (least - 1)) * float(special.stdtrit(freedom, share) / special.ndtri(share))
+    return middle - wide * (middle - float(low)), middle + wide * (float(high) - middle)
 
 
 def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
@@ -162,7 +188,7 @@ def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
 
 def _or_hopeless(contest: WorkloadRuns, optimizer: str) -> Floats:
     study = next(study for study in contest.studies if study.optimizer == optimizer)
-    values = contest.goodness(study)
+    values = contest.sign * units(contest, study) if repeated(contest) else contest.first_searches().goodness(study)
     return values if len(values) else np.array([-np.inf, -np.inf])  # none of its trials was complete: it always loses
 
 
@@ -178,46 +204,46 @@ def profiles(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tupl
 
     With r = (median time of the optimizer) / (that of the fastest on the workload), the profile at τ is the share of
     workloads with r ≤ τ, and the score is its mean over 1 ≤ τ ≤ 4 (Dahl et al. 2023, arXiv 2306.07179). On a workload
-    where nobody's median run reached the target, every r is infinite.
+    where nobody's median run reached the target, every r is infinite; one without a target takes no part.
 
     Returns:
         Two frames. The profile's steps: ``axis`` (epochs, gradient_evaluations, seconds), ``optimizer``, ``tau`` (1,
         where it rises, and 4), ``share``. The scores, best first on each axis: ``axis``, ``optimizer``, ``score`` (0 to
-        1), ``low``, ``high`` (95 %, stratified bootstrap of runs within workloads, targets held; NaN with single runs),
-        ``workloads``, ``comparable`` (False for seconds of runs that shared a device or whose devices differ).
+        1), ``low``, ``high`` (stratified bootstrap of units within workloads, targets held, widened as that of
+        `aggregate`; NaN with single units), ``workloads``, ``comparable`` (False for seconds of runs that shared a
+        device or whose devices differ), ``level`` (of the intervals).
     """
     inside, _ = takes_part(contests)
     steps: list[tuple[object, ...]] = []
     scores: list[tuple[object, ...]] = []
     optimizers = _optimizers(inside)
+    inside = [contest for contest in inside if not math.isnan(target(contest)[0])]
     found = [times(contest, target(contest)[0]) for contest in inside]
     for axis, child in zip(AXES, rng.spawn(len(AXES)), strict=True):
-        own = [_complete(optimizers, by_axis[axis]) for by_axis in found]
+        own = [[by_axis[axis].get(name, np.array([np.inf])) for name in optimizers] for by_axis in found]
         if not own:
             continue
         ratios = np.array([_ratios(np.array([lower_medians(times_) for times_ in runs])) for runs in own])
         drawn = np.array(
             [_ratios(np.array([lower_medians(resample(times_, child)) for times_ in runs])) for runs in own]
         )  # (workloads, optimizers, draws)
-        low, high = percentiles(profile_score(drawn).T) if _repeated(own) else _nothing(optimizers)
-        fair = axis != "seconds" or all(_alone(contest) for contest in inside)
         score = profile_score(ratios)
+        sizes = [len(times_) for runs in own for times_ in runs]
+        level = 1 - (1 - LEVEL) / len(optimizers)
+        ends = _nothing(optimizers)
+        if any(size > 1 for size in sizes):
+            each = [widened(*one, sizes, level) for one in zip(score.tolist(), profile_score(drawn), strict=True)]
+            ends = np.clip(np.array(each).T, 0.0, 1.0)
+        low, high = ends
+        fair = axis != "seconds" or all(_alone(contest) for contest in inside)
         scores.extend(
-            (axis, optimizers[i], float(score[i]), float(low[i]), float(high[i]), len(own), fair)
+            (axis, optimizers[i], float(score[i]), float(low[i]), float(high[i]), len(own), fair, level)
             for i in np.argsort(-score, kind="stable")
         )
         for i, name in enumerate(optimizers):
             rises = {1.0, R_MAX, *(float(r) for r in ratios[:, i] if r < R_MAX)}
             steps.extend((axis, name, tau, _share(ratios[:, i], tau)) for tau in sorted(rises))
     return pd.DataFrame(steps, columns=list(PROFILE)), pd.DataFrame(scores, columns=list(SCORE))
-
-
-def _complete(optimizers: Sequence[str], by_optimizer: Mapping[str, Floats]) -> list[Floats]:
-    return [by_optimizer.get(name, np.array([np.inf])) for name in optimizers]
-
-
-def _repeated(own: Sequence[Sequence[Floats]]) -> bool:
-    return any(len(values) > 1 for runs in own for values in runs)
 
 
 def _nothing(optimizers: Sequence[str]) -> tuple[Floats, Floats]:
@@ -258,9 +284,9 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
         Best first. Columns: ``optimizer``, ``mean_rank``, ``low``, ``high`` (95 %, stratified bootstrap of runs within
         workloads: it tells the noise of the seeds, not of the choice of workloads), ``workloads``,
         ``critical_difference`` (of two mean ranks, at 5 %, for this choice of workloads), ``friedman_p`` (see
-        `friedman`), ``best`` (who has the best mean rank), ``behind_best`` (whether the rank is worse than the best by
-        more than the critical difference, and Friedman's test finds any difference), ``warning`` (empty, or why not to
-        trust this much).
+        `friedman`), ``best`` (all who have the best mean rank), ``behind_best`` (whether the rank is worse than the
+        best by more than the critical difference, and Friedman's test finds any difference), ``warning`` (empty, or why
+        not to trust this much), ``possible`` (whether ranks can be farther apart than the critical difference).
     """
     inside, _ = takes_part(contests)
     optimizers = _optimizers(inside)
@@ -282,10 +308,11 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
     p = friedman(table)
     warning = _warning(len(inside), len(optimizers))
     best = int(average.argmin())
+    first = [name for name, rank in zip(optimizers, average, strict=True) if rank <= average[best] + _TOLERANCE]
     rows = [
         (
-            name, float(average[i]), float(low[i]), float(high[i]), len(inside), distance, p, optimizers[best],
-            bool(p <= 1 - LEVEL and average[i] - average[best] > distance), warning,
+            name, float(average[i]), float(low[i]), float(high[i]), len(inside), distance, p, listing(first),
+            bool(p <= 1 - LEVEL and average[i] - average[best] > distance), warning, len(optimizers) - 1 > distance,
         )
         for i, name in enumerate(optimizers)
     ]  # fmt: skip
@@ -296,7 +323,7 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
 def _filled(contest: WorkloadRuns, optimizer: str) -> Floats:
     """Return values of one optimizer's runs, greater is better; of a hopeless one, worse than all."""
     study = next(study for study in contest.studies if study.optimizer == optimizer)
-    values = contest.sign * contest.values(study)
+    values = contest.sign * units(contest, study)
     return values if len(values) else np.array([-np.inf])
 
 

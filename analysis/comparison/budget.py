@@ -5,9 +5,11 @@ Three ways, never one passed off as another; the column ``method`` tells.
 ``expected best of k of N``: for campaigns sampled at random without pruning, whose trials are independent draws. Of N
 values the j-th best is the best of k drawn without replacement with probability C(N - j, k - 1) / C(N, k) (Dodge et al.
 2019, arXiv 1909.03004, in the form without replacement). Its band is a bootstrap over trials: they are drawn with
-replacement and the formula is applied to each draw. Measured with 60 normal trials, it covers the true expectation in
-95 % of cases at k = 1, 92 % at k = 3, 85 % at k = 10 and 58 % at k = 40: no draw exceeds the best that was seen, so
-that towards k = N the upper end is too low.
+replacement and the formula is applied to each draw. No draw exceeds the best that was seen, so that the draws fall
+short above: the band reaches as far up as it does down, whichever percentile is farther. Measured with 10, 30 and 60
+trials and k up to N / 2 it covers the true expectation in 90 to 98 % of cases where values are normal, uniform or like
+accuracies, and in 82 to 95 % where they have a long tail on the good side (exponential). Beyond N / 2 what is better
+than all that was seen cannot be told: there the band has no end on that side, and covers in 95 % or more.
 
 ``mean of R replicates``: for every other campaign that was repeated: the mean over replicate studies of the best of the
 first k trials, with Student's t interval over the replicates.
@@ -65,6 +67,8 @@ def expected_best(
 ) -> tuple[Floats, Floats, Floats]:
     """Return expected best of k of independent trials: estimate, low, high, each of shape (len(ks),).
 
+    The end on the good side is infinite for k above N / 2.
+
     Args:
         values: Of the trials (N,), in any order.
         ks: From 1 to N.
@@ -84,8 +88,10 @@ def expected_best(
             for start in range(0, draws, chunk)
         ]
     )
-    low, high = percentiles(drawn)
     estimate = weights @ ordered
+    low, high = percentiles(drawn)
+    half = np.maximum(estimate - low, high - estimate)
+    low, high = estimate - half, np.where(2 * np.asarray(ks) <= len(values), estimate + half, np.inf)
     if len(values) < 2:
         low = high = np.full(len(ks), np.nan)
     return (estimate, low, high) if sign > 0 else (-estimate, -high, -low)

@@ -55,7 +55,7 @@ def cost(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         ``batch_steps_ratio``, ``batch_seconds_ratio`` (of the study's complete trials, see above; NaN where fewer than
         ``_FEWEST`` tell).
     """
-    rows = [row for contest in contests for row in _rows(contest)]
+    rows = [row for contest in contests for row in _rows(contest.first_searches())]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

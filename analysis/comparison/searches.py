@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import Floats, typical
@@ -75,6 +76,28 @@ def repeated(contest: WorkloadRuns) -> bool:
     """Return whether all optimizers of a workload were searched often enough to be compared over their searches."""
     confirmed = contest.confirmed()
     return bool(confirmed) and all(len(means(contest, study)) >= ENOUGH for study in confirmed)
+
+
+def units(contest: WorkloadRuns, study: Study) -> Floats:
+    """Return the values (n,) that count one each, on the scale of comparison: means of searches, or runs of one."""
+    return means(contest, study) if repeated(contest) else configuration(contest, study)
+
+
+def grouped(contest: WorkloadRuns, study: Study) -> list[NDArray[np.int64]]:
+    """Return the rows of `runs` (positions) of each unit of an optimizer: those of a search, or a run of the first.
+
+    Runs on one seed are one unit.
+    """
+    column = "search" if repeated(contest) else "seed"
+    own = contest.runs.reset_index(drop=True)
+    own = own[own["study"] == study.name]
+    if column == "seed" and "search" in own:
+        own = own[own["search"] == own["search"].min()]
+    keys = [("row", at) if pd.isna(key) else key for at, key in zip(own.index, own[column], strict=True)]
+    found: dict[object, list[int]] = {}
+    for at, key in zip(own.index, keys, strict=True):
+        found.setdefault(key, []).append(int(at))
+    return [np.array(rows, np.int64) for rows in found.values()]
 
 
 @dataclass(frozen=True, slots=True)

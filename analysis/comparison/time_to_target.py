@@ -1,17 +1,18 @@
 """How much it costs each optimizer to reach a workload's target, on three axes: epochs, evaluations, seconds.
 
-The target is set the way AlgoPerf sets its own (Dahl et al. 2023, arXiv 2306.07179): the best tuned optimizer is rerun,
-and the median of what its runs reach on validation data is the target; a campaign may fix another. A run that never
-reached it, or broke, has the time ``inf``: all runs had the same budget, so the median over runs is the Kaplan-Meier
-median.
+The target is set before the contest and by no contestant, as AlgoPerf's are (Dahl et al. 2023, arXiv 2306.07179): the
+campaign's own (``[targets]``), else the workload's. A workload without one has no times. Where searches were repeated
+the unit is the search: the median of its runs, or their restricted mean; with one search, a run of its winner, and what
+is told is of that configuration. A run that never reached the target, or broke, has the time ``inf``: all runs had the
+same budget, so the median over runs is the Kaplan-Meier median.
 
-Two ratios tell how optimizers compare. That of medians has a bootstrap interval: the runs of both are drawn with
-replacement, the target held. Where both medians of a draw are infinite anything is possible, so that draw counts as 0
-for the lower and ``inf`` for the upper end. Half of the best optimizer's runs do not reach a target that is their
-median, so this interval is often without an end. That of restricted means (Royston and Parmar 2013) always has one: a
-run counts with the time it took, but with no more than the horizon, the smaller of the two optimizers' budgets on that
-axis. Where no run of either arrived before the horizon it is not known. Its interval is that of the delta method, with
-Welch's degrees of freedom, Holm-corrected over the pairs of all workloads on an axis; who is slower is judged by it.
+Two ratios tell how optimizers compare. That of medians has a bootstrap interval: the units of both are drawn with
+replacement, the target held; below five it would not cover, and there is none. Where both medians of a draw are
+infinite anything is possible, so that draw counts as 0 for the lower and ``inf`` for the upper end. That of restricted
+means (Royston and Parmar 2013) always has one: a run counts with the time it took, but with no more than the horizon,
+the smaller of the two optimizers' budgets on that axis. Where no run of either arrived before the horizon it is not
+known. Its interval is that of the delta method, with Welch's degrees of freedom, Holm-corrected over the pairs of all
+workloads on an axis; who is slower is judged by it.
 
 Measured on ten runs each, exponential times of means 2 and 1, all cut off at 2: the interval of the ratio of medians
 covers 97 %, that of the ratio of restricted means 96 %.
@@ -25,17 +26,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-from analysis.comparison.pairwise import holm
+from analysis.comparison.pairwise import RUNS, SEARCHES, holm
+from analysis.comparison.searches import grouped, repeated
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import DRAWS, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
+from analysis.intervals import DRAWS, FEW, LEVEL, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
 from analysis.study import Study
 
 AXES = {"epochs": "epoch", "gradient_evaluations": "gradient_evaluations", "seconds": "seconds"}
 COLUMNS = (
-    "study", "workload", "optimizer", "axis", "target", "target_source", "runs", "reached", "median", "low", "high",
-    "coverage", "budget", "reference", "ratio", "ratio_low", "ratio_high", "restricted_ratio", "restricted_low",
-    "restricted_high", "comparable",
+    "study", "workload", "optimizer", "axis", "target", "target_source", "runs", "reached", "reached_low",
+    "reached_high", "unit", "units", "median", "low", "high", "coverage", "budget", "reference", "ratio", "ratio_low",
+    "ratio_high", "restricted_ratio", "restricted_low", "restricted_high", "comparable",
 )  # fmt: skip
 RATIOS = (
     "workload", "axis", "a", "b", "ratio", "low", "high", "restricted_ratio", "restricted_low", "restricted_high",
@@ -45,40 +48,47 @@ REFERENCE = "sgd"
 
 
 def target(contest: WorkloadRuns) -> tuple[float, str]:
-    """Return the value of the metric, on validation data, that counts as reached, and where it comes from.
+    """Return the value of the metric, on the data that the search chose by, that counts as reached, and whose it is.
 
-    The campaign's own (``[targets]``, by workload), else the best of the medians of the optimizers' confirmation runs;
-    NaN without runs.
+    The campaign's own (``[targets]``, by workload), else the workload's; NaN and "none" without.
     """
-    own = contest.studies[0].campaign.get("targets") or {}
-    if contest.workload in own:
-        return float(own[contest.workload]), "campaign"
-    medians = [
-        (contest.sign * float(np.median(values)), study.optimizer)
-        for study in contest.confirmed()
-        if len(values := contest.values(study, "validation"))
-    ]
-    if not medians:
+    study = contest.studies[0]
+    goal = study.target
+    if goal is None:
         return math.nan, "none"
-    best, optimizer = max(medians, key=lambda pair: pair[0])
-    return contest.sign * best, f"median of {optimizer}"
+    targets = study.campaign.get("targets")
+    own = isinstance(targets, Mapping) and targets.get(contest.workload) is not None
+    return goal, "campaign" if own else "workload"
 
 
-def times(contest: WorkloadRuns, goal: float) -> dict[str, dict[str, Floats]]:
-    """Return by axis and optimizer what each run had spent when it first reached ``goal``; ``inf``: never."""
+Spent = dict[str, dict[str, list[Floats]]]
+"""By axis and optimizer, of each unit what its runs had spent when they first reached the target; ``inf``: never."""
+
+
+def spent(contest: WorkloadRuns, goal: float) -> Spent:
+    """Return what runs spent, by axis, optimizer and unit (`searches.grouped`)."""
     reached = contest.curves[contest.sign * contest.curves["value"] >= contest.sign * goal]
     first = reached.drop_duplicates(["study", "number"])  # the curves are in the order of the epochs
     complete = contest.runs[contest.runs["outcome"] == "complete"]
     both = contest.runs[["study", "number"]].merge(
         first.merge(complete[["study", "number"]], on=["study", "number"]), how="left", on=["study", "number"]
     )
+    units = {study.optimizer: grouped(contest, study) for study in contest.confirmed()}
+    columns = {axis: both[column].fillna(np.inf).to_numpy(np.float64) for axis, column in AXES.items()}
     return {
-        axis: {
-            study.optimizer: both.loc[both["study"] == study.name, column].fillna(np.inf).to_numpy(np.float64)
-            for study in contest.confirmed()
-        }
-        for axis, column in AXES.items()
+        axis: {name: [values[rows] for rows in own] for name, own in units.items()} for axis, values in columns.items()
     }
+
+
+def times(contest: WorkloadRuns, goal: float) -> dict[str, dict[str, Floats]]:
+    """Return by axis and optimizer the time of each unit: the median of its runs (units,)."""
+    found = spent(contest, goal)
+    return {axis: {name: medians(own) for name, own in by_name.items()} for axis, by_name in found.items()}
+
+
+def medians(units: Sequence[Floats]) -> Floats:
+    """Return the Kaplan-Meier median of each unit (units,)."""
+    return np.array([float(lower_medians(values)) for values in units])
 
 
 def comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> bool:
@@ -98,9 +108,11 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
 
     Returns:
         Two frames. Times, a row a study and axis: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs,
-        gradient_evaluations, seconds), ``target``, ``target_source`` (campaign, or whose median it is), ``runs``,
-        ``reached`` (how many runs reached it; the others are censored at their budget), ``median`` (``inf``: fewer than
-        half did), ``low``, ``high``, ``coverage`` (interval between order statistics, and what it covers), ``budget``
+        gradient_evaluations, seconds), ``target``, ``target_source`` (campaign or workload), ``runs``, ``reached``
+        (how many runs reached it; the others are censored at their budget), ``reached_low``, ``reached_high`` (95 % of
+        the share that does, Clopper and Pearson; NaN over searches, whose runs do not count one each), ``unit``
+        (searches, or runs of one configuration), ``units``, ``median`` (of the units; ``inf``: fewer than half did),
+        ``low``, ``high``, ``coverage`` (interval between order statistics, and what it covers), ``budget``
         (the least that a complete run spent in all; NaN without one), ``reference`` (sgd, or the first optimizer where
         it is missing), ``ratio`` (median over that of the reference; NaN where both are infinite), ``restricted_ratio``
         (the same of restricted means), both with ``…_low``, ``…_high`` (see above; 1 and no interval for the reference
@@ -112,28 +124,47 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
     """
     rows: list[tuple[object, ...]] = []
     ratios: list[tuple[object, ...]] = []
-    measured = [(contest, *target(contest)) for contest in contests if contest.confirmed()]
-    spent = [times(contest, goal) for contest, goal, _ in measured]
-    levels = {axis: _levels([(m[0], own[axis]) for m, own in zip(measured, spent, strict=True)], axis) for axis in AXES}
+    measured = [
+        (contest, goal, source)
+        for contest in contests
+        if contest.confirmed() and not math.isnan((found := target(contest))[0])
+        for goal, source in [found]
+    ]
+    spending = [spent(contest, goal) for contest, goal, _ in measured]
+    levels = {
+        axis: _levels([(m[0], own[axis]) for m, own in zip(measured, spending, strict=True)], axis) for axis in AXES
+    }
     children = rng.spawn(len(measured))
     for place, ((contest, goal, source), child) in enumerate(zip(measured, children, strict=True)):
         studies = contest.confirmed()
+        unit = SEARCHES if repeated(contest) else RUNS
         reference = next((s for s in studies if s.optimizer == REFERENCE), studies[0])
-        for axis, by_optimizer in spent[place].items():
+        for axis, by_optimizer in spending[place].items():
             pairs = _pairs(contest, axis, by_optimizer, levels[axis][place], child)
             ratios.extend(pairs)
             for study in studies:
-                values = by_optimizer[study.optimizer]
+                units = by_optimizer[study.optimizer]
+                every = np.concatenate(units)
+                reached = int(np.isfinite(every).sum())
+                share = _share(reached, len(every)) if unit == RUNS else UNKNOWN
                 fair = axis != "seconds" or comparable(contest, [study, reference])
                 rows.append(
-                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(values),
-                     int(np.isfinite(values).sum()), *median(values), _budget(contest, study, AXES[axis]),
+                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(every), reached, *share,
+                     unit, len(units), *median(medians(units)), _budget(contest, study, AXES[axis]),
                      reference.optimizer, *_to_reference(pairs, study.optimizer, reference.optimizer), fair)
                 )  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(ratios, columns=list(RATIOS))
 
 
-def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, Floats]]], axis: str) -> list[list[float]]:
+def _share(reached: int, runs: int) -> tuple[float, float]:
+    """Return the interval of Clopper and Pearson (1934) of the share of runs that reach a target."""
+    tail = (1 - LEVEL) / 2
+    low = float(special.betaincinv(reached, runs - reached + 1, tail)) if reached else 0.0
+    high = float(special.betaincinv(reached + 1, runs - reached, 1 - tail)) if reached < runs else 1.0
+    return low, high
+
+
+def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, list[Floats]]]], axis: str) -> list[list[float]]:
     """Levels of the intervals of the restricted ratios on one axis, a list a contest, corrected over all of them."""
     p_values = [[ratio.p for *_, ratio in _restricted(contest, axis, by_optimizer)] for contest, by_optimizer in found]
     levels, _ = holm([p for own in p_values for p in own])
@@ -142,33 +173,38 @@ def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, Floats]]], axis: st
 
 
 def _restricted(
-    contest: WorkloadRuns, axis: str, by_optimizer: Mapping[str, Floats]
+    contest: WorkloadRuns, axis: str, by_optimizer: Mapping[str, list[Floats]]
 ) -> list[tuple[Study, Study, float, Difference]]:
     """Return every pair with its horizon and the ratio of its restricted means."""
     budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
     found = []
     for a, b in itertools.combinations(contest.confirmed(), 2):
         end = float(np.fmin(budgets[a.optimizer], budgets[b.optimizer]))
-        found.append((a, b, end, ratio_of_restricted_means(by_optimizer[a.optimizer], by_optimizer[b.optimizer], end)))
+        one, two = (
+            np.array([float(np.minimum(values, end).mean()) for values in by_optimizer[name]])
+            for name in (a.optimizer, b.optimizer)
+        )
+        found.append((a, b, end, ratio_of_restricted_means(one, two, end)))
     return found
 
 
 def _pairs(
     contest: WorkloadRuns,
     axis: str,
-    by_optimizer: Mapping[str, Floats],
+    by_optimizer: Mapping[str, list[Floats]],
     levels: Sequence[float],
     rng: np.random.Generator,
 ) -> list[tuple[object, ...]]:
     """Return rows of the ratios of all pairs on one axis."""
-    draws = {name: lower_medians(resample(values, rng)) for name, values in by_optimizer.items()}
+    middle = {name: medians(units) for name, units in by_optimizer.items()}
+    draws = {name: lower_medians(resample(values, rng)) for name, values in middle.items()}
     rows: list[tuple[object, ...]] = []
     for (a, b, end, found), level in zip(_restricted(contest, axis, by_optimizer), levels, strict=True):
         fair = axis != "seconds" or comparable(contest, [a, b])
         means = (math.exp(found.estimate), *(math.exp(side) for side in found.interval(level)))
         one, two = a.optimizer, b.optimizer
-        medians = ratio_of_medians(by_optimizer[one], by_optimizer[two], draws[one], draws[two])
-        rows.append((contest.workload, axis, one, two, *medians, *means, end, level, fair))
+        of_medians = ratio_of_medians(middle[one], middle[two], draws[one], draws[two])
+        rows.append((contest.workload, axis, one, two, *of_medians, *means, end, level, fair))
     return rows
 
 
@@ -212,7 +248,7 @@ def quotient(a: Floats, b: Floats) -> Floats:
 def ratio_of_medians(a: Floats, b: Floats, drawn_a: Floats, drawn_b: Floats) -> tuple[float, float, float]:
     """Median of a (n,) over that of b (m,), and its percentile interval from medians of draws of each (draws,)."""
     estimate = float(quotient(lower_medians(a), lower_medians(b)))
-    if min(len(a), len(b)) < 2:
+    if min(len(a), len(b)) < FEW:  # of three it would cover 90 %
         return estimate, *UNKNOWN
     drawn = quotient(drawn_a, drawn_b)
     low, _ = percentiles(np.where(np.isnan(drawn), 0.0, drawn))

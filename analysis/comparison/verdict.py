@@ -11,12 +11,12 @@ import pandas as pd
 from analysis.comparison.aggregate import studies_missing, takes_part
 from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
-from analysis.comparison.pairwise import BETTER, NOT_SHOWN, RUNS, WORSE, between
+from analysis.comparison.pairwise import BETTER, NOT_SHOWN, RUNS, SEARCHES, WORSE, between
 from analysis.comparison.searches import ENOUGH
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.study import Study
-from analysis.text import estimate, listing, number
+from analysis.text import estimate, listing, number, percent
 from search_spaces.errors import number_of
 
 SUBJECT = "sofim"  # the optimizer that this project asks about
@@ -164,9 +164,13 @@ def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
 
 def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> list[str]:
     own = times[(times["workload"] == contest.workload) & (times["axis"] == "seconds")]
-    if not len(own) or own["target"].isna().all():
-        return []
-    goal = f"the target {contest.metric} {number(own['target'].iloc[0])} on {contest.workload}"
+    if not len(own):
+        return [
+            f"Times to a target are not told on {contest.workload}, which has none: give one in the campaign, "
+            f'[targets] "{contest.workload}" = …'
+        ]
+    split = "training" if contest.data == "train" else "validation"
+    goal = f"the target {contest.metric} {number(own['target'].iloc[0])} on {split} data of {contest.workload}"
     never = own.loc[own["median"] == math.inf, "optimizer"].tolist()
     arrived = own[own["median"] < math.inf].sort_values("median", kind="stable")
     said = []
@@ -174,15 +178,23 @@ def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> 
         median = float(arrived["median"].iloc[0])
         first = arrived.loc[arrived["median"] == median, "optimizer"].tolist()
         verb = "has" if len(first) == 1 else "have"
-        said.append(f"{listing(first)} {verb} the least median time to {goal}, {number(median)} s.")
+        of = "" if (own["unit"] == SEARCHES).all() else "of the configurations found, "
+        one = f"{of}{listing(first)} {verb} the least median time to {goal}, {number(median)} s."
+        said.append(one[0].upper() + one[1:] if of else one)
         said.extend(_slower(contest.workload, str(first[0]), never, ratios))
     elif len(arrived):
         said.append(
             f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
             "or it is not known where they ran."
         )
-    if never:
-        said.append(f"Fewer than half of the runs of {listing(never)} reach {goal}.")
+    seldom = own[own["reached_high"] < 0.5]
+    if len(seldom):
+        shown = [
+            f"{row['optimizer']} ({row['reached']} of {row['runs']}: "
+            f"{percent(row['reached'] / row['runs'], row['reached_low'], row['reached_high'])})"
+            for row in seldom.to_dict("records")
+        ]
+        said.append(f"Fewer than half of the runs of {listing(shown)} reach {goal}.")
     return said
 
 
@@ -224,34 +236,16 @@ def _across(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
         said.append(f"Not every optimizer was confirmed on {listing(outside)}: left out across workloads.")
     if len(inside) < 2:
         return said
-    scores = tables["aggregate"].to_dict("records")
-    told = listing([f"{row['optimizer']} {estimate(row['iqm'], row['low'], row['high'])}" for row in scores])
-    said.append(f"Interquartile mean of normalized scores over {number_of(len(inside), 'workload')}: {told}.")
-    said.extend(_improvement(tables["improvement"]))
     ranks = tables["ranks"]
-    if len(ranks):
+    if len(ranks) and ranks.iloc[0]["possible"]:
         first = ranks.iloc[0]
         behind = ranks.loc[ranks["behind_best"], "optimizer"].tolist()
         result = (
             f"behind it beyond the critical difference: {listing(behind)}" if behind else "nobody is shown behind it"
         )
         caution = f" ({first['warning']})" if first["warning"] else ""
-        said.append(f"Best mean rank: {first['optimizer']}, {first['mean_rank']:.2f}; {result}{caution}.")
+        said.append(f"Best mean rank: {first['best']}, {first['mean_rank']:.2f}; {result}{caution}.")
     return said
-
-
-def _improvement(table: pd.DataFrame) -> list[str]:
-    """Return how probable it is that a run of the subject beats one of a rival, over all workloads."""
-    told = []
-    for row in table.to_dict("records"):
-        ends = [row[f"probability_{end}"] for end in ("low", "high")]
-        if row["a"] == SUBJECT:
-            told.append(f"{row['b']} {estimate(row['probability_of_improvement'], *ends)}")
-        elif row["b"] == SUBJECT:
-            told.append(f"{row['a']} {estimate(1 - row['probability_of_improvement'], 1 - ends[1], 1 - ends[0])}")
-    if not told:
-        return []
-    return [f"Probability that a run of {SUBJECT} is better, averaged over workloads: than one of {listing(told)}."]
 
 
 def _inclusions(tables: Tables) -> list[str]:

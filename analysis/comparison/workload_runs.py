@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,16 @@ class WorkloadRuns:
         """Return the studies that have confirmation runs."""
         have = set(self.runs["study"])
         return [study for study in self.studies if study.name in have]
+
+    def first_searches(self) -> WorkloadRuns:
+        """Return the same with the runs and curves of each optimizer's first search alone."""
+        if "search" not in self.runs or not len(self.runs):
+            return self
+        firsts = {name: every[0].replicate for name, every in self.searches.items()}
+        runs = self.runs[self.runs["search"] == self.runs["study"].map(firsts).fillna(1)]
+        keys = pd.MultiIndex.from_frame(self.curves[["study", "number"]])
+        curves = self.curves[keys.isin(pd.MultiIndex.from_frame(runs[["study", "number"]]))]
+        return replace(self, runs=runs.reset_index(drop=True), curves=curves.reset_index(drop=True))
 
     def hopeless(self, study: Study) -> bool:
         """Return whether all searches of an optimizer ended without a complete trial: there is no winner to confirm."""

@@ -28,7 +28,7 @@ def draw(view: View) -> Drawn | None:
             linewidth=1.5,
             label=_style.label(optimizer),
         )
-        band = own[own["low"].notna() & own["high"].notna()]
+        band = own[np.isfinite(own["low"].astype(float)) & np.isfinite(own["high"].astype(float))]
         if len(band):
             axes.fill_between(band["k"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
     values = table["expected_best"].to_numpy(dtype=float)
@@ -42,10 +42,12 @@ def draw(view: View) -> Drawn | None:
     axes.set_ylabel(f"best {_style.label(view.contest.metric)} ({view.better})")
     axes.legend(fontsize=7)
     methods = ", ".join(dict.fromkeys(table["method"]))
+    split = "training" if view.contest.data == "train" else "validation"
     return Drawn(
         "Performance against tuning budget",
-        f"The best validation value that k trials find; method: {methods}. By the formula for independent trials the "
-        "band is a bootstrap over trials, over replicates it is Student's t interval; the line of one study has none, "
+        f"The best value on {split} data that k trials find; method: {methods}. By the formula for independent trials "
+        "the band is a bootstrap over trials, and ends at half of them: beyond, nothing tells what is better than all "
+        "that was seen. Over replicates the band is Student's t interval; the line of one study has none, "
         "and another search would have had another.",
         [Panel("", figure)],
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import View, forest
+from analysis.text import listing
 
 _BROKEN = 10.0  # interquartile ranges from the middle beyond which a broken run is drawn at the edge
 
@@ -43,8 +44,9 @@ def draw(view: View) -> Drawn | None:
     )
     return Drawn(
         "Confirmed on fresh seeds",
-        "Small dots are the confirmation runs of each optimizer's winner, on seeds that nothing was chosen on; the "
-        "large mark is their mean with its 95 % interval (Student's t over seeds, each optimizer by itself)."
+        "Small dots are the confirmation runs of each optimizer's winners, on seeds that nothing was chosen on; the "
+        f"large mark is their {listing(list(dict.fromkeys(board['statistic'])))} with its 95 % interval, over "
+        f"{listing(list(dict.fromkeys(board['over'])))}, each optimizer by itself."
         f"{broken}{few} Whether two optimizers differ is told by the figure of differences, not by whether these "
         "intervals overlap.",
         [Panel("", figure)],

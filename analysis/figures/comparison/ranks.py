@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
@@ -20,15 +18,22 @@ def draw(comparison: Comparison) -> Drawn | None:
     names = [row["optimizer"] for row in rows]
     forest(axes, rows, "mean_rank", ("low", "high"), names=names, optimizers=names)
     best, critical = float(rows[0]["mean_rank"]), float(rows[0]["critical_difference"])
-    if math.isfinite(critical):
+    possible = bool(rows[0]["possible"])
+    if possible:
         axes.axvspan(best, best + critical, color=_style.GRID, alpha=0.5, linewidth=0, zorder=0)
-    axes.set_xlim(0.5, max(len(rows), best + (critical if math.isfinite(critical) else 0)) + 0.5)
+    axes.set_xlim(0.5, len(rows) + 0.5)
     axes.set_xlabel("mean rank over workloads (1 is best)")
     warning = f" {rows[0]['warning']}" if rows[0]["warning"] else ""
+    stripe = (
+        "An optimizer inside the grey stripe is not told apart from the best by Nemenyi's critical difference (Demšar "
+        "2006)."
+        if possible
+        else "Nemenyi's critical difference (Demšar 2006) is larger than ranks of so few workloads can be apart, so "
+        "that nobody can be told from anybody by rank."
+    )
     return Drawn(
         "Ranks",
         "Mean rank over workloads by the mean of the confirmation runs; intervals (95 %, stratified bootstrap) tell "
-        "the noise of the seeds. An optimizer inside the grey stripe is not told apart from the best by Nemenyi's "
-        f"critical difference (Demšar 2006).{warning}",
+        f"the noise of what was repeated. {stripe}{warning}",
         [Panel("", figure)],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.comparison import Comparison
+from analysis.comparison.pairwise import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import forest
@@ -18,10 +19,13 @@ def draw(comparison: Comparison) -> Drawn | None:
     names = [row["optimizer"] for row in rows]
     forest(axes, rows, "iqm", ("low", "high"), names=names, optimizers=names)
     axes.set_xlabel("interquartile mean of normalized scores\n(higher is better)")
+    first = rows[0]
+    of = "All searches" if first["unit"] == SEARCHES else "All runs of the configurations that one search each found"
     return Drawn(
         "Scores",
-        "Middle half of all runs on all workloads, averaged (interquartile mean, Agarwal et al. 2021). A score of 1 is "
-        "the mean run of a workload's best optimizer, 0 what training starts from. 95 % intervals: runs were drawn "
-        "with replacement within each workload (stratified bootstrap).",
+        f"{of}, on all workloads: the middle half, averaged (interquartile mean, Agarwal et al. 2021). A score of 1 is "
+        "the mean of a workload's best optimizer, 0 what training starts from. The intervals hold "
+        f"{100 * first['level']:.1f} % each, 95 % all together; what was repeated was drawn with replacement within "
+        "each workload (stratified bootstrap). Who is better is told by the figure of differences.",
         [Panel("", figure)],
     )

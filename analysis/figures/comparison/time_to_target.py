@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.comparison.pairwise import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import AXES, View, forest
@@ -27,12 +28,15 @@ def draw(view: View) -> Drawn | None:
         return None
     first = table.iloc[0]
     left = "" if len(panels) == len(AXES) else " Seconds are not compared: runs shared a device, or devices differ."
+    split = "training" if view.contest.data == "train" else "validation"
+    over_searches = first["unit"] == SEARCHES
+    middle = "the median over searches of the median of their runs" if over_searches else "the median over runs"
     return Drawn(
         "Time to target",
         f"What the confirmation runs spent when they first reached {_style.label(view.contest.metric)} "
-        f"{short(float(first['target']))} on validation data (the target: {first['target_source']}): the median over "
-        "runs with an interval between two of the runs. An arrow: fewer than half of the runs reached it within their "
-        f"budget, or the interval has no end. Beside it, how many did.{left}",
+        f"{short(float(first['target']))} on {split} data (the {first['target_source']}'s target): {middle}, with an "
+        f"interval between two of them. An arrow: fewer than half reached it within their budget, or the interval has "
+        f"no end. Beside it, how many runs did.{left}",
         panels,
     )
 

@@ -26,8 +26,10 @@ def test_expected_best_is_the_mean_over_all_subsets(values: list[float], maximiz
     assert found == pytest.approx(slow, abs=1e-9)
     if len(values) > 1:
         assert (low <= high + 1e-12).all()
-        assert low.min() >= min(values) - 1e-9
-        assert high.max() <= max(values) + 1e-9
+        assert (low <= found + 1e-12).all()
+        assert (found <= high + 1e-12).all()
+        good = high if maximize else -low
+        assert np.isinf(good).tolist() == [2 * k > len(values) for k in ks]
 
 
 @given(n=st.integers(1, 300), data=st.data())
@@ -103,12 +105,12 @@ def test_a_long_study_is_thinned_out_with_its_ends_kept() -> None:
 
 
 def test_coverage_of_the_band_is_as_stated() -> None:
-    """Sixty normal trials: about 95 % for few of many, and far less towards all of them."""
-    ks = [1, 3, 10, 40]
+    """Sixty normal trials; up to half of them on both sides, and beyond on the side that can be told."""
+    ks = [1, 10, 30, 60]
     rng = np.random.default_rng(4)
     expected = [rng.standard_normal((100_000, k)).max(axis=1).mean() for k in ks]
     held = np.zeros(len(ks))
     for _ in range(400):
         _, low, high = expected_best(rng.standard_normal(60), ks, rng, draws=500)
         held += (low <= expected) & (expected <= high)
-    assert held / 400 == pytest.approx([0.95, 0.92, 0.85, 0.58], abs=0.06)
+    assert held / 400 == pytest.approx([0.95, 0.92, 0.88, 0.99], abs=0.05)

@@ -193,7 +193,7 @@ def test_runs_of_another_version_or_length_are_no_confirmation() -> None:
 
 
 def test_a_busy_machine_breaks_the_third_rule_and_its_seconds_do_not_compare() -> None:
-    campaign = made(RUNS)
+    campaign = made(RUNS, targets={"w": 0.5})
     campaign.confirmations = campaign.confirmations.assign(other_cores=0.3, cores=2)
     found = ledger(campaign)
     assert found.loc[3, "kept"] == "yes"

@@ -67,10 +67,10 @@ USUAL = {"confirmed", "convergence", "time-to-target", "budget"}
 TWO = {"confirmed", "differences"}
 CASES: Mapping[str, tuple[Made, set[str]]] = {
     "nothing confirmed": (made({"u": {"sofim": [], "sgd": []}}), {"budget"}),
-    "a single seed": (made({"u": {"sofim": [0.5], "sgd": [0.6]}}), USUAL),
-    "a single optimizer": (made({"u": {"sofim": values(0.5)}}), USUAL),
+    "a single seed": (made({"u": {"sofim": [0.5], "sgd": [0.6]}}, targets={"u": 0.4}), USUAL),
+    "a single optimizer": (made({"u": {"sofim": values(0.5)}}, targets={"u": 0.4}), USUAL),
     "all diverged": (made({"u": {"sofim": ["diverged"] * 3, "sgd": ["diverged"] * 3}}), {"budget"}),
-    "all equal": (made({"u": {"sofim": [0.5] * 4, "sgd": [0.5] * 4}}), USUAL),
+    "all equal": (made({"u": {"sofim": [0.5] * 4, "sgd": [0.5] * 4}}, targets={"u": 0.4}), USUAL),
     "a loss": (made({"u": {"sofim": values(0.5), "sgd": values(0.7)}}, direction="minimize"), TWO),
     "no test data": (made({"u": {"sofim": values(0.5), "sgd": values(0.7)}}, test=False), TWO),
     "another's names": (made({"<w>&$": {"my:own_$": values(0.5), "--><b>": values(0.7)}}), TWO),
@@ -97,4 +97,4 @@ def test_which_side_is_better_is_said() -> None:
         made({"u": {"sofim": values(0.5), "sgd": values(0.7)}}, direction=d) for d in ("maximize", "minimize")
     )
     assert "(right: the first is better)" in text(drawn(more)["differences"])
-    assert "(left: the first is better)" in text(drawn(less)["differences"])
+    assert "(right: the first is better)" in text(drawn(less)["differences"])
