@@ -17,7 +17,9 @@ class Recommended:
     Attributes:
         arguments: Keyword arguments of the optimizer.
         batch_size: In examples.
-        evidence: What it rests on: ``campaign``, ``metric``, ``trials``, ``seeds``, ``predicted``, …
+        evidence: What it rests on: ``campaign``, ``metric``, ``trials``; ``seeds`` on which this very configuration was
+            run, and of these runs ``mean``, ``median``, ``worst``, ``diverged``, …; ``predicted``; and ``winner``,
+            the same of the best trial, where that is another configuration.
         notes: Why the evidence is thin, where it is.
     """
 

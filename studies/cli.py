@@ -238,10 +238,8 @@ def evaluate(**options: Any) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["toml", "json", "python", "yaml"]),
-    default="toml",
-    show_default=True,
-    help="What is printed.",
+    type=click.Choice(["toml", "json", "python", "yaml", "table"]),
+    help="What is printed. Default: a table on a terminal, else toml.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Into a file instead.")
 def export(**options: Any) -> None:

@@ -3,9 +3,10 @@
 Regret on a workload is (best − predicted) / (best − start), from 0, as good as the best tuned neighbourhood there, to
 1, what training starts from or worse. The best is an optimizer's own, or that of all of them in the portfolio of all;
 the start is one for all optimizers of a workload. Across workloads the configurations that the workloads recommend are
-the candidates; where one was not run, the surrogate of that workload's study says what it would have reached, unless
-runs on fresh seeds do (:mod:`analysis.defaults.evaluated`). How good such a choice is on a workload that nobody has
-seen is told by leaving each workload out in turn.
+the candidates. On a workload where more than half of them were run on fresh seeds, those runs tell the regrets
+(:mod:`analysis.defaults.evaluated`), and of the others nothing is known. Elsewhere the surrogate of the study says what
+they would have reached, and a share of runs that broke or collapsed counts as that much of 1. How good such a choice is
+on a workload that nobody has seen is told by leaving each workload out in turn.
 """
 
 from __future__ import annotations
@@ -13,61 +14,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from analysis.defaults.choose import Recommendation, choose
 from analysis.defaults.evaluated import Evaluated
-from analysis.defaults.portfolio import filled, greedy
-from analysis.defaults.robust import robust, with_digits
+from analysis.defaults.measured import NOWHERE, Estimate, Measured
+from analysis.defaults.portfolio import WORST, filled, greedy
 from analysis.defaults.surrogates import Configuration, SurrogateStudy, common_start
 from analysis.intervals import Floats, mean
-from analysis.schema import COUNTED
-from analysis.sensitivity.dependence import band
-from analysis.study import Study
-from analysis.winners import winner
+from analysis.text import listing
 from search_spaces.errors import number_of
-
-Estimate = tuple[float, float, float]
-"""A number with its interval: estimate, low, high; NaN where not known."""
 
 FEW_WORKLOADS = 5
 PORTFOLIO = 4
-NOWHERE: Estimate = (math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """A configuration and what speaks for it.
-
-    Attributes:
-        optimizer: Its key.
-        workload: Where it comes from.
-        params: Stored values, fixed ones included.
-        kind: ``"robust"`` (best neighbourhood, rounded) or ``"winner"`` (the best trial, as it was).
-        metric: Name of the metric; ``direction`` says which way is better.
-        direction: ``"maximize"`` or ``"minimize"``.
-        predicted: Of the metric on validation data, averaged over its neighbourhood, with the 90 % interval over
-            refits of the surrogate.
-        confirmed: Of the winner on fresh seeds: the metric on validation data, mean and 95 % interval over the seeds
-            on which it did not break; ``notes`` say how many did.
-        seeds: How many.
-        trials: Of the study that ended.
-        notes: Why the evidence is weak, where it is.
-    """
-
-    optimizer: str
-    workload: str
-    params: Mapping[str, object]
-    kind: str
-    metric: str
-    direction: str
-    predicted: Estimate
-    confirmed: Estimate
-    seeds: int
-    trials: int
-    notes: tuple[str, ...] = ()
+_NO_RUNS = pd.DataFrame({"study": [], "outcome": [], "value": [], "evaluates": []})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +38,18 @@ class Choice:
 
     Attributes:
         source: The recommendation that it is.
-        regret: Mean over the workloads it was chosen on, as predicted; too good to expect elsewhere.
+        regret: Mean over the workloads it was chosen on; too good to expect elsewhere.
+        measured: By workload, runs of it on fresh seeds there; those where it was not run are left out.
     """
 
     source: Recommendation
     regret: float
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> list[str]:
+        """Where runs of it broke or collapsed, in words."""
+        return [f"on {workload} {runs.losses}" for workload, runs in self.measured.items() if runs.lost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +58,7 @@ class LeftOut:
 
     Attributes:
         source: The default that they recommend.
-        regret: Of it on the workload left out, by that one's surrogate; NaN where that is not to be trusted.
+        regret: Of it on the workload left out; NaN where it was not run and no surrogate is to be trusted.
     """
 
     source: Recommendation
@@ -107,6 +76,7 @@ class OptimizerDefaults:
         portfolio: The configurations to try in turn; ``default`` is the first.
         left_out: By workload, where there are two or more.
         expected: Mean of the regrets that are known, with a 95 % interval over workloads (Student's t).
+        seeds: Runs that a configuration has at least where it was run, of which regrets are; 0: surrogates tell some.
         notes: Why the evidence is weak, where it is.
     """
 
@@ -116,6 +86,7 @@ class OptimizerDefaults:
     portfolio: tuple[Choice, ...]
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     expected: Estimate = NOWHERE
+    seeds: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -134,10 +105,11 @@ def recommend(
         trials: As :func:`analysis.load.trials` gives them.
         runs: Their confirmation runs, as :func:`analysis.load.confirmations` gives them.
         exact: The best trial as it was, instead of the best neighbourhood.
-        measured: What configurations reached on other workloads; without it, surrogates tell.
+        measured: What configurations reached on fresh seeds of other workloads, and of their own.
     """
     found = []
     starts = _starts(surrogates)
+    known = ran(surrogates, trials, runs, measured)
     for optimizer in dict.fromkeys(surrogate.study.optimizer for surrogate in surrogates):
         own = [
             surrogate
@@ -145,64 +117,22 @@ def recommend(
             if surrogate.study.optimizer == optimizer and surrogate.winner is not None
         ]
         if own:
-            chosen = {surrogate.study.workload: _of_study(surrogate, trials, runs, exact) for surrogate in own}
-            found.append(_of_optimizer(optimizer, own, chosen, starts, measured))
+            chosen = {
+                surrogate.study.workload: choose(
+                    surrogate, trials, known, starts[surrogate.study.workload], exact=exact
+                )
+                for surrogate in own
+            }
+            found.append(_of_optimizer(optimizer, own, chosen, starts, known))
     return found
 
 
-def _of_study(surrogate: SurrogateStudy, trials: pd.DataFrame, runs: pd.DataFrame, exact: bool) -> Recommendation:
-    study = surrogate.study
-    assert surrogate.winner is not None
-    own = trials[trials["study"] == study.name]
-    best = winner(study, own)
-    notes = []
-    if surrogate.reason is not None and not exact:
-        notes.append(f"the best trial, not a robust configuration: {surrogate.reason}")
-    searched = (
-        surrogate.winner if exact else robust(surrogate) if surrogate.trusted else _short(study, surrogate.winner)
-    )
-    every = runs[(runs["study"] == study.name) & runs["outcome"].isin(COUNTED)]
-    if best is not None and "confirms" in every:
-        every = every[every["confirms"] == best["number"]]
-    confirmed = every[every["outcome"] == "complete"]
-    if len(confirmed) < len(every):
-        notes.append(
-            f"{len(every) - len(confirmed)} of {len(every)} confirmation runs of the winner diverged or failed"
-        )
-    elif len(confirmed) < 2:
-        notes.append("the winner was not confirmed on fresh seeds")
-    predicted = NOWHERE
-    if surrogate.trusted:
-        values = surrogate.used.sign * surrogate.around(surrogate.at([searched]))[:, 0]
-        middle, low, high = band(values)
-        predicted = float(middle), float(low), float(high)
-    return Recommendation(
-        optimizer=study.optimizer,
-        workload=study.workload,
-        params=_whole(study, searched),
-        kind="robust" if surrogate.trusted and not exact else "winner",
-        metric=study.metric,
-        direction=study.direction,
-        predicted=predicted,
-        confirmed=mean(confirmed["value"].to_numpy(np.float64)),
-        seeds=len(every),
-        trials=int(own["outcome"].isin(COUNTED).sum()),
-        notes=tuple(notes),
-    )
-
-
-def _short(study: Study, configuration: Configuration) -> dict[str, object]:
-    """Return with the digits that one has where nothing says how many count."""
-    return with_digits(configuration, list(study.parameters.values()), 3)
-
-
-def _whole(study: Study, searched: Configuration) -> dict[str, object]:
-    """Return with the parameters that were not searched, in the order of the search space."""
-    space = study.attributes.get("search_space") or {}
-    fixed = dict(space.get("fixed") or {})
-    order = list(space.get("parameters") or {}) or list(searched)
-    values = {**fixed, **searched}
-    return {name: values[name] for name in [*order, *(n for n in values if n not in order)] if name in values}
+def ran(
+    surrogates: Sequence[SurrogateStudy], trials: pd.DataFrame, runs: pd.DataFrame, measured: Evaluated | None
+) -> Evaluated:
+    """Return all runs of configurations on fresh seeds: evaluation runs, and the confirmation runs of winners."""
+    evaluated = Evaluated(_NO_RUNS) if measured is None else measured
+    return evaluated.with_winners([surrogate.study for surrogate in surrogates], trials, runs)
 
 
 def _of_optimizer(
@@ -210,10 +140,10 @@ def _of_optimizer(
     surrogates: Sequence[SurrogateStudy],
     chosen: Mapping[str, Recommendation],
     starts: Mapping[str, float],
-    measured: Evaluated | None,
+    known: Evaluated,
 ) -> OptimizerDefaults:
     candidates = list(chosen.values())
-    table = regrets(surrogates, candidates, starts, measured)
+    table, by_runs = regrets(surrogates, candidates, starts, known)
     order = greedy(table, PORTFOLIO)
     notes = []
     names = [surrogate.study.workload for surrogate in surrogates]
@@ -223,18 +153,35 @@ def _of_optimizer(
     elif len(surrogates) < FEW_WORKLOADS:
         notes.append(f"only {number_of(len(surrogates), 'workload')}")
     if unknown:
-        notes.append(f"what others reach on {', '.join(unknown)} is not known: counted as 1, no help")
+        notes.append(
+            f"what each configuration reaches on {listing(unknown)} is not known: where it is not, it counts as no "
+            "better than what training starts from"
+        )
     own = filled(table).mean(axis=1)
     left_out = _left_out(names, candidates, table)
+    choices = [_choice(candidates[place], float(own[place]), surrogates, starts, known) for place in order]
     return OptimizerDefaults(
         optimizer=optimizer,
         workloads=chosen,
-        default=Choice(candidates[order[0]], float(own[order[0]])),
-        portfolio=tuple(Choice(candidates[place], float(own[place])) for place in order),
+        default=choices[0],
+        portfolio=tuple(choices),
         left_out=left_out,
         expected=_expected([one.regret for one in left_out.values()]),
-        notes=tuple(notes),
+        seeds=known.fewest(surrogates, [one.params for one in candidates]) if by_runs else 0,
+        notes=(*notes, *choices[0].losses),
     )
+
+
+def _choice(
+    source: Recommendation,
+    regret: float,
+    surrogates: Sequence[SurrogateStudy],
+    starts: Mapping[str, float],
+    known: Evaluated,
+) -> Choice:
+    own = [surrogate for surrogate in surrogates if surrogate.study.optimizer == source.optimizer]
+    runs = {one.study.workload: known.of(one, source.params, starts[one.study.workload]) for one in own}
+    return Choice(source, regret, {workload: each for workload, each in runs.items() if each.runs})
 
 
 def _expected(left_out: Sequence[float]) -> Estimate:
@@ -258,26 +205,48 @@ def regrets(
     surrogates: Sequence[SurrogateStudy],
     candidates: Sequence[Recommendation],
     starts: Mapping[str, float],
-    measured: Evaluated | None = None,
-) -> Floats:
-    """Return regrets (candidates, workloads): NaN where nothing was run and no surrogate is to be trusted.
+    known: Evaluated,
+) -> tuple[Floats, bool]:
+    """Return regrets (candidates, workloads), and whether all are of runs; NaN where one is not known.
 
-    Without runs, and without a surrogate, a study's own winner has 0.
+    Args:
+        surrogates: One a workload, of one optimizer.
+        candidates: What they recommend.
+        starts: Goodness that training starts from, by workload.
+        known: Runs on fresh seeds. Where they do not tell the regrets, surrogates do; a study's own winner without a
+            surrogate that is to be trusted has 0, and the share of runs that broke or collapsed counts as 1.
     """
     table = np.full((len(candidates), len(surrogates)), math.nan)
+    by_runs = True
     configurations = [candidate.params for candidate in candidates]
     for column, surrogate in enumerate(surrogates):
         start = starts[surrogate.study.workload]
-        if measured is not None:
-            table[:, column] = measured.regrets(surrogate, configurations, start=start)
-        elif surrogate.trusted:
+        ran = known.regrets(surrogate, configurations, start=start)
+        if enough(ran):
+            table[:, column] = ran
+            continue
+        by_runs = False
+        if surrogate.trusted:
             table[:, column] = surrogate.regrets(configurations, start=start)
         else:
             own = [
                 c.workload == surrogate.study.workload and c.optimizer == surrogate.study.optimizer for c in candidates
             ]
             table[own, column] = 0.0
-    return table
+        table[:, column] = _with_broken(table[:, column], surrogate, configurations, start, known)
+    return table, by_runs
+
+
+def enough(regrets_of_runs: Floats) -> bool:
+    """Return whether regrets (n,) on a workload are taken from runs: of more than half of what is compared there."""
+    return bool(np.isfinite(regrets_of_runs).mean() > 0.5)
+
+
+def _with_broken(
+    told: Floats, surrogate: SurrogateStudy, configurations: Sequence[Configuration], start: float, known: Evaluated
+) -> Floats:
+    broken = np.array([known.of(surrogate, one, start).broken_share for one in configurations])
+    return (1 - broken) * told + broken * WORST
 
 
 def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table: Floats) -> dict[str, LeftOut]:
@@ -297,27 +266,39 @@ def portfolio_of_all(
     size: int,
     measured: Evaluated | None = None,
 ) -> tuple[Choice, ...]:
-    """Return what to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload."""
+    """Return what to try in turn, whatever the optimizer; regrets are against the best optimizer of a workload.
+
+    Args:
+        surrogates: As of `recommend`.
+        every: What it gave.
+        size: At most so many members.
+        measured: All runs on fresh seeds, see `ran`.
+    """
     workloads = list(dict.fromkeys(surrogate.study.workload for surrogate in surrogates))
     candidates = [one for defaults in every for one in defaults.workloads.values()]
     configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
     starts = _starts(surrogates)
+    known = Evaluated(_NO_RUNS) if measured is None else measured
     table = np.full((len(candidates), len(workloads)), math.nan)
     for column, workload in enumerate(workloads):
-        known = [
-            surrogate
-            for surrogate in surrogates
-            if surrogate.study.workload == workload and surrogate.study.optimizer in configurations
-        ]
-        own = [surrogate for surrogate in known if measured is not None or surrogate.trusted]
-        if not own:
+        start = starts[workload]
+        judges = [one for one in surrogates if one.study.workload == workload and one.study.optimizer in configurations]
+        rows = {
+            judge.study.optimizer: [i for i, one in enumerate(candidates) if one.optimizer == judge.study.optimizer]
+            for judge in judges
+        }
+        best = known.best(judges)
+        for judge in judges:
+            given = configurations[judge.study.optimizer]
+            table[rows[judge.study.optimizer], column] = known.regrets(judge, given, best, start)
+        if enough(table[[row for listed in rows.values() for row in listed], column]):
             continue
-        best = max(surrogate.best for surrogate in own) if measured is None else measured.best(own, configurations)
-        for surrogate in own:
-            optimizer = surrogate.study.optimizer
-            rows = [i for i, one in enumerate(candidates) if one.optimizer == optimizer]
-            told = surrogate.regrets if measured is None else partial(measured.regrets, surrogate)
-            table[rows, column] = told(configurations[optimizer], best, starts[workload])
+        table[:, column] = math.nan
+        trusted = [judge for judge in judges if judge.trusted]
+        for judge in trusted:
+            given = configurations[judge.study.optimizer]
+            told = judge.regrets(given, max(one.best for one in trusted), start)
+            table[rows[judge.study.optimizer], column] = _with_broken(told, judge, given, start, known)
     order = greedy(table, size)
     means = filled(table).mean(axis=1)
-    return tuple(Choice(candidates[place], float(means[place])) for place in order)
+    return tuple(_choice(candidates[place], float(means[place]), surrogates, starts, known) for place in order)

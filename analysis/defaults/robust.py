@@ -23,8 +23,10 @@ def robust(surrogate: SurrogateStudy) -> dict[str, object]:
         surrogate: Of a study whose surrogate is trusted.
     """
     found = surrogate.candidates()
-    middle = surrogate.around(surrogate.at(found)).mean(axis=0)
-    return rounded(surrogate, found[int(middle.argmax())])
+    points = surrogate.at(found)
+    middle = surrogate.around(points).mean(axis=0)
+    beyond = surrogate.around(points, limited=False).mean(axis=0)  # of neighbourhoods that are all as good as the best
+    return rounded(surrogate, found[int(np.lexsort((beyond, middle))[-1])])
 
 
 def rounded(surrogate: SurrogateStudy, configuration: Configuration) -> dict[str, object]:

@@ -1,10 +1,14 @@
-"""What a study knows of any configuration: its surrogate, and regrets on a scale that workloads share."""
+"""What a study knows of any configuration: its surrogate, and regrets on a scale that workloads share.
+
+Goodness is the metric on the scale on which it is compared (see :mod:`analysis.metric_scale`), its sign turned where
+less is better: of a gap −log(gap), so that a gap of 1e-4 is far from one of 1e-10.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.comparison.workload_runs import first_epochs
 from analysis.intervals import Floats
+from analysis.metric_scale import Scale, floor_of, on_scale, scale_of
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.eligibility import obstacle, usable, within
@@ -42,6 +47,10 @@ class SurrogateStudy:
         start: Goodness that training starts from: the median of complete trials after their first epoch.
         winner: The configuration of the best complete trial, or ``None`` without one.
         offsets: (m, d) by which neighbours lie around a configuration, at most a tenth of the range to either side.
+        scale: On which the metric is compared.
+        floor: What a value of 0 counts as on a logarithmic scale, and in the trials any smaller one.
+        examples: Most training examples that the workload can have, as far as the trials' epochs tell.
+        first_losses: Training losses after the first epoch of the trials that did not diverge, (k,).
     """
 
     study: Study
@@ -53,6 +62,33 @@ class SurrogateStudy:
     start: float
     winner: Configuration | None
     offsets: Floats
+    scale: Scale = "linear"
+    floor: float = 1.0
+    examples: float = math.inf
+    first_losses: Floats = field(default_factory=lambda: np.empty(0))
+
+    def goodness(self, values: Floats) -> Floats:
+        """Return values of the metric as goodness, same shape."""
+        return self.used.sign * on_scale(values, self.scale, min(self.floor, floor_of(values)))
+
+    def metric(self, goodness: Floats | float) -> Floats:
+        """Return goodness as values of the metric, same shape."""
+        values = self.used.sign * np.asarray(goodness, dtype=np.float64)
+        return np.exp(values) if self.scale == "log" else values
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What the metric can be: an accuracy of trials up to 1 ends there, a loss that is never negative at 0."""
+        values = self.metric(self.used.goodness)
+        share = len(values) and "accuracy" in self.study.metric.lower() and 0 <= values.min() <= values.max() <= 1
+        positive = len(values) and self.study.direction == "minimize" and values.min() >= 0
+        return (0.0 if share or positive else -math.inf), (1.0 if share else math.inf)
+
+    @property
+    def ceiling(self) -> float:
+        """Goodness of the best complete trial; of the best trial without one."""
+        own = self.used.goodness[self.complete] if len(self.complete) else self.used.goodness
+        return float(own.max())
 
     @property
     def trusted(self) -> bool:
@@ -66,18 +102,38 @@ class SurrogateStudy:
 
     @property
     def error(self) -> float:
-        """Of the surrogate near the best, in units of the metric."""
+        """Of the surrogate near the best, in units of goodness."""
         return error_among_good(self.fitted, self.used.goodness)
 
-    def around(self, points: Floats) -> Floats:
+    def around(self, points: Floats, *, limited: bool = True) -> Floats:
         """Predicted goodness averaged over the neighbourhood of ``points`` (n, d): shape (refits, n).
 
         Numbers move, categories stay; inactive parameters stay inactive.
+
+        Args:
+            points: Positions.
+            limited: Whether a prediction beyond the best complete trial counts as that trial, and one below the worst
+                value as that. A rescaled forest predicts beyond what it was fitted to, and an accuracy beyond 1.
         """
         moved = np.clip(points[:, None, :] + self.offsets[None, :, :], 0.0, 1.0)
         n, m, d = moved.shape
         predicted = predictions(self.fitted, moved.reshape(n * m, d)).reshape(len(self.fitted), n, m)
+        if limited:
+            predicted = np.clip(predicted, min(float(self.used.goodness.min()), self.ceiling), self.ceiling)
         return np.asarray(predicted.mean(axis=2))
+
+    def predicted(self, configuration: Configuration) -> Floats:
+        """Return the metric around a configuration as the refits predict it, shape (refits,).
+
+        Empty where the surrogate may not be asked, or its prediction is better than the best trial: what nobody
+        reached is no prediction.
+        """
+        if not self.trusted:
+            return np.empty(0)
+        point = self.at([configuration])
+        if float(self.around(point, limited=False).mean()) > self.ceiling:
+            return np.empty(0)
+        return self.metric(self.around(point)[:, 0])
 
     def at(self, configurations: Sequence[Configuration]) -> Floats:
         """Return positions of configurations (n, d), which another study may have found.
@@ -147,7 +203,8 @@ def surrogate_study(
 
     Args:
         study: The study.
-        trials: As :func:`analysis.load.trials` gives them; others' rows are ignored.
+        trials: As :func:`analysis.load.trials` gives them. Of others' rows those on the same workload tell the scale
+            of the metric, and how many examples there can be.
         curves: As :func:`analysis.load.curves`; likewise.
         rng: Everything random comes from it.
         num_refits: Bootstrap draws.
@@ -155,9 +212,14 @@ def surrogate_study(
     own = trials[trials["study"] == study.name]
     history = curves[curves["study"] == study.name]
     searched, _ = within(list(study.parameters.values()), own, study.direction)
-    used = outcomes(searched, history, direction=study.direction)
+    fellows = trials[trials["workload"] == study.workload] if "workload" in trials else own
+    values = fellows.loc[fellows["outcome"] == "complete", "value"].to_numpy(np.float64)
+    scale, floor = scale_of(study.scale, values, study.direction), floor_of(values)
+    history = history.assign(value=on_scale(history["value"], scale, floor))
+    compared = searched.assign(value=on_scale(searched["value"], scale, floor))
+    used = outcomes(compared, history, direction=study.direction)
     parameters, points, _ = usable(list(study.parameters.values()), used)
-    reason = obstacle(searched, used, len(parameters))
+    reason = obstacle(compared, used, len(parameters))
     fitted: Sequence[Refit] = []
     if reason is None:
         fitted = refits(points, used.goodness, rng, num_refits=num_refits)
@@ -180,6 +242,10 @@ def surrogate_study(
         start=_start(own, history, used.sign),
         winner=dict(best.iloc[0]["params"]) if len(best) else None,
         offsets=offsets,
+        scale=scale,
+        floor=floor,
+        examples=_most_examples(fellows, curves),
+        first_losses=_first_losses(own, history),
     )
 
 
@@ -187,3 +253,27 @@ def _start(trials: pd.DataFrame, history: pd.DataFrame, sign: float) -> float:
     """Return goodness after the first epoch, the median of complete trials; ``inf`` where there are no curves."""
     early = first_epochs(history, trials[trials["outcome"] == "complete"])["value"].to_numpy(np.float64)
     return sign * float(np.median(early)) if len(early) else math.inf
+
+
+def _first_losses(trials: pd.DataFrame, history: pd.DataFrame) -> Floats:
+    """Return training losses after the first epoch of the trials that did not diverge."""
+    if "train_loss" not in history:
+        return np.empty(0)
+    counted = trials[trials["outcome"].isin(["complete", "pruned"])]
+    losses = first_epochs(history, counted)["train_loss"].to_numpy(np.float64)
+    return np.asarray(losses[np.isfinite(losses)])
+
+
+def _most_examples(trials: pd.DataFrame, curves: pd.DataFrame) -> float:
+    """Return the most examples that there can be: no step of an epoch saw more than a batch of them."""
+    if not {"gradient_evaluations", "study", "number"} <= set(trials):
+        return math.inf
+    epochs = curves.groupby(["study", "number"])["epoch"].max().to_dict()
+    rows = zip(trials["study"], trials["number"], trials["gradient_evaluations"], trials["params"], strict=True)
+    # a step has one gradient evaluation at least
+    most = [
+        evaluations / epochs[study, number] * params["batch_size"]
+        for study, number, evaluations, params in rows
+        if "batch_size" in params and epochs.get((study, number), 0) > 0 and evaluations > 0
+    ]
+    return float(min(most, default=math.inf))

@@ -1,10 +1,12 @@
-"""``sofim evaluate``: what each workload recommends, run on fresh seeds of the workloads that did not choose it."""
+"""``sofim evaluate``: what each workload recommends, run on fresh seeds of its own workload and of the others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from search_spaces import configuration_key
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line
 from studies.commands.find import campaign_name, existing, without_password
@@ -57,12 +59,23 @@ def evaluate_campaigns(
     ):
         shown = without_password(storage)
         found = recommended(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
-    evaluate(storage, found, resources, console, seeds=seeds, data_directory=data, durability=durability)
+    run = partial(evaluate, storage, resources=resources, console=console, seeds=seeds, data_directory=data)
+    run(found, durability=durability)
+    with existing(storage) as opened:
+        after = found.again(opened)
+    if _keys(after) - _keys(found):
+        say(console, "What was measured to be worse than a winner gives way to it. The winners in their place:")
+        run(after, durability=durability)
     more = [part for key in optimizers for part in ("--optimizer", key)]
     more += [part for key in workloads for part in ("--workload", key)]
     again = command_line("export", *names, *more, *([] if robust else ["--winner"]), *storage_again(storage))
     say(console, "What is recommended, with regrets of these runs:")
     verbatim(console, f"  {again}")
+
+
+def _keys(found: Recommended) -> set[tuple[str, str]]:
+    """Return what is recommended, by the optimizer and what tells configurations apart."""
+    return {(one.optimizer, configuration_key(one.params)) for one in found.configurations}
 
 
 def evaluate(

@@ -1,19 +1,18 @@
-"""``sofim export``: recommended configurations, as a document for programs or as lines of Python."""
+"""``sofim export``: recommended configurations, each with what was measured of it."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces import BATCH_SIZE, WARMUP
-from search_spaces.errors import UserError, number_of
+from search_spaces.errors import UserError
+from studies.commands.exported import print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
-from studies.commands.python_line import code_line
 from studies.commands.recommended import recommended, stored_space, unreadable_space
 from studies.commands.screen import make_console, speaks_unicode, verbatim
 
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
-    from analysis.defaults import Choice, Estimate, OptimizerDefaults, Recommendation
+    from analysis.defaults import Choice, Estimate, Measured, OptimizerDefaults, Recommendation
     from analysis.load import Study
     from search_spaces import Value
 
-FORMATS = ("toml", "json", "python", "yaml")
 _PORTFOLIO = 8  # members of the portfolio of all optimizers
 
 Document = dict[str, Any]
@@ -40,10 +38,12 @@ def export_campaigns(
     optimizers: tuple[str, ...],
     workloads: tuple[str, ...],
     robust: bool,
-    form: str,
+    form: str | None,
     out: Path | None,
 ) -> None:
     """Do what ``sofim export`` says, see there for the options.
+
+    Who reads it on a terminal gets a table; a file, a pipe and another program get TOML, unless a format is asked for.
 
     Raises:
         UserError: As of :func:`recommended`, or the file cannot be written.
@@ -52,6 +52,11 @@ def export_campaigns(
     with existing(storage) as opened:
         shown = without_password(storage)
         found = export(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
+    if form is None:
+        form = "table" if out is None and sys.stdout.isatty() else "toml"
+    if form == "table" and out is None:
+        print_recommended(found, make_console())
+        return
     if out is None:
         # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
         sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout)))
@@ -76,8 +81,8 @@ def export(
 ) -> Document:
     """Return what campaigns recommend, as a document.
 
-    Regrets are of evaluation runs where ``sofim evaluate`` has run every recommendation on every workload that has a
-    study of its optimizer, and otherwise of surrogates.
+    Regrets of an optimizer are of runs where ``sofim evaluate`` has run its every recommendation on every workload that
+    has a study of it (a winner's confirmation runs count on its own workload), and otherwise of surrogates.
 
     Args:
         storage: As of :func:`recommended`, and so are the others.
@@ -95,18 +100,10 @@ def export(
     Raises:
         UserError: As of :func:`recommended`.
     """
-    from analysis.defaults import Evaluated, portfolio_of_all, recommend
-    from analysis.load import evaluations
+    from analysis.defaults import portfolio_of_all
 
     found = recommended(storage, shown, campaigns, optimizers=optimizers, workloads=workloads, exact=exact)
-    every, frames = found.every, found.frames
-    configurations = {own.optimizer: [one.params for one in own.workloads.values()] for own in every}
-    judged = [surrogate for surrogate in found.surrogates if surrogate.study.optimizer in configurations]
-    runs = Evaluated(evaluations(storage, found.studies))
-    seeds = runs.seeds(judged, configurations)
-    measured = runs if seeds else None
-    if seeds:
-        every = recommend(found.surrogates, frames.trials, frames.confirmations, exact=exact, measured=measured)
+    every, runs = found.every, found.runs
     by_pair = {(study.optimizer, study.workload): study for study in found.studies}
     moment = now or datetime.datetime.now().astimezone()
     return {
@@ -114,12 +111,23 @@ def export(
             "by": " ".join(["sofim export", *campaigns, *["--winner"] * exact]),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
-            "regrets": f"of runs on {seeds} fresh seeds" if seeds else "of surrogates",
+            "regrets": _regrets(every),
         },
         "campaigns": {study.campaign["name"]: _rules(study) for study in reversed(found.studies)},
-        "portfolio": [_choice(choice) for choice in portfolio_of_all(found.surrogates, every, _PORTFOLIO, measured)],
+        "portfolio": [_choice(choice) for choice in portfolio_of_all(found.surrogates, every, _PORTFOLIO, runs)],
         "optimizers": {defaults.optimizer: _defaults(defaults, by_pair) for defaults in every},
     }
+
+
+def _regrets(every: Sequence[OptimizerDefaults]) -> str:
+    """Return what the regrets are of, in words."""
+    ran = [one for one in every if one.seeds]
+    if not ran:
+        return "of surrogates"
+    runs = f"of runs on {min(one.seeds for one in ran)} fresh seeds"
+    if len(ran) == len(every):
+        return runs
+    return f"{runs} for {', '.join(one.optimizer for one in ran)}; partly of surrogates for the others"
 
 
 def _rules(study: Study) -> Document:
@@ -136,6 +144,8 @@ def _rules(study: Study) -> Document:
 def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Study]) -> Document:
     chosen = defaults.default.source
     expected = _estimate("regret", defaults.expected)
+    measured = defaults.default.measured
+    elsewhere = {name: _runs(runs, chosen.scale) for name, runs in measured.items() if name != chosen.workload}
     return {
         "default": {
             **_entry(chosen, studies[chosen.optimizer, chosen.workload]),
@@ -148,7 +158,8 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
                     for name, one in defaults.left_out.items()
                 },
             },
-            "notes": [*defaults.notes, *chosen.notes],
+            **({"elsewhere": elsewhere} if elsewhere else {}),
+            "notes": [*defaults.notes, *(note for note in chosen.notes if note not in defaults.notes)],
         },
         "portfolio": [_choice(choice) for choice in defaults.portfolio],
         "workloads": {
@@ -160,13 +171,15 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
 
 def _choice(choice: Choice) -> Document:
     source = choice.source
-    return {"optimizer": source.optimizer, "workload": source.workload, "mean_regret": _short(choice.regret)}
+    named = {"optimizer": source.optimizer, "workload": source.workload, "mean_regret": _short(choice.regret)}
+    return named | ({"notes": choice.losses} if choice.losses else {})
 
 
 def _entry(one: Recommendation, study: Study) -> Document:
     """Return a configuration, as it is stored and as arguments, and its evidence."""
     arguments = _arguments(one, study)
-    batch_size, warmup = arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None)
+    size, warmup = arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None)
+    batch_size = min(size, int(one.examples)) if isinstance(size, int) and math.isfinite(one.examples) else size
     return {
         "from": one.workload,
         "batch_size": batch_size,
@@ -180,11 +193,35 @@ def _entry(one: Recommendation, study: Study) -> Document:
             "direction": one.direction,
             "data": "training" if study.attributes.get("metric_split") == "train" else "validation",
             "trials": one.trials,
-            "seeds": one.seeds,
+            "searches": one.searches,
+            **_runs(one.measured, one.scale),
             **_estimate("predicted", one.predicted),
-            **_estimate("winner_confirmed", one.confirmed),
+            **_estimate("winner_confirmed", one.winner_measured.mean),
+            **(
+                {"winner": {"params": _all_plain(one.winner), **_runs(one.winner_measured, one.scale)}}
+                if one.winner is not None
+                else {}
+            ),
         },
     }
+
+
+def _runs(measured: Measured, scale: str) -> Document:
+    """Return what runs of one configuration on fresh seeds gave; no numbers where there are none."""
+    if not measured.runs:
+        return {"seeds": 0}
+    broken = {name: getattr(measured, name) for name in ("diverged", "failed", "collapsed")}
+    ends = {"median": measured.median, "worst": measured.worst}
+    return {
+        "seeds": measured.runs,
+        **_estimate("geometric_mean" if scale == "log" else "mean", measured.mean),
+        **{name: _short(value) for name, value in ends.items() if math.isfinite(value)},
+        **broken,
+    }
+
+
+def _all_plain(params: Mapping[str, object]) -> Document:
+    return {name: _plain(value) for name, value in params.items() if value is not None}
 
 
 def _arguments(one: Recommendation, study: Study) -> dict[str, object]:
@@ -207,70 +244,3 @@ def _estimate(name: str, estimate: Estimate) -> Document:
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
-    """Return the document in a format; a newline at the end.
-
-    Args:
-        document: What is recommended.
-        form: One of :data:`FORMATS`.
-        ascii_only: Write all other characters as the format's escapes, which read as the same values.
-    """
-    if form == "json":
-        return json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n"
-    if form == "yaml":
-        import yaml
-
-        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=not ascii_only))
-    if form == "toml":
-        import tomli_w
-
-        text = tomli_w.dumps(document)  # of basic strings alone, keys included, which take escapes anywhere
-        return "".join(map(_toml_escape, text)) if ascii_only else text
-    if form == "python":
-        text = "\n".join(_lines(document)) + "\n"
-        return text.encode("ascii", "backslashreplace").decode() if ascii_only else text
-    raise UserError(f"--format {form}: must be one of {', '.join(FORMATS)}")
-
-
-def _toml_escape(character: str) -> str:
-    code = ord(character)
-    return character if code < 128 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _lines(document: Document) -> Iterator[str]:
-    """Yield a line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
-    made = document["made"]
-    yield f"# {made['by']}, {made['date']}"
-    imports: list[str] = []
-    body: list[str] = []
-    for optimizer, defaults in document["optimizers"].items():
-        several = len(defaults["workloads"]) > 1
-        entries = [("all workloads", defaults["default"])] if several else []
-        for where, entry in [*entries, *defaults["workloads"].items()]:
-            imported, _, line = code_line(optimizer, _as_python(entry["arguments"])).partition("\n\n")
-            imports.append(imported)
-            body += ["", f"# {optimizer}, {where}: {_evidence(entry)}", *(f"# {note}" for note in entry["notes"])]
-            body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
-    yield from sorted(set(imports))
-    yield from body
-
-
-def _evidence(entry: Document) -> str:
-    told = entry["evidence"]
-    said = f"{told['kind']} of {number_of(told['trials'], 'trial')} of {told['campaign']}"
-    if "winner_confirmed" in told:
-        value = f"{told['winner_confirmed']:.4g}"
-        if "winner_confirmed_interval" in told:
-            value += " [{:.4g}, {:.4g}]".format(*told["winner_confirmed_interval"])
-        said += (
-            f"; its winner's {told['metric']} on {told['data']} data {value} over {number_of(told['seeds'], 'seed')}"
-        )
-    if "left_out" in entry and "regret" in entry["left_out"]:
-        said += f"; regret on a workload left out {entry['left_out']['regret']:.2g}"
-    return said
-
-
-def _as_python(arguments: Mapping[str, object]) -> dict[str, object]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search_spaces import ANY, from_dict
@@ -13,7 +13,7 @@ from studies.called import command_line
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from analysis.defaults import OptimizerDefaults, Recommendation, SurrogateStudy
+    from analysis.defaults import Evaluated, OptimizerDefaults, Recommendation, SurrogateStudy
     from analysis.load import Frames, Study
     from search_spaces import SearchSpace
 
@@ -22,12 +22,13 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """What campaigns recommend, on the word of surrogates.
+    """What campaigns recommend.
 
     Attributes:
-        studies: The campaigns' studies that count.
-        surrogates: Surrogates of these.
-        frames: Their trials and confirmation runs.
+        studies: The campaigns' studies; of several searches of an optimizer on a workload the first.
+        surrogates: Surrogates of the trials of all searches.
+        frames: Their trials and confirmation runs, see :mod:`analysis.defaults.pooled`.
+        runs: Of configurations on fresh seeds.
         every: What is recommended of each optimizer.
         exact: Whether the best trials as they were, instead of robust configurations.
     """
@@ -35,6 +36,7 @@ class Recommended:
     studies: Sequence[Study]
     surrogates: Sequence[SurrogateStudy]
     frames: Frames
+    runs: Evaluated
     every: Sequence[OptimizerDefaults]
     exact: bool
 
@@ -42,6 +44,16 @@ class Recommended:
     def configurations(self) -> list[Recommendation]:
         """What each workload recommends of each optimizer."""
         return [one for defaults in self.every for one in defaults.workloads.values()]
+
+    def again(self, storage: BaseStorage) -> Recommended:
+        """Return what is recommended now that more evaluation runs are there."""
+        from analysis.defaults import Evaluated, ran, recommend
+        from analysis.load import evaluations
+
+        evaluated = Evaluated(evaluations(storage, self.studies))
+        trials, confirmed = self.frames.trials, self.frames.confirmations
+        every = recommend(self.surrogates, trials, confirmed, exact=self.exact, measured=evaluated)
+        return replace(self, every=every, runs=ran(self.surrogates, trials, confirmed, evaluated))
 
 
 def recommended(
@@ -69,26 +81,28 @@ def recommended(
     import joblib
     import numpy as np
 
-    from analysis.defaults import recommend, surrogate_study
-    from analysis.load import check_protocols, read
+    from analysis.defaults import Evaluated, pooled, ran, recommend, surrogate_study
+    from analysis.load import check_protocols, evaluations, read
     from analysis.pool import pool
     from studies.training.allowance import cpus
 
-    found = _studies(storage, shown, campaigns, optimizers, workloads)
-    check_protocols(found)
-    frames = read(storage, found)
+    searches = _studies(storage, shown, campaigns, optimizers, workloads)
+    check_protocols(searches)
+    found, frames = pooled(searches, read(storage, searches))
     with pool(min(cpus(), len(found))) as parallel:
         surrogates = parallel(
             joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
             for study in found
         )
-    every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact)
+    evaluated = Evaluated(evaluations(storage, found))
+    every = recommend(surrogates, frames.trials, frames.confirmations, exact=exact, measured=evaluated)
     if not every:
         raise UserError(
             f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
             f"see how they ended with: {command_line('status', campaigns[0])}"
         )
-    return Recommended(found, surrogates, frames, every, exact)
+    runs = ran(surrogates, frames.trials, frames.confirmations, evaluated)
+    return Recommended(found, surrogates, frames, runs, every, exact)
 
 
 def _studies(
@@ -100,7 +114,7 @@ def _studies(
     there = campaigns_in(storage)
     found: list[Study] = []
     for name in dict.fromkeys(campaigns):
-        own = studies(storage, name)
+        own = studies(storage, name, replicates=True)
         if not own:
             listed = f"there are: {', '.join(there)}" if there else "there is none"
             raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
@@ -123,7 +137,7 @@ def _studies(
         for study in found
         if (not optimizers or study.optimizer in optimizers) and (not workloads or study.workload in workloads)
     ]
-    pairs = [(study.optimizer, study.workload) for study in found]
+    pairs = [(study.optimizer, study.workload) for study in found if study.replicate == 1]
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice:
         raise UserError(

@@ -54,11 +54,15 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
         assert set(own["workloads"]) == {"digits-mlp", "breast-cancer-logreg"}
         for entry in (own["default"], *own["workloads"].values()):
             expected = SEARCH_SPACES[optimizer].arguments(entry["params"])
-            assert expected.pop("batch_size") == entry["batch_size"]
+            # on paper an epoch has ten steps, and one of 16 examples has seen them all then
+            assert min(expected.pop("batch_size"), 160) == entry["batch_size"]
             assert entry["arguments"] == expected
             OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **entry["arguments"])
     evidence = found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["evidence"]
-    assert (evidence["campaign"], evidence["trials"], evidence["seeds"]) == ("fake", 60, 5)
+    assert (evidence["campaign"], evidence["trials"], evidence["seeds"]) == ("fake", 60, 0)
+    assert not {"mean", "mean_interval", "worst"} & set(evidence), "no number of another configuration"
+    assert evidence["winner"]["seeds"] == 5
+    assert evidence["winner"]["params"] != found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["params"]
     assert found["campaigns"]["fake"]["protocol"] == 2
     assert found["campaigns"]["fake"]["versions"] == {"torch": "x"}
     assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
@@ -104,7 +108,24 @@ def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
     best = optuna.load_study(study_name="fake/digits-mlp/sofim", storage=storage).best_trial
     close_storage(storage)
     assert exact["params"] == best.params
-    assert exact["evidence"]["kind"] == "winner"
+    told = exact["evidence"]
+    assert (told["kind"], told["seeds"], told["diverged"]) == ("winner", 5, 0)
+    assert told["mean_interval"][0] < told["mean"] < told["mean_interval"][1]
+    assert "winner" not in told
+
+
+def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -> None:
+    arguments = ("export", "fake", "--optimizer", "sofim", "--workload", "digits-mlp")
+    code, table, err = sofim(*arguments, "--format", "table")
+    assert (code, err) == (0, "")
+    assert "never run on fresh seeds; to run it: sofim evaluate fake" in table
+    assert "the winner, which is another configuration (lr=" in table
+    lines = sofim(*arguments, "--format", "python")[1]
+    assert "#   never run on fresh seeds; to run it: sofim evaluate fake" in lines
+    measured = sofim(*arguments, "--winner", "--format", "python")[1]
+    assert "#   measured on 5 fresh seeds: accuracy on validation data 0." in measured
+    assert "never run" not in measured
+    tomllib.loads(sofim(*arguments)[1])  # to a program, as ever
 
 
 def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:

@@ -1,0 +1,160 @@
+"""A document of recommended configurations as TOML, JSON, YAML, lines of Python, or a table."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.text import format_params
+from search_spaces.errors import UserError, number_of
+from studies.commands.python_line import code_line
+from studies.commands.screen import make_console, print_table, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMATS = ("toml", "json", "python", "yaml", "table")
+
+Document = dict[str, Any]
+"""What is exported; only what TOML can hold."""
+
+
+def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
+    """Return the document in a format; a newline at the end.
+
+    Args:
+        document: What is recommended.
+        form: One of :data:`FORMATS`.
+        ascii_only: Write all other characters as the format's escapes, which read as the same values.
+    """
+    if form == "json":
+        return json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n"
+    if form == "yaml":
+        import yaml
+
+        return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=not ascii_only))
+    if form == "toml":
+        import tomli_w
+
+        text = tomli_w.dumps(document)  # of basic strings alone, keys included, which take escapes anywhere
+        return "".join(map(_toml_escape, text)) if ascii_only else text
+    if form == "python":
+        text = "\n".join(_lines(document)) + "\n"
+        return text.encode("ascii", "backslashreplace").decode() if ascii_only else text
+    if form == "table":
+        file = io.StringIO()
+        print_recommended(document, make_console(file))
+        return file.getvalue().encode("ascii", "replace").decode() if ascii_only else file.getvalue()
+    raise UserError(f"--format {form}: must be one of {', '.join(FORMATS)}")
+
+
+def _toml_escape(character: str) -> str:
+    code = ord(character)
+    return character if code < 128 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _lines(document: Document) -> Iterator[str]:
+    """Yield a line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
+    made = document["made"]
+    yield f"# {made['by']}, {made['date']}"
+    imports: list[str] = []
+    body: list[str] = []
+    for optimizer, where, entry in _entries(document):
+        imported, _, line = code_line(optimizer, _as_python(entry["arguments"])).partition("\n\n")
+        imports.append(imported)
+        body += ["", f"# {optimizer} {where}: {_origin(entry)}"]
+        body += [f"#   {said}" for said in (*_evidence(entry), *entry["notes"])]
+        body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
+    yield from sorted(set(imports))
+    yield from body
+
+
+def print_recommended(document: Document, console: Console) -> None:
+    """Print a table of the configurations, and below it what was measured of each and what to know of it."""
+    made = document["made"]
+    say(console, f"{made['by']}, {made['date']}; regrets {made['regrets']}")
+    entries = list(_entries(document))
+    for group in dict.fromkeys(where for _, where, _ in entries):
+        own = [(optimizer, entry) for optimizer, where, entry in entries if where == group]
+        rows = []
+        for optimizer, entry in own:
+            told = entry["evidence"]
+            measured = f"{told['metric']} {_value(told)}" if told["seeds"] else "never run"
+            values = format_params({**_as_python(entry["arguments"]), "batch_size": entry["batch_size"]})
+            rows.append((optimizer, measured, str(told["seeds"] or ""), values))
+        console.print()
+        console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)
+        print_table(console, ("optimizer", "measured", "seeds", "hyperparameters"), rows, right={2}, under=3)
+        for optimizer, entry in own:
+            for said in (_origin(entry), *_evidence(entry), *entry["notes"]):
+                say(console, f"  {optimizer}: {said}")
+
+
+def _entries(document: Document) -> Iterator[tuple[str, str, Document]]:
+    """Yield optimizer, where its configuration is for, and the configuration."""
+    for optimizer, defaults in document["optimizers"].items():
+        if len(defaults["workloads"]) > 1:
+            yield optimizer, "on a workload that nobody tuned", defaults["default"]
+        for workload, entry in defaults["workloads"].items():
+            yield optimizer, f"on {workload}", entry
+
+
+def _origin(entry: Document) -> str:
+    told = entry["evidence"]
+    searches = f" in {told['searches']} searches" if told.get("searches", 1) > 1 else ""
+    trials = f"{number_of(told['trials'], 'trial')}{searches} of {told['campaign']}"
+    as_on = f"as on {entry['from']}: " if "mean_regret" in entry else ""
+    if told["kind"] == "winner":
+        return f"{as_on}the best of {trials}"
+    return f"{as_on}amid the good ones of {trials}, rounded; not the best trial itself"
+
+
+def _evidence(entry: Document) -> Iterator[str]:
+    """Yield what was measured of this very configuration, and of its winner where that is another one."""
+    told = entry["evidence"]
+    where = f"{told['metric']} on {told['data']} data"
+    if told["seeds"]:
+        at = f" of {entry['from']}" if "mean_regret" in entry else ""
+        yield f"measured on {number_of(told['seeds'], 'fresh seed')}{at}: {where} {_value(told)}{_losses(told)}"
+    else:
+        yield f"never run on fresh seeds; to run it: sofim evaluate {told['campaign']}"
+    if "predicted" in told:
+        ends = " [{:.4g}, {:.4g}]".format(*told["predicted_interval"]) if "predicted_interval" in told else ""
+        yield f"predicted by a surrogate, around it: {told['metric']} {told['predicted']:.4g}{ends}"
+    if "winner" in told:
+        other, values = told["winner"], format_params(_as_python(told["winner"]["params"]))
+        if other["seeds"]:
+            yield (
+                f"the winner, which is another configuration ({values}), on {number_of(other['seeds'], 'fresh seed')}: "
+                f"{where} {_value(other)}{_losses(other)}"
+            )
+    for workload, runs in entry.get("elsewhere", {}).items():
+        yield f"on {workload}, {number_of(runs['seeds'], 'fresh seed')}: {_value(runs)}{_losses(runs)}"
+    if "left_out" in entry and "regret" in entry["left_out"]:
+        yield (
+            f"on a workload that had no say in the choice, {100 * entry['left_out']['regret']:.2g} % of what training "
+            "gains is missed, on average"
+        )
+
+
+def _value(runs: Mapping[str, Any]) -> str:
+    """Return the mean with its interval; the median and the worst where runs broke or collapsed."""
+    if runs["diverged"] + runs["failed"] + runs["collapsed"]:
+        known = [f"{name} {runs[name]:.4g}" for name in ("median", "worst") if name in runs]
+        return ", ".join(known) or "not known"
+    name = "geometric_mean" if "geometric_mean" in runs else "mean"
+    if name not in runs:
+        return "not known"
+    ends = runs.get(f"{name}_interval")
+    return f"{runs[name]:.4g}" + (" [{:.4g}, {:.4g}]".format(*ends) if ends else "")
+
+
+def _losses(runs: Mapping[str, Any]) -> str:
+    counts = [f"{runs[name]} {name}" for name in ("diverged", "failed", "collapsed") if runs[name]]
+    return f"; of {number_of(runs['seeds'], 'run')} {', '.join(counts)}" if counts else ""
+
+
+def _as_python(arguments: Mapping[str, object]) -> dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
