@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,26 @@ class Study:
     def resplit(self) -> bool:
         """Whether examples were drawn again for each replicate: values then vary over splits too, else over seeds."""
         return self.attributes.get("resplit") is True
+
+    @property
+    def split(self) -> str:
+        """What the metric is measured on while tuning: ``"training"`` or ``"validation"`` data; empty if unknown."""
+        if not self.own:
+            return ""
+        return "training" if self.attributes.get("metric_split") == "train" else "validation"
+
+    @property
+    def tuned_metric(self) -> str:
+        """The metric that tuning goes by, in words: ``validation accuracy``, or ``training gap``."""
+        return f"{self.split} {self.metric}".strip()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which values the metric lies, as far as its name and scale tell; infinite ends where they do not."""
+        if self.own and self.metric.endswith("accuracy"):
+            return 0.0, 1.0
+        positive = self.own and (self.metric == "gap" or self.scale == "log")
+        return (0.0 if positive else -math.inf), math.inf
 
     @property
     def scale(self) -> Scale | None:

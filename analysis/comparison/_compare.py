@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import aggregate, verdict
+from analysis.comparison.answer import answer, in_a_sentence
 from analysis.comparison.budget import budget_curves
 from analysis.comparison.convergence import convergence
 from analysis.comparison.cost import cost
@@ -62,18 +63,19 @@ class Comparison:
         tables: By the name of their CSV file. Columns are described where they are computed: ``leaderboard``,
             ``convergence``, ``time_to_target``, ``time_ratios`` (all pairs), ``budget_curve``, ``comparisons``,
             ``aggregate``, ``improvement``, ``performance_profile``, ``profile_score``, ``ranks``, ``inclusion``,
-            ``variance``, ``cost``, ``fairness`` and ``search_spaces``, each in the module of that name or subject.
-            All are there,
-            some without rows where there is nothing to tell.
+            ``variance``, ``cost``, ``fairness``, ``search_spaces`` and ``answer``, each in the module of that name or
+            subject. All are there, some without rows where there is nothing to tell.
         sentences: The verdict, the most important first.
         methods: A paragraph for a paper, in Markdown.
         contests: What all of it was computed from, one a workload.
+        answer: The table ``answer`` in a sentence.
     """
 
     tables: dict[str, pd.DataFrame]
     sentences: list[str]
     methods: str
     contests: list[WorkloadRuns] = field(default_factory=list)
+    answer: str = ""
 
 
 def compare(
@@ -120,4 +122,6 @@ def compare(
         "fairness": fairness(found, budgets),
         "search_spaces": search_spaces(studies),
     }
-    return Comparison(tables, verdict.sentences(found, tables), methods(found, tables), found)
+    tables["answer"] = answer(found, tables, replicates)
+    short = in_a_sentence(tables["answer"], pairs)
+    return Comparison(tables, verdict.sentences(found, tables), methods(found, tables), found, short)

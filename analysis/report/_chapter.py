@@ -12,7 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.figures import Drawn, Subject, of_each
-from analysis.figures._style import png, style, svg
+from analysis.figures._style import Files, files, style
 from analysis.figures.comparison import View
 from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
@@ -47,12 +47,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as files: ``panels`` are (name, SVG, PNG)."""
+    """A figure as files: ``panels`` are names, each with its files."""
 
     key: str
     title: str
     caption: str
-    panels: tuple[tuple[str, str, bytes], ...]
+    panels: tuple[tuple[str, Files], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,7 @@ def generator(seed: int, purpose: Literal["study", "comparison"]) -> np.random.G
 def pictures(drawn: Iterable[tuple[str, Drawn | None]]) -> list[Picture]:
     """Return figures as files, those that there is nothing to show of left out; within `style`."""
     return [
-        Picture(
-            key,
-            one.title,
-            one.caption,
-            tuple((panel.name, svg(panel.figure), png(panel.figure)) for panel in one.panels),
-        )
+        Picture(key, one.title, one.caption, tuple((panel.name, files(panel.figure)) for panel in one.panels))
         for key, one in drawn
         if one is not None
     ]

@@ -34,7 +34,7 @@ def workload_names(workloads: Sequence[str]) -> list[str]:
 
 def panel_stems(name: str, picture: Picture) -> list[str]:
     """Return the files of a picture's panels, without their ending; no two the same."""
-    wanted = [f"{name}-{picture.key}" + (f"-{slug(panel)}" if panel else "") for panel, *_ in picture.panels]
+    wanted = [f"{name}-{picture.key}" + (f"-{slug(panel)}" if panel else "") for panel, _ in picture.panels]
     return _distinct(wanted)
 
 

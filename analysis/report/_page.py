@@ -18,13 +18,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
+from analysis.comparison.answer import decides, seconds_compare
 from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
 from analysis.figures.comparison import View
+from analysis.figures.comparison.ranks import tells_apart
+from analysis.report._answer import broken_rules, export_command, lines, rules_once, without_rules
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
-from analysis.report._tables import Cell, as_table, chosen, space_table
+from analysis.report._tables import Cell, Table, as_table, chosen, space_table
 from analysis.schema import OUTCOMES
 from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.findings import TABLES
@@ -37,6 +40,8 @@ from search_spaces.errors import number_of
 
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
+_FIRST = "confirmed"  # the figure of the first screen
+_IN_SECONDS = ("seconds_per_step", "step_ratio", "evaluation_ratio", "comparable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def page(
         trim_blocks=True,
     )
     templates = importlib.resources.files("analysis.report") / "templates"
-    script, style = ((templates / name).read_text(encoding="utf-8") for name in ("sort.js", "page.css"))
+    script, style = ((templates / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("index.html.j2").render(
         maker=Markup(MAKER),
@@ -111,18 +116,77 @@ def page(
         overview=_overview(chapters, names),
         across=across,
         across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],
-        verdict=across.compared.sentences if across.compared else across.tuned.sentences if across.tuned else [],
         optimizers=chosen({"optimizers": across.tuned.table}, {"optimizers": SHOWN}) if across.tuned else [],
+        contents=_contents(across, compared_on, chapters),
+        **_first_screen(across, compared_on, names, source),
         score_pictures=[_picture(picture, WORKLOADS) for picture in across.scores],
-        score_tables=chosen(across.compared.tables, SCORES) if across.compared and across.scores else [],
+        score_tables=_score_tables(across.compared) if across.compared and across.scores else [],
         compared_on=[_versus(one) for one in compared_on],
-        fairness=chosen(across.compared.tables, FAIRNESS) if across.compared else [],
+        fairness=_fairness(across.compared) if across.compared else [],
         methods=across.compared.methods if across.compared else "",
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
         campaign=_rules(chapters) if chapters[0].study.own else "",
         protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
     )
+
+
+def _contents(across: Across, compared_on: Sequence[Versus], chapters: Sequence[Chapter]) -> list[dict[str, str]]:
+    """Return the links at the top of the page."""
+    found = [("answer", "Which optimizer?")] if compared_on else []
+    found += [("in-short", "In short"), ("studies", "Studies")]
+    found += [(one.id, f"On {one.view.contest.workload}") for one in compared_on]
+    found += [("scores", "Across workloads")] if across.compared and across.scores else []
+    found += [("fairness", "Was it fair?")] if across.compared else []
+    found += [("across", "Sensitivity across workloads")] if across.pictures else []
+    found += [("chapters", "Each study")] if chapters else []
+    return [{"id": name, "text": text} for name, text in [*found, ("method", "How this was computed")]]
+
+
+def _first_screen(
+    across: Across, compared_on: Sequence[Versus], names: Mapping[str, str], source: str
+) -> dict[str, object]:
+    """Return what the answer of the page shows, and what of the verdict is left to be said in a list."""
+    compared = across.compared
+    if compared is None:
+        verdict = across.tuned.sentences if across.tuned else []
+        return {"answers": [], "answer": "", "broken": [], "export": "", "untimed": "", "verdict": verdict}
+    campaign = str(compared.contests[0].studies[0].campaign["name"])
+    rules = compared.tables["fairness"]
+    return {
+        "answers": [
+            {
+                "workload": one.view.contest.workload,
+                "decides": decides(one.view.contest),
+                "better": one.view.better,
+                "confirmed": bool(one.view.contest.confirmed()),
+                "campaign": campaign,
+                "repeated": bool((one.view.rows("answer")["searches"] > 1).any()),
+                "lines": lines(compared, one.view.contest.workload, names),
+                "picture": next((_picture(each, one.id) for each in one.pictures if each.key == _FIRST), None),
+            }
+            for one in compared_on
+        ],
+        "answer": compared.answer,
+        "broken": broken_rules(rules),
+        "export": export_command(campaign, source),
+        "untimed": ", ".join(c.workload for c in compared.contests if c.confirmed() and not seconds_compare(c)),
+        "verdict": without_rules(compared.sentences, rules),
+    }
+
+
+def _fairness(compared: Comparison) -> list[Table]:
+    tables = compared.tables | {"fairness": rules_once(compared.tables["fairness"])}
+    return chosen(tables, FAIRNESS)
+
+
+def _score_tables(compared: Comparison) -> list[Table]:
+    """Return the tables on all workloads, without seconds that do not compare and a critical difference of nothing."""
+    scores, ranks = compared.tables["profile_score"], compared.tables["ranks"]
+    scores = scores[(scores["axis"] != "seconds") | scores["comparable"].astype(bool)]
+    if not tells_apart(ranks):
+        ranks = ranks.drop(columns=["critical_difference", "behind_best"])
+    return chosen(compared.tables | {"profile_score": scores, "ranks": ranks}, SCORES)
 
 
 def printable(text: str) -> str:
@@ -184,24 +248,38 @@ def _chapter(one: Chapter, name: str) -> dict[str, object]:
 def _versus(one: Versus) -> dict[str, object]:
     contest = one.view.contest
     tables = {name: one.view.rows(name) for name in VERSUS if "workload" in one.view.comparison.tables[name].columns}
+    # the winners' hyperparameters are in the answer
+    tables["leaderboard"] = tables["leaderboard"].drop(columns="params")
     if not len(contest.runs):
         tables = {"leaderboard": tables["leaderboard"]}
+    elif not seconds_compare(contest):
+        tables["leaderboard"] = tables["leaderboard"].drop(columns="seconds_to_target")
+        tables["cost"] = tables["cost"].drop(columns=[c for c in tables["cost"] if c in _IN_SECONDS])
+        tables["time_to_target"] = tables["time_to_target"][tables["time_to_target"]["axis"] != "seconds"]
+    titles = {
+        "validation": contest.studies[0].tuned_metric,
+        "test": f"test {contest.metric}",
+        "tuned": f"{contest.studies[0].tuned_metric}, best of the search",
+        "gradient_evaluations_per_step": "gradient evaluations per step (until it converged)",
+        "step_ratio": "seconds of a step, ratio",
+        "evaluation_ratio": "seconds of a gradient evaluation, ratio",
+    }
     return {
         "id": one.id,
         "workload": contest.workload,
         "label": contest.label,
         "better": one.view.better,
         "runs": len(contest.runs),
-        "pictures": [_picture(picture, one.id) for picture in one.pictures],
-        "tables": chosen(tables, VERSUS),
+        "pictures": [_picture(picture, one.id) for picture in one.pictures if picture.key != _FIRST],
+        "tables": chosen(tables, VERSUS, titles),
     }
 
 
 def _picture(picture: Picture, name: str) -> dict[str, object]:
     panels = []
-    for stem, (panel, drawing, _) in zip(panel_stems(name, picture), picture.panels, strict=True):
+    for stem, (panel, drawing) in zip(panel_stems(name, picture), picture.panels, strict=True):
         described = html.escape(str(_printable(f"{picture.title}{f': {panel}' if panel else ''}")), quote=True)
-        inline = _style.inline(drawing, stem.replace(".", "-"), described)
+        inline = _style.inline(drawing.svg, stem.replace(".", "-"), described)
         panels.append({"stem": stem, "svg": Markup(inline)})
     return {"title": picture.title, "caption": picture.caption, "panels": panels}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from analysis.text import cell
 _ROWS_SHOWN = 60
 _SPACES = "search_spaces"
 _STORED = {"best", "low", "high", "default", "tuned", "before", "after"}  # columns with values of a parameter
-_ALERTS = ("no", "search too small")
+_ALERT = "search too small"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,16 @@ class Table:
     alerts: frozenset[int] = frozenset()
 
 
-def chosen(tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str]) -> list[Table]:
-    """Return those columns that a page has room for; the files have all."""
+def chosen(
+    tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str], titles: Mapping[str, str] | None = None
+) -> list[Table]:
+    """Return those columns that a page has room for; the files have all.
+
+    Args:
+        tables: By name.
+        wanted: The columns, by the name of the table.
+        titles: What to write above a column instead of its name.
+    """
     found = []
     for name, columns in wanted.items():
         if name not in tables or not len(tables[name]):
@@ -55,7 +64,7 @@ def chosen(tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str]) -> lis
                     table[column + end] = table[own]
         kept = [c for c in columns.split() if c in table and not table[c].isna().all()]
         ends = [f"{c}{end}" for c in kept for end in ("_low", "_high") if f"{c}{end}" in table]
-        found.append(as_table(name, table[[*kept, *ends]]))
+        found.append(as_table(name, table[[*kept, *ends]], titles=titles))
     return found
 
 
@@ -71,6 +80,7 @@ def as_table(
     table: pd.DataFrame,
     parameters: Mapping[str, ParameterInfo] | None = None,
     percent: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
 ) -> Table:
     """Return a frame as a table: columns ``x``, ``x_low`` and ``x_high`` become one, written as ``x [low, high]``.
 
@@ -80,6 +90,7 @@ def as_table(
         parameters: How those in its column ``parameter`` were searched, which decides of how many _cell their values
             are told apart.
         percent: Columns with shares, written in percent.
+        titles: What to write above a column instead of its name.
     """
     columns = [str(column) for column in table.columns]
     ends = {f"{column}{end}" for column in columns for end in ("_low", "_high") if f"{column}_low" in columns}
@@ -93,17 +104,28 @@ def as_table(
             unit = _percent if column in percent else _range_end if name == _SPACES else _of(known)
             text = unit(value)
             if f"{column}_low" in columns and text != "–" and not pd.isna(record[f"{column}_low"]):
-                text = f"{text} [{unit(record[f'{column}_low'])}, {unit(record[f'{column}_high'])}]"
+                text = f"{text} [{', '.join(unit(end) for end in _reaching(record, column))}]"
             numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             cells.append(Cell(text, float(value) if numeric else str(value), number=numeric))
         rows.append(cells)
-    titles = [f"{column.replace('_', ' ')}{', %' if column in percent else ''}" for column in shown]
+    known_titles = titles or {}
+    heads = [
+        f"{known_titles.get(column, column.replace('_', ' '))}{', %' if column in percent else ''}" for column in shown
+    ]
     bad = [
-        str(record.get("kept", record.get("verdict", ""))) in _ALERTS
+        str(record.get("kept", "")).split(" ")[0] == "no" or record.get("verdict") == _ALERT
         for record in table.head(_ROWS_SHOWN).to_dict("records")
     ]
     alerts = frozenset(place for place, alert in enumerate(bad) if alert)
-    return Table(name, titles, rows, max(0, len(table) - _ROWS_SHOWN), alerts)
+    return Table(name, heads, rows, max(0, len(table) - _ROWS_SHOWN), alerts)
+
+
+def _reaching(record: Mapping[Any, Any], column: str) -> tuple[Any, Any]:
+    """Return the ends of an interval, which reach the estimate at least."""
+    value, low, high = (record[f"{column}{end}"] for end in ("", "_low", "_high"))
+    if not all(isinstance(one, int | float | np.number) and not math.isnan(one) for one in (value, low, high)):
+        return low, high
+    return min(low, value), max(high, value)
 
 
 def _of(parameter: ParameterInfo | None) -> Callable[[object], str]:

@@ -1,4 +1,4 @@
-"""Write a report directory: ``index.html``, ``tables/*.csv``, ``figures/*.png`` and ``.svg``."""
+"""Write a report directory: ``index.html``, ``tables/*.csv``, ``figures/*.png``, ``.svg`` and ``.pdf``."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def write(
         _put(out / "index.html", text.encode())
     except OSError as error:
         raise _unwritable(out, error) from None
-    verdict = tuple(compared.sentences) if compared is not None else chosen.sentences if chosen is not None else ()
+    verdict: tuple[str, ...] = () if chosen is None else tuple(chosen.sentences)
+    if compared is not None:
+        verdict = (compared.answer, *compared.sentences)
     confirmed = None if compared is None else any(len(contest.runs) for contest in compared.contests)
     return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed)
 
@@ -279,9 +281,10 @@ def _remove_old(out: Path) -> None:
 def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:
     for picture in made:
         stems = panel_stems(name, picture)
-        for stem, (_, drawing, image) in zip(stems, picture.panels, strict=True):
-            _put(folder / f"{stem}.svg", drawing.encode())
-            _put(folder / f"{stem}.png", image)
+        for stem, (_, drawn) in zip(stems, picture.panels, strict=True):
+            _put(folder / f"{stem}.svg", drawn.svg.encode())
+            _put(folder / f"{stem}.png", drawn.png)
+            _put(folder / f"{stem}.pdf", drawn.pdf)
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ from tests.support.made_campaign import Made, made
 TABLES = {
     "leaderboard", "convergence", "time_to_target", "time_ratios", "budget_curve", "comparisons", "aggregate",
     "performance_profile", "profile_score", "ranks", "inclusion", "cost", "fairness", "search_spaces", "improvement",
-    "variance",
+    "variance", "answer",
 }  # fmt: skip
 
 

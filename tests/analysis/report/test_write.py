@@ -114,12 +114,17 @@ def test_tables_have_the_columns_that_programs_read(directory: Path) -> None:
 def test_figures_come_as_vectors_and_as_pixels(directory: Path) -> None:
     drawings = {path.stem for path in (directory / "figures").glob("*.svg")}
     assert drawings == {path.stem for path in (directory / "figures").glob("*.png")}
+    assert drawings == {path.stem for path in (directory / "figures").glob("*.pdf")}
     for figure in ("importance-all", "dependence-rho", "ridge", "robustness", "tunability", "ablation", "local"):
         assert f"digits-mlp-sofim-{figure}" in drawings
     assert "workloads-near-optimal-sofim-rho" in drawings
     for name in drawings:
         ET.parse(directory / "figures" / f"{name}.svg")
         assert (directory / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        printed = (directory / "figures" / f"{name}.pdf").read_bytes()
+        assert printed.startswith(b"%PDF")
+        assert b"/Type3" not in printed, "journals take no Type 3 fonts"
+        assert b"/FontFile2" in printed, "fonts are in the file"
     ridge_of_sofim = (directory / "figures" / "digits-mlp-sofim-ridge.svg").read_text(encoding="utf-8")
     assert "η/ρ = 1<" in ridge_of_sofim, "the lines are named"
 

@@ -33,3 +33,25 @@ const reveal = () => {
 };
 window.addEventListener("hashchange", reveal);
 reveal();
+// A button copies what stands beside it; where the browser lets no page copy, that is selected for the keyboard.
+const copied = async (text, code) => {
+  if (navigator.clipboard) {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* asked too late, or not allowed */ }
+  }
+  const shown = code.textContent;
+  const selection = getSelection();
+  code.textContent = text;
+  selection.selectAllChildren(code);
+  let done = false;
+  try { done = document.execCommand("copy"); } catch { done = false; }
+  if (done) { code.textContent = shown; selection.removeAllRanges(); }
+  return done;
+};
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const done = await copied(button.dataset.copy, button.previousElementSibling);
+    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}

@@ -1,0 +1,160 @@
+"""The answer: ranks, ties, hyperparameters and costs as the tables have them, and a sentence that follows."""
+
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.comparison.answer import answer, in_a_sentence, keyword_arguments, seconds_compare
+from search_spaces import SEARCH_SPACES
+from tests.support.made_campaign import Made, made, study
+
+
+def around(mean: float, n: int = 10, seed: int = 0) -> list[float | str]:
+    return list(mean + 0.01 * np.random.default_rng(seed).standard_normal(n))
+
+
+def told(found: Made) -> str:
+    return found.compare().answer
+
+
+def rows(found: Made) -> pd.DataFrame:
+    return found.compare().tables["answer"].set_index("optimizer")
+
+
+def test_the_answer_has_the_order_and_the_numbers_of_the_leaderboard_and_ties_of_the_comparisons() -> None:
+    found = made({"u": {"sofim": around(0.8, seed=1), "sgd": around(0.802, seed=2), "adam": around(0.6, seed=3)}})
+    table, board = rows(found), found.compare().tables["leaderboard"]
+    assert table.index.tolist() == board["optimizer"].tolist()
+    assert table["value"].tolist() == board["test"].tolist()
+    assert table["decides"].unique().tolist() == ["test accuracy"]
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table["tied"].tolist() == [True, True, False]
+    assert (table["epochs"] == 4).all()
+    assert (table["gradient_evaluations"] == 40).all()
+    assert table["runs"].tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize("names", [["sofim", "sgd"], ["sgd", "sofim"]])
+def test_equal_values_share_a_rank_whoever_comes_first(names: list[str]) -> None:
+    table = rows(made({"u": {name: [0.5, 0.6, 0.7] for name in names}}))
+    assert table["rank"].tolist() == [1, 1]
+    assert table["tied"].all()
+
+
+def test_an_interval_ends_where_the_metric_does() -> None:
+    table = rows(made({"u": {"sofim": [1.0, 0.7, 1.0], "sgd": [0.1, 0.0, 0.4]}}))
+    assert table.loc["sofim", "high"] == 1.0
+    assert table.loc["sgd", "low"] == 0.0
+    loss = rows(made({"u": {"sofim": [1.0, 0.1, 3.0], "sgd": [1.0, 2.0, 3.0]}}, direction="minimize"))
+    assert loss.loc["sofim", "low"] < 0, "nobody knows what a loss of any name can be"
+
+
+CASES = {
+    "all tied": (
+        {"sofim": around(0.8, seed=1), "sgd": around(0.8, seed=2)},
+        "On u two optimizers cannot be told apart.",
+    ),
+    "one alone best": (
+        {"sofim": around(0.8, seed=1), "sgd": around(0.6, seed=2), "adam": around(0.6, seed=3)},
+        "On u the configuration of sofim is better than those of the two others.",
+    ),
+    "some tied": (
+        {"sofim": around(0.8, seed=1), "sgd": around(0.802, seed=2), "adam": around(0.6, seed=3)},
+        "On u the configuration of sofim is better than that of adam, and cannot be told from sgd.",
+    ),
+    # lbfgs may be anywhere, but adam is worse than sgd is
+    "ties that are none among each other": (
+        {"lbfgs": [0.1, 0.9, 0.9, 0.9], "sgd": [0.68, 0.681, 0.682, 0.683], "adam": [0.6, 0.601, 0.602, 0.603]},
+        "On u none of three optimizers is told worse than the best, lbfgs.",
+    ),
+    "one confirmed": ({"sofim": around(0.8), "sgd": []}, "On u sofim alone was confirmed"),
+    "none confirmed": ({"sofim": [], "sgd": []}, "On u no winner was confirmed on fresh seeds"),
+    "all broke": ({"sofim": ["diverged"] * 3, "sgd": ["diverged"] * 3}, "On u every confirmation run broke"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_sentence_says_what_the_comparisons_say(case: str) -> None:
+    runs, begins = CASES[case]
+    assert told(made({"u": runs})).startswith(begins)
+
+
+def test_what_one_search_tells_is_told_of_configurations() -> None:
+    found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
+    assert "Each was searched once: this is about these configurations" in told(found)
+    assert "searched" not in told(made({"u": {"sofim": around(0.8), "sgd": []}}))
+
+
+def test_what_three_searches_tell_is_told_of_optimizers() -> None:
+    found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
+    tables = found.compare().tables
+    over_searches = tables | {
+        "comparisons": tables["comparisons"].assign(configurations=""),
+        "leaderboard": tables["leaderboard"].assign(searches=3),
+    }
+    table = answer(found.contests(), over_searches)
+    assert table["basis"].tolist() == ["optimizers"] * 2
+    assert in_a_sentence(table, over_searches["comparisons"]) == (
+        "On u sofim is better than sgd. Each was searched 3 times: this is about the optimizers."
+    )
+
+
+def test_a_verdict_on_configurations_comes_before_that_on_optimizers() -> None:
+    found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
+    tables = found.compare().tables
+    pairs = tables["comparisons"].assign(configurations=tables["comparisons"]["verdict"], verdict="no difference shown")
+    table = answer(found.contests(), tables | {"comparisons": pairs})
+    assert table["tied"].tolist() == [True, False]
+    assert table["basis"].unique().tolist() == ["configurations"]
+
+
+def test_without_confirmation_the_search_ranks_and_says_so() -> None:
+    trials = {"u": {"sofim": [0.5, 0.6], "sgd": [0.9, 0.2], "adam": ["diverged"]}}
+    table = rows(made({"u": {"sofim": [], "sgd": [], "adam": []}}, trials=trials))
+    assert table.index.tolist() == ["sgd", "sofim", "adam"]
+    assert table["rank"].tolist()[:2] == [1, 2]
+    assert pd.isna(table["rank"].iloc[2])
+    assert table["tied"].isna().all()
+    assert set(table["decides"]) == {"validation accuracy, best of the search"}
+
+
+def test_seconds_are_there_only_where_they_compare() -> None:
+    found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
+    assert rows(found)["seconds"].notna().all()
+    found.confirmations.loc[0, "exclusive"] = False
+    assert not seconds_compare(found.contests()[0])
+    assert rows(found)["seconds"].isna().all()
+
+
+def test_hyperparameters_are_what_one_types() -> None:
+    space = SEARCH_SPACES["adam"].override({"eps": 1e-8})
+    one = study("u", "adam")
+    one = replace(one, attributes={**one.attributes, "search_space": space.to_dict()})
+    params = {"lr": 0.0123456789, "beta1": 0.9, "beta2": 0.999876, "batch_size": 64}
+    exact = keyword_arguments(one, params)
+    called = ast.parse(f"Adam({exact})", mode="eval").body
+    assert isinstance(called, ast.Call)
+    given = {word.arg: ast.literal_eval(word.value) for word in called.keywords}
+    assert given == {"lr": 0.0123456789, "betas": (0.9, 0.999876), "eps": 1e-8, "batch_size": 64}
+    shown = keyword_arguments(one, params, 3)
+    assert "lr=0.0123," in shown
+    assert "0.999876)" in shown, "it is not 1"
+    assert keyword_arguments(one, {}) == ""
+
+
+def test_a_space_that_cannot_be_read_gives_what_is_stored() -> None:
+    one = study("u", "theirs")
+    one = replace(one, attributes={**one.attributes, "search_space": {"fixed": {"beta": 0.9}, "of": "a later version"}})
+    assert keyword_arguments(one, {"lr": 0.5, "mode": "a b"}) == "lr=0.5, mode='a b', beta=0.9"
+
+
+def test_runs_that_broke_are_counted() -> None:
+    table = rows(made({"u": {"sofim": [0.5, 0.6, "diverged"], "sgd": [0.6, 0.7, 0.8]}}))
+    assert table.loc["sofim", ["runs", "broken"]].tolist() == [3, 1]
+    assert not math.isnan(table.loc["sofim", "epochs"])
