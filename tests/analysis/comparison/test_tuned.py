@@ -90,7 +90,7 @@ GOOD, BAD, BETWEEN = [0.91, 0.92, 0.93], [0.51, 0.52, 0.53], [0.4, 0.9, 0.7]
         ("minimize", BAD, GOOD, "this configuration of sgd is better than that of adam."),
         ("minimize", GOOD, BAD, "of adam is better than that of sgd, though the search had it the other way round."),
         ("maximize", GOOD, BETWEEN, "no difference between these two could be shown."),
-        ("maximize", [0.9, 0.9, 0.9], [0.8, 0.8, 0.8], "which leaves no interval and no verdict."),
+        ("maximize", [0.9, 0.9, 0.9], [0.8, 0.8, 0.8], "no difference between these two could be shown."),
         ("maximize", [*GOOD, "diverged"], BAD, "1 of adam's runs broke, so no verdict."),
         ("maximize", GOOD, [*BAD, "failed", "failed"], "2 of sgd's runs broke, so no verdict."),
     ],
