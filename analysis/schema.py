@@ -77,6 +77,9 @@ EVALUATES = "evaluates"
 TEST_PREFIX = "test_"
 """What user attributes of confirmation runs begin with that come from test data."""
 
+CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
+"""Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
+
 _ASIDE = re.compile(rf"(/replicate-[1-9][0-9]*)?({CONFIRM}|{EVALUATE})?")  # may follow campaign/workload/optimizer
 _PARTS = re.compile(rf"([^/]+)/([^/]+)/([^/]+?){_ASIDE.pattern}")
 

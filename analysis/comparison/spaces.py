@@ -24,7 +24,9 @@ def searched(study: Study) -> str:
     """
     below = _fixed_below(study)
     fixed = [f"{name} = {value}" for name, value in study.fixed.items() if name not in below]
-    few = [f"{name} = {value} (below {below[name]} trials)" for name, value in study.fixed.items() if name in below]
+    few = [
+        f"{name} = {value} (begun below {below[name]} trials)" for name, value in study.fixed.items() if name in below
+    ]
     return volume(study.parameters) + (f" with {', '.join([*fixed, *few])}" if fixed or few else "")
 
 
@@ -39,7 +41,7 @@ def why_fixed(study: Study, name: str) -> str:
     """Return why a fixed parameter was not searched."""
     below = _fixed_below(study)
     if name in below:
-        return f"searched from {below[name]} trials"
+        return f"begun with fewer than {below[name]} trials"
     tables = study.campaign.get("search_space")
     own = tables.get(study.optimizer) if isinstance(tables, Mapping) else None
     of_campaign = {"batch_size": "batch_size", "decoupled_weight_decay": "decay"}.get(name, "")

@@ -18,6 +18,7 @@ from analysis.intervals import FEW
 from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
+from analysis.schema import CAMPAIGN_RULES
 from analysis.text import estimate, number
 from analysis.winners import winner
 from search_spaces import ANY
@@ -149,9 +150,7 @@ def _metric(study: Study) -> str:
 
 def _how(study: Study) -> str:
     fields = study.campaign
-    named = [
-        f"{name} {markdown(str(fields[name]))}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields
-    ]
+    named = [f"{name} {markdown(str(fields[name]))}" for name in CAMPAIGN_RULES if name in fields]
     if (epochs := study.attributes.get("epochs")) is not None:
         told = number_of(epochs, "epoch") if isinstance(epochs, int) else f"{epochs} epochs"
         named.append(f"{markdown(told)} a trial")

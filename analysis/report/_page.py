@@ -28,7 +28,7 @@ from analysis.report._answer import broken_rules, export_command, lines, rules_o
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
 from analysis.report._tables import Cell, Table, as_table, chosen, space_table
-from analysis.schema import OUTCOMES
+from analysis.schema import CAMPAIGN_RULES, OUTCOMES
 from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
@@ -202,7 +202,7 @@ def _rules(chapters: Sequence[Chapter]) -> str:
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
     told = [f"{number_of(trials, 'trial')} a study"] if isinstance(trials, int) else []
     told += [f"a budget of {seconds:g} s"] if isinstance(seconds, int | float) else []
-    told += [f"{name} {fields[name]}" for name in ("sampler", "pruner", "schedule", "seed") if name in fields]
+    told += [f"{name} {fields[name]}" for name in CAMPAIGN_RULES if name in fields]
     said = "; ".join(part for part in (", ".join(told), drawn) if part)
     return f"Campaign {fields['name']}{': ' if said else ''}{said}."
 

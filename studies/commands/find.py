@@ -50,11 +50,15 @@ def as_begun(plan: CampaignPlan, storage: str) -> CampaignPlan:
 
     Whoever adds trials to a campaign, in its file as on the command line, goes on in the spaces that it has.
     """
+    stored = _stored_campaigns(storage, plan.campaign.name).get(plan.campaign.name)
+    return plan if stored is None or "budget" in stored else _fitted_as(plan, stored)
+
+
+def _fitted_as(plan: CampaignPlan, stored: Mapping[str, object]) -> CampaignPlan:
+    """Return ``plan`` with spaces for as many trials as those of the campaign that is stored."""
     from studies.campaign.plan import FITTED
 
-    stored = _stored_campaigns(storage, plan.campaign.name).get(plan.campaign.name)
-    fitted = None if stored is None else stored.get(FITTED)
-    return plan if stored is None or "budget" in stored else plan.fitted_to(cast("int | None", fitted))
+    return plan.fitted_to(cast("int | None", stored.get(FITTED)))
 
 
 def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPlan:
@@ -114,7 +118,7 @@ def find_tuned(name: str, storage: str) -> CampaignPlan:
     if name not in stored:
         plan = find_campaign(name, storage)
         tuned = plan.campaign.name
-        if tuned in stored and plan.stored() != stored[tuned]:
+        if tuned in stored and _fitted_as(plan, stored[tuned]).stored() != stored[tuned]:
             say(
                 make_console(),
                 f"{name} is not as it was tuned; what is confirmed is campaign '{tuned}' in the storage.",

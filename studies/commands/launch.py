@@ -58,8 +58,8 @@ def launch_campaign(
 
         overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
         plan = find_campaign(campaign, storage, {**overrides, "seed": seed})
-        plan = as_begun(plan, storage)
         if start is not None:
+            plan = as_begun(plan, storage)
             plan = replace(plan, initial=read_initial(start, plan, not_taken.append))
         if extend:
             plan = grown(plan, storage, trials=trials)
@@ -127,6 +127,7 @@ def launch(
     """
     from studies.ledger import open_search
 
+    resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
     campaign = resolved.campaign
     plans = resolved.study_plans()
     made = open_search(storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend)

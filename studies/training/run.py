@@ -150,8 +150,8 @@ class Run:
         self.workload, self.spec, self.seed, self.budget = workload, optimizer, seed, budget
         self._schedule_name, self._warmup, self._schedule = schedule, warmup, schedule_of(schedule, warmup)
         self.device = torch.device(device)
-        self._amp, self._with_test, self._batch_size = amp, test, batch_size
         self._data = data.on(self.device)
+        self._amp, self._with_test, self._batch_size = amp, test, min(batch_size, len(self._data.train))
         self._steps_per_epoch = len(batch_starts(len(self._data.train), batch_size))
 
         self.model = self._initial_model()

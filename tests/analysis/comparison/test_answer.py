@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.answer import answer, in_a_sentence, keyword_arguments, seconds_compare
+from analysis.comparison.answer import keyword_arguments, seconds_compare
 from search_spaces import SEARCH_SPACES
 from tests.support.made_campaign import Made, made, study
 

@@ -293,10 +293,10 @@ def test_what_few_trials_fix_is_told_with_why() -> None:
     tables = {"adamw": {"beta1": 0.8}}
     found = spaced({"sgd": {"trials": 16}, "adamw": {"trials": 16, "table": tables["adamw"]}}, search_space=tables)
     evidence = ledger(found).loc[1, "evidence"]
-    assert "batch_size = 64 (below 25 trials)" in evidence
-    assert "adamw 1 parameter (3.0 decades) with beta1 = 0.8, beta2 = 0.999 (below 50 trials)" in evidence
+    assert "batch_size = 64 (begun below 25 trials)" in evidence
+    assert "adamw 1 parameter (3.0 decades) with beta1 = 0.8, beta2 = 0.999 (begun below 50 trials)" in evidence
     why = search_spaces(found.studies).set_index(["optimizer", "parameter"])["not_searched"]
-    assert why[("adamw", "eps")] == "searched from 50 trials"
+    assert why[("adamw", "eps")] == "begun with fewer than 50 trials"
     assert why[("adamw", "beta1")] == "the campaign fixes it"
     assert why[("sgd", "nesterov")] == "the space fixes it"
     assert pd.isna(why[("sgd", "lr")])

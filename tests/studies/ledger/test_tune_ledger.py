@@ -58,7 +58,7 @@ def url(tmp_path: Path) -> str:
 def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(SEARCH_SPACES), **more: Any) -> Search:
     fields = {"name": "fake", "workloads": (WORKLOAD,), "optimizers": optimizers, "epochs": EPOCHS}
     fields["trials"] = budget.trials or 1_000_000
-    made = CampaignPlan.of(fields | more)
+    made = CampaignPlan.of(fields | more, whole=True)
     first, notes = initial_configurations(ConditionalSpace(made.spaces), WORKLOAD)
     assert not notes
     resolved = ResolvedCampaign(made, {WORKLOAD: WORKLOADS[WORKLOAD]})
