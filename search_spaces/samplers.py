@@ -59,7 +59,7 @@ class Sampler:
 
 
 def _tpe(seed: int, conditional: bool) -> BaseSampler:
-    """Return the tree-structured Parzen estimator.
+    """Return the tree-structured Parzen estimator, which counts trials that still run as bad ones.
 
     A conditional space has one joint density for each group of parameters that come together, so that every optimizer
     is searched as in a study of its own. No difference to independent densities could be shown on 16 made-up problems
@@ -68,7 +68,7 @@ def _tpe(seed: int, conditional: bool) -> BaseSampler:
     """
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, multivariate=True, group=True) if conditional else TPESampler(seed=seed)
+    return TPESampler(seed=seed, multivariate=True, group=conditional, constant_liar=True)
 
 
 def _gp(seed: int, _conditional: bool) -> BaseSampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -262,3 +263,67 @@ def test_neither_the_sign_nor_the_offset_of_a_metric_decides_anything(tmp_path, 
     assert any(trial.user_attrs["diverged"] for trial in found[0])
     for trials in found[1:]:
         assert decided(trials) == decided(found[0])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tpe_compares_trials_of_different_depth_as_optuna_documents(tmp_path, sign, monkeypatch):
+    """Complete ones first, the best before others; then those that came further; then by value; diverged ones last."""
+    seen: list[tuple[list[int], list[int]]] = []
+    split = optuna.samplers._tpe.sampler._split_trials
+
+    def noted(*arguments: object) -> object:
+        below, above = split(*arguments)
+        seen.append(([trial.number for trial in below], [trial.number for trial in above]))
+        return below, above
+
+    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", noted)
+    one = plan(pruner="asha", direction="maximize" if sign > 0 else "minimize", trials=40)
+    [trials] = search(f"sqlite:///{tmp_path}/a.db", one, tell=lambda value: sign * value)
+
+    def order(trial: FrozenTrial) -> tuple[float, ...]:
+        if trial.user_attrs["diverged"]:
+            return (2, 0, 0, trial.number)
+        if trial.state == TrialState.COMPLETE:
+            return (0, 0, -sign * trial.value, trial.number)
+        return (1, -trial.last_step, -sign * trial.intermediate_values[trial.last_step], trial.number)
+
+    assert {order(trial)[0] for trial in trials[:39]} == {0, 1, 2}
+    assert len(seen) == 30
+    for place, (below, above) in enumerate(seen, start=10):
+        ordered = [trial.number for trial in sorted(trials[:place], key=order)]
+        good = math.ceil(0.1 * place)
+        assert sorted(below) == sorted(ordered[:good])
+        assert sorted(above) == sorted(ordered[good:])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_trials_that_run_at_once_do_not_crowd_together(tmp_path, sampler):
+    """What runs is known to whoever draws the next: it is not drawn again, nor beside it."""
+    with open_search(f"sqlite:///{tmp_path}/a.db", CAMPAIGN, [plan(sampler=sampler)], {}) as ledger:
+        for _ in range(11):
+            work(ledger, ledger.ask())
+        study = ledger.studies["c/w/sofim"].source.study
+        together = [ledger.ask() for _ in range(4)]
+        running = study.get_trials(states=(TrialState.RUNNING,))
+    assert len({str(assignment.arguments) for assignment in together}) == 4
+    assert len(running) == 4
+    assert all(trial.params.keys() == set(SEARCH_SPACES["sofim"].parameters) for trial in running)
+
+
+def test_a_study_of_several_optimizers_does_not_ask_for_names_either(tmp_path):
+    """A search of two copies of one space, under other names and for another workload."""
+
+    def searched(url: str, campaign: str, names: tuple[str, str]) -> list[tuple[object, ...]]:
+        space = ConditionalSpace({name: dataclasses.replace(SEARCH_SPACES["sofim"], optimizer=name) for name in names})
+        starts = tuple(space.of(name, SEARCH_SPACES["sofim"].default) for name in names)
+        [trials] = search(url, plan(campaign, campaign, "any", space=space, initial=starts, trials=30))
+        return [
+            (
+                names.index(trial.params["optimizer"]), sorted(map(str, list(trial.params.values())[1:])), trial.state,
+                trial.intermediate_values, trial.user_attrs[DRAWN_BY],
+            )
+            for trial in trials
+        ]  # fmt: skip
+
+    url = f"sqlite:///{tmp_path}/a.db"
+    assert searched(url, "c", ("a", "b")) == searched(url, "d", ("zebra", "ant"))
