@@ -97,7 +97,7 @@ class Campaign(BaseModel):
         "tpe", description=f"one of {', '.join(SAMPLERS)}"
     )
     pruner: Annotated[StrictStr, AfterValidator(one_of(PRUNERS))] = Field(
-        "hyperband", description=f"one of {', '.join(PRUNERS)}"
+        "asha", description=f"one of {', '.join(PRUNERS)}"
     )
     schedule: Annotated[StrictStr, AfterValidator(one_of(SCHEDULES))] = Field(
         "constant", description=f"one of {', '.join(SCHEDULES)}"

@@ -52,7 +52,7 @@ def test_four_keys_are_enough_and_the_rest_has_the_documented_defaults(tmp_path:
     campaign = plan.campaign
     assert (campaign.name, campaign.trials) == ("mine", 5)
     assert (campaign.workloads, campaign.optimizers) == (("digits-mlp",), ("sofim", "sgd"))
-    assert (campaign.sampler, campaign.pruner, campaign.schedule) == ("tpe", "hyperband", "constant")
+    assert (campaign.sampler, campaign.pruner, campaign.schedule) == ("tpe", "asha", "constant")
     assert (campaign.seed, campaign.amp, campaign.epochs_for("digits-mlp", 7)) == (0, False, 7)
     assert (campaign.purpose, campaign.warmup, campaign.decay, campaign.batch_size) == ("comparison", 0.0, None, None)
     assert plan.spaces["sgd"] == SEARCH_SPACES["sgd"].fitted(5)

@@ -185,7 +185,7 @@ def test_data_ends_with_2_when_a_data_set_one_asks_for_is_missing(sofim):
 def test_a_dry_run_says_what_would_run_and_leaves_nothing(sofim):
     done = sofim("launch", "quickstart", "--dry-run", "--trials", "30", "--optimizers", "sgd,sofim", "--name", "[b]")
     assert (done.code, done.err) == (0, "")
-    assert "Campaign [b]: sampler tpe, pruner hyperband, schedule cosine, seed 0. Nothing was run or" in done.out
+    assert "Campaign [b]: sampler tpe, pruner asha, schedule cosine, seed 0. Nothing was run or" in done.out
     names = ["digits-mlp/sgd", "digits-mlp/sofim", "breast-cancer-logreg/sgd", "breast-cancer-logreg/sofim"]
     listed = [words for words in rows(done.out) if "/" in words[0]]
     assert [words[:3] for words in listed] == [[name, "30", "20" if "digits" in name else "30"] for name in names]
@@ -411,7 +411,7 @@ MISTAKES = [
     (
         f"{RAN} --name fake",
         "campaign 'fake' is in the storage with another configuration (decay was None, is coupled; optimizers was "
-        "sofim, sgd, is sgd; pruner was none, is hyperband; sampler was random, is tpe; schedule was constant, is "
+        "sofim, sgd, is sgd; pruner was none, is asha; sampler was random, is tpe; schedule was constant, is "
         "cosine; spaces of sofim changed; trials was 2, is 30; workloads was digits-mlp, breast-cancer-logreg, is "
         "digits-mlp); give this one another name with --name, or add trials, "
         "optimizers or workloads to that one with --extend",
