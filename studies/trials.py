@@ -87,7 +87,8 @@ class Tally:
     """How far a study is. ``best`` is a value of the metric, ``None`` before the first.
 
     ``seconds`` is the training time of the trials that ended, and ``best_params`` what the best of them ran with.
-    ``runs`` says what was run; of other than trials of a search, ``best`` is the mean of those that are complete.
+    ``runs`` says what was run; of other than trials of a search, ``best`` is the mean of those that are complete,
+    in a confirmation of the first winner's.
     ``asked_for`` is ``None`` where something else than the number of trials ends the study, and ``since_best`` counts
     the trials that ended after the best one. ``replicate`` counts the studies of one workload and optimizer.
     ``failing`` has the optimizers (a search with a budget has several) whose every trial failed so far.

@@ -71,7 +71,7 @@ class TrialCount:
         self.stopped: str | None = None
         self._plan, self._runs = plan, runs
         self._counts = dict.fromkeys(("complete", "pruned", "diverged", "failed"), 0)
-        self._values: list[float] = []  # of the complete ones; in a confirmation, the winners'
+        self._values: list[float] = []  # of the complete ones; in a confirmation, the first winner's
         self._best_of: dict[str, FrozenTrial] = {}  # by optimizer
         self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
@@ -98,7 +98,7 @@ class TrialCount:
         else:
             assert trial.value is not None
             self._counts["complete"] += 1
-            if trial.user_attrs.get(ROLE, WINNER) == WINNER:
+            if trial.user_attrs.get(ROLE, WINNER) == WINNER and trial.user_attrs.get("rank", 1) == 1:
                 self._values.append(trial.value)
             if self._is_better(trial.value, self.best):
                 self.best, self._since_best = trial, 0

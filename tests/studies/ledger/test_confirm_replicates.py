@@ -146,7 +146,7 @@ def test_what_stands_beside_winners_is_none_of_their_confirmation(url, tuned):
         assert [a.study for a in work_off(ledger)].count(f"{SGD}/confirm") == 2, "another seed, of both"
 
 
-def test_the_mean_of_winners_is_theirs_alone(url, tuned):
+def test_the_mean_that_is_shown_is_the_first_winners_alone(url, tuned):
     sgd = plan_of(tuned, "sgd")
     default = sgd.space.arguments(default_of(sgd))
     with confirming(url, tuned, seeds=1, beside={SGD: None}) as ledger:
