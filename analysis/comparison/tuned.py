@@ -70,7 +70,8 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
         best complete trial's value in the search, too good to be expected again), ``trials`` (that ended), ``complete``
         of these, ``runs`` of that trial on fresh seeds that ended (0 where it was not confirmed), ``runs_broken`` of
         these, which are in no mean, ``validation`` and ``test`` (means over the others, with 95 % of Student's t over
-        seeds in ``…_low`` and ``…_high``), ``number`` (of the best trial; -1 without one) and ``params``.
+        seeds in ``…_low`` and ``…_high``), ``number`` (of the best trial; -1 without one) and ``params`` (its
+        configuration, in the optimizer's own names).
     """
     ended = trials[trials["outcome"].isin(COUNTED)]
     of = _optimizers_of(ended)
@@ -96,13 +97,18 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
                 *mean(_finite(through, "value")),
                 *mean(_finite(through, "test_metric")),
                 number,
-                {} if leader is None else leader["params"],
+                {} if leader is None else _own_names(leader["params"], name),
             )
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     known = table["best"].notna()
     table.loc[known, "rank"] = table.loc[known, "best"].rank(method="min", ascending=study.direction == "minimize")
     return table.astype({"rank": "int64"})
+
+
+def _own_names(params: Mapping[str, object], optimizer: str) -> dict[str, object]:
+    """Return a configuration under the names that the optimizer's own space has."""
+    return {name.removeprefix(f"{optimizer}."): value for name, value in params.items() if name != "optimizer"}
 
 
 def _optimizers_of(trials: pd.DataFrame) -> pd.Series:

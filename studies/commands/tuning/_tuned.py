@@ -51,7 +51,7 @@ class Tried:
         broken: Those of them that diverged or failed, which are in no mean.
         validation: The metric on fresh seeds.
         test: The same on test data.
-        params: Its best configuration, as the database has it.
+        params: Its best configuration, stored values.
     """
 
     optimizer: str

@@ -60,6 +60,7 @@ def test_the_table_has_every_optimizer_with_its_best_and_the_trials_it_got():
     assert table["complete"].tolist() == [2, 1, 0]
     assert table["test"].tolist()[:2] == pytest.approx([0.6, 0.2])
     assert table["runs_broken"].tolist() == [0, 1, 0]
+    assert table["params"].tolist() == [{"lr": 0.1}, {"lr": 0.1}, {}]
     assert table.loc["adam", "test_low"] < 0.6 < table.loc["adam", "test_high"]
 
 

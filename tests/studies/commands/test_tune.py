@@ -232,6 +232,18 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert set(found.arguments) == {"lr", "momentum", "nesterov", "weight_decay"}
 
 
+def test_the_report_begins_with_the_optimizers_also_where_time_was_the_budget(sofim, tmp_path):
+    url = f"sqlite:///{tmp_path}/sofim.db"
+    with searching(url, search(Budget(seconds=1000.0))) as ledger:
+        work_off(ledger, most=9)
+    code, out, err = sofim("report", "fake", "--out", "page")
+    assert (code, err) == (0, "")
+    assert "sgd came furthest in the search and adam next; the two were not run on enough fresh seeds" in out
+    page = Path("page/index.html").read_text()
+    assert page.index("Which optimizer?") < page.index("sgd came furthest") < page.index("How sensitive?")
+    assert Path("page/tables/optimizers.csv").read_text().splitlines()[1].startswith("1,sgd,")
+
+
 def test_other_commands_know_such_a_search(sofim, tmp_path):
     finished(f"sqlite:///{tmp_path}/sofim.db")
     code, out, _ = sofim("status", "fake")
