@@ -156,11 +156,13 @@ def _two(
     is_tested = not on_training and all(len(_finite(own, "test_metric")) for own in through)
     column = "test_metric" if is_tested else "value"
     label = f"{'test' if is_tested else 'training' if on_training else 'validation'} {study.metric}"
-    values = [_finite(own, column) for own in through]
+    shared = set(through[0]["seed"]) & set(through[1]["seed"])  # time may have run out between the two
+    values = [_finite(own[own["seed"].isin(shared)], column) for own in through]
     if min(map(len, values)) < 2:
         return [
             f"{names[0]} came furthest in the search and {names[1]} next; the two were not run on enough fresh seeds "
-            f"to be told apart ({len(values[0])} and {len(values[1])} runs came through; at least 2 each are needed)."
+            f"to be told apart ({len(through[0])} and {len(through[1])} runs came through, {len(shared)} of each on "
+            "the same seeds; at least 2 are needed)."
         ]
     scale = scale_of(study.scale, trials.loc[trials["outcome"] == "complete", "value"], study.direction)
     floor = floor_of(np.concatenate(values))
@@ -173,8 +175,8 @@ def _two(
     else:
         told, numbers = "difference of the means", (found.estimate, low, high)
     interval = "[{}, {}]".format(*map(format_value, numbers[1:]))
-    shared = number_of(min(map(len, values)), "fresh seed")
-    head = f"On {shared}, {label}, {names[0]} against {names[1]}: {told} {format_value(numbers[0])}"
+    on = f"On {number_of(len(shared), 'fresh seed')}, {label}"
+    head = f"{on}, {names[0]} against {names[1]}: {told} {format_value(numbers[0])}"
     broken = [(name, len(own) - len(done)) for name, own, done in zip(names, pair, through, strict=True)]
     lost = [f"{count} of {name}'s runs broke" for name, count in broken if count]
     if lost:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from analysis.load import Study
 
+_ROUNDING = 1e-12
+
 
 def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     """Which optimizer is ahead on each workload, and with which hyperparameters."""
@@ -117,7 +119,9 @@ def _print_rows(study: Study, rows: list[_Confirmed], console: Console) -> None:
         for row in sorted(rows, key=place)
     ]
     over = "mean ± standard deviation"
-    over += " over searches (of a default: over seeds); hyperparameters of the best search" if searches > 1 else ""
+    if searches > 1:
+        over += f" over searches{' (of a default over seeds)' if any(not row.searches for row in rows) else ''}"
+        over += "; hyperparameters of the best search"
     title = f": the winners on fresh seeds, {over}; the order is by {decides} ({study.better})"
     console.print(Text.assemble((study.workload, "bold"), title), soft_wrap=True)
     last = len(headings) - 1
@@ -196,7 +200,12 @@ def _over_searches(parts: Sequence[pd.Series[float]]) -> tuple[float, ...]:
 
 def _mean_and_deviation(values: Sequence[float]) -> tuple[float, ...]:
     """Mean, and standard deviation of a sample where there are two values at least."""
-    return (fmean(values), *([stdev(values)] if len(values) > 1 else [])) if values else ()
+    if not values:
+        return ()
+    centre, spread = fmean(values), stdev(values) if len(values) > 1 else None
+    if spread is not None and spread <= _ROUNDING * abs(centre):  # equal values, whose mean was rounded
+        spread = 0.0
+    return (centre,) if spread is None else (centre, spread)
 
 
 def _spread(numbers: tuple[float, ...]) -> str:

@@ -6,6 +6,6 @@ improvement is expected; then its winner is run again on fresh seeds. What it be
 
 from studies.commands.tuning._budget import Budget, parse_budget
 from studies.commands.tuning._tune import tune, tune_within
-from studies.commands.tuning._tuned import Estimate, Tuned
+from studies.commands.tuning._tuned import Estimate, Tried, Tuned
 
-__all__ = ["Budget", "Estimate", "Tuned", "parse_budget", "tune", "tune_within"]
+__all__ = ["Budget", "Estimate", "Tried", "Tuned", "parse_budget", "tune", "tune_within"]

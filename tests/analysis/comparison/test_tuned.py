@@ -35,14 +35,15 @@ def trials(*rows: tuple[str, float | str]) -> pd.DataFrame:
 
 def runs(of: dict[int, Sequence[float | str]], column: str = "test_metric") -> pd.DataFrame:
     """Confirmation runs by the number of the trial."""
-    rows = [(number, end) for number, ends in of.items() for end in ends]
+    rows = [(number, end, seed) for number, ends in of.items() for seed, end in enumerate(ends)]
     frame = pd.DataFrame(
         {
             "study": NAME,
             "number": range(len(rows)),
-            "confirms": pd.array([number for number, _ in rows], "Int64"),
-            "outcome": ["complete" if isinstance(end, float) else end for _, end in rows],
-            "value": [end if isinstance(end, float) else np.nan for _, end in rows],
+            "confirms": pd.array([number for number, _, _ in rows], "Int64"),
+            "seed": [seed for _, _, seed in rows],
+            "outcome": ["complete" if isinstance(end, float) else end for _, end, _ in rows],
+            "value": [end if isinstance(end, float) else np.nan for _, end, _ in rows],
         }
     )
     frame[column] = frame["value"]
@@ -71,7 +72,7 @@ def test_the_table_has_every_optimizer_with_its_best_and_the_trials_it_got():
         (trials(("sgd", 0.8), ("sgd", 0.9)), "sgd alone was tried, so no optimizer was compared with another."),
         (trials(("sgd", 0.8), ("adam", "pruned")), "(adam), so sgd was compared with none."),
         (trials(("sgd", "failed"), ("adam", "pruned")), "No trial ran its whole budget, so nothing was found."),
-        (TWO, "the two were not run on enough fresh seeds to be told apart (1 and 0 runs"),
+        (TWO, "the two were not run on enough fresh seeds to be told apart (1 and 0 runs came through, 0 of each"),
     ],
 )
 def test_what_was_not_compared_is_said(searched, words):
@@ -102,6 +103,11 @@ def test_two_configurations_are_told_apart_by_an_interval_or_not_at_all(directio
     said = tuned(study(direction), TWO, runs({1 if direction == "maximize" else 2: adam, 0: sgd}))
     assert said.sentences[0].endswith(words)
     assert said.sentences[1].startswith("This is of two configurations that one search found, not of the optimizers")
+
+
+def test_seeds_that_one_alone_was_run_on_are_in_no_difference():
+    [said, _] = tuned(study(), TWO, runs({1: [*GOOD, 0.0], 0: BAD})).sentences
+    assert said.startswith("On 3 fresh seeds, test accuracy, adam against sgd: difference of the means 0.4 [")
 
 
 def test_a_metric_over_decades_is_told_as_a_ratio():

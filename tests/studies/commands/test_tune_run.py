@@ -112,7 +112,8 @@ def test_it_begins_with_what_is_recommended_and_ends_with_runs_on_fresh_seeds_al
     begun = {trial.number: trial for trial in story.found if trial.user_attrs.get("start")}
     first = [trial.params["optimizer"] for trial in begun.values() if "retry_of" not in trial.user_attrs]
     assert first == [optimizer for optimizer, _ in recommended(SEARCH_SPACES, "mine:xor")]
-    assert [run.user_attrs["seed"] for run in story.runs] == fresh_seeds(0, 3)
+    both = [(run.user_attrs["seed"], run.user_attrs["rank"]) for run in story.runs]
+    assert both == [(seed, rank) for seed in fresh_seeds(0, 3) for rank in (1, 2)], "the runner-up beside the winner"
     assert all(run.user_attrs["exclusive"] for run in story.runs)
     assert not any(name.startswith("test_") for trial in story.found for name in trial.user_attrs)
 
