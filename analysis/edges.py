@@ -25,12 +25,14 @@ class Edge:
         parameter: How it was searched.
         value: As it is stored.
         end: Which end.
+        distance: To it, as a part of the searched scale.
         line: The table and the key of a campaign's file that widen the range at that end, as one line.
     """
 
     parameter: ParameterInfo
     value: object
     end: Literal["lower", "upper"]
+    distance: float
     line: str
 
     @property
@@ -41,7 +43,8 @@ class Edge:
             scales.written(self.parameter, number)
             for number in (self.parameter.low, self.parameter.high, self.value)
         )  # fmt: skip
-        return f"{name} = {value} is at the {self.end} end of its range ({low} to {high})"
+        where = "at" if self.distance <= NEAR or self.value in (self.parameter.low, self.parameter.high) else "near"
+        return f"{name} = {value} is {where} the {self.end} end of its range ({low} to {high})"
 
 
 def edges(study: Study, params: Mapping[str, object], *, near: float = NEAR) -> list[Edge]:
@@ -59,9 +62,9 @@ def edges(study: Study, params: Mapping[str, object], *, near: float = NEAR) -> 
         value = params[name]
         at = scales.position(parameter, value)
         if at <= near or value == parameter.low:
-            found.append(Edge(parameter, value, "lower", widened(study, parameter, "lower")))
+            found.append(Edge(parameter, value, "lower", at, widened(study, parameter, "lower")))
         elif at >= 1 - near or value == parameter.high:
-            found.append(Edge(parameter, value, "upper", widened(study, parameter, "upper")))
+            found.append(Edge(parameter, value, "upper", 1 - at, widened(study, parameter, "upper")))
     return found
 
 

@@ -17,6 +17,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from analysis.audit import Flag, shown
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
 from analysis.comparison.answer import decides, seconds_compare
 from analysis.comparison.tuned import SHOWN, Tuned
@@ -71,6 +72,7 @@ def page(
     names: Mapping[str, str],
     compared_on: Sequence[Versus] = (),
     *,
+    flags: Sequence[Flag] = (),
     files: Sequence[str],
     title: str,
     source: str,
@@ -84,6 +86,7 @@ def page(
         across: Of all workloads together.
         names: Of the studies' files, by study.
         compared_on: The workloads on which optimizers are compared.
+        flags: What speaks against the searches.
         files: Names of the tables that are written.
         title: Of the page.
         source: The storage, without a password.
@@ -113,6 +116,7 @@ def page(
         version=importlib.metadata.version("sofim-studies"),
         level=round(100 * LEVEL),
         minimum_r2=MINIMUM_R2,
+        audit=[(shown(flag), flag.remedy) for flag in flags],
         overview=_overview(chapters, names),
         across=across,
         across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],

@@ -14,13 +14,14 @@ import pandas as pd
 from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
+from analysis.audit import as_table, audit
 from analysis.comparison import Comparison, compare
 from analysis.comparison.tuned import tuned
 from analysis.figures import of_each
 from analysis.figures._style import style
 from analysis.figures.comparison import View
-from analysis.load import confirmations, read, trials
 from analysis.load import curves as confirmed_curves
+from analysis.load import read
 from analysis.load import studies as stored_studies
 from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
@@ -84,7 +85,10 @@ def write(
     _check(studies)
     _prepare(out)
     frames = read(storage, studies)
-    compared = _compared(storage, studies, options) if studies[0].own and together else None
+    every = _with_replicates(storage, studies) if studies[0].own else list(studies)
+    of_all = frames if len(every) == len(studies) else read(storage, every)
+    compared = _compared(storage, every, of_all, options) if studies[0].own and together else None
+    flags = audit(every, of_all.trials, of_all.curves, of_all.confirmations) if studies[0].own else []
     chosen = None
     if [study.optimizer for study in studies] == [ANY]:  # a search that chose the optimizer too
         chosen = tuned(studies[0], frames.trials, frames.confirmations)
@@ -102,6 +106,8 @@ def write(
         tables |= compared.tables
     if chosen is not None:
         tables["optimizers"] = chosen.table
+    if studies[0].own:
+        tables["audit"] = as_table(flags)
     names = file_names([one.study for one in chapters])
     moment = now or datetime.datetime.now().astimezone()
     text = page(
@@ -109,6 +115,7 @@ def write(
         across,
         names,
         compared_on,
+        flags=flags,
         files=sorted(tables),
         title=title,
         source=source,
@@ -175,28 +182,21 @@ def _chapters(
     return done
 
 
-def _compared(storage: BaseStorage, studies: Sequence[Study], options: Options) -> Comparison:
+def _compared(storage: BaseStorage, every: Sequence[Study], frames: Frames, options: Options) -> Comparison:
     """Compare optimizers over all of their searches."""
-    every = _with_replicates(storage, studies)
     epochs = confirmed_curves(storage, every, confirmed=True)
-    frames = Frames(trials(storage, every), epochs, confirmations(storage, every))
     with threadpool_limits(1):
         return compare(every, frames, epochs, generator(options.seed, "comparison"))
 
 
 def _with_replicates(storage: BaseStorage, studies: Sequence[Study]) -> list[Study]:
     """Return the studies, and behind them those that repeat one of their searches."""
-    told = {(study.campaign["name"], study.workload, study.optimizer) for study in studies}
+    wanted = {(study.campaign["name"], study.workload, study.optimizer) for study in studies}
     names = {study.name for study in studies}
-    found = stored_studies(storage, str(studies[0].campaign["name"]), replicates=True)
-    return [
-        *studies,
-        *(
-            one
-            for one in found
-            if one.name not in names and (one.campaign["name"], one.workload, one.optimizer) in told
-        ),
-    ]
+    campaigns = dict.fromkeys(str(study.campaign["name"]) for study in studies)
+    stored = (study for name in campaigns for study in stored_studies(storage, name, replicates=True))
+    repeats = (study for study in stored if study.name not in names)
+    return [*studies, *(s for s in repeats if (s.campaign["name"], s.workload, s.optimizer) in wanted)]
 
 
 def _versus(compared: Comparison | None, parallel: joblib.Parallel) -> list[Versus]:

@@ -71,7 +71,7 @@ def launch_campaign(
         _dry_run(resolved, resources, console, then_confirm=then_confirm)
         return
     from studies.commands.confirm import confirm
-    from studies.commands.tables import print_confirmed, print_leaderboard
+    from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
     from studies.training.failures import failing_lines
 
     tallies = launch(resolved, storage, resources, console, durability=durability, extend=extend)
@@ -84,6 +84,7 @@ def launch_campaign(
         confirm(resolved, storage, resources.for_one_run_alone(), console, durability=durability)
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
+    print_audit(plan.campaign.name, storage, console)
     say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
     print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
 

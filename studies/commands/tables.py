@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,8 +13,10 @@ from rich.text import Text
 
 from analysis.schema import DEFAULT
 from analysis.text import format_value
+from studies.called import command_line
 from studies.commands.find import existing
-from studies.commands.screen import print_table
+from studies.commands.options import storage_again
+from studies.commands.screen import print_table, say, verbatim
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.load import Study
 
 _ROUNDING = 1e-12
+_FLAGS = 6  # of an audit that fit on a screen below a leaderboard
 
 
 def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
@@ -126,6 +130,35 @@ def _print_rows(study: Study, rows: list[_Confirmed], console: Console) -> None:
     console.print(Text.assemble((study.workload, "bold"), title), soft_wrap=True)
     last = len(headings) - 1
     print_table(console, headings, made, right={*range(1, last)}, under=last)
+    console.print()
+
+
+def print_audit(campaign: str, storage: str, console: Console) -> None:
+    """Print what speaks against the finished searches of a campaign, each with the command or the line that mends it.
+
+    Args:
+        campaign: Its name.
+        storage: Database URL.
+        console: Where to print.
+    """
+    from analysis.audit import audit, shown
+    from analysis.load import read, studies
+
+    with existing(storage) as opened:
+        found = studies(opened, campaign, replicates=True)
+        frames = read(opened, found)
+    flags = audit(found, frames.trials, frames.curves, frames.confirmations)
+    if not flags:
+        return
+    say(console, "What speaks against these searches, and what mends it:")
+    for flag in flags[:_FLAGS]:
+        say(console, f"  {shown(flag)}")
+        _, is_command, arguments = flag.remedy.partition("sofim ")
+        remedy = command_line(*shlex.split(arguments), *storage_again(storage)) if is_command else flag.remedy
+        verbatim(console, f"      {remedy}")
+    if len(flags) > _FLAGS:
+        again = command_line("report", campaign, *storage_again(storage))
+        verbatim(console, f"  and {len(flags) - _FLAGS} more, which the report names: {again}")
     console.print()
 
 

@@ -1,0 +1,194 @@
+"""How often the audit flags a planted fault, and how often a search without one.
+
+    python benchmarks/audit.py [--campaigns 100] [--searches 1] [--samplers tpe,random] [--pruners none,asha,hyperband]
+
+A campaign has two optimizers on one workload, each with five parameters: the learning rate decides, momentum matters
+less, three have no effect. Its trials have curves with noise. Clean campaigns have none of these faults; in each of
+the others both optimizers have one: ``edge`` (the optimum lies beyond the range of the learning rate), ``late``
+(training ends long before it has converged) or ``correlation`` (fast configurations end worse than slow ones, so that
+curves cross). A campaign is flagged where one of its searches is, with that kind for a planted fault, with any for a
+clean one. Documented: at least 90 of 100 with a fault, at most 5 of 100 without. Exits with 1 where that is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from analysis.audit import Flag, audit
+from analysis.parameters import ParameterInfo
+from analysis.study import Study
+
+FLAGGED, CLEAN = 0.90, 0.05
+EPOCHS = 20
+FAULTS = ("edge", "late", "correlation")
+SPACE = {
+    "lr": ParameterInfo("lr", "float", 1e-4, 1.0, log=True, default=1e-3),
+    "momentum": ParameterInfo("momentum", "float", 0.5, 0.99, one_minus=True, default=0.9),
+    "weight_decay": ParameterInfo("weight_decay", "float", 1e-6, 1e-2, log=True, default=1e-5),
+    "eps": ParameterInfo("eps", "float", 1e-10, 1e-4, log=True, default=1e-8),
+    "batch_size": ParameterInfo("batch_size", "int", 16, 256, log=True, default=64),
+}
+PRUNERS = {
+    "none": optuna.pruners.NopPruner,
+    "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3),
+    "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3),
+}
+
+
+class Known:
+    """A function with curves, drawn anew for each optimizer.
+
+    Args:
+        fault: One of :data:`FAULTS`, or empty.
+        rng: Everything random comes from it.
+    """
+
+    def __init__(self, fault: str, rng: np.random.Generator) -> None:
+        self.fault, self.rng = fault, rng
+        self.best = rng.uniform(1.15, 1.4) if fault == "edge" else rng.uniform(0.25, 0.75)
+        self.width, self.momentum = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.7)
+        self.top, self.noise = rng.uniform(0.8, 0.98), rng.uniform(0.002, 0.01)
+
+    def curve(self, lr: float, momentum: float) -> np.ndarray:
+        """Return the metric after each epoch, greater is better; arguments are positions from 0 to 1."""
+        off = (lr - self.best) / self.width
+        end = self.top - 0.3 * min(off**2, 2.0) - 0.1 * (momentum - self.momentum) ** 2
+        epochs = np.arange(1, EPOCHS + 1)
+        pace = {"late": EPOCHS, "correlation": 0.0}.get(self.fault, EPOCHS / 8)
+        if self.fault == "correlation":  # the better in the end, the slower
+            pace = EPOCHS / 12 + EPOCHS / 4 * max(0.0, 1 - off**2 / 2)
+            end = self.top - 0.1 * min(off**2, 2.0) - 0.02 * (momentum - self.momentum) ** 2
+        rising = 1 - 0.85 * np.exp(-epochs / pace)
+        return end * rising + self.noise * self.rng.standard_normal(EPOCHS)
+
+
+def searched(study: Study, known: Known, sampler: str, pruner: str, trials: int) -> tuple[list[tuple], list[tuple]]:
+    """Run one search and return rows of trials and curves."""
+    seed = int(known.rng.integers(2**31))
+    made = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+    }[sampler]()
+    search = optuna.create_study(direction="maximize", sampler=made, pruner=PRUNERS[pruner]())
+    if sampler == "tpe":
+        search.enqueue_trial({name: _position(one, one.default) for name, one in SPACE.items()})
+    rows, curves = [], []
+    for number in range(trials):
+        trial = search.ask()
+        at = {name: trial.suggest_float(name, 0.0, 1.0) for name in SPACE}
+        values = known.curve(at["lr"], at["momentum"])
+        stopped = False
+        for epoch, value in enumerate(values, start=1):
+            trial.report(float(value), epoch)
+            curves.append((study.name, number, epoch, float(value)))
+            if epoch < EPOCHS and trial.should_prune():
+                stopped = True
+                break
+        told = float(values[epoch - 1]) if stopped else float(values.max())
+        search.tell(trial, told)  # a value for the sampler, stopped or not
+        params = {name: _value(SPACE[name], place) for name, place in at.items()}
+        rows.append(
+            (study.name, study.workload, study.optimizer, number, "pruned" if stopped else "complete", told, params)
+        )
+    return rows, curves
+
+
+def _value(one: ParameterInfo, at: float) -> float | int:
+    if one.one_minus:
+        return 1 - (1 - one.low) * ((1 - one.high) / (1 - one.low)) ** at
+    value = one.low * (one.high / one.low) ** at
+    return round(value) if one.kind == "int" else value
+
+
+def _position(one: ParameterInfo, value: float) -> float:
+    low, high, value = (1 - x if one.one_minus else x for x in (one.low, one.high, value))
+    return math.log(value / low) / math.log(high / low)
+
+
+def campaign(
+    fault: str, sampler: str, pruner: str, *, seed: int, searches: int = 1, trials: int = 40
+) -> tuple[list[Study], pd.DataFrame, pd.DataFrame]:
+    """Return the studies, trials and curves of a campaign of two optimizers with a planted fault, or with none."""
+    rng = np.random.default_rng([seed, *map(ord, fault + sampler + pruner)])
+    studies, rows, curves = [], [], []
+    fields = {
+        "name": "made",
+        "trials": trials,
+        "sampler": sampler,
+        "pruner": pruner,
+        "schedule": "cosine",
+        "replicates": 3,
+    }
+    for optimizer in ("first", "second"):
+        known = Known(fault, rng)
+        for replicate in range(1, searches + 1):
+            suffix = f"/replicate-{replicate}" if replicate > 1 else ""
+            study = Study(
+                study_id=len(studies), name=f"made/w/{optimizer}{suffix}", campaign=fields, workload="w",
+                optimizer=optimizer, metric="accuracy", direction="maximize",
+                attributes={"replicate": replicate, "epochs": EPOCHS}, parameters=SPACE,
+            )  # fmt: skip
+            more, epochs = searched(replace(study), known, sampler, pruner, trials)
+            studies.append(study)
+            rows += more
+            curves += epochs
+    names = ["study", "workload", "optimizer", "number", "outcome", "value", "params"]
+    return (
+        studies,
+        pd.DataFrame(rows, columns=names),
+        pd.DataFrame(curves, columns=["study", "number", "epoch", "value"]),
+    )
+
+
+def rates(
+    sampler: str, pruner: str, *, campaigns: int, searches: int = 1, faults: tuple[str, ...] = ("", *FAULTS)
+) -> dict[str, tuple[float, dict[str, int]]]:
+    """Return by fault (empty: none) the share of campaigns that are flagged with it, and how often each kind was."""
+    found = {}
+    for fault in faults:
+        if fault == "correlation" and pruner == "none":
+            continue  # nothing was stopped
+        hits, kinds = 0, {}
+        for seed in range(campaigns):
+            flags: list[Flag] = audit(*campaign(fault, sampler, pruner, seed=seed, searches=searches))
+            named = {flag.kind for flag in flags}
+            hits += fault in named if fault else bool(named)
+            for kind in named:
+                kinds[kind] = kinds.get(kind, 0) + 1
+        found[fault] = hits / campaigns, kinds
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--campaigns", type=int, default=100)
+    parser.add_argument("--searches", type=int, default=1)
+    parser.add_argument("--samplers", default="tpe,random")
+    parser.add_argument("--pruners", default="none,asha,hyperband")
+    options = parser.parse_args()
+    broken = False
+    for sampler, pruner in itertools.product(options.samplers.split(","), options.pruners.split(",")):
+        for fault, (share, kinds) in rates(
+            sampler, pruner, campaigns=options.campaigns, searches=options.searches
+        ).items():
+            kept = share >= FLAGGED if fault else share <= CLEAN
+            broken |= not kept
+            listed = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+            verdict = "" if kept else "NOT KEPT"
+            print(f"{sampler:8} {pruner:10} {fault or 'clean':12} {share:6.1%} {verdict:9} {listed}", flush=True)
+    sys.exit(int(broken))
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore")
+    main()
