@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +29,7 @@ class Edge:
         value: As it is stored.
         end: Which end.
         distance: To it, as a part of the searched scale.
-        line: The table and the key of a campaign's file that widen the range at that end, as one line.
+        line: Of a campaign's file, above its tables: what widens the range at that end.
     """
 
     parameter: ParameterInfo
@@ -50,6 +53,8 @@ class Edge:
 def edges(study: Study, params: Mapping[str, object], *, near: float = NEAR) -> list[Edge]:
     """Return the values of a configuration that are at an end of their range; categories have no ends.
 
+    Neither has a range an end where it cannot be widened: there is no iteration below the first.
+
     Args:
         study: In which they were searched.
         params: Stored values.
@@ -61,25 +66,33 @@ def edges(study: Study, params: Mapping[str, object], *, near: float = NEAR) -> 
             continue
         value = params[name]
         at = scales.position(parameter, value)
-        if at <= near or value == parameter.low:
-            found.append(Edge(parameter, value, "lower", at, widened(study, parameter, "lower")))
-        elif at >= 1 - near or value == parameter.high:
-            found.append(Edge(parameter, value, "upper", 1 - at, widened(study, parameter, "upper")))
+        if not math.isfinite(at):
+            continue
+        end: Literal["lower", "upper"] = "lower" if at < 0.5 else "upper"
+        distance = min(at, 1 - at)
+        is_end = value in (parameter.low, parameter.high)
+        if (distance <= near or is_end) and _wider(parameter, end) != (parameter.low, parameter.high):
+            found.append(Edge(parameter, value, end, distance, widened(study, parameter, end)))
     return found
 
 
 def widened(study: Study, parameter: ParameterInfo, end: Literal["lower", "upper"]) -> str:
-    """Return the line of a campaign's file that widens a range at one end.
+    """Return the line of a campaign's file, above its tables, that widens a range at one end.
 
     By a factor of ten on a logarithmic scale (of 1 − value where that was searched), by its width on a linear one.
 
     >>> from analysis.study import Study
     >>> study = Study(0, "c/w/sofim", {}, "w", "sofim", "accuracy", "maximize", {})
     >>> widened(study, ParameterInfo("lr", "float", 1e-3, 10.0, log=True), "upper")
-    '[search_space.sofim] lr = [0.001, 100.0]'
+    'search_space.sofim.lr = [0.001, 100.0]'
     """
     low, high = _wider(parameter, end)
-    return f"[search_space.{study.optimizer}] {parameter.name} = [{low!r}, {high!r}]"
+    return f"search_space.{_key(study.optimizer)}.{_key(parameter.name)} = [{low!r}, {high!r}]"
+
+
+def _key(name: str) -> str:
+    """Return a name as a key of TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
@@ -99,8 +112,3 @@ def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
         low, high = (low, high + (high - low)) if upper else (low - (high - low), high)
         low = max(low, 0.0) if parameter.low >= 0 else low
     return float(f"{low:.6g}"), float(f"{high:.10g}")
-
-
-def named(found: Sequence[Edge]) -> str:
-    """Return what is at which end, in one sentence without its full stop."""
-    return "; ".join(edge.sentence for edge in found)

@@ -187,7 +187,7 @@ def _advice(surrogate: SurrogateStudy, params: Configuration) -> Iterator[str]:
             and edge.parameter.high >= surrogate.examples - 1
         ):
             continue  # there are no more data
-        yield f"{edge.sentence}: better may lie beyond it, where nobody looked; to look there: {edge.line}"
+        yield f"{edge.sentence}; better may lie beyond, where a campaign looks that has {edge.line}"
     losses = surrogate.first_losses
     units = _LOSS_UNITS.get(study.optimizer)
     if units and len(losses):

@@ -146,7 +146,7 @@ def test_a_value_at_the_end_of_its_range_is_named_with_the_line_that_widens_it()
     notes = [note for note in found.workloads["u"].notes if "upper end" in note]
     assert len(notes) == 1
     assert notes[0].startswith("lr = ")
-    assert notes[0].endswith("[search_space.sofim] lr = [0.0001, 10.0]")
+    assert notes[0].endswith("search_space.sofim.lr = [0.0001, 10.0]")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""What a launch ends with: what speaks against its searches, and lines that a campaign's file takes."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from analysis.audit import KINDS
+from analysis.edges import edges, widened
+from analysis.parameters import from_space
+from analysis.study import Study
+from search_spaces import SEARCH_SPACES
+from studies.campaign.plan import CampaignPlan
+from tests.support.fake_campaign import make
+
+URL = "sqlite:///sofim.db"
+ONE = {"name": "x", "workloads": ["digits-mlp"], "optimizers": ["sofim"], "trials": 3}
+
+
+def space_of(optimizer: str) -> Study:
+    stored = SEARCH_SPACES[optimizer].to_dict()
+    return Study(
+        0, f"c/w/{optimizer}", {}, "w", optimizer, "m", "maximize", {"search_space": stored}, from_space(stored)
+    )
+
+
+@pytest.mark.parametrize("optimizer", SEARCH_SPACES)
+def test_the_line_that_widens_a_range_is_one_that_a_campaign_takes(optimizer: str) -> None:
+    study = space_of(optimizer)
+    for parameter in study.parameters.values():
+        if parameter.kind == "categorical":
+            continue
+        for end, value in (("lower", parameter.low), ("upper", parameter.high)):
+            at_end = edges(study, {parameter.name: value})
+            if parameter.kind == "int" and value == 1:
+                assert at_end == [], "there is nothing below"
+                continue
+            [edge] = at_end
+            assert (edge.end, edge.line) == (end, widened(study, parameter, end))
+            read = tomllib.loads(edge.line)
+            plan = CampaignPlan.of(ONE | {"optimizers": [optimizer]} | read)
+            found = plan.spaces[optimizer].to_dict()["parameters"][parameter.name]
+            assert found["low"] <= parameter.low
+            assert found["high"] >= parameter.high
+            assert (found["low"], found["high"]) != (parameter.low, parameter.high)
+
+
+def test_a_value_within_its_range_is_at_no_end() -> None:
+    study = space_of("sofim")
+    assert edges(study, {name: one.default for name, one in study.parameters.items()}) == []
+
+
+def test_a_launch_ends_with_what_speaks_against_its_searches_and_how_to_mend_it(sofim, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcomes = {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.7]}
+    make(URL, outcomes, workloads=["digits-mlp"])
+    code, out, err = sofim("launch", "fake")
+    assert (code, err) == (0, "")
+    told = out[out.index("What speaks against these searches, and what mends it:") : out.index("Next:")]
+    assert "  Each optimizer was searched once: what differs are the configurations that were found.\n" in told
+    assert "      replicates = 3\n" in told
+    assert '      schedule = "cosine"\n' in told
+    assert "  sofim on digits-mlp: 2 trials for 5 parameters that vary are few.\n" in told
+    assert "      sofim launch fake --extend --trials 25\n" in told
+    assert set(KINDS) >= {"edge", "late", "few"}
+
+
+def test_nothing_is_said_of_a_search_that_is_not_finished(sofim, tmp_path, monkeypatch) -> None:
+    from rich.console import Console
+
+    from studies.commands.tables import print_audit
+
+    monkeypatch.chdir(tmp_path)
+    make(URL, {"digits-mlp/sofim": [0.5]}, workloads=["digits-mlp"], optimizers=["sofim"], trials=2)
+    console = Console(record=True, width=100)
+    print_audit("fake", URL, console)
+    assert console.export_text() == ""
+
+
+def test_what_does_not_fit_is_counted(sofim, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = list(SEARCH_SPACES)
+    make(URL, {f"digits-mlp/{name}": [0.5, 0.6] for name in names}, workloads=["digits-mlp"], optimizers=names)
+    out = sofim("launch", "fake")[1]
+    assert "  and 3 more, which the report names: sofim report fake\n" in out
