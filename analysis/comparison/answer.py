@@ -266,7 +266,7 @@ def _count(number: int) -> str:
 
 def searches_and_runs(row: Mapping[Any, Any]) -> str:
     """Return what a row of `answer` rests on, in words."""
-    several = f" in {number_of(int(row['searches']), 'search', 'searches')}"
-    runs = f", {number_of(int(row['runs']), 'run')}" if row["runs"] else ", not confirmed"
-    broken = f", {int(row['broken'])} broke" if row["broken"] else ""
-    return f"{number_of(int(row['trials']), 'trial')}{several}{runs}{broken}"
+    told = [number_of(int(row["trials"]), "trial"), number_of(int(row["searches"]), "search", "searches")]
+    told.append(number_of(int(row["runs"]), "run") if row["runs"] else "not confirmed")
+    told += [f"{int(row['broken'])} broke"] if row["broken"] else []
+    return ", ".join(told)

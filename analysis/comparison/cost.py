@@ -41,7 +41,8 @@ COLUMNS = (
 def cost(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """Return costs of every confirmed study.
 
-    A run's cost of an epoch is the median over its epochs, so that the first one, which warms up, does not count.
+    A run's seconds of an epoch are the median over its epochs, so that the first one, which warms up, does not count;
+    its gradient evaluations are the mean. Epochs after a run has converged count for neither, see `per_epoch`.
 
     Returns:
         Columns: ``study``, ``workload``, ``optimizer``, ``runs`` (that trained an epoch), ``batch_size`` (of the
@@ -104,8 +105,10 @@ def _steps(evaluations: Mapping[str, float], batches: Mapping[str, float], refer
 
 
 def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
-    """Return by study: seconds and evaluations of an epoch, medians over a run's epochs, two arrays (runs,).
+    """Return by study: seconds and evaluations of an epoch, two arrays (runs,), over the epochs in which a run works.
 
+    Seconds are the median over these epochs, evaluations their mean. L-BFGS that has converged spends one evaluation a
+    step and does nothing more: a run works until the last epoch that takes more evaluations than its least does.
     Runs that trained no epoch, or of which one of the two is not known, are in neither. The last epoch of a run that is
     not complete may be a part of one, and does not count.
     """
@@ -118,10 +121,29 @@ def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
         columns = own[["epoch", "seconds", "gradient_evaluations"]]
         follows = own["number"].eq(own["number"].shift())
         steps = columns.diff().where(follows, columns)
-        each = steps.div(steps["epoch"], axis=0).groupby(own["number"].to_numpy()).median()
+        working = _working(steps.div(steps["epoch"], axis=0), own["number"]).groupby("number")
+        each = working[["seconds", "gradient_evaluations"]].agg({"seconds": "median", "gradient_evaluations": "mean"})
         each = each[(each > 0).all(axis=1)]
         found[study.name] = (each["seconds"].to_numpy(np.float64), each["gradient_evaluations"].to_numpy(np.float64))
     return found
+
+
+def _working(epochs: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """Return the epochs until a run has converged.
+
+    Args:
+        epochs: Columns ``seconds``, ``gradient_evaluations`` of each epoch; the order is that of the epochs.
+        numbers: Of the runs, a row each.
+
+    Returns:
+        The rows of ``epochs`` that are kept, with the column ``number``.
+    """
+    frame = epochs.assign(number=numbers)
+    least = frame.groupby("number")["gradient_evaluations"].transform("min")
+    more = frame["gradient_evaluations"] > least * (1 + _WHOLE)
+    follows = more[::-1].groupby(frame["number"][::-1]).cummax()[::-1]  # such an epoch is here, or comes later
+    kept: pd.DataFrame = frame[follows | ~more.groupby(frame["number"]).transform("any")]
+    return kept
 
 
 def ratio(a: Floats, b: Floats, *, same: bool = False) -> tuple[float, float, float]:

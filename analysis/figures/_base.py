@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import _style
+from analysis.figures._metric_axis import scale_for
+from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.findings import Findings
@@ -47,7 +49,12 @@ class Subject:
     @property
     def metric(self) -> str:
         """The metric as an axis names it."""
-        return f"{_style.label(self.study.metric)} ({self.study.better})"
+        return f"{_style.label(self.study.tuned_metric, 30)} ({self.study.better})"
+
+    @property
+    def scale(self) -> Scale:
+        """On which the metric is drawn."""
+        return scale_for(self.study, self.trials.loc[self.trials["outcome"] == "complete", "value"])
 
     def parameter(self, name: str) -> ParameterInfo:
         """Return how ``name`` was searched."""

@@ -76,6 +76,8 @@ def _texts(figure: Figure) -> Iterator[Text]:
         for axis in (axes.xaxis, axes.yaxis):
             found += [axis.label, axis.get_offset_text(), *(tick.label1 for tick in drawn_ticks(axis))]
         yield from (text for text in found if _is_shown(text))
+    for own in figure.legends:
+        yield from (text for text in own.get_texts() if _is_shown(text))
 
 
 def _is_shown(text: Text) -> bool:

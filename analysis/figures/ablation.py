@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
+from analysis.figures._metric_axis import limits, set_metric_axis
+from analysis.metric_scale import floor_of
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 
@@ -15,9 +19,14 @@ def draw(subject: Subject) -> Drawn | None:
         return None
     figure, axes = _style.canvas(0.9 + 0.3 * len(table))
     rows = table.to_dict("records")[::-1]
-    values = [row["predicted"] for row in rows]
-    low = [max(0.0, row["predicted"] - row["predicted_low"]) for row in rows]
-    high = [max(0.0, row["predicted_high"] - row["predicted"]) for row in rows]
+    floor, ceiling = subject.study.bounds  # beyond which no prediction is drawn
+    scale = subject.scale
+    told = np.array([[row[f"predicted{end}"] for end in ("", "_low", "_high")] for row in rows], dtype=float)
+    if scale == "log":
+        floor = max(floor, floor_of(told[:, 0]))
+    values, ends = told[:, 0].clip(floor, ceiling), told[:, 1:].clip(floor, ceiling)
+    set_metric_axis(axes, "x", limits(values, ends, scale, subject.study.bounds), scale)
+    low, high = np.maximum(values - ends[:, 0], 0.0), np.maximum(ends[:, 1] - values, 0.0)
     axes.plot(values, range(len(rows)), color=subject.colour, linewidth=1, alpha=0.6)
     axes.errorbar(
         values, range(len(rows)), xerr=[low, high], fmt="o", markersize=4.5, elinewidth=1.2, color=subject.colour

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from analysis.figures import _axis, _style
 from analysis.figures._base import Drawn, Panel, Subject, marks_in_words, places, points
+from analysis.figures._metric_axis import set_metric_axis
+from analysis.metric_scale import Scale, floor_of, on_scale
 from analysis.sensitivity import scales
 from analysis.sensitivity.eligibility import WIDEST
 from analysis.sensitivity.surrogate import Floats
@@ -28,9 +32,12 @@ def draw(subject: Subject) -> Drawn | None:
     if not shown:
         return None
     values = used.sign * used.goodness
-    low, high = _limits(used.goodness, used.sign)
+    scale = subject.scale
+    low, high = _limits(values, subject.study.direction, scale, subject.study.bounds)
     if not high - low < WIDEST:  # which no axis can show
         return None
+    bounds = subject.study.bounds
+    ends = max(bounds[0], low) if scale == "log" else bounds[0], bounds[1]  # a prediction beyond them is none
     panels = []
     for name in shown:
         figure, axes = _style.canvas(2.9)
@@ -39,10 +46,11 @@ def draw(subject: Subject) -> Drawn | None:
         if len(rows):
             alpha = 1.0 if subject.findings.conclusive else _style.FAINT
             x = rows["position"].to_numpy(dtype=float)
-            axes.fill_between(x, rows["low"], rows["high"], color=subject.colour, alpha=0.3 * alpha, linewidth=0)
-            axes.plot(x, rows["predicted"], color=subject.colour, alpha=alpha, linewidth=1.8)
+            drawn = {column: rows[column].astype(float).clip(*ends) for column in ("predicted", "low", "high")}
+            axes.fill_between(x, drawn["low"], drawn["high"], color=subject.colour, alpha=0.3 * alpha, linewidth=0)
+            axes.plot(x, drawn["predicted"], color=subject.colour, alpha=alpha, linewidth=1.8)
         points(subject, axes, name, np.clip(values, low, high))
-        axes.set_ylim(low, high)
+        set_metric_axis(axes, "y", (low, high), scale)
         axes.set_ylabel(subject.metric)
         for kind, at in places(subject, name).items():
             mark = {"default": "^", "best": "*"}[kind]
@@ -69,9 +77,16 @@ def _varies(subject: Subject, name: str) -> bool:
     return scales.varies(subject.parameter(name))
 
 
-def _limits(goodness: Floats, sign: float) -> tuple[float, float]:
+def _limits(values: Floats, direction: str, scale: Scale, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of the vertical axis: of all but the worst trials, and not beyond what the metric can be."""
+    known = on_scale(values, scale, floor_of(values))
+    maximize = direction == "maximize"
     with np.errstate(over="ignore", invalid="ignore"):
-        bad, good = float(np.quantile(goodness, _FLOOR)), float(goodness.max())
-    span = (good - bad) or abs(good) or 1.0
-    low, high = sorted((sign * (bad - 0.08 * span), sign * (good + 0.08 * span)))
-    return low, high
+        bad = float(np.quantile(known, _FLOOR if maximize else 1 - _FLOOR))
+        good = float(known.max() if maximize else known.min())
+        margin = 0.08 * (abs(good - bad) or abs(good) or 1.0)
+    low, high = (bad - margin, good + margin) if maximize else (good - margin, bad + margin)
+    if scale == "log":
+        return math.exp(max(low, -700.0)), math.exp(min(high, 700.0))
+    width = 0.04 * (high - low)  # so that a mark at the bound is whole
+    return max(low, bounds[0] - width), min(high, bounds[1] + width)

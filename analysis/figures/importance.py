@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel, Subject
@@ -30,8 +31,9 @@ def draw(subject: Subject) -> Drawn | None:
     return Drawn(
         "Importance",
         "Share of the metric's explained variance that is due to each parameter: alone (ring, first-order Sobol index) "
-        "and with all interactions it takes part in (dot, total order). A parameter counts only if its dot lies beyond "
-        "the dashed line, which a planted parameter without effect reaches. Good configurations: all that is worse "
+        "and with all interactions it takes part in (dot, total order). A parameter stands out only if the whole "
+        "interval of its dot lies beyond the dashed line, which a planted parameter without effect reaches; the others "
+        "are faint. Good configurations: all that is worse "
         f"than the best quarter counts as equally bad. {subject.resampled}",
         panels,
     )
@@ -40,21 +42,22 @@ def draw(subject: Subject) -> Drawn | None:
 def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]) -> Figure:
     figure, axes = _style.canvas(0.9 + 0.34 * len(rows))
     conclusive = bool(quality["conclusive"])
+    stand_out = rows["total_order_low"] > float(quality["noise_total_order"])  # as the sentences have it
     for order, shift, face in (("total_order", -0.14, subject.colour), ("first_order", 0.14, "none")):
         low = (rows[order] - rows[f"{order}_low"]).clip(lower=0)
         high = (rows[f"{order}_high"] - rows[order]).clip(lower=0)
-        axes.errorbar(
-            rows[order],
-            [place - shift for place in range(len(rows))],
-            xerr=[low, high],
-            fmt="o",
-            markersize=4.5,
-            markerfacecolor=face,
-            label={"total_order": "with interactions", "first_order": "alone"}[order],
-            elinewidth=1.2,
-            color=subject.colour,
-            alpha=1.0 if conclusive else _style.FAINT,
-        )
+        for place in range(len(rows)):
+            axes.errorbar(
+                [rows[order].iloc[place]],
+                [place - shift],
+                xerr=[[low.iloc[place]], [high.iloc[place]]],
+                fmt="o",
+                markersize=4.5,
+                markerfacecolor=face,
+                elinewidth=1.2,
+                color=subject.colour,
+                alpha=1.0 if conclusive and stand_out.iloc[place] else _style.FAINT,
+            )
     axes.axvline(float(quality["noise_total_order"]), color=_style.INK, linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [_style.label(name) for name in rows["parameter"]])
     axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -63,5 +66,10 @@ def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]
     r2 = f"out-of-bag R² {quality['r2']:.2f}"
     axes.set_xlabel(f"share of the explained variance\n({r2})" if conclusive else f"no conclusion: {r2}")
     axes.set_title(_REGIONS[str(quality["region"])])
-    axes.legend(loc="lower right")
+    marks = (
+        Line2D([], [], color=subject.colour, marker="o", linestyle="", markerfacecolor=face, markersize=4.5, label=text)
+        for face, text in ((subject.colour, "with interactions"), ("none", "alone"))
+    )
+    noise = Line2D([], [], color=_style.INK, linestyle="--", linewidth=0.8, label="without any effect")
+    figure.legend(handles=[*marks, noise], loc="outside lower center", ncols=3, fontsize=7, columnspacing=1.2)
     return figure

@@ -32,7 +32,9 @@ def draw(subject: Subject) -> Drawn | None:
     names = ["all together" if row["parameter"] == ALL else _style.label(row["parameter"]) for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(f"predicted gain in {_style.label(subject.study.metric)} over the default\n(right is better)")
+    axes.set_xlabel(
+        f"predicted gain in {_style.label(subject.study.tuned_metric, 30)} over the default\n(right is better)"
+    )
     return Drawn(
         "Tunability",
         "What tuning gains over the default, in units of the metric: all parameters together, and each alone with the "

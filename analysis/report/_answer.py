@@ -12,6 +12,8 @@ import pandas as pd
 from analysis.comparison import Comparison
 from analysis.comparison.answer import keyword_arguments, searches_and_runs
 from analysis.figures import _style
+from analysis.figures.comparison import View
+from analysis.metric_scale import Scale
 from analysis.study import Study
 from analysis.text import about, cell, estimate
 
@@ -48,19 +50,32 @@ def lines(compared: Comparison, workload: str, names: Mapping[str, str]) -> list
     studies = {study.name: study for study in contest.studies}
     params = compared.tables["leaderboard"].set_index("study")["params"]
     table = compared.tables["answer"]
+    scale = View(contest, compared).scale
     return [
-        _line(row, studies[row["study"]], params[row["study"]], names)
+        _line(row, studies[row["study"]], params[row["study"]], names, scale)
         for row in table[table["workload"] == workload].to_dict("records")
     ]
 
 
-def _line(row: Mapping[Any, Any], study: Study, params: Mapping[str, object], names: Mapping[str, str]) -> Line:
+def _value(row: Mapping[Any, Any], scale: Scale) -> str:
+    """Return the number that decides with its interval; on a logarithmic scale each with digits of its own."""
+    value, low, high = row["value"], row["low"], row["high"]
+    if math.isnan(value):
+        return "–"
+    if scale == "log" and not math.isnan(low):
+        return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return estimate(value, low, high)
+
+
+def _line(
+    row: Mapping[Any, Any], study: Study, params: Mapping[str, object], names: Mapping[str, str], scale: Scale
+) -> Line:
     return Line(
         rank="–" if pd.isna(row["rank"]) else str(row["rank"]),
         optimizer=study.optimizer,
         id=names[study.name],
         colour=_style.colour(study.optimizer),
-        value="–" if math.isnan(row["value"]) else estimate(row["value"], row["low"], row["high"]),
+        value=_value(row, scale),
         tied="–" if pd.isna(row["tied"]) else "yes" if row["tied"] else "no",
         shown=keyword_arguments(study, params, DIGITS),
         copied=row["hyperparameters"],
@@ -73,9 +88,9 @@ def _cost(row: Mapping[Any, Any]) -> str:
     """Return what a run costs, as far as it is known."""
     told = [f"{row['epochs']:g} epochs"] if row["epochs"] == row["epochs"] else []
     if row["gradient_evaluations"] == row["gradient_evaluations"]:
-        told.append(f"{cell(float(round(row['gradient_evaluations'])))} gradient evaluations")
+        told.append(f"{cell(float(round(row['gradient_evaluations'])))} evaluations")
     told += [about(row["seconds"])] if row["seconds"] == row["seconds"] else []
-    return ", ".join(told) or "–"
+    return " · ".join(told) or "–"
 
 
 def export_command(campaign: str, source: str) -> str:

@@ -24,6 +24,7 @@ from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
 from analysis.figures.comparison import View
+from analysis.figures.comparison._base import LEGEND
 from analysis.figures.comparison.ranks import tells_apart
 from analysis.report._answer import broken_rules, export_command, lines, rules_once, without_rules
 from analysis.report._chapter import Chapter, Options, Picture
@@ -42,7 +43,7 @@ from search_spaces.errors import number_of
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
 _FIRST = "confirmed"  # the figure of the first screen
-_IN_SECONDS = ("seconds_per_step", "step_ratio", "evaluation_ratio", "comparable")
+_IN_SECONDS = ("seconds_per_step", "step_ratio", "evaluation_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def _first_screen(
     compared = across.compared
     if compared is None:
         verdict = across.tuned.sentences if across.tuned else []
-        return {"answers": [], "answer": "", "broken": [], "export": "", "untimed": "", "verdict": verdict}
+        nothing = {"answers": [], "answer": "", "reading": [], "broken": [], "export": "", "untimed": ""}
+        return {**nothing, "verdict": verdict}
     campaign = str(compared.contests[0].studies[0].campaign["name"])
     rules = compared.tables["fairness"]
     return {
@@ -171,6 +173,7 @@ def _first_screen(
             }
             for one in compared_on
         ],
+        "reading": list(dict.fromkeys(p.caption for one in compared_on for p in one.pictures if p.key == _FIRST)),
         "answer": compared.answer,
         "broken": broken_rules(rules),
         "export": export_command(campaign, source),
@@ -256,7 +259,10 @@ def _versus(one: Versus) -> dict[str, object]:
     tables["leaderboard"] = tables["leaderboard"].drop(columns="params")
     if not len(contest.runs):
         tables = {"leaderboard": tables["leaderboard"]}
-    elif not seconds_compare(contest):
+    else:
+        for name in ("cost", "time_to_target"):  # what does not compare is not shown
+            tables[name] = tables[name].drop(columns="comparable")
+    if len(contest.runs) and not seconds_compare(contest):
         tables["leaderboard"] = tables["leaderboard"].drop(columns="seconds_to_target")
         tables["cost"] = tables["cost"].drop(columns=[c for c in tables["cost"] if c in _IN_SECONDS])
         tables["time_to_target"] = tables["time_to_target"][tables["time_to_target"]["axis"] != "seconds"]
@@ -284,7 +290,7 @@ def _picture(picture: Picture, name: str) -> dict[str, object]:
     for stem, (panel, drawing) in zip(panel_stems(name, picture), picture.panels, strict=True):
         described = html.escape(str(_printable(f"{picture.title}{f': {panel}' if panel else ''}")), quote=True)
         inline = _style.inline(drawing.svg, stem.replace(".", "-"), described)
-        panels.append({"stem": stem, "svg": Markup(inline)})
+        panels.append({"stem": stem, "svg": Markup(inline), "legend": panel == LEGEND})
     return {"title": picture.title, "caption": picture.caption, "panels": panels}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import View, dashes
+from analysis.figures._metric_axis import line_limits, mark_below, set_metric_axis
+from analysis.figures.comparison._base import View, dashes, legend
 
 
 def draw(view: View) -> Drawn | None:
@@ -31,23 +32,26 @@ def draw(view: View) -> Drawn | None:
         band = own[np.isfinite(own["low"].astype(float)) & np.isfinite(own["high"].astype(float))]
         if len(band):
             axes.fill_between(band["k"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
-    values = table["expected_best"].to_numpy(dtype=float)
-    worse, best = (
-        np.quantile(values, [0.1, 1.0]) if view.contest.direction == "maximize" else np.quantile(values, [0.9, 0.0])
-    )
-    margin = 0.06 * (best - worse or 1.0)
-    axes.set_ylim(*sorted((worse - margin, best + margin)))
+    direction, scale = view.contest.direction, view.scale
+    paths = [table.loc[table["study"] == name, "expected_best"].to_numpy(np.float64) for name in names]
+    set_metric_axis(axes, "y", line_limits(paths, direction, scale, view.bounds), scale)
+    last = [
+        (names[own], float(path[-1]), _style.colour(names[own]))
+        for own, path in zip(names, paths, strict=True)
+        if len(path)
+    ]
+    mark_below(axes, last, direction)
     axes.set_xlim(left=1)
     axes.set_xlabel("trials")
-    axes.set_ylabel(f"best {_style.label(view.contest.metric)} ({view.better})")
-    axes.legend(fontsize=7)
+    axes.set_ylabel(f"best {view.tuned_metric}")
+    legend(figure, [_style.label(optimizer) for optimizer in names.values()])
     methods = ", ".join(dict.fromkeys(table["method"]))
-    split = "training" if view.contest.data == "train" else "validation"
     return Drawn(
         "Performance against tuning budget",
-        f"The best value on {split} data that k trials find; method: {methods}. By the formula for independent trials "
-        "the band is a bootstrap over trials, and ends at half of them: beyond, nothing tells what is better than all "
-        "that was seen. Over replicates the band is Student's t interval; the line of one study has none, "
+        f"The best {view.contest.studies[0].tuned_metric} that k trials find; method: {methods}. By the formula for "
+        "independent trials the band is a bootstrap over trials, and ends at half of them: beyond, nothing tells what "
+        "is better than all that was seen. Over replicates the band is Student's t interval; the line of one study has "
+        "none, "
         "and another search would have had another.",
         [Panel("", figure)],
     )

@@ -5,66 +5,61 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import AXES, View, dashes
+from analysis.figures._metric_axis import line_limits, mark_below, set_metric_axis
+from analysis.figures.comparison._base import AXES, View, dashes, legend_panel
 
 _QUANTITIES = {"train_loss": "training loss", "validation_loss": "validation loss", "metric": "metric"}
 
 
 def draw(view: View) -> Drawn | None:
-    """Draw a panel for each quantity and axis: medians over seeds with bands."""
+    """Draw a panel for each quantity and axis: medians over seeds with bands; the legend is a panel of its own."""
     table = view.rows("convergence")
     if not len(table):
         return None
     panels = []
     for quantity in _QUANTITIES:
-        for axis in AXES:
+        for axis in view.axes:
             rows = table[(table["quantity"] == quantity) & (table["axis"] == axis)]
             if len(rows) and np.isfinite(rows["median"]).any():
                 panels.append(Panel(f"{quantity}-{axis}", _panel(view, rows, quantity, axis)))
     if not panels:
         return None
     cover = 100 * float(table["coverage"].min())
+    left = "" if len(view.axes) == len(AXES) else " Seconds do not compare here, and are left out."
     return Drawn(
         "Convergence",
         "Median over the confirmation runs; the band is an interval for it between two of the runs, pointwise, that "
-        f"covers it with at least {cover:.0f} %. Where half of the runs broke a line ends. Compare optimizers on "
-        "gradient evaluations or seconds where their steps cost differently.",
-        panels,
+        f"covers it with at least {cover:.0f} %. Where half of the runs broke a line ends; one that stays beyond the "
+        "panel is named with its last value. Compare optimizers on gradient evaluations or seconds where their steps "
+        f"cost differently.{left}",
+        [legend_panel(view.optimizers), *panels],
     )
 
 
 def _panel(view: View, rows: pd.DataFrame, quantity: str, axis: str) -> Figure:
-    figure, axes = _style.canvas(2.9)
+    figure, axes = _style.canvas(2.6)
     finite = rows[np.isfinite(rows["median"])]
-    for optimizer in view.optimizers:
-        own = finite[finite["optimizer"] == optimizer]
-        if not len(own):
-            continue
+    metric = quantity == "metric"
+    direction = view.contest.direction if metric else "minimize"
+    lines = {name: own for name in view.optimizers if len(own := finite[finite["optimizer"] == name])}
+    medians = [own["median"].to_numpy(np.float64) for own in lines.values()]
+    scale = view.scale if metric else "log" if float(np.concatenate(medians).min()) > 0 else "linear"
+    bounds = view.bounds if metric else (0.0, np.inf)
+    set_metric_axis(axes, "y", line_limits(medians, direction, scale, bounds), scale)
+    floor = axes.get_ylim()[0] if scale == "log" else -np.inf  # a gap of nothing is drawn at the edge
+    for optimizer, own in lines.items():
         shade = _style.colour(optimizer)
-        axes.plot(
-            own["at"],
-            own["median"],
-            color=shade,
-            linestyle=dashes(optimizer),
-            linewidth=1.5,
-            label=_style.label(optimizer),
-        )
+        median = own["median"].clip(lower=floor)
+        axes.plot(own["at"], median, color=shade, linestyle=dashes(optimizer), linewidth=1.5)
         band = own[np.isfinite(own["low"]) & np.isfinite(own["high"])]
-        axes.fill_between(band["at"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
-    if quantity != "metric" and (finite[["median", "low"]].min().min() > 0):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=5))
-        axes.yaxis.set_minor_locator(NullLocator())
-        if len(axes.get_yticks()) < 4:  # one decade or less
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    name = _style.label(view.contest.metric) if quantity == "metric" else _QUANTITIES[quantity]
-    axes.set_ylabel(f"{name} (validation)" if quantity == "metric" and view.contest.data != "train" else name)
+        low, high = (band[end].clip(lower=floor) for end in ("low", "high"))
+        axes.fill_between(band["at"], low, high, color=shade, alpha=0.2, linewidth=0)
+    last = [(name, float(own["median"].iloc[-1]), _style.colour(name)) for name, own in lines.items()]
+    mark_below(axes, last, direction)
+    axes.set_ylabel(view.tuned_metric if metric else _QUANTITIES[quantity])
     axes.set_xlabel(AXES[axis])
     axes.set_xlim(left=0)
-    axes.legend(fontsize=7)
     return figure

@@ -5,42 +5,61 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.comparison.answer import seconds_compare
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import View, forest
 
-_PANELS = {
+_COUNT = "gradient_evaluations_per_epoch"
+_RATIOS = {
+    "evaluation_ratio": "seconds of a gradient evaluation,\ntimes those of {}",
     "step_ratio": "seconds of a step,\ntimes those of {}",
-    "evaluation_ratio": "gradient evaluations of an epoch,\ntimes those of {}",
 }
 
 
 def draw(view: View) -> Drawn | None:
-    """Draw costs relative to the reference, in seconds and in gradient evaluations."""
+    """Draw the gradient evaluations of an epoch and, where seconds compare, costs relative to the reference in them."""
     table = view.rows("cost")
-    if not len(table) or not table["reference"].notna().any():
-        return None
-    reference = str(table["reference"].dropna().iloc[0])
-    panels = [
-        Panel(column.removesuffix("_ratio"), _panel(rows, column, text.format(_style.label(reference))))
-        for column, text in _PANELS.items()
-        if len(rows := table[table[column].notna()]) > 1
+    counts = table[table[_COUNT].notna()]
+    panels = [Panel("evaluations", _counts(counts))] if len(counts) > 1 else []
+    known = table["reference"].dropna()
+    ratios = {}
+    if len(known) and seconds_compare(view.contest):
+        ratios = {column: rows for column in _RATIOS if len(rows := table[table[column].notna()]) > 1}
+    reference = str(known.iloc[0]) if len(known) else ""
+    panels += [
+        Panel(column.removesuffix("_ratio"), _ratios(rows, column, _RATIOS[column].format(_style.label(reference))))
+        for column, rows in ratios.items()
     ]
     if not panels:
         return None
-    doubt = (
-        "" if table["comparable"].astype(bool).all() else " Runs shared a device or devices differ: take it as rough."
+    timed = (
+        f" Seconds beside {reference}: the median over a run's epochs; ratio of geometric means over runs, 95 % "
+        "interval by Welch's t on logarithms."
+        if ratios
+        else " Seconds do not compare here, and are left out."
     )
     return Drawn(
         "Cost",
-        f"What a step and an epoch cost beside {reference}, measured in the confirmation runs (the median over a run's "
-        "epochs; ratio of geometric means over runs, 95 % interval by Welch's t on logarithms). Batch sizes are the "
-        f"winners' and differ, and a larger batch makes a step dearer.{doubt}",
+        "What the winners cost in the confirmation runs. Gradient evaluations are counted, on average over the epochs "
+        "until a run converged (L-BFGS spends one a step from then on); batch sizes are the winners' and differ, so "
+        f"that an epoch has more or fewer steps, and a larger batch makes a step dearer.{timed}",
         panels,
     )
 
 
-def _panel(table: pd.DataFrame, column: str, label: str) -> Figure:
+def _counts(table: pd.DataFrame) -> Figure:
+    rows = table.sort_values(_COUNT).to_dict("records")
+    figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
+    names = [row["optimizer"] for row in rows]
+    without = [row | {"none": float("nan")} for row in rows]
+    forest(axes, without, _COUNT, ("none", "none"), names=names, optimizers=names)
+    axes.set_xlabel("gradient evaluations of an epoch")
+    axes.set_xlim(left=0)
+    return figure
+
+
+def _ratios(table: pd.DataFrame, column: str, label: str) -> Figure:
     rows = table.sort_values(column).to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
     names = [row["optimizer"] for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import AXES, dashes
+from analysis.figures.comparison._base import AXES, dashes, legend
 
 
 def draw(comparison: Comparison) -> Drawn | None:
@@ -34,7 +34,7 @@ def draw(comparison: Comparison) -> Drawn | None:
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel(f"τ, times the fewest {AXES[axis]} to the target")
         axes.set_ylabel("share of workloads")
-        axes.legend(fontsize=7)
+        legend(figure, [f"{_style.label(name)} 0.00" for name in score["optimizer"]])
         panels.append(Panel(axis, figure))
     if not panels:
         return None

@@ -19,24 +19,24 @@ def draw(view: View) -> Drawn | None:
     table = view.rows("time_to_target")
     if not len(table) or table["target"].isna().all():
         return None
+    reached = table[(table["runs"] > 0) & table["median"].map(math.isfinite)]
     panels = []
-    for axis in AXES:
+    for axis in view.axes:
         rows = table[(table["axis"] == axis) & (table["runs"] > 0)]
-        if len(rows) and (axis != "seconds" or rows["comparable"].astype(bool).all()):
+        if (reached["axis"] == axis).any():  # a target that nobody reaches orders nobody
             panels.append(Panel(axis, _panel(rows, axis)))
     if not panels:
         return None
     first = table.iloc[0]
-    left = "" if len(panels) == len(AXES) else " Seconds are not compared: runs shared a device, or devices differ."
-    split = "training" if view.contest.data == "train" else "validation"
+    goal = f"{_style.label(view.contest.studies[0].tuned_metric, 40)} {short(float(first['target']))}"
+    left = "" if len(view.axes) == len(AXES) else " Seconds are not compared: runs shared a device, or devices differ."
     over_searches = first["unit"] == SEARCHES
     middle = "the median over searches of the median of their runs" if over_searches else "the median over runs"
     return Drawn(
         "Time to target",
-        f"What the confirmation runs spent when they first reached {_style.label(view.contest.metric)} "
-        f"{short(float(first['target']))} on {split} data (the {first['target_source']}'s target): {middle}, with an "
-        f"interval between two of them. An arrow: fewer than half reached it within their budget, or the interval has "
-        f"no end. Beside it, how many runs did.{left}",
+        f"What the confirmation runs spent when they first reached {goal} (the {first['target_source']}'s target): "
+        f"{middle}, with an interval between two of them. An arrow: the interval has no end. Without a mark fewer than "
+        f"half of the runs reached it. Beside it, how many did.{left}",
         panels,
     )
 
@@ -48,16 +48,21 @@ def _panel(table: pd.DataFrame, axis: str) -> Figure:
     shown = [row | {"high": row["high"] if math.isfinite(row["high"]) else math.nan} for row in rows]
     shown = [row | {"low": row["low"] if math.isfinite(row["high"]) else math.nan} for row in shown]
     forest(axes, shown, "median", ("low", "high"), names=names, optimizers=names)
+    axes.set_xlim(left=0)
     for place, row in enumerate(rows[::-1]):
         shade = _style.colour(row["optimizer"])
-        start = row["median"] if math.isfinite(row["median"]) else row["budget"]
-        if math.isfinite(start) and not math.isfinite(row["high"]):
+        start = row["median"]
+        if math.isfinite(start) and start <= axes.get_xlim()[1] and not math.isfinite(row["high"]):
             low = row["low"] if math.isfinite(row["low"]) else start
             axes.plot([min(low, start), start], [place, place], color=shade, linewidth=1.2)
             axes.annotate(
-                "", (start * 1.25, place), xytext=(start, place), arrowprops={"arrowstyle": "->", "color": shade}
+                "",
+                (start, place),
+                xytext=(18, 0),
+                textcoords="offset points",
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "<-", "color": shade},
             )
-            axes.plot([start * 1.3], [place], alpha=0)  # leaves room for the arrow
         axes.annotate(
             f"{row['reached']} of {row['runs']}",
             (1.0, place),
@@ -69,5 +74,4 @@ def _panel(table: pd.DataFrame, axis: str) -> Figure:
             annotation_clip=False,
         )
     axes.set_xlabel(f"{AXES[axis]} to the target")
-    axes.set_xlim(left=0)
     return figure

@@ -160,8 +160,8 @@ def test_the_first_screen_answers(browser, home, scheme: str) -> None:
     assert "ranked by test accuracy (higher is better)" in first
     assert "ranked by training gap (lower is better)" in tables.nth(1).inner_text()
     assert "lr=" in first
-    assert "3 epochs, 30 gradient evaluations" in first
-    assert "60 trials in 1 search, 5 runs" in first
+    assert "3 epochs · 30 evaluations" in first
+    assert "60 trials, 1 search, 5 runs" in first
     for table in tables.all():
         assert [row.locator("td").nth(2).inner_text() for row in table.locator("tbody tr").all()] == ["yes", "yes"]
     assert "sofim export fake" in page.locator("#answer").inner_text()
