@@ -7,7 +7,8 @@ as long as without them, which for the hundreds of figures of a report is most o
 from __future__ import annotations
 
 import functools
-import tempfile
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,24 +24,26 @@ _FAMILY_NAMES = (1, 4, 16)  # of a font's table of names: family, full name, typ
 @contextmanager
 def lean() -> Iterator[None]:
     """Text that is drawn inside has the figures' font without its layout tables."""
-    name, _ = _lean_copy(findfont(FontProperties(family=["sans-serif"])))
+    name = _lean_family(findfont(FontProperties(family=["sans-serif"])))
     with mpl.rc_context({"font.sans-serif": [name, *mpl.rcParams["font.sans-serif"]]}):
         yield
 
 
 @functools.cache
-def _lean_copy(path: str) -> tuple[str, tempfile.TemporaryDirectory[str]]:
-    """Return the family of a copy of a font, and the directory that keeps it as long as the process lives."""
-    folder = tempfile.TemporaryDirectory(prefix="sofim-font-")
-    font = TTFont(path, recalcTimestamp=False)
-    family = f"{font['name'].getDebugName(1)} Lean"
-    for table in _LAYOUT:
-        if table in font:
-            del font[table]
-    for record in font["name"].names:
-        if record.nameID in _FAMILY_NAMES:
-            record.string = family
-    copy = Path(folder.name) / "font.ttf"
-    font.save(copy)
+def _lean_family(path: str) -> str:
+    """Return the family of a copy of a font, which stays in matplotlib's cache for the next report."""
+    key = zlib.crc32(f"{path} {Path(path).stat().st_size}".encode())
+    family, copy = f"Lean {key:08x}", Path(mpl.get_cachedir()) / f"lean-{key:08x}.ttf"
+    if not copy.exists():
+        partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
+        with TTFont(path, recalcTimestamp=False) as font:
+            for table in _LAYOUT:
+                if table in font:
+                    del font[table]
+            for record in font["name"].names:
+                if record.nameID in _FAMILY_NAMES:
+                    record.string = family
+            font.save(partial)
+        partial.replace(copy)
     fontManager.addfont(copy)
-    return family, folder
+    return family

@@ -155,7 +155,7 @@ def _first_screen(
     compared = across.compared
     if compared is None:
         verdict = across.tuned.sentences if across.tuned else []
-        nothing = {"answers": [], "answer": "", "reading": [], "broken": [], "export": "", "untimed": ""}
+        nothing = {"answers": [], "answer": "", "reading": "", "broken": [], "export": "", "untimed": ""}
         return {**nothing, "verdict": verdict}
     campaign = str(compared.contests[0].studies[0].campaign["name"])
     rules = compared.tables["fairness"]
@@ -173,7 +173,10 @@ def _first_screen(
             }
             for one in compared_on
         ],
-        "reading": list(dict.fromkeys(p.caption for one in compared_on for p in one.pictures if p.key == _FIRST)),
+        # those of other workloads leave out what does not apply to them
+        "reading": max(
+            (p.caption for one in compared_on for p in one.pictures if p.key == _FIRST), key=len, default=""
+        ),
         "answer": compared.answer,
         "broken": broken_rules(rules),
         "export": export_command(campaign, source),
