@@ -274,7 +274,12 @@ def test_importing_a_module_does_not_bring_along_what_it_must_not_know(module: s
 
 # By name in pyproject.toml: imported by none of our code, and why it is a dependency all the same.
 NOT_IMPORTED = {"cmaes": "Optuna imports it for sampler = 'cmaes'"}
-IMPORT_NAMES = {"scikit-learn": "sklearn", "optuna-dashboard": "optuna_dashboard", "pyyaml": "yaml"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "optuna-dashboard": "optuna_dashboard",
+    "pyyaml": "yaml",
+    "fonttools": "fontTools",
+}
 
 
 def declared() -> dict[str, str]:
