@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.cost import batch_sentences
 from analysis.comparison.fairness import given_starts
+from analysis.comparison.searches import ENOUGH, repeated
 from analysis.comparison.spaces import schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.drawn import drawn_counts, model_in_words
@@ -136,20 +137,36 @@ def _statistics(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
     told = ", ".join(
         f"{row['workload']} {number(row['target'])} ({row['target_source']})" for row in targets.to_dict("records")
     )
+    over_searches = all(repeated(contest) for contest in contests if contest.confirmed())
+    unit = "searches" if over_searches else "runs of the one configuration that each search found"
+    whose = (
+        "Optimizers are compared over their searches, each by the mean of its winner's runs"
+        if over_searches
+        else f"Optimizers that were not each searched {ENOUGH} times are not called different; of them the two "
+        "configurations that were found are compared by their runs"
+    )
+    scales = [contest.workload for contest in contests if contest.scale == "log"]
+    logs = f", as logarithms on {listing(scales)}" if scales else ""
+    times = (
+        f" Times are counted to a target value of the metric ({told}), the median over {unit}, with runs that did not "
+        "arrive as infinite; whether one is slower is judged by the ratio of restricted mean times (Royston and Parmar "
+        "2013; delta method, Holm-corrected), and targets are held fixed in every bootstrap."
+        if told
+        else ""
+    )
     return (
-        "Means over seeds have 95 % Student t intervals. Two optimizers are called different only if Welch's t "
-        "interval of the difference of their means excludes zero after Holm's correction over "
-        f"{number_of(pairs, 'comparison')}, and with broken runs only if the interval of the probability of "
-        "improvement leaves out one half too; that probability is the Mann-Whitney statistic with Newcombe's interval. "
-        f"Times are counted to a target value of the validation metric ({told}), the median over runs, with runs that "
-        "did not arrive as infinite; whether one optimizer is slower is judged by the ratio of restricted mean times "
-        "(Royston and Parmar 2013; delta method, Holm-corrected). Ratios of medians, normalized scores (interquartile "
-        "mean, every workload weighing the same, the normalization held fixed; Agarwal et al. 2021), "
-        "performance profiles (Dolan and Moré 2002; integrated from 1 to 4 as in AlgoPerf) and ranks have 95 % "
-        f"percentile intervals of {DRAWS} bootstrap draws of the runs within each workload; targets are held fixed. "
+        f"{whose}{logs}. Intervals of 95 % are Student's t over these. A difference is told only if Welch's t interval "
+        f"excludes zero after Holm's correction over {number_of(pairs, 'comparison')}, values that tie counting with "
+        "the variance of a coin between two steps of the metric, and with broken runs only if the interval of the "
+        "probability of improvement leaves out one half too; that probability is the Mann-Whitney statistic with "
+        "Newcombe's interval. An optimizer that contains another and loses to it is told to have been searched too "
+        f"little.{times} Ratios of medians, normalized scores (interquartile mean, every workload weighing the same, "
+        "the normalization held fixed; Agarwal et al. 2021), performance profiles (Dolan and Moré 2002; integrated "
+        f"from 1 to 4 as in AlgoPerf) and ranks have intervals of {DRAWS} bootstrap draws of the {unit} within each "
+        "workload; those of scores hold 95 % together. "
         "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) put the workloads' intervals "
         "together (Zou and Donner 2008). "
-        f"Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
+        "Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
     )
 
 
@@ -165,7 +182,7 @@ def _budgets(tables: Mapping[str, pd.DataFrame]) -> str:
     if repeated:
         said.append(
             f"Performance after k trials is the {listing(repeated)} of the search, which differ in configurations, "
-            "initial weights and data order, with Student t intervals over them; only the first was used otherwise."
+            "initial weights and data order, with Student t intervals over them."
         )
     return " ".join(said)
 

@@ -69,11 +69,15 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """
     pairs = [(contest, *pair) for contest in contests for pair in itertools.combinations(contest.confirmed(), 2)]
     judged = [found for contest in contests for found in _differences(contest)]
+    good = [{study.name: contest.goodness(study) for study in contest.confirmed()} for contest in contests]
+    goodness = [values for values in good for _ in range(len(values) * (len(values) - 1) // 2)]
     levels, adjusted = holm([found.p for _, found, _ in judged])
     rows: list[tuple[object, ...]] = []
-    for (contest, a, b), (unit, found, sizes), level, p_holm in zip(pairs, judged, levels, adjusted, strict=True):
+    for (contest, a, b), (unit, found, sizes), runs, level, p_holm in zip(
+        pairs, judged, goodness, levels, adjusted, strict=True
+    ):
         low, high = found.interval(level)
-        one, two = contest.goodness(a), contest.goodness(b)
+        one, two = runs[a.name], runs[b.name]
         theta = probability_of_improvement(one, two)
         chances = probability_interval(theta, len(one), len(two), level)
         said = verdict(low, high, contest.direction)

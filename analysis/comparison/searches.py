@@ -57,7 +57,8 @@ def _different(contest: WorkloadRuns, study: Study) -> list[Study]:
     found: list[Study] = []
     seen: list[list[tuple[object, ...]]] = []
     for search in every:
-        own = contest.trials[contest.trials["study"] == search.name] if len(every) > 1 else contest.trials.iloc[:0]
+        several = len(every) > 1 and len(contest.trials)
+        own = contest.trials[contest.trials["study"] == search.name] if several else contest.trials.iloc[:0]
         rows = [*own[["number", "outcome", "value"]].fillna(0.0).itertuples(index=False, name=None)] if len(own) else []
         if len(rows) > 1 and rows in seen and (own["outcome"] == "complete").any():
             continue
