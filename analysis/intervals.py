@@ -51,9 +51,10 @@ def typical(values: Floats, level: float = LEVEL) -> tuple[float, float, float, 
     The mean with Student's t interval; where a run lies far out (a collapse, a long tail), of six runs or more the
     median with the interval between order statistics, of fewer the mean and no interval. The interval is of the
     median of all runs, which is the mean where they are about normal: a mean that counts collapses which few seeds have
-    not shown is told by no interval. Measured (`benchmarks/verdict.py`) it covers that median in 92 to 98 % of samples
+    not shown is told by no interval. Measured (`benchmarks/verdict.py`) it covers that median in 94 to 97 % of samples
     of 3, 5 and 10 that are normal, of Student's t with two degrees of freedom, lognormal up to a standard deviation of
-    1 of the logarithm, or of which one run in ten collapses, where there is an interval.
+    1 of the logarithm, or of which one run in ten collapses. There is an interval in 95 % or more of them; where runs
+    collapse in 80 % of samples of 3, 60 of 5 and all of 10.
 
     >>> typical(np.array([0.98, 0.981, 0.982, 0.979, 0.2]))
     (0.8244, nan, nan, 'mean')

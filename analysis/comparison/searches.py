@@ -3,8 +3,7 @@
 A search that is made again finds another configuration. So the winner of one search tells of that configuration, and an
 optimizer is known by the winners of several searches (Bouthillier et al. 2021, arXiv 2103.03098). The unit is the
 search: the mean over the seeds on which its winner was confirmed, on the scale of the metric. A search none of whose
-trials was complete counts as the worst run of the workload, and a search that is a copy of another, trial by trial,
-counts once.
+trials was complete counts as the worst run of the workload.
 
 Of a search that drew its trials independently and stopped none, what another search would have found can be told from
 its own trials: see `redrawn`.
@@ -21,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import Floats, typical
+from analysis.intervals import Floats, resolution, typical
 from analysis.metric_scale import on_scale
 from analysis.schema import COUNTED
 from analysis.study import Study
@@ -42,29 +41,13 @@ def means(contest: WorkloadRuns, study: Study, data: str | None = None) -> Float
     """Return the means of an optimizer's searches (searches,), on the scale of comparison, the first search first."""
     by_search = contest.by_search(study, data)
     found: list[float] = []
-    for search in _different(contest, study):
+    for search in contest.searches_of(study):
         which = search.replicate if study.name in contest.searches else 1
         if which in by_search:
             found.append(float(by_search[which].mean()))
         elif by_search and contest.fruitless(search):
             found.append(_worst(contest, data))
     return np.array(found)
-
-
-def _different(contest: WorkloadRuns, study: Study) -> list[Study]:
-    """Return the searches of an optimizer without copies: those whose trials ended as those of one before."""
-    every = contest.searches_of(study)
-    found: list[Study] = []
-    seen: list[list[tuple[object, ...]]] = []
-    for search in every:
-        several = len(every) > 1 and len(contest.trials)
-        own = contest.trials[contest.trials["study"] == search.name] if several else contest.trials.iloc[:0]
-        rows = [*own[["number", "outcome", "value"]].fillna(0.0).itertuples(index=False, name=None)] if len(own) else []
-        if len(rows) > 1 and rows in seen and (own["outcome"] == "complete").any():
-            continue
-        seen.append(rows)
-        found.append(search)
-    return found
 
 
 def configuration(contest: WorkloadRuns, study: Study, data: str | None = None) -> Floats:
@@ -164,10 +147,11 @@ class Redrawn:
 def redrawn(contest: WorkloadRuns, study: Study) -> Redrawn | None:
     """Return what the search of an optimizer would have found with other trials and seeds; ``None`` if it cannot tell.
 
-    The ideal bootstrap, without drawing: of N trials drawn with replacement from the N of the search, the j-th best is
-    the best with probability ((N - j + 1) / N)^N - ((N - j) / N)^N; its runs on fresh seeds (``confirm --top``) have a
-    mean and a variance. That gives the variance of the search's outcome. What lies below the confirmed configurations
-    counts as the last of them, which for five of many trials is drawn in 1 of 150 searches.
+    The bootstrap in closed form: of N trials drawn with replacement from the N of the search, the j-th best is the best
+    with probability ((N - j + 1) / N)^N - ((N - j) / N)^N; its runs on fresh seeds (``confirm --top``) have a mean and
+    a variance. That gives the variance of the search's outcome: that between the configurations, less what the seeds
+    have added to their spread, and that of the weighted mean over the seeds. What lies below the confirmed
+    configurations counts as the last of them, which for five of many trials is drawn in 1 of 150 searches.
 
     It is valid for searches whose trials are independent draws that all had the whole budget: random or quasi-random
     sampling without a pruner. A sampler that learns would not have drawn the trials that it drew.
@@ -196,10 +180,12 @@ def redrawn(contest: WorkloadRuns, study: Study) -> Redrawn | None:
     weights[-1] += left[-1]
     each = np.array([one.mean() for one in values])
     within = sum(float(one.var(ddof=1)) * (len(one) - 1) for one in values) / sum(len(one) - 1 for one in values)
+    within = max(within, (resolution(np.concatenate(values)) / 2) ** 2)  # runs that tie, as in `intervals.difference`
     centre = float(weights @ each)
     sizes = np.array([len(one) for one in values])
-    variance = float(weights @ (each - centre) ** 2 + within * float(weights @ (1 / sizes)))
-    return Redrawn(centre, float(np.sqrt(variance)), known)
+    seeds = within / sizes  # of the means of the configurations; it is in their spread already, as a part
+    spread = float(weights @ (each - centre) ** 2 - (weights * (1 - weights)) @ seeds)
+    return Redrawn(centre, math.sqrt(max(0.0, spread) + float(weights**2 @ seeds)), known)
 
 
 def components(groups: Sequence[Sequence[Floats]]) -> tuple[float, float]:

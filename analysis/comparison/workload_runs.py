@@ -61,8 +61,8 @@ class WorkloadRuns:
         former: By name of a search: the numbers of trials that were its winner once and were confirmed then, each with
             the number of those runs. They count for nothing.
         lost: By name of a search: the number of runs that were asked again.
-        searches: By name of an optimizer's study, all of its searches, the first included; without an entry it is the
-            only one.
+        searches: By name of an optimizer's study, all of its searches, the first included, copies left out; without an
+            entry it is the only one.
         below: Runs of configurations that a search ranks behind its winner (``sofim confirm --top``): columns of
             ``runs``, and ``place`` (2 for the second best).
         scale: On which values are compared, see :mod:`analysis.metric_scale`.
@@ -197,9 +197,9 @@ def contests(
     """
     _check(studies)
     trials = trials.sort_values(["study", "number"], kind="stable", ignore_index=True)
-    runs, former = _counted(studies, trials, confirmations)
+    searches = _searches(studies, trials)
+    runs, former = _counted([search for every in searches.values() for search in every], trials, confirmations)
     lost = confirmations[confirmations["outcome"] == "lost"]["study"].value_counts()
-    searches = _searches(studies)
     runs, curves = _numbered(searches, runs, curves)
     keys = pd.MultiIndex.from_frame(curves[["study", "number"]])
     of_winners = runs[runs["place"] == 1]
@@ -230,13 +230,31 @@ def _check(studies: Sequence[Study]) -> None:
         raise UserError(f"there are two studies of {twice[1]} on {twice[0]}; compare the studies of one campaign")
 
 
-def _searches(studies: Sequence[Study]) -> dict[str, tuple[Study, ...]]:
-    """Return by name of an optimizer's study on a workload, in the order of the studies, its searches in theirs."""
+def _searches(studies: Sequence[Study], trials: pd.DataFrame) -> dict[str, tuple[Study, ...]]:
+    """Return by name of an optimizer's study on a workload, in the order of the studies, its searches in theirs.
+
+    A search that is a copy of one before, trial by trial, is no further search.
+    """
     groups: dict[tuple[str, str], list[Study]] = {}
     for study in studies:
         groups.setdefault((study.workload, study.optimizer), []).append(study)
-    ordered = [sorted(group, key=lambda study: study.replicate) for group in groups.values()]
-    return {group[0].name: tuple(group) for group in ordered}
+    found = {}
+    for group in groups.values():
+        ordered = sorted(group, key=lambda study: study.replicate)
+        seen: list[list[tuple[str, ...]]] = []
+        different = []
+        for study in ordered:
+            rows = _as_ended(trials[trials["study"] == study.name]) if len(ordered) > 1 else []
+            if len(rows) < 2 or rows not in seen:
+                different.append(study)
+            seen.append(rows)
+        found[ordered[0].name] = tuple(different)
+    return found
+
+
+def _as_ended(trials: pd.DataFrame) -> list[tuple[str, ...]]:
+    columns = [trials[name] for name in ("number", "outcome", "value", "params")]
+    return [tuple(map(repr, row)) for row in zip(*columns, strict=True)]
 
 
 def _counted(

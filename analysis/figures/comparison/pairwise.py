@@ -11,7 +11,7 @@ from analysis.text import listing
 _MOST = 28
 _OVER = {
     SEARCHES: "Welch's t over the means of searches",
-    TRIALS: "what other trials and seeds of the same search would have given, by the ideal bootstrap",
+    TRIALS: "what other trials and seeds of the same search would have given, by the bootstrap in closed form",
     RUNS: "Welch's t over the runs of two configurations, which tells nothing of optimizers searched once",
 }
 

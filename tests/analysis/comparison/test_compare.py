@@ -12,9 +12,12 @@ import pytest
 
 from analysis.comparison import Comparison, compare
 from analysis.load import curves, read, studies
+from analysis.report._chapter import Options
+from analysis.report._write import _compared
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage
-from tests.support.fake_campaign import make
+from tests.support.fake_campaign import campaign as fake
+from tests.support.fake_campaign import end, make, open_ledger
 from tests.support.made_campaign import Made, made
 
 TABLES = {
@@ -314,6 +317,33 @@ def test_confirmation_runs_in_a_database(tmp_path) -> None:
     assert set(result.tables["time_to_target"]["target_source"]) == {"workload"}
     assert set(result.tables["time_to_target"]["target"]) == {0.98}
     assert result.tables["cost"]["seconds_per_epoch"].tolist() == [2.0, 2.0]
+
+
+def test_the_winners_of_all_searches_in_a_database_are_compared(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    plan = fake(workloads=["digits-mlp"], trials=2, replicates=3)
+    with open_ledger(url, plan) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            end(ledger, assignment, 0.5 + 0.1 * assignment.number + 0.001 * len(assignment.study))
+    storage = open_storage(url)
+    try:
+        for study in studies(storage, "fake", replicates=True):
+            confirm = optuna.create_study(storage=storage, study_name=f"{study.name}/confirm", direction="maximize")
+            for name, entry in study.attributes.items():
+                confirm.set_user_attr(name, entry)
+            middle = (0.8 if study.optimizer == "sofim" else 0.6) + 0.01 * study.replicate
+            for seed in range(1, 4):
+                confirm.add_trial(confirmation(1, seed, middle + seed / 1000))
+        compared = _compared(storage, studies(storage, "fake"), Options())
+    finally:
+        close_storage(storage)
+    [row] = compared.tables["comparisons"].to_dict("records")
+    assert (row["unit"], row["searches_a"], row["runs_a"], row["verdict"]) == ("searches", 3, 9, "better")
+    assert row["difference"] == pytest.approx(0.2)
+    rules = compared.tables["fairness"].set_index("rule")
+    assert rules.loc[[2, 4], "kept"].tolist() == ["yes", "yes"]
+    assert compared.sentences[0] == "sofim against sgd: better on digits-mlp."
+    assert "over their searches" in compared.methods
 
 
 def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenTrial:

@@ -247,6 +247,16 @@ def test_what_another_random_search_would_have_found_is_told_from_its_own_trials
     assert told.estimate == pytest.approx(np.mean([values[one] for one in best]), abs=2e-4), "a bootstrap of trials"
 
 
+def test_runs_up_that_all_tie_are_no_certainty() -> None:
+    found = topped((0.95, 0.85), 0)
+    for column in ("value", "test_metric"):
+        found.confirmations[column] = np.where(found.confirmations["study"] == "made/w/sgd", 0.95, 0.94)
+        found.confirmations.loc[found.confirmations["rank"] == 5, column] -= 0.01
+    row = only(found)
+    assert row["unit"] == "trials and seeds"
+    assert 0 < row["p"] < 1
+
+
 @pytest.mark.parametrize("how", [{"sampler": "tpe"}, {"pruner": "hyperband"}])
 def test_a_search_that_learns_or_stops_cannot_be_drawn_again(how: dict[str, str]) -> None:
     row = only(topped((0.95, 0.85), 0, **how))
