@@ -201,8 +201,8 @@ def status(campaign: str | None, storage: str) -> None:
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
     "--stopped",
-    type=click.Choice(["rank", "highest-common-epoch"]),
-    default="rank",
+    type=click.Choice(["median-gain", "highest-common-epoch"]),
+    default="median-gain",
     show_default=True,
     help="How pruned and diverged trials are valued.",
 )

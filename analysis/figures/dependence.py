@@ -31,13 +31,12 @@ def draw(subject: Subject) -> Drawn | None:
     shown = [name for name in order if _varies(subject, name)][:_MOST]
     if not shown:
         return None
-    values = used.sign * used.goodness
-    scale = subject.scale
-    low, high = _limits(values, subject.study.direction, scale, subject.study.bounds)
+    values = used.metric(used.goodness)
+    low, high = _limits(values, subject.study.direction, used.scale, subject.study.bounds)
     if not high - low < WIDEST:  # which no axis can show
         return None
     bounds = subject.study.bounds
-    ends = max(bounds[0], low) if scale == "log" else bounds[0], bounds[1]  # a prediction beyond them is none
+    ends = max(bounds[0], low) if used.scale == "log" else bounds[0], bounds[1]  # a prediction beyond them is none
     panels = []
     for name in shown:
         figure, axes = _style.canvas(2.9)
@@ -50,7 +49,7 @@ def draw(subject: Subject) -> Drawn | None:
             axes.fill_between(x, drawn["low"], drawn["high"], color=subject.colour, alpha=0.3 * alpha, linewidth=0)
             axes.plot(x, drawn["predicted"], color=subject.colour, alpha=alpha, linewidth=1.8)
         points(subject, axes, name, np.clip(values, low, high))
-        set_metric_axis(axes, "y", (low, high), scale)
+        set_metric_axis(axes, "y", (low, high), used.scale)
         axes.set_ylabel(subject.metric)
         for kind, at in places(subject, name).items():
             mark = {"default": "^", "best": "*"}[kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -42,22 +43,24 @@ def draw(subject: Subject) -> Drawn | None:
 def _panel(subject: Subject, rows: pd.DataFrame, quality: Mapping[Hashable, Any]) -> Figure:
     figure, axes = _style.canvas(0.9 + 0.34 * len(rows))
     conclusive = bool(quality["conclusive"])
-    stand_out = rows["total_order_low"] > float(quality["noise_total_order"])  # as the sentences have it
+    out = rows["stands_out"].astype(bool).to_numpy()
     for order, shift, face in (("total_order", -0.14, subject.colour), ("first_order", 0.14, "none")):
-        low = (rows[order] - rows[f"{order}_low"]).clip(lower=0)
-        high = (rows[f"{order}_high"] - rows[order]).clip(lower=0)
-        for place in range(len(rows)):
-            axes.errorbar(
-                [rows[order].iloc[place]],
-                [place - shift],
-                xerr=[[low.iloc[place]], [high.iloc[place]]],
-                fmt="o",
-                markersize=4.5,
-                markerfacecolor=face,
-                elinewidth=1.2,
-                color=subject.colour,
-                alpha=1.0 if conclusive and stand_out.iloc[place] else _style.FAINT,
-            )
+        low = (rows[order] - rows[f"{order}_low"]).clip(lower=0).to_numpy()
+        high = (rows[f"{order}_high"] - rows[order]).clip(lower=0).to_numpy()
+        places = np.arange(len(rows)) - shift
+        for shown, alpha in ((out, 1.0), (~out, _style.FAINT)):
+            if shown.any():
+                axes.errorbar(
+                    rows[order].to_numpy()[shown],
+                    places[shown],
+                    xerr=[low[shown], high[shown]],
+                    fmt="o",
+                    markersize=4.5,
+                    markerfacecolor=face,
+                    elinewidth=1.2,
+                    color=subject.colour,
+                    alpha=alpha if conclusive else _style.FAINT,
+                )
     axes.axvline(float(quality["noise_total_order"]), color=_style.INK, linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [_style.label(name) for name in rows["parameter"]])
     axes.set_ylim(-0.6, len(rows) - 0.4)

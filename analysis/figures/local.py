@@ -32,7 +32,8 @@ def draw(subject: Subject) -> Drawn | None:
     return Drawn(
         "Local sensitivity",
         f"What is lost on average when one parameter moves by up to {100 * STEP:g} % of its searched range to either "
-        "side of the best configuration (a category: to any other choice), all others held; percent as in the "
+        "side of the best configuration (a category: to any other choice), all others held, against the best that is "
+        "predicted within that reach; percent as in the "
         f"sentences on robustness. {subject.resampled}",
         [Panel("", figure)],
     )

@@ -48,7 +48,7 @@ def draw(subjects: Sequence[Subject], table: pd.DataFrame) -> Drawn | None:
         f"Near-optimal intervals of {subjects[0].study.optimizer}",
         "Between the ends of a bar the parameter may lie, all others as in that workload's best configuration (the "
         "upright line), with a predicted loss of at most 5 % (10 % where the surrogate does not resolve 5). The thin "
-        "line goes from the lowest to the highest end that 90 % of the refits give; the grey stripe is what was "
+        "line goes on to the farthest end that 90 % of the refits give; the grey stripe is what was "
         f"searched. Bars that do not overlap mean that the best value moves. {subjects[0].resampled}",
         panels,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 
 from analysis.figures import _axis, _style
 from analysis.figures._base import Drawn, Panel, Subject, marks_in_words, places, points
@@ -50,6 +51,8 @@ def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, val
     light_is_better = subject.study.direction == "maximize"
     colours = "rocket_r" if value == "share" else _style.MAP if light_is_better else f"{_style.MAP}_r"
     least, most = (0.0, 1.0) if value == "share" else _contrast(image, subject.study.direction)
+    used = subject.findings.used
+    decades = value != "share" and used is not None and used.scale == "log" and least > 0
     painted = axes.imshow(
         image,
         origin="lower",
@@ -57,8 +60,7 @@ def paint(subject: Subject, axes: Axes, table: pd.DataFrame, *, across: str, val
         aspect="auto",
         cmap=colours,
         interpolation="nearest",
-        vmin=least,
-        vmax=most,
+        norm=LogNorm(least, most) if decades else Normalize(least, most),
     )
     axes.grid(visible=False)
     _axis.set_axis(axes, "x", subject.parameter(across))

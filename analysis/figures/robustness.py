@@ -59,7 +59,8 @@ def draw(subject: Subject) -> Drawn | None:
         f"How far each parameter may move from the best configuration (the upright line), all others held, before the "
         f"predicted metric has dropped by {listed} % (dark to light), on the scale on which it was searched. The "
         f"numbers on the right are the ends at {told:g} %. Losses below the surrogate's error near the best are not "
-        "shown. The ends are those of the mean prediction; robustness.csv has their 90 % intervals over the refits.",
+        "shown. A bar ends where the mean prediction or the most cautious twentieth of the refits end it; percent are "
+        "of the way that the sentences name.",
         [Panel("", figure)],
     )
 

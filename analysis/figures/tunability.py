@@ -10,12 +10,14 @@ _MOST = 20
 
 
 def draw(subject: Subject) -> Drawn | None:
-    """Draw gains of tuning all parameters together and each alone, with intervals."""
-    table = subject.findings.tunability
+    """Draw what tuning all parameters together gained, and each change on the way, where they were run."""
+    table, path = subject.findings.tunability, subject.findings.ablation
     if not len(table):
         return None
-    alone = table[table["parameter"] != ALL].sort_values("gain").tail(_MOST)
-    rows = [*alone.to_dict("records"), *table[table["parameter"] == ALL].to_dict("records")]
+    steps = path[path["gain"].notna()].head(_MOST)[::-1]
+    rows = [*steps.to_dict("records"), *table[table["parameter"] == ALL].to_dict("records")]
+    used = subject.findings.used
+    decades = used is not None and used.scale == "log"
     figure, axes = _style.canvas(0.8 + 0.28 * len(rows))
     for place, row in enumerate(rows):
         errors = [[max(0.0, row["gain"] - row["gain_low"])], [max(0.0, row["gain_high"] - row["gain"])]]
@@ -28,17 +30,18 @@ def draw(subject: Subject) -> Drawn | None:
             elinewidth=1.2,
             color=subject.colour,
         )
-    axes.axvline(0.0, color=_style.INK, linewidth=0.8)
+    if decades:
+        axes.set_xscale("log")
+    axes.axvline(1.0 if decades else 0.0, color=_style.INK, linewidth=0.8)
     names = ["all together" if row["parameter"] == ALL else _style.label(row["parameter"]) for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(
-        f"predicted gain in {_style.label(subject.study.tuned_metric, 30)} over the default\n(right is better)"
-    )
+    what = "factor gained" if decades else "gain"
+    axes.set_xlabel(f"{what} in {_style.label(subject.study.tuned_metric, 30)}, measured\n(right is better)")
     return Drawn(
         "Tunability",
-        "What tuning gains over the default, in units of the metric: all parameters together, and each alone with the "
-        "others at their default (Probst, Boulesteix and Bischl 2019). Each refit judges what all the others choose, "
-        f"so that luck is no gain: an interval that reaches 0 shows none. {subject.resampled}",
+        "What tuning gained over the default (all together), and what each change on the way gained over the step "
+        f"before, measured on the same fresh seeds. Intervals are of 95 % (Welch): one that reaches "
+        f"{'1' if decades else '0'} shows no gain.",
         [Panel("", figure)],
     )

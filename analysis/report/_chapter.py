@@ -16,7 +16,7 @@ from analysis.figures._style import Files, files, style
 from analysis.figures.comparison import View
 from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
-from analysis.sensitivity.outcomes import Method
+from analysis.sensitivity.outcomes import METHODS, Method
 from analysis.study import Study
 
 
@@ -32,7 +32,7 @@ class Options:
     """
 
     seed: int = 0
-    method: Method = "rank"
+    method: Method = METHODS[0]
     num_refits: int = 20
     workers: int | None = None
 
@@ -100,6 +100,8 @@ def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: 
             direction=study.direction,
             rng=generator(options.seed, "study"),
             method=options.method,
+            scale=study.scale,
+            metric=study.metric,
             num_refits=options.num_refits,
             workers=threads,
             study=study.name,

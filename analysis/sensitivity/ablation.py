@@ -1,56 +1,48 @@
-"""The path from the default to the best configuration, one parameter at a time: which change bought what."""
+"""The path from the default to the best configuration, one parameter at a time: which change bought what.
+
+The surrogate decides the order alone. What each step bought is measured: ``sofim confirm NAME --ablation`` trains the
+default and the steps on the seeds of the winner's confirmation, as Fawcett and Hoos (2016) ran theirs. A prediction far
+from where the sampler looked is none.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import mean
+from analysis import intervals
 from analysis.metric_scale import Scale, floor_of, on_scale
 from analysis.parameters import ParameterInfo
 from analysis.schema import COUNTED, DEFAULT, STEP, WINNER
 from analysis.sensitivity import scales
-from analysis.sensitivity.dependence import band
 from analysis.sensitivity.importance import Refit, predictions
+from analysis.sensitivity.outcomes import in_metric
 from analysis.sensitivity.surrogate import Floats
 
-COLUMNS = (
-    "step",
-    "parameter",
-    "before",
-    "after",
-    "predicted",
-    "predicted_low",
-    "predicted_high",
-    "gain",
-    "gain_low",
-    "gain_high",
-)
+_MEASURED = ("measured", "measured_low", "measured_high", "gain", "gain_low", "gain_high")
+COLUMNS = ("step", "parameter", "before", "after", "runs", "diverged", *_MEASURED)
 START = "(default)"
+_ROUNDING = 1e-9  # of a value that was turned into search coordinates and back
 
 
-def ablation(
-    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], default: Floats, best: Floats, sign: float
-) -> pd.DataFrame:
-    """Change the parameters of the default to the best configuration's, always the one that is predicted to gain most.
+def path(
+    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], default: Floats, best: Floats
+) -> list[tuple[str, object, object]]:
+    """Return the changes from the default to the best configuration, always the one that is predicted to gain most.
 
     Greedy (Fawcett and Hoos 2016): with interactions, an order is one account of the gain among several.
 
     Args:
-        fitted: Refits; their mean decides the order, their spread gives the bands.
+        fitted: Refits; their mean decides the order.
         parameters: D of them; those inactive in either configuration, or equal in both, are left out.
         default: Position, shape (d,).
         best: Position, shape (d,).
-        sign: Metric = sign · goodness.
 
     Returns:
-        Columns: ``step`` (0 is the default), ``parameter``, ``before``, ``after`` (stored), ``predicted`` (metric) with
-        ``predicted_low``, ``predicted_high``, ``gain`` of the step with ``gain_low``, ``gain_high`` (positive is
-        better).
+        Parameter, and its stored values before and after.
     """
     remaining = [
         j
@@ -58,78 +50,90 @@ def ablation(
         if not math.isnan(default[j]) and not math.isnan(best[j]) and default[j] != best[j]
     ]
     current = default.copy()
-    here = predictions(fitted, current[None])[:, 0]
-    rows: list[tuple[object, ...]] = [(0, START, None, None, *_three(sign * here), 0.0, 0.0, 0.0)]
+    changes: list[tuple[str, object, object]] = []
     while remaining:
         options = np.tile(current, (len(remaining), 1))
         options[np.arange(len(remaining)), remaining] = best[remaining]
-        predicted = predictions(fitted, options)
-        chosen = int(predicted.mean(axis=0).argmax())
+        chosen = int(predictions(fitted, options).mean(axis=0).argmax())
         j = remaining.pop(chosen)
-        after = predicted[:, chosen]
-        values = scales.decode(parameters[j], float(current[j])), scales.decode(parameters[j], float(best[j]))
-        rows.append((len(rows), parameters[j].name, *values, *_three(sign * after), *_three(after - here)))
-        current, here = options[chosen], after
+        before, after = (scales.decode(parameters[j], float(position)) for position in (current[j], best[j]))
+        changes.append((parameters[j].name, before, after))
+        current = options[chosen]
+    return changes
+
+
+def planned(changes: Sequence[tuple[str, object, object]]) -> pd.DataFrame:
+    """Return the path of which nothing was run: `measured` without numbers, a row for the default and each change."""
+    rows = [(START, None, None), *changes]
+    unknown = (0, 0, *(math.nan,) * len(_MEASURED))
+    return scales.frame([(step, *row, *unknown) for step, row in enumerate(rows)], COLUMNS, ("before", "after"))
+
+
+def measured(runs: pd.DataFrame, winner: int, sign: float, scale: Scale) -> pd.DataFrame:
+    """Return what the default and the steps from there to the winner were measured to be.
+
+    Args:
+        runs: Of one study, as ``analysis.load.ablation_runs`` gives them: columns ``role`` (``"default"``, ``"step"``,
+            ``"winner"``), ``step``, ``path_to``, ``confirms``, ``params``, ``outcome``, ``value``.
+        winner: The number of the trial that the path leads to; runs on other paths are ignored.
+        sign: +1 when the metric is maximized, -1 when minimized.
+        scale: Of the metric.
+
+    Returns:
+        Columns: ``step`` (0 is the default), ``parameter``, ``before``, ``after`` (stored), ``runs``, ``diverged`` (of
+        these), ``measured`` (the metric's mean over the others) with its 95 % interval ``…_low``, ``…_high``, and
+        ``gain`` over the step before with its interval: a difference where more is better, on a logarithmic scale the
+        factor by which the metric is better. Empty where the default was not run, or not the winner.
+    """
+    stages = [rows for rows in _stages(runs, winner) if len(rows)]
+    roles = [str(rows["role"].iloc[0]) for rows in stages]
+    if not {DEFAULT, WINNER} <= set(roles):
+        return pd.DataFrame(columns=list(COLUMNS))
+    floor = floor_of(runs["value"].to_numpy(np.float64))
+    rows: list[tuple[object, ...]] = []
+    before: tuple[Mapping[str, object], Floats] | None = None
+    change: tuple[str, object, object]
+    for step, stage in enumerate(stages):
+        params: Mapping[str, object] = stage["params"].iloc[0]
+        value = on_scale(stage["value"].to_numpy(np.float64), scale, floor)
+        broken = ~np.isfinite(value) | (stage["outcome"] == "diverged").to_numpy()
+        values = value[~broken]
+        ends = [float(in_metric(np.array(sign * end), sign, scale)) for end in intervals.mean(values)]
+        if before is None:
+            change, gain = (START, None, None), (math.nan,) * 3
+        else:
+            change, gain = _change(before[0], params), _gain(values, before[1], sign, scale)
+        rows.append((step, *change, len(stage), int(broken.sum()), *ends, *gain))
+        before = params, values
     return scales.frame(rows, COLUMNS, ("before", "after"))
 
 
-MEASURED = (
-    "step", "parameter", "before", "after", "value", "value_low", "value_high", "gain", "gain_low", "gain_high",
-    "seeds", "broken",
-)  # fmt: skip
-_ROUNDING = 1e-9  # of a value that was turned into search coordinates and back
+def whole_gain(runs: pd.DataFrame, winner: int, sign: float, scale: Scale) -> tuple[float, float, float]:
+    """Return what the winner gained over the default, with its 95 % interval; arguments and unit as of `measured`.
 
-
-def measured(
-    runs: pd.DataFrame, winner: int, direction: str, scale: Scale = "linear", column: str = "value"
-) -> pd.DataFrame:
-    """Return the path from the default to a winner as it was run, each step on the same seeds.
-
-    Args:
-        runs: Of one study, see :func:`analysis.load.ablation_runs`.
-        winner: Number of the trial that the path leads to; steps to another one are left out.
-        direction: ``"maximize"`` or ``"minimize"``.
-        scale: Of the metric, see `analysis.metric_scale`.
-        column: What is looked at: ``"value"`` (validation) or ``"test_metric"``.
-
-    Returns:
-        A row for the default and each change, in their order; without rows where the default or a step was not run.
-        Columns: ``step`` (0 is the default), ``parameter`` (``"(default)"`` there), ``before``, ``after`` (stored
-        values), ``value`` with ``value_low``, ``value_high`` (mean over seeds of the runs that came through, with 95 %
-        of Student's t; the geometric mean on a logarithmic scale), ``gain`` of the step with its ends (positive is
-        better: the mean of the differences seed by seed, Student's t over those; on a logarithmic scale the factor,
-        above 1 is better), ``seeds`` (that came through here and one step before), ``broken`` (runs that diverged or
-        failed, which are in no mean).
+    NaN where one of the two was not run.
     """
+    first, *_, last = _stages(runs, winner)
+    floor = floor_of(runs["value"].to_numpy(np.float64))
+    before, after = (on_scale(rows["value"].to_numpy(np.float64), scale, floor) for rows in (first, last))
+    return _gain(after[np.isfinite(after)], before[np.isfinite(before)], sign, scale)
+
+
+def _stages(runs: pd.DataFrame, winner: int) -> list[pd.DataFrame]:
     ended = runs[runs["outcome"].isin(COUNTED)]
     steps = ended[(ended["role"] == STEP) & (ended["path_to"] == winner).fillna(False).astype(bool)]
-    goal = ended[(ended["role"] == WINNER) & (ended["confirms"] == winner).fillna(False).astype(bool)]
-    points = [ended[ended["role"] == DEFAULT], *(own for _, own in steps.groupby("step")), goal]
-    if not all(map(len, points)):
-        return scales.frame([], MEASURED, ("before", "after"))
-    floor = floor_of(np.concatenate([_by_seed(own, column).to_numpy(np.float64) for own in points]))
-    sign = 1.0 if direction == "maximize" else -1.0
-    rows: list[tuple[object, ...]] = []
-    params: Mapping[str, Any] = {}
-    earlier = pd.Series(dtype="float64")
-    for step, own in enumerate(points):
-        found = _by_seed(own, column)
-        here = pd.Series(on_scale(found, scale, floor), index=found.index)
-        gains = np.asarray(sign * (here - earlier).dropna(), np.float64)
-        change = _change(params, own["params"].iloc[0]) if step else (START, None, None)
-        if change is None:  # the path was begun, and has not all its steps yet
-            return scales.frame([], MEASURED, ("before", "after"))
-        told = [*mean(np.asarray(here, np.float64)), *(mean(gains) if step else (0.0, 0.0, 0.0))]
-        told = told if scale == "linear" else [math.exp(number) for number in told]
-        rows.append((step, *change, *told, len(gains) if step else len(here), len(own) - len(here)))
-        params, earlier = own["params"].iloc[0], here
-    return scales.frame(rows, MEASURED, ("before", "after"))
+    return [
+        ended[ended["role"] == DEFAULT],
+        *(steps[steps["step"] == step] for step in sorted(steps["step"].dropna().unique())),
+        ended[(ended["role"] == WINNER) & (ended["confirms"] == winner).fillna(False).astype(bool)],
+    ]
 
 
-def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, object, object] | None:
-    """Return the one parameter in which two configurations differ, and its values; ``None`` where there are more."""
-    changed = [name for name, value in after.items() if not _same(before.get(name), value)]
-    return (changed[0], before.get(changed[0]), after[changed[0]]) if len(changed) == 1 else None
+def _change(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, object, object]:
+    changed = [name for name in after if not _same(before.get(name), after[name])]
+    if len(changed) == 1:
+        return changed[0], before.get(changed[0]), after[changed[0]]
+    return ", ".join(changed), None, None
 
 
 def _same(one: object, other: object) -> bool:
@@ -138,12 +142,9 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-def _by_seed(runs: pd.DataFrame, column: str) -> pd.Series:
-    through = runs[(runs["outcome"] == "complete") & np.isfinite(runs[column].to_numpy(np.float64))]
-    found: pd.Series = through.drop_duplicates("seed").set_index("seed")[column]
-    return found
-
-
-def _three(draws: Floats) -> tuple[float, float, float]:
-    mean, low, high = band(draws)
-    return float(mean), float(low), float(high)
+def _gain(values: Floats, before: Floats, sign: float, scale: Scale) -> tuple[float, float, float]:
+    welch = intervals.difference(sign * values, sign * before)
+    low, high = welch.interval()
+    if scale == "linear":
+        return welch.estimate, low, high
+    return math.exp(welch.estimate), math.exp(low), math.exp(high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from analysis.sensitivity.fit import Fit
 from analysis.sensitivity.importance import LEVEL, Refit
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of
 
+InMetric = Callable[[Floats], Floats]
+"""Values in units of the metric from goodness, see `analysis.sensitivity.outcomes.Outcomes.metric`."""
+
 CURVE = ("parameter", "position", "value", "predicted", "low", "high")
 MAP = ("parameter_a", "parameter_b", "value_a", "value_b", "predicted", "low", "high")
 
@@ -25,8 +28,20 @@ def band(draws: Floats) -> tuple[Floats, Floats, Floats]:
     return draws.mean(axis=0), low, high
 
 
-def partial_dependence(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], sign: float) -> pd.DataFrame:
+def in_units(draws: Floats, in_metric: InMetric) -> tuple[Floats, Floats, Floats]:
+    """Return `band` of goodness in units of the metric: estimate, and its lower and upper end there."""
+    mean, *ends = band(draws)
+    one, two = (in_metric(end) for end in ends)
+    centre = in_metric(mean)
+    return centre, np.minimum(np.minimum(one, two), centre), np.maximum(np.maximum(one, two), centre)
+
+
+def partial_dependence(
+    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], in_metric: InMetric
+) -> pd.DataFrame:
     """Return the metric over each parameter, all others averaged uniformly over their ranges.
+
+    On a logarithmic scale the averages are of logarithms. Nothing is predicted beyond what was observed.
 
     Returns:
         Columns: ``parameter``, ``position`` (on the searched scale, 0 to 1), ``value`` (stored), ``predicted``
@@ -37,20 +52,20 @@ def partial_dependence(fitted: Sequence[Refit], parameters: Sequence[ParameterIn
     for j, parameter in enumerate(parameters):
         at = scales.grid(parameter, BINS)
         cells = cell_of(at)
-        draws = sign * np.array([_main(refit, j)[cells] for refit in fitted])
-        for place, *numbers in zip(at, *band(draws), strict=True):
+        draws = np.array([_main(refit, j)[cells] for refit in fitted])
+        for place, *numbers in zip(at, *in_units(draws, in_metric), strict=True):
             rows.append((parameter.name, place, scales.decode(parameter, place), *numbers))
     return scales.frame(rows, CURVE, ("value",))
 
 
 def partial_dependence_of(fit: Fit) -> pd.DataFrame:
     """Return `partial_dependence` of a fit."""
-    return partial_dependence(fit.fitted, fit.parameters, fit.used.sign)
+    return partial_dependence(fit.fitted, fit.parameters, fit.used.metric)
 
 
 def _main(refit: Refit, j: int) -> Floats:
     """Return goodness over the cells of coordinate j, others averaged: shape (BINS,)."""
-    return refit.unit.goodness(refit.components.mean + refit.components.mains[j])
+    return refit.goodness(refit.components.mean + refit.components.mains[j])
 
 
 def joint(refit: Refit, j: int, k: int) -> Floats:
@@ -61,7 +76,9 @@ def joint(refit: Refit, j: int, k: int) -> Floats:
     return table
 
 
-def pair_map(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], j: int, k: int, sign: float) -> pd.DataFrame:
+def pair_map(
+    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], j: int, k: int, in_metric: InMetric
+) -> pd.DataFrame:
     """Return the metric over two parameters: a row a cell.
 
     Returns:
@@ -70,7 +87,7 @@ def pair_map(fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], j: in
     at_a, at_b = scales.grid(parameters[j], BINS), scales.grid(parameters[k], BINS)
     rows_of, columns_of = cell_of(at_a), cell_of(at_b)
     cells = np.ix_(rows_of, columns_of)
-    mean, low, high = band(sign * np.array([refit.unit.goodness(joint(refit, j, k)[cells]) for refit in fitted]))
+    mean, low, high = in_units(np.array([refit.goodness(joint(refit, j, k)[cells]) for refit in fitted]), in_metric)
     names = parameters[j].name, parameters[k].name
     values_a = [scales.decode(parameters[j], at) for at in at_a]
     values_b = [scales.decode(parameters[k], at) for at in at_b]

@@ -13,7 +13,7 @@ from analysis.sensitivity.fit import Fit
 from analysis.sensitivity.outcomes import Outcomes
 
 _ORDERS = ("first_order", "first_order_low", "first_order_high", "total_order", "total_order_low", "total_order_high")
-IMPORTANCE = ("parameter", *_ORDERS, "region")
+IMPORTANCE = ("parameter", *_ORDERS, "stands_out", "region")
 INTERACTIONS = ("parameter_a", "parameter_b", "share", "share_low", "share_high")
 QUALITY = ("region", "method", "trials", "r2", "conclusive", "noise_first_order", "noise_total_order")
 
@@ -70,7 +70,8 @@ class Findings:
         study: Its name.
         tables: By name.
         sentences: For a reader, the most important first.
-        conclusive: Whether the surrogate over the whole space is good enough for conclusions.
+        conclusive: Whether the surrogate explains enough of the whole space, and some parameter stands out there.
+        even: Whether the trials cover the space about as independent draws do; a sampler that learns leaves gaps.
         near_best: Share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
             surrogate is not good enough to tell.
         diverged: Share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.
@@ -78,18 +79,21 @@ class Findings:
         used: The trials that were used, and their values.
         remarks: Those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
         parameters: How each was searched, by name.
+        metric: Its name.
     """
 
     study: str
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
     conclusive: bool = False
+    even: bool = True
     near_best: tuple[float, float, float] | None = None
     diverged: tuple[float, float] | None = None
     coordinates: dependence.Coordinates | None = None
     used: Outcomes | None = None
     remarks: list[str] = field(default_factory=list)
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
+    metric: str = "value"
 
     def __post_init__(self) -> None:
         for name, table in TABLES.items():
@@ -104,7 +108,7 @@ class Findings:
 
     @property
     def importance(self) -> pd.DataFrame:
-        """Columns: study, parameter, first_order, …_low, …_high, total_order, …_low, …_high, region (all, good)."""
+        """Columns: study, parameter, first_order, …_low, …_high, total_order, …_low, …_high, stands_out, region."""
         return self.tables["importance"]
 
     @property

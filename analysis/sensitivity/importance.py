@@ -4,10 +4,13 @@ Trials are drawn with replacement, a surrogate is fitted to the draw, and its fu
 the uniform measure on the searched scales. A forest shrinks what it learns, and invents where nothing is; the trials
 that the draw left out tell by how much: the components of its ANOVA (main effects, pairs, rest) are rescaled by a
 regression of those trials' values on them. Effects that generalize grow back to size, those that do not vanish.
-Half-widths of the intervals add in quadrature the spread over the draws, a part of the step that the rescaling took (a
-large step does not land exactly), and a part of the variance that is not explained at all. Coverage is
-measured in the tests, which draw uniformly; where a sampler hardly looked, the surrogate guesses from afar, and no
-interval here knows by how much.
+
+A sampler that learns leaves most of the space to few trials. So a trial counts by the share of the space that is
+nearest to it, in that regression and in R², which is then that over the space and not that over where the sampler
+looked. Half-widths of the intervals add in quadrature the spread over the draws, a part of the step that the rescaling
+took (a large step does not land exactly), a part of the variance that is not explained at all, and what that may be
+of the explained one where no trials lie. Coverage is measured in the tests, on uniform draws, and by
+``benchmarks/sensitivity.py`` under the samplers and pruners that users have.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from scipy.stats import qmc
 
 from analysis.sensitivity.surrogate import Components, Floats, Surrogate, decompose, fit
 
@@ -28,8 +34,11 @@ LEVEL = 0.90
 _Z = 1.6449  # of a normal distribution, for LEVEL
 _DISTRUST = 0.5  # part of the rescaling's step that counts as standard error
 _MISSED = 0.1  # part of the unexplained variance that may be a parameter's: noise and missed effects look alike
+_UNSEEN = 0.6  # part of the unexplained, per explained, variance that may be a parameter's where nothing is seen
 _RESOLUTION = 0.005  # standard error that cells and sampled points leave in any share
 _PRIOR = 1.0  # standard deviation of a component's factor around 1 before the left-out trials are seen
+EVEN = 0.6  # evenness of trials that were drawn independently and uniformly: 0.67 in one dimension, 0.8 in four
+_POINTS = 4096  # of the space, by which volumes are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +84,30 @@ class Refit:
         predicted: For those, same length.
         shares: First-order (d + 1,), total-order (d + 1,), pairs (in the order of ``components.pairs``).
         unscaled: The same before rescaling.
+        weights: Of all trials, the share of the space nearest to each, shape (n,), sum 1.
+        even: How evenly these lie, see `evenness`.
+        bounds: The worst and the best value that was observed: beyond, nothing is predicted.
     """
 
     surrogate: Surrogate
     unit: Unit
     components: Components
-    left_out: np.typing.NDArray[np.intp]
+    left_out: NDArray[np.intp]
     predicted: Floats
     shares: tuple[Floats, Floats, Floats]
     unscaled: tuple[Floats, Floats, Floats]
+    weights: Floats
+    even: float
+    bounds: tuple[float, float]
+
+    def goodness(self, standard: Floats) -> Floats:
+        """Return goodness from what the surrogate says in its unit: never beyond what was observed."""
+        return self.unit.goodness(np.clip(standard, *self.bounds))
 
     def __call__(self, points: Floats) -> Floats:
         """Predict goodness at ``points`` (n, d), NaN meaning inactive (taken at the middle); returns shape (n,)."""
         middle = np.full((len(points), 1), 0.5)
-        return self.unit.goodness(self.surrogate(np.column_stack([np.where(np.isnan(points), 0.5, points), middle])))
+        return self.goodness(self.surrogate(np.column_stack([np.where(np.isnan(points), 0.5, points), middle])))
 
 
 def refits(
@@ -111,11 +130,41 @@ def refits(
         num_trees: Of each of the two forests of a surrogate.
         workers: Threads.
     """
-    children = rng.spawn(num_refits)
+    *children, last = rng.spawn(num_refits + 1)
     unit = Unit.of(values)
     standard = unit.standard(values)
+    weights = volumes(points, last)
+    space = weights, evenness(weights, points)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(lambda child: _refit(points, standard, unit, child, num_trees), children))
+        return list(pool.map(lambda child: _refit(points, standard, space, unit, child, num_trees), children))
+
+
+def volumes(points: Floats, rng: np.random.Generator) -> Floats:
+    """Return the share of the unit cube that is nearest to each trial: shape (n,), sum 1; equal trials share theirs.
+
+    Args:
+        points: Shape (n, d), NaN where a parameter is inactive, which fresh uniform numbers fill.
+        rng: Spreads the points by which volumes are measured.
+    """
+    filled = np.where(np.isnan(points), rng.random(points.shape), points)
+    distinct, place, count = np.unique(filled, axis=0, return_inverse=True, return_counts=True)
+    spread = qmc.Sobol(points.shape[1], rng=rng).random(max(_POINTS, 1 << (2 * len(points) - 1).bit_length()))
+    nearest = KDTree(distinct).query(spread)[1]
+    own = np.bincount(nearest, minlength=len(distinct)) / len(spread)
+    place = place.reshape(-1)
+    return np.asarray(own[place] / count[place])
+
+
+def evenness(weights: Floats, points: Floats) -> float:
+    """Return how evenly trials lie in the space, 0 to 1: as how many they count there, of the different ones.
+
+    Args:
+        weights: Their shares of the space, shape (n,), sum 1.
+        points: Shape (n, d).
+    """
+    distinct, place = np.unique(np.nan_to_num(points, nan=-1.0), axis=0, return_inverse=True)
+    own = np.bincount(place.reshape(-1), weights=weights)
+    return float(1 / (own**2).sum() / len(distinct))
 
 
 def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
@@ -123,7 +172,10 @@ def predictions(fitted: Sequence[Refit], points: Floats) -> Floats:
     return np.array([refit(points) for refit in fitted])
 
 
-def _refit(points: Floats, values: Floats, unit: Unit, rng: np.random.Generator, num_trees: int) -> Refit:
+def _refit(
+    points: Floats, values: Floats, space: tuple[Floats, float], unit: Unit, rng: np.random.Generator, num_trees: int
+) -> Refit:
+    weights_of_space, even = space
     n = len(values)
     filled = np.column_stack([np.where(np.isnan(points), rng.random(points.shape), points), rng.random(n)])
     weights = np.bincount(rng.integers(n, size=n), minlength=n)
@@ -135,7 +187,7 @@ def _refit(points: Floats, values: Floats, unit: Unit, rng: np.random.Generator,
     predicted = surrogate(filled[left_out])
     rest = predicted - raw.mean - mains.sum(axis=1) - pairs.sum(axis=1)
     design = np.column_stack([mains, pairs, rest])
-    factors = rescaling(design, values[left_out] - raw.mean)
+    factors = rescaling(design, values[left_out] - raw.mean, weights_of_space[left_out])
     square, high = _beyond_pairs(surrogate, raw, rng)
     d = surrogate.dimension
     scaled = Components(
@@ -151,21 +203,33 @@ def _refit(points: Floats, values: Floats, unit: Unit, rng: np.random.Generator,
         predicted,
         _shares(scaled, factors[-1] ** 2 * square, factors[-1] ** 2 * high),
         _shares(raw, square, high),
+        weights_of_space,
+        even,
+        (float(values.min()), float(values.max())),
     )
 
 
-def rescaling(design: Floats, values: Floats) -> Floats:
+def rescaling(design: Floats, values: Floats, weights: Floats | None = None) -> Floats:
     """Factors (columns,) by which the columns of ``design`` (n, columns) add up best to ``values`` (n,), none negative.
 
     Ridge regression towards factors of 1: with few trials, or for a component without variance, they stay there.
+
+    Args:
+        design: Components at the trials.
+        values: Of the trials.
+        weights: Of the trials, shape (n,), not negative; by default equal. They count as as many as their squares say.
     """
-    if len(values) < 3:
+    share = np.full(len(values), 1.0) if weights is None else weights
+    if len(values) < 3 or not share.sum() > 0:
         return np.ones(design.shape[1])
-    centred = design - design.mean(axis=0)
-    residual = values - values.mean() - centred.sum(axis=1)
-    noise = max(float(residual.var()), 1e-9 * float(values.var()), np.finfo(float).tiny)
-    normal = centred.T @ centred / noise + np.eye(design.shape[1]) / _PRIOR**2
-    return np.maximum(0.0, 1.0 + np.linalg.solve(normal, centred.T @ residual / noise))
+    share = share / share.sum()
+    centred = design - share @ design
+    away = values - share @ values
+    residual = away - centred.sum(axis=1)
+    noise = max(float(share @ residual**2), 1e-9 * float(share @ away**2), np.finfo(float).tiny)
+    weighted = centred.T * (share / (share @ share))
+    normal = weighted @ centred / noise + np.eye(design.shape[1]) / _PRIOR**2
+    return np.maximum(0.0, 1.0 + np.linalg.solve(normal, weighted @ residual / noise))
 
 
 def _beyond_pairs(
@@ -208,13 +272,25 @@ def out_of_bag(fitted: Sequence[Refit], size: int) -> Floats:
 
 
 def score(fitted: Sequence[Refit], values: Floats) -> float:
-    """Return out-of-bag R² of ``values`` (n,); NaN for a constant."""
+    """Return out-of-bag R² of ``values`` (n,) where the sampler looked; NaN for a constant."""
+    return _score(fitted, values, np.ones(len(values)))
+
+
+def score_of_space(fitted: Sequence[Refit], values: Floats) -> float:
+    """Return out-of-bag R² of ``values`` (n,) over the space, each trial by its share of it; NaN for a constant."""
+    return _score(fitted, values, fitted[0].weights)
+
+
+def _score(fitted: Sequence[Refit], values: Floats, weights: Floats) -> float:
     predicted, values = out_of_bag(fitted, len(values)), fitted[0].unit.standard(values)
-    seen = ~np.isnan(predicted)
-    spread = float(np.var(values[seen])) if seen.any() else 0.0
+    weights = np.where(np.isnan(predicted), 0.0, weights)
+    if not weights.sum() > 0:
+        return float("nan")
+    weights = weights / weights.sum()
+    spread = float(weights @ (values - weights @ values) ** 2)
     if not spread > 0:
         return float("nan")
-    return float(1.0 - ((values[seen] - predicted[seen]) ** 2).mean() / spread)
+    return float(1.0 - weights @ (values - np.nan_to_num(predicted)) ** 2 / spread)
 
 
 def error_among_good(fitted: Sequence[Refit], values: Floats, quantile: float = 0.25) -> float:
@@ -247,14 +323,21 @@ class Importance:
     noise_first: float
     noise_total: float
 
+    @property
+    def stands_out(self) -> NDArray[np.bool_]:
+        """Which parameters' total-order intervals lie wholly beyond what one without effect reaches, shape (d,)."""
+        return np.asarray(self.total[1] > self.noise_total)
+
 
 def importance(fitted: Sequence[Refit], values: Floats) -> Importance:
     """Gather the shares of the refits into estimates and intervals; ``values`` (n,) are those that were fitted."""
-    explained = score(fitted, values)
+    explained = score_of_space(fitted, values)
     missed = 1.0 if np.isnan(explained) else min(1.0, max(0.0, 1.0 - explained))
+    unseen = max(0.0, 1 - fitted[0].even / EVEN)
+    unsure = math.hypot(_MISSED * missed, _UNSEEN * unseen * min(2.0, missed / max(1 - missed, 0.1)))
     first, total, pairs = (
         _interval(
-            np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]), missed
+            np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]), unsure
         )
         for i in range(3)
     )
@@ -264,9 +347,9 @@ def importance(fitted: Sequence[Refit], values: Floats) -> Importance:
     return Importance(first[:, :noise], total[:, :noise], real, float(first[2, noise]), float(total[2, noise]))
 
 
-def _interval(shares: Floats, unscaled: Floats, missed: float) -> Floats:
-    """Estimate, low and high (3, m) from the shares of the refits (refits, m) and the share of variance they miss."""
+def _interval(shares: Floats, unscaled: Floats, unsure: float) -> Floats:
+    """Estimate, low and high (3, m) from the shares of the refits (refits, m) and what it may have missed."""
     estimate = shares.mean(axis=0)
     step = estimate - unscaled.mean(axis=0)
-    error = np.sqrt(shares.var(axis=0, ddof=1) + (_DISTRUST * step) ** 2 + (_MISSED * missed) ** 2 + _RESOLUTION**2)
+    error = np.sqrt(shares.var(axis=0, ddof=1) + (_DISTRUST * step) ** 2 + unsure**2 + _RESOLUTION**2)
     return np.stack([estimate, np.maximum(0.0, estimate - _Z * error), np.minimum(1.0, estimate + _Z * error)])

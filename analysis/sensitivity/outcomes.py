@@ -1,28 +1,28 @@
 """A value for every trial that says something about its configuration, the stopped and diverged ones included.
 
 Methods:
-``"rank"`` (default): each two trials are compared at the highest epoch that both reached, diverged ones lose against
-all others. The share of comparisons a trial wins is its score. A complete trial keeps its value; a pruned one gets the
-value that complete trials have at its score (interpolated, never better than the best nor worse than the worst of
-them).
+``"median-gain"`` (default): a complete trial keeps its value. A pruned one gets its value when it was stopped, plus the
+median of what the complete trials gained from that epoch on; never more than the best complete trial has. A run that
+was stopped at chance stays there but for that gain: it is not lifted to the worst run that was let to the end.
 
 ``"highest-common-epoch"``: every trial is taken at the highest epoch that all trials that did not diverge reached, the
 complete ones too. Nothing is imputed, but a short epoch tells little of the end.
 
-Trials that did not work count in both as the worst of the others, and as at least a fifth of the loss unit worse than
-the best, so that no stretch that is called near the best is full of them: those that diverged or are infeasible, those
-whose value is infinite on the bad side, and those that have a penalty for one. A penalty is a value that several trials
-share, and that lies beyond the fence of all better ones; how many trials have it does not matter. The fence is beyond
-the third quartile by ten times the interquartile range. Single values beyond it, of less than a quarter of the trials,
-are moved to it: a loss of 1e30 must not be all the variance. An infinite value on the good side counts as the best of
-the others. Trials that are running, failed or lost say nothing of their configuration and are left out.
+Values are compared on the metric's scale (`analysis.metric_scale`), their logarithms where that is one.
+
+Trials that did not work are the worst there is in both: they count as the worst of the others, and as no better than
+the start of training. That are those that diverged or are infeasible, those whose value is infinite on the bad side,
+those that have a penalty for one, and those that are of another order of magnitude, a loss of 1e30, which must not be
+all the variance: more than a hundred times as far below the best as training moved (as all better values span, where
+there are no curves). A penalty is a value so far away that several trials share. Everything less is left as it is: a
+collapse to chance is a collapse. An infinite value on the good side counts as the best of the others. Trials that are
+running, failed or lost say nothing of their configuration and are left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,14 +30,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.metric_scale import Scale, floor_of, on_scale
+from analysis.sensitivity._remarks import FAR, remarks, sentence
+
 Floats = NDArray[np.float64]
-Method = Literal["rank", "highest-common-epoch"]
-FENCE = 10.0
+Method = Literal["median-gain", "highest-common-epoch"]
+METHODS: tuple[Method, ...] = ("median-gain", "highest-common-epoch")
 LOSSES = (1.0, 5.0, 10.0)  # percent of the loss unit that a report tells of
 MINIMUM_COMPLETE = 5
+_MOSTLY = 0.75  # of the values: where more are far away, the good ones are the exception
 _LAST_DIGITS = 64  # times the distance to the next number
-_CLUSTER = 3  # values that lie close together not by chance
-_FAR = 100.0  # times what the better values span: values so much farther away are of another kind
 FAILED = ("diverged", "infeasible", "infinite", "penalty")
 _KINDS = ("complete", "pruned", *FAILED)
 
@@ -48,14 +50,16 @@ class Outcomes:
 
     Attributes:
         trials: The rows used, sorted by number.
-        goodness: Shape (n,): the metric, its sign turned where it is minimized, so that more is better.
-        sign: +1 for maximize, -1 for minimize; metric = sign · goodness.
-        moved: How many values were moved to the fence.
+        goodness: Shape (n,): the metric on its scale, its sign turned where it is minimized, so that more is better.
+        sign: +1 for maximize, -1 for minimize.
+        moved: How many values are so bad that they count as the worst of the others.
         sentence: What was done, for a reader.
         failed: Shape (n,): which trials did not work, and only count as bad.
         causes: Why those did not: some of ``FAILED``, in that order.
         ordinary: Shape (n,): which values are neither theirs, nor moved, nor infinite.
         remarks: What is unusual about the values, in sentences.
+        scale: On which the metric is compared.
+        start: Goodness that training starts from: the median after the first epoch; -inf where there are no curves.
     """
 
     trials: pd.DataFrame
@@ -67,6 +71,8 @@ class Outcomes:
     causes: tuple[str, ...]
     ordinary: NDArray[np.bool_]
     remarks: tuple[str, ...]
+    scale: Scale = "linear"
+    start: float = -math.inf
 
     @property
     def best(self) -> int | None:
@@ -77,8 +83,39 @@ class Outcomes:
         raw = self.sign * self.trials["value"].to_numpy(np.float64)
         return int(complete[np.where(raw == np.inf, np.inf, self.goodness)[complete].argmax()])
 
+    @property
+    def loss_unit(self) -> tuple[float, str]:
+        """What 100 % of loss is, in goodness, and its name, see `loss_unit`."""
+        return loss_unit(self.goodness[self.ordinary], self.start)
 
-def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, method: Method = "rank") -> Outcomes:
+    def metric(self, goodness: Floats) -> Floats:
+        """Return values in units of the metric from goodness, any shape."""
+        return in_metric(goodness, self.sign, self.scale)
+
+
+def in_metric(goodness: Floats, sign: float, scale: Scale) -> Floats:
+    """Return values in units of the metric.
+
+    Args:
+        goodness: Any shape.
+        sign: +1 when the metric is maximized, -1 when minimized.
+        scale: Of the metric.
+    """
+    values = sign * np.asarray(goodness, dtype=np.float64)
+    if scale == "linear":
+        return values
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(values))
+
+
+def outcomes(
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    direction: str,
+    method: Method = "median-gain",
+    scale: Scale = "linear",
+) -> Outcomes:
     """Give every trial of one study a value.
 
     Args:
@@ -86,177 +123,145 @@ def outcomes(trials: pd.DataFrame, curves: pd.DataFrame, *, direction: str, meth
         curves: Columns ``number``, ``epoch``, ``value``; may be empty.
         direction: ``"maximize"`` or ``"minimize"``.
         method: See the module's text.
+        scale: On which the metric is compared.
 
     Raises:
         ValueError: Unknown direction or method.
     """
     if direction not in ("maximize", "minimize"):
         raise ValueError(f"direction must be 'maximize' or 'minimize', not {direction!r}")
-    if method not in ("rank", "highest-common-epoch"):
-        raise ValueError(f"method must be 'rank' or 'highest-common-epoch', not {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"method must be {' or '.join(map(repr, METHODS))}, not {method!r}")
     sign = 1.0 if direction == "maximize" else -1.0
     value = trials["value"].astype(float)
     complete = (trials["outcome"] == "complete") & ~np.isnan(value)
     stopped = trials["outcome"].isin(["pruned", "diverged", "infeasible"])
     used = trials[complete | stopped].sort_values("number", kind="stable").reset_index(drop=True)
+    history = curves[curves["number"].isin(used["number"]) & ~np.isnan(curves["value"].astype(float))]
+    told = used["value"].to_numpy(np.float64)
+    floor = floor_of(np.concatenate([told, history["value"].to_numpy(np.float64)]))
+    told = sign * on_scale(told, scale, floor)
+    history = history.assign(value=sign * on_scale(history["value"].to_numpy(np.float64), scale, floor))
     outcome = used["outcome"].to_numpy()
-    final = np.where(outcome == "complete", sign * used["value"].astype(float).to_numpy(), np.nan)
+    final = np.where(outcome == "complete", told, np.nan)
     kinds = np.where(final == -np.inf, "infinite", outcome.astype(object))
-    penalties = _penalties(final[np.isfinite(final)])
+    start = _start(history, used["number"][~np.isin(outcome, ["diverged", "infeasible"])])
+    penalties = _penalties(final[np.isfinite(final)], start)
     kinds[np.isfinite(final) & (final <= max(penalties, default=-math.inf))] = "penalty"
     failed = np.isin(kinds, FAILED)
     perfect = final == np.inf
     final[failed] = np.nan
-    history = curves[curves["number"].isin(used["number"]) & ~np.isnan(curves["value"].astype(float))]
     lost = np.where(failed, "diverged", kinds)
-    if method == "rank":
-        goodness, how = _by_rank(used, lost, final, history, sign)
+    if method == "median-gain":
+        goodness, how = _by_gain(used, lost, final, np.where(kinds == "pruned", told, np.nan), history, start)
     else:
-        goodness, how = _at_common_epoch(used, lost, final, history, sign)
-    moved, goodness = _moved(goodness)
+        goodness, how = _at_common_epoch(used, lost, final, history)
     # a curve may be infinite too where trials are compared
     best, worst = perfect | (goodness == np.inf), failed | (goodness == -np.inf)
     measured = np.isfinite(goodness) & ~best & ~worst
+    moved = measured & (goodness < _limit(goodness[measured], start)) if measured.any() else measured
     ordinary = measured & ~moved
     if ordinary.any():
-        goodness[best] = goodness[measured].max()
-        goodness[worst] = _of_failed(goodness[measured], goodness[ordinary])
+        goodness[best] = goodness[ordinary].max()
+        goodness[worst | moved | (np.isnan(goodness) & (kinds == "pruned"))] = _of_failed(goodness[ordinary], start)
     counts = {kind: int((kinds == kind).sum()) for kind in _KINDS}
     known = np.isfinite(goodness)
     left = len(trials) - int(known.sum())
     pruned = counts["pruned"] > 0
+    spread = in_metric(goodness[ordinary], sign, scale)
     return Outcomes(
         used[known].reset_index(drop=True),
         goodness[known],
         sign,
         int(moved.sum()),
-        _sentence(Counter(kinds[known]), int(moved.sum()), left, how if pruned or method != "rank" else ""),
+        sentence(Counter(kinds[known]), int(moved.sum()), left, how if pruned or method != METHODS[0] else ""),
         failed[known],
         tuple(kind for kind in FAILED if counts[kind]),
         ordinary[known],
-        tuple(_remarks(counts, int(perfect.sum()), goodness[ordinary], sign, penalties)),
+        tuple(
+            remarks(
+                counts, int(perfect.sum()), sign * spread, sign, in_metric(np.array(penalties), sign, scale).tolist()
+            )
+        ),
+        scale,
+        start,
     )
 
 
-def _of_failed(measured: Floats, ordinary: Floats) -> float:
-    """Return what a trial counts that did not work."""
-    worst = float(measured.min())
-    level = float(ordinary.max()) - 2 * max(LOSSES) / 100 * loss_unit(ordinary)[0]
-    return min(worst, level) if math.isfinite(level) else worst
+def _start(history: pd.DataFrame, numbers: pd.Series) -> float:
+    """Return goodness after the first epoch, the median of trials ``numbers``; -inf where none has a curve.
+
+    A first epoch that is of another order of magnitude is no start but an end.
+    """
+    first = history[history["number"].isin(numbers)].sort_values("epoch", kind="stable").groupby("number")["value"]
+    values = first.first().to_numpy(np.float64)
+    values = values[np.isfinite(values)]
+    kept = values[values >= _limit(values, -math.inf)] if len(values) else values
+    return float(np.median(kept)) if len(kept) else -math.inf
 
 
-def _sentence(counts: Mapping[str, int], moved: int, left: int, how: str) -> str:
-    """Return what was done, for a reader."""
-    complete = counts["complete"] + counts["infinite"] + counts["penalty"]
-    infeasible = f", {counts['infeasible']} infeasible" if counts["infeasible"] else ""
-    listed = f"{complete} complete, {counts['pruned']} pruned{infeasible} and {counts['diverged']} diverged"
-    parts = [f"{listed} trial is used" if sum(counts.values()) == 1 else f"{listed} trials are used"]
-    if how:
-        parts.append(how)
-    if counts["diverged"]:
-        parts.append("a diverged trial counts as the worst of the others")
-    if left:
-        others = (
-            "1 other (failed, lost, running or without a value) is"
-            if left == 1
-            else (f"{left} others (failed, lost, running or without a value) are")
-        )
-        parts.append(f"{others} left out")
-    if moved:
-        parts.append(f"{moved} extremely bad value(s) moved to the fence")
-    return "; ".join(parts) + "."
+def _limit(goodness: Floats, start: float) -> float:
+    """Return the goodness below which values are of another order of magnitude; -inf where none are.
 
-
-def _remarks(
-    counts: Mapping[str, int], perfect: int, values: Floats, sign: float, penalties: Sequence[float]
-) -> Iterator[str]:
-    """Return what is unusual about the values; ``values`` are the ordinary ones."""
-    valued = ", and counted as the worst of the others" if len(values) else ""
-    if number := counts["infeasible"]:
-        yield (
-            f"{number} {_trials(number)} infeasible (a constraint is above 0 or NaN; without constraints a trial is "
-            f"feasible, as in Optuna): never the best{valued}."
-        )
-    if number := counts["infinite"]:
-        yield f"{number} complete {_trials(number)} infinitely bad ({-sign * math.inf:g}){valued}."
-    if perfect:
-        yield (
-            f"{perfect} complete {_trials(perfect)} infinitely good ({sign * math.inf:g}), and the best to Optuna and "
-            "here; no scale holds such a value, so that for the sensitivity it is that of the best of the others."
-        )
-    if number := counts["penalty"]:
-        shared = " or ".join(f"{sign * penalty:.3g}" for penalty in reversed(penalties))
-        yield (
-            f"{number} complete trials are far worse than all others, and several have the same value ({shared}), as a "
-            "penalty or a model that learns nothing gives. They count as the worst of the others."
-        )
-    ordered = np.sort(values)[::-1]
+    Args:
+        goodness: Finite, shape (n,), not empty.
+        start: Of training; -inf where it is not known.
+    """
+    ordered = np.sort(goodness)[::-1]
     with np.errstate(over="ignore"):  # then it is far
-        spans, gaps = ordered[:1] - ordered[:-1], ordered[:-1] - ordered[1:]
-    far = 1 + np.flatnonzero((spans > 0) & (gaps / _FAR > spans))
-    if len(far := far[far >= _CLUSTER]):
-        good = int(far[0])
-        yield (
-            f"The values are of two kinds far apart: {good} between {sign * ordered[0]:.3g} and "
-            f"{sign * ordered[good - 1]:.3g}, {len(ordered) - good} at {sign * ordered[good]:.3g} and worse. What is "
-            "said here is of which kind a configuration is; differences among the good ones cannot be told beside that."
-        )
+        if math.isfinite(start) and start < ordered[0]:
+            return float(ordered[0] - FAR * (ordered[0] - start))
+        spans, gaps = ordered[0] - ordered[:-1], ordered[:-1] - ordered[1:]
+    far = 1 + np.flatnonzero((spans > 0) & (gaps / FAR > spans))
+    far = far[far >= max(MINIMUM_COMPLETE, math.ceil(_MOSTLY * len(ordered)))]
+    return float(ordered[far[0] - 1]) if len(far) else -math.inf
 
 
-def _trials(number: int) -> str:
-    return "trial is" if number == 1 else "trials are"
+def _of_failed(ordinary: Floats, start: float) -> float:
+    """Return what a trial counts that did not work."""
+    level = float(ordinary.max()) - loss_unit(ordinary, start)[0]
+    return min(float(ordinary.min()), level) if math.isfinite(level) else float(ordinary.min())
 
 
-def _penalties(goodness: Floats) -> list[float]:
-    """Return the values that several trials share and that lie beyond the fence of all better ones, worst first.
+def _penalties(goodness: Floats, start: float) -> list[float]:
+    """Return the values that several trials share and that are of another order of magnitude, worst first.
 
     Args:
         goodness: Finite, shape (n,).
+        start: Of training; -inf where it is not known.
     """
     ordered = np.sort(goodness)
     values, counts = np.unique(ordered, return_counts=True)
-    found = []
+    listed = []
     for value in values[counts > 1]:
         better = ordered[np.searchsorted(ordered, value, "right") :]
-        if len(better) < MINIMUM_COMPLETE or not value < _fence(better):
+        if len(better) < MINIMUM_COMPLETE:
             break
-        found.append(float(value))
-    return found
+        best = float(better[-1])
+        with np.errstate(over="ignore"):
+            reach = best - start if math.isfinite(start) and start < best else best - float(better[0])
+            far = reach > 0 and (better[0] - value) / FAR > reach
+        if not far:
+            break
+        listed.append(float(value))
+    return listed
 
 
-def _moved(goodness: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Return which values lie beyond the fence, and all values with those moved to it; what is not finite stays."""
-    finite = goodness[np.isfinite(goodness)]
-    fence = _fence(finite) if len(finite) else -math.inf
-    beyond = np.isfinite(goodness) & (goodness < fence)
-    return beyond, np.where(beyond, fence, goodness)
+def loss_unit(goodness: Floats, start: float = -math.inf) -> tuple[float, str]:
+    """Return what 100 % of loss is, and its name: the way from the start of training to the best.
 
-
-def _fence(goodness: Floats) -> float:
-    """Return the goodness below which values are extremely bad.
-
-    It is -inf where the half between the quartiles has no width, or one that no number holds.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        low, high = (float(end) for end in np.quantile(goodness, [0.25, 0.75]))
-    limit = low - FENCE * (high - low)
-    return limit if high > low and math.isfinite(limit) else -math.inf
-
-
-def loss_unit(goodness: Floats) -> tuple[float, str]:
-    """Return what 100 % of loss is, and its name: the size of the best value, where that means something.
-
-    It does not where values have both signs, nor for a loss whose best is nearly 0: 5 % of that is less than anything a
-    surrogate resolves. Where the best is closer to 0 than to the median, the distance between the best and the median
-    takes its place (or that to the worst, where half of all are the best).
+    It does not change when the metric's sign, its zero or its unit does: an accuracy, an error rate and percent of
+    either have the same. Where there are no curves, or training led nowhere, the distance between the best and the
+    median value takes its place, or that to the worst, where half of all are the best.
 
     Args:
         goodness: Of ordinary trials: penalties would decide the median where they are the most.
+        start: Goodness after the first epoch; -inf where it is not known.
     """
     with np.errstate(over="ignore"):
         best, middle, worst = float(goodness.max()), float(np.median(goodness)), float(goodness.min())
-    if (worst >= 0 or best <= 0) and abs(best) > best - middle:
-        return abs(best), "of the best value"
+    if math.isfinite(start) and start < best:
+        return best - start, "of the way from the start of training to the best"
     if middle < best:
         return best - middle, "of the distance between the best and the median value"
     return best - worst, "of the distance between the best and the worst value"
@@ -272,61 +277,53 @@ def constant(goodness: Floats) -> bool:
     return bool(span(goodness) <= _LAST_DIGITS * np.spacing(np.abs(goodness).max()))
 
 
-def _by_rank(
-    used: pd.DataFrame, kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame, sign: float
+def _by_gain(
+    used: pd.DataFrame,
+    kinds: NDArray[np.object_],
+    final: Floats,
+    stopped: Floats,
+    history: pd.DataFrame,
+    start: float,
 ) -> tuple[Floats, str]:
-    how = "a pruned trial gets the value of complete trials that win as many comparisons at the highest common epoch"
+    """Return goodness of complete and pruned trials (n,), and how it came about.
+
+    Args:
+        used: Column ``number``, n rows.
+        kinds: Outcomes, shape (n,).
+        final: Goodness of complete trials, NaN for others, shape (n,).
+        stopped: Goodness that pruned trials were stopped with, as far as that is stored, shape (n,).
+        history: Columns ``number``, ``epoch``, ``value`` (goodness).
+        start: Of training; -inf where it is not known.
+    """
+    how = (
+        "a pruned trial gets its value when it was stopped and the median gain of the complete trials from then on, at "
+        "most the best"
+    )
     complete, pruned = (kinds == "complete") & np.isfinite(final), kinds == "pruned"
-    if not pruned.any() or not complete.any():
-        return final.copy(), how
-    score = scores(used["number"].to_numpy(), kinds, final, history, sign)
-    # Ties in score share a value, and scores of complete trials need not follow their final values exactly.
-    order = np.sort(score[complete]), np.sort(final[complete])
     goodness = final.copy()
-    goodness[pruned] = np.interp(score[pruned], *order)
+    if not pruned.any():
+        return goodness, how
+    table = history.pivot_table(index="number", columns="epoch", values="value").reindex(used["number"])
+    values = table.sort_index(axis=1).ffill(axis=1).to_numpy(np.float64)
+    last = history.groupby("number")["epoch"].max().reindex(used["number"]).to_numpy(np.float64)
+    columns = np.sort(history["epoch"].unique())
+    if complete.any():
+        complete &= final >= _limit(final[complete], start)
+    for row in np.flatnonzero(pruned):
+        if np.isnan(last[row]):
+            goodness[row] = stopped[row]
+            continue
+        column = int(np.searchsorted(columns, last[row]))
+        gains = (final - values[:, column])[complete]
+        gains = gains[np.isfinite(gains)]
+        goodness[row] = values[row, column] + (max(0.0, float(np.median(gains))) if len(gains) else 0.0)
+    if complete.any():
+        goodness[pruned] = np.minimum(goodness[pruned], final[complete].max())
     return goodness, how
 
 
-def scores(
-    numbers: NDArray[np.int64], kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame, sign: float
-) -> Floats:
-    """Return the share of pairwise comparisons won (a tie is half), each at the highest epoch that both trials reached.
-
-    Args:
-        numbers: Of the trials, shape (n,).
-        kinds: Outcomes, shape (n,).
-        final: Goodness of complete trials, NaN for others, shape (n,).
-        history: Columns ``number``, ``epoch``, ``value`` (no NaN, perhaps infinite).
-        sign: +1 when the metric is maximized.
-
-    Returns:
-        Shape (n,), in [0, 1]. Diverged trials lose against all others and tie with each other; so do pruned trials
-        without history, one step above.
-    """
-    table = sign * history.pivot_table(index="number", columns="epoch", values="value").reindex(numbers).astype(float)
-    table = table.sort_index(axis=1).ffill(axis=1).where(table.notna().iloc[:, ::-1].cummax(axis=1).iloc[:, ::-1])
-    values = np.column_stack([table.to_numpy(), final])  # the end of the budget is one more epoch
-    last = np.where(~np.isnan(values), np.arange(values.shape[1]), -1).max(axis=1)
-    last[kinds == "diverged"] = -2
-    wins = np.zeros(len(numbers))
-    for epoch in np.unique(last):
-        here, later = last == epoch, last > epoch
-        wins[here] += 0.5 * (here.sum() - 1) if epoch < 0 else 0.0
-        if epoch < 0:
-            wins[later] += here.sum()
-            continue
-        at = values[:, epoch].copy()
-        at[np.isnan(at)] = -np.inf  # a gap before the first report of a later survivor
-        for group, others in ((here, here), (here, later), (later, here)):
-            ordered = np.sort(at[others])
-            below = np.searchsorted(ordered, at[group], "left")
-            upto = np.searchsorted(ordered, at[group], "right")
-            wins[group] += 0.5 * (below + upto) - (0.5 if group is others else 0.0)
-    return wins / max(len(numbers) - 1, 1)
-
-
 def _at_common_epoch(
-    used: pd.DataFrame, kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame, sign: float
+    used: pd.DataFrame, kinds: NDArray[np.object_], final: Floats, history: pd.DataFrame
 ) -> tuple[Floats, str]:
     alive = used["number"][kinds != "diverged"]
     last = history[history["number"].isin(alive)].groupby("number")["epoch"].max()
@@ -336,6 +333,6 @@ def _at_common_epoch(
         return final.copy(), "trials are compared by their final values, since there are no curves"
     epoch = last.min()
     reached = history[history["epoch"] <= epoch].sort_values("epoch").groupby("number")["value"].last()
-    goodness = sign * reached.reindex(used["number"]).to_numpy(dtype=float)
+    goodness = reached.reindex(used["number"]).to_numpy(dtype=float).copy()
     goodness[kinds == "diverged"] = np.nan
     return goodness, f"all trials are compared at epoch {int(epoch)}, the highest that all of them reached"

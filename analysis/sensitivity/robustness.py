@@ -11,7 +11,7 @@ from scipy.stats import qmc
 
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
-from analysis.sensitivity.dependence import band
+from analysis.sensitivity.dependence import InMetric, band
 from analysis.sensitivity.importance import Refit, predictions
 from analysis.sensitivity.outcomes import LOSSES
 from analysis.sensitivity.surrogate import BINS, Floats, cell_of, decompose, fit
@@ -27,6 +27,7 @@ COLUMNS = (
     "unit",
     "share_of_range",
     "resolved",
+    "threshold",
 )
 LOCAL = ("parameter", "best", "step", "loss", "loss_low", "loss_high")
 DIVERGENCE = ("parameter_a", "parameter_b", "value_a", "value_b", "share")
@@ -35,7 +36,12 @@ _RESOLUTION = 65
 
 
 def robustness(
-    fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float, error: float
+    fitted: Sequence[Refit],
+    parameters: Sequence[ParameterInfo],
+    best: Floats,
+    unit: float,
+    error: float,
+    in_metric: InMetric,
 ) -> pd.DataFrame:
     """Return how far each parameter alone may move from ``best`` (d,) before the prediction has lost 1, 5 and 10 %.
 
@@ -45,13 +51,15 @@ def robustness(
         best: The best configuration's position; inactive parameters (NaN) get no rows.
         unit: Goodness that 100 % of loss is.
         error: Of the surrogate near the best, in goodness.
+        in_metric: Gives the metric from goodness.
 
     Returns:
         Columns: ``parameter``, ``loss_percent``, ``best``, ``low``, ``high`` (stored values between which the loss
-        stays below, for numbers, each with ``…_low`` and ``…_high`` over the refits), ``width`` with ``width_low``,
-        ``width_high``, ``unit`` (``decades``, ``share of range``, or ``share of choices``), ``share_of_range`` (0 to
-        1), ``resolved`` (whether the loss exceeds ``error``; where it does not, the widths say nothing). A width ends
-        where the search ended.
+        stays below in the mean and in at least 95 % of the refits to either side, for numbers; ``…_low`` and
+        ``…_high`` are where the end lies in 90 % of them), ``width`` with ``width_low``, ``width_high``, ``unit``
+        (``decades``, ``share of range``, or ``share of choices``), ``share_of_range`` (0 to 1), ``resolved`` (whether
+        the loss exceeds ``error``; where it does not, the widths say nothing), ``threshold`` (the metric where the
+        loss is reached). A width ends where the search ended.
     """
     rows: list[tuple[object, ...]] = []
     for j, parameter in enumerate(parameters):
@@ -62,8 +70,20 @@ def robustness(
         if parameter.kind != "categorical":
             at[here] = best[j]
         curves = predictions(fitted, _moved(best, j, at))
-        rows.extend(_stretches(parameter, parameter.name, at, here, curves, unit, error))
+        rows.extend(_stretches(parameter, parameter.name, at, here, curves, unit, error, in_metric))
     return scales.frame(rows, COLUMNS, ENDS)
+
+
+def untold(parameters: Sequence[ParameterInfo], best: Floats) -> pd.DataFrame:
+    """Return the rows of `robustness` where the surrogate is not good enough: where the best is, and no ends."""
+    nothing = (math.nan,) * 6
+    rows = [
+        (parameter.name, percent, scales.decode(parameter, float(at)), *nothing, *nothing[:3], "", math.nan, False)
+        for parameter, at in zip(parameters, best, strict=True)
+        if not math.isnan(at)
+        for percent in LOSSES
+    ]
+    return scales.frame([(*row, math.nan) for row in rows], COLUMNS, ENDS)
 
 
 RIDGE = "rho (lr/rho fixed)"
@@ -75,6 +95,7 @@ def along_ridge(
     best: Floats,
     unit: float,
     error: float,
+    in_metric: InMetric,
     rates: tuple[int, int],
 ) -> pd.DataFrame:
     """Return the same for ρ when η moves with it, so that η/ρ stays what it is in the best configuration.
@@ -88,6 +109,7 @@ def along_ridge(
         best: The best configuration's position.
         unit: Goodness that 100 % of loss is.
         error: Of the surrogate near the best, in goodness.
+        in_metric: Gives the metric from goodness.
         rates: The columns of lr and rho, both searched on log scales.
 
     Returns:
@@ -102,14 +124,25 @@ def along_ridge(
     at[here] = best[rho]
     points = _moved(best, rho, at)
     points[:, rate] = np.clip(best[rate] + (at - best[rho]) * slope, 0.0, 1.0)
-    rows = _stretches(parameters[rho], RIDGE, at, here, predictions(fitted, points), unit, error)
+    rows = _stretches(parameters[rho], RIDGE, at, here, predictions(fitted, points), unit, error, in_metric)
     return scales.frame(rows, COLUMNS, ENDS)
 
 
 def _stretches(
-    parameter: ParameterInfo, name: str, at: Floats, here: int, curves: Floats, unit: float, error: float
+    parameter: ParameterInfo,
+    name: str,
+    at: Floats,
+    here: int,
+    curves: Floats,
+    unit: float,
+    error: float,
+    in_metric: InMetric,
 ) -> list[tuple[object, ...]]:
-    """Return rows of one parameter, from the predictions (refits, positions) at the positions ``at``."""
+    """Return rows of one parameter, from the predictions (refits, positions) at the positions ``at``.
+
+    The mean of the refits is smoother than each of them and goes over an edge that each of them has at another place.
+    So the stretch that is told ends where the most cautious twentieth of the refits end it.
+    """
     decades = scales.decades(parameter)
     categorical = parameter.kind == "categorical"
     measure = "share of choices" if categorical else "share of range" if math.isnan(decades) else "decades"
@@ -120,16 +153,20 @@ def _stretches(
         allowed = unit * percent / 100
         spans = np.array([_span(curve >= curve[here] - allowed, at, here, categorical) for curve in curves])
         low, high, share = _span(mean >= mean[here] - allowed, at, here, categorical)
+        _, share_low, share_high = band(spans[:, 2])
         if categorical:
             ends: list[object] = [None] * 6
+            share = min(share, float(share_low))
         else:
             _, (low_low, high_low), (low_high, high_high) = band(spans[:, :2])
-            places = (low, low_low, low_high, high, high_low, high_high)
+            low, high = max(low, float(low_high)), min(high, float(high_low))
+            places = (low, min(low, float(low_low)), low, high, high, max(high, float(high_high)))
             ends = [scales.decode(parameter, float(place)) for place in places]
-        _, width_low, width_high = band(spans[:, 2] * factor)
+            share = high - low
         best = scales.decode(parameter, float(at[here]))
-        widths = share * factor, float(width_low), float(width_high)
-        rows.append((name, percent, best, *ends, *widths, measure, share, bool(allowed >= error)))
+        widths = (share * factor, min(share, float(share_low)) * factor, max(share, float(share_high)) * factor)
+        threshold = float(in_metric(mean[here] - np.float64(allowed)))
+        rows.append((name, percent, best, *ends, *widths, measure, share, bool(allowed >= error), threshold))
     return rows
 
 
@@ -158,7 +195,9 @@ def _moved(base: Floats, j: int, at: Floats) -> Floats:
 def local_sensitivity(
     fitted: Sequence[Refit], parameters: Sequence[ParameterInfo], best: Floats, unit: float
 ) -> pd.DataFrame:
-    """Return the mean predicted loss when one parameter leaves the best configuration by up to a tenth of its range.
+    """Return the mean predicted loss when one parameter is up to a tenth of its range away from the best configuration.
+
+    The loss is against the best that is predicted within reach, so that none is negative.
 
     Returns:
         Columns: ``parameter``, ``best`` (stored), ``step`` (share of range; 1 for a category: any choice), ``loss``,
@@ -171,8 +210,9 @@ def local_sensitivity(
         categorical = parameter.kind == "categorical"
         at = scales.grid(parameter, BINS) if categorical else np.clip(best[j] + np.linspace(-STEP, STEP, 11), 0, 1)
         curves = predictions(fitted, _moved(best, j, at))
-        reference = predictions(fitted, best[None])
-        mean, low, high = band(100 * (reference[:, 0] - curves.mean(axis=1)) / unit)
+        reference = np.maximum(predictions(fitted, best[None])[:, 0], curves.max(axis=1))
+        mean, low, high = band(100 * (reference - curves.mean(axis=1)) / unit)
+        low, high = min(low, mean), max(high, mean)
         value = scales.decode(parameter, float(best[j]))
         rows.append((parameter.name, value, 1.0 if categorical else STEP, float(mean), float(low), float(high)))
     return scales.frame(rows, LOCAL, ("best",))

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import Coordinates
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.importance import MINIMUM_R2, Importance
-from analysis.text import percent, short
+from analysis.text import estimate, number, percent, short
 
+_ON_TUNING = ("Tuning gains", "No gain of tuning", "What tuning gains", "The best trial is the default")
 REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
 
 
-def importance(names: Sequence[str], shares: Importance, r2: float, conclusive: bool, region: str) -> list[str]:
-    """Return what explains the variance in one region, and what does not stand out from noise."""
+SPREAD = 'to spread them over the whole space, launch with purpose = "sensitivity"'
+
+
+def importance(names: Sequence[str], shares: Importance, r2: float, enough: bool, region: str, even: bool) -> list[str]:
+    """Return what explains the variance in one region, and what does not stand out from noise.
+
+    Args:
+        names: Of the parameters.
+        shares: Theirs.
+        r2: Out of bag, over the space.
+        enough: Whether that suffices.
+        region: ``"all"`` or ``"good"``.
+        even: Whether the trials cover the space as independent draws do.
+    """
     where = REGIONS[region]
-    if not conclusive:
-        reason = f"the surrogate explains too little (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
-        return [f"No conclusion can be drawn on importance {where}: {reason}."]
-    above = [j for j in np.argsort(-shares.total[0], kind="stable") if shares.total[1, j] > shares.noise_total]
-    rest = [name for j, name in enumerate(names) if j not in above]
-    said = []
-    if above:
-        parts = [
-            f"{names[j]} {percent(*shares.first[:, j])} (with interactions {percent(*shares.total[:, j])})"
-            for j in above
-        ]
-        said.append(f"Share of the explained variance {where}: {', '.join(parts)}; out-of-bag R² {r2:.2f}.")
+    gaps = "" if even else f"; the trials lie mostly where the sampler looked: {SPREAD}"
+    if not enough:
+        reason = f"the surrogate explains too little of it (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
+        return [f"No conclusion can be drawn on importance {where}: {reason}{gaps}."]
+    out = shares.stands_out
+    above = [j for j in np.argsort(-shares.total[0], kind="stable") if out[j]]
+    rest = [name for j, name in enumerate(names) if not out[j]]
+    if not above:
+        reason = f"no parameter stands out from one without effect (out-of-bag R² {r2:.2f})"
+        return [f"No conclusion can be drawn on importance {where}: {reason}{gaps}."]
+    parts = [
+        f"{names[j]} {percent(*shares.first[:, j])} (with interactions {percent(*shares.total[:, j])})" for j in above
+    ]
+    said = [f"Share of the explained variance {where}: {', '.join(parts)}; out-of-bag R² {r2:.2f}."]
     if rest:
-        verb = "does" if len(rest) == 1 else "do"
-        said.append(f"{', '.join(rest)} {verb} not stand out from a parameter without effect {where}.")
+        said.append(_not_out(rest, even, f" {where}"))
     return said
+
+
+def _not_out(names: Sequence[str], even: bool, where: str) -> str:
+    verb = "does" if len(names) == 1 else "do"
+    said = f"{', '.join(names)} {verb} not stand out from a parameter without effect"
+    return f"{said}{where}." if even else f"{said} where the sampler looked; elsewhere it may: {SPREAD}."
 
 
 def single(name: str, r2: float, conclusive: bool) -> str:
@@ -79,19 +101,22 @@ def divergence(shares: tuple[float, float], causes: Sequence[str], mapped: bool)
     return f"{100 * shares[0]:.0f} % of the trials {' or '.join(did[cause] for cause in causes)}{space}."
 
 
-def robust(
-    table: pd.DataFrame,
-    near_best: tuple[float, float, float] | None,
-    meaning: str,
-    parameters: Mapping[str, ParameterInfo],
-) -> list[str]:
+def robust(findings: Findings, table: pd.DataFrame, meaning: str) -> list[str]:
     """Return how wide the good region is, at 5 % or else at the next loss that the surrogate resolves."""
     percentage, rows = widths(table)
-    stretches = _stretches(rows, parameters)
-    said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}): {stretches}."]
-    if near_best is not None:
-        said.append(f"{percent(*near_best)} of the searched space is predicted within 5 % of the best configuration.")
+    stretches = _stretches(rows, findings.parameters)
+    limit = _limit(findings, rows.to_dict("records")[0])
+    said = [f"Moved alone from the best configuration, within {percentage:g} % ({meaning}: {limit}): {stretches}."]
+    if findings.near_best is not None:
+        share = percent(*findings.near_best)
+        said.append(f"{share} of the searched space is predicted within 5 % of the best configuration.")
     return said
+
+
+def _limit(findings: Findings, row: Mapping[Hashable, Any]) -> str:
+    """Return the value of the metric at which the loss is reached."""
+    least = findings.used is None or findings.used.sign > 0
+    return f"{findings.metric} at {'least' if least else 'most'} {number(float(row['threshold']))}"
 
 
 def widths(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
@@ -111,11 +136,16 @@ def ridge(table: pd.DataFrame, rho: ParameterInfo) -> str:
     )
 
 
-def unresolved(error: float, percentage: float, unit: float, meaning: str) -> str:
-    """Return why no width is told."""
+def unresolved(error: float, percentage: float, unit: float, meaning: str, scale: Scale) -> str:
+    """Return why no width is told; ``error`` and ``unit`` are in goodness."""
+    loss = percentage / 100 * unit
+    if scale == "log":
+        told, errs = f"a factor of {short(math.exp(loss))}", f"a factor of {short(math.exp(error))}"
+    else:
+        told, errs = short(loss), short(error)
     return (
-        f"What lies within {percentage:g} % of the best cannot be told: that is a loss of "
-        f"{short(percentage / 100 * unit)} ({meaning}), and near the best the surrogate errs by {short(error)}."
+        f"What lies within {percentage:g} % of the best cannot be told: that is a loss of {told} ({meaning}), and near "
+        f"the best the surrogate errs by {errs}."
     )
 
 
@@ -136,15 +166,28 @@ def _stretches(rows: pd.DataFrame, parameters: Mapping[str, ParameterInfo]) -> s
     return "; ".join(parts)
 
 
-def tunable(table: pd.DataFrame) -> str:
-    """Return what tuning gains over the default."""
-    together = table.iloc[0]
-    gain, low, high = (short(float(together[name])) for name in ("gain", "gain_low", "gain_high"))
-    if not together["gain_low"] > 0:
-        return f"No gain of tuning over the default could be shown ({gain} [{low}, {high}])."
-    alone = table.iloc[1:].sort_values("gain", ascending=False, kind="stable").iloc[0]
-    most = f"{alone['parameter']} gains most ({short(float(alone['gain']))})"
-    return f"Tuning gains {gain} [{low}, {high}] over the default; tuned alone, {most}."
+def tunable(findings: Findings, path: pd.DataFrame, gain: tuple[float, float, float], scale: Scale) -> str:
+    """Return what tuning gained over the default, where that was run.
+
+    Args:
+        findings: Of the study.
+        path: Table of the path from the default to the best configuration.
+        gain: Measured, with its interval; NaN where it was not.
+        scale: Of the metric: on a logarithmic one the gain is a factor.
+    """
+    if len(path) < 2:
+        return "The best trial is the default itself: the search found nothing better."
+    value, low, high = gain
+    if math.isnan(value):
+        campaign = findings.study.split("/")[0] or "NAME"
+        return f"What tuning gains over the default was not run; to run it: sofim confirm {campaign} --ablation."
+    told, nothing = estimate(*gain), 1.0 if scale == "log" else 0.0
+    if not low > nothing:
+        worse = " (the default is better)" if high < nothing else ""
+        return f"No gain of tuning over the default could be shown ({told}, measured){worse}."
+    if scale == "log":
+        return f"Tuning gains a factor of {told} in {findings.metric} over the default, measured."
+    return f"Tuning gains {told} in {findings.metric} over the default, measured."
 
 
 def headline(findings: Findings) -> list[str]:
@@ -152,8 +195,6 @@ def headline(findings: Findings) -> list[str]:
     if not findings.conclusive or not len(findings.importance):
         return [*findings.sentences[:1], *(text for text in findings.remarks if text != findings.sentences[0])]
     everything = findings.importance[findings.importance["region"] == "all"]
-    quality = findings.tables["quality"]
-    noise = float(quality[quality["region"] == "all"]["noise_total_order"].iloc[0])
     near: dict[object, Mapping[Hashable, Any]] = {}
     percentage = 0.0
     if len(findings.robustness) and findings.robustness["resolved"].astype(bool).any():
@@ -161,7 +202,7 @@ def headline(findings: Findings) -> list[str]:
         near = {row["parameter"]: row for row in rows.to_dict("records")}
     said, rest = [], []
     for row in everything.sort_values("total_order", ascending=False, kind="stable").to_dict("records"):
-        if not row["total_order_low"] > noise:
+        if not row["stands_out"]:
             rest.append(str(row["parameter"]))
             continue
         first, total = (
@@ -170,16 +211,16 @@ def headline(findings: Findings) -> list[str]:
         width = near.get(row["parameter"])
         said.append(
             f"{row['parameter']} explains {first} of the explained variance, {total} with interactions"
-            f"{'' if width is None else _anywhere(width, percentage, findings.parameters[row['parameter']])}."
+            f"{'' if width is None else _anywhere(findings, width, percentage)}."
         )
     if rest:
-        verb = "does" if len(rest) == 1 else "do"
-        said.append(f"{', '.join(rest)} {verb} not stand out from a parameter without effect.")
-    said.extend(text for text in findings.sentences if text.startswith(("Tuning gains", "No gain of tuning")))
+        said.append(_not_out(rest, findings.even, ""))
+    said.extend(text for text in findings.sentences if text.startswith(_ON_TUNING))
     return [*said, *findings.remarks]
 
 
-def _anywhere(row: Mapping[Hashable, Any], percentage: float, parameter: ParameterInfo) -> str:
+def _anywhere(findings: Findings, row: Mapping[Hashable, Any], percentage: float) -> str:
+    near = f"within {percentage:g} % of the best ({_limit(findings, row)})"
     if row["unit"] == "share of choices":
-        return f"; {100 * row['share_of_range']:.0f} % of its choices are within {percentage:g} % of the best"
-    return f"; within {percentage:g} % of the best anywhere {_between(row, parameter)}"
+        return f"; {100 * row['share_of_range']:.0f} % of its choices are {near}"
+    return f"; {near} anywhere {_between(row, findings.parameters[row['parameter']])}"

@@ -1,65 +1,31 @@
-"""What tuning gains over the default (Probst, Boulesteix and Bischl 2019), all parameters together and each alone."""
+"""What tuning gained over the default: measured, on the seeds of the winner's confirmation.
+
+Probst, Boulesteix and Bischl (2019) ask a surrogate. Under a sampler that learns, the default is often where it has
+seen little, and what it says there may be worse than any run or better than the metric can be. Two configurations are
+cheap to run, so that ``sofim confirm NAME --ablation`` does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
-import numpy as np
 import pandas as pd
 
-from analysis.parameters import ParameterInfo
-from analysis.sensitivity import scales
-from analysis.sensitivity.dependence import band
-from analysis.sensitivity.importance import Refit, predictions
-from analysis.sensitivity.robustness import cube
-from analysis.sensitivity.surrogate import BINS, Floats
-
-COLUMNS = ("parameter", "default", "tuned", "gain", "gain_low", "gain_high", "gain_percent")
+COLUMNS = ("parameter", "gain", "gain_low", "gain_high", "gain_percent")
 ALL = "(all)"
 
 
-def tunability(
-    fitted: Sequence[Refit],
-    parameters: Sequence[ParameterInfo],
-    default: Floats,
-    tried: Floats,
-    unit: float,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """Return the predicted gain of tuning over the default.
-
-    The best of many noisy predictions is too good. So each refit judges what the mean of all others chooses; the gain
-    may come out negative, which says that no gain could be shown.
+def tunability(gain: tuple[float, float, float], unit: float) -> pd.DataFrame:
+    """Return what tuning all parameters together gained; what each gained is in the path of `ablation`.
 
     Args:
-        fitted: Refits, at least two.
-        parameters: D of them.
-        default: Position of the default, shape (d,), no NaN.
-        tried: Positions of the trials (n, d), candidates beside 2,048 points spread over the space.
-        unit: Goodness that 100 % is.
-        rng: Spreads the points.
+        gain: Of the winner over the default, with its interval, see `analysis.sensitivity.ablation.whole_gain`.
+        unit: Goodness that 100 % is; NaN on a logarithmic scale, where a gain is a factor.
 
     Returns:
-        Columns: ``parameter`` (``"(all)"`` first), ``default``, ``tuned`` (stored values; ``None`` for all together),
-        ``gain`` with ``gain_low``, ``gain_high`` over the refits (in units of the metric, positive is better), and
-        ``gain_percent``.
+        Columns: ``parameter`` (``"(all)"``), ``gain`` with ``gain_low``, ``gain_high`` (in units of the metric,
+        positive is better; on a logarithmic scale the factor by which it is better) and ``gain_percent``; empty where
+        it is not known.
     """
-    candidates = np.concatenate([default[None], tried, cube(2048, len(parameters), rng)])
-    rows: list[tuple[object, ...]] = []
-    rows.append((ALL, None, None, *_gain(predictions(fitted, candidates), unit)))
-    for j, parameter in enumerate(parameters):
-        at = np.concatenate([[default[j]], scales.grid(parameter, BINS)])
-        points = np.tile(default, (len(at), 1))
-        points[:, j] = at
-        predicted = predictions(fitted, points)
-        tuned = scales.decode(parameter, float(at[predicted.mean(axis=0).argmax()]))
-        rows.append((parameter.name, scales.decode(parameter, float(default[j])), tuned, *_gain(predicted, unit)))
-    return scales.frame(rows, COLUMNS, ("default", "tuned"))
-
-
-def _gain(predicted: Floats, unit: float) -> tuple[float, float, float, float]:
-    """Return gain over column 0 of ``predicted`` (refits, candidates); each refit judges what all others choose."""
-    others = predicted.sum(axis=0) - predicted  # of their mean, a multiple
-    chosen = predicted[np.arange(len(predicted)), others.argmax(axis=1)]
-    mean, low, high = band(chosen - predicted[:, 0])
-    return float(mean), float(low), float(high), float(100 * mean / unit)
+    rows = [] if math.isnan(gain[0]) else [(ALL, *gain, 100 * gain[0] / unit)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -253,4 +253,4 @@ def test_figures_are_drawn_of_anything(case: str) -> None:
     one = chapter(found, trials(made._storage, [found]), curves(made._storage, [found]), FEW, 1)
     assert one.findings.sentences
     assert all(files.png.startswith(b"\x89PNG") for picture in one.pictures for _, files in picture.panels)
-    assert bool(one.pictures) == (case in ("wide", "narrow"))
+    assert bool(one.pictures) == (case in ("wide", "narrow", "pruned"))

@@ -78,7 +78,7 @@ ROWS = [
         id="an unknown way with stopped trials",
         typed="report fake --stopped median",
         says=(
-            "Invalid value for '--stopped': 'median' is not one of 'rank', 'highest-common-epoch'; see: sofim "
+            "Invalid value for '--stopped': 'median' is not one of 'median-gain', 'highest-common-epoch'; see: sofim "
             "report --help"
         ),
     ),

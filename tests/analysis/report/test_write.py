@@ -133,7 +133,7 @@ def test_the_summary_says_what_matters_how_much_and_how_far(directory: Path) -> 
     text = re.sub(r"<[^>]+>", " ", (directory / "index.html").read_text(encoding="utf-8"))
     summary = " ".join(text[text.index("In short") : text.index("All trials are counted")].split())
     assert re.search(r"lr explains \d+ % \[\d+, \d+\] of the explained variance, \d+ % \[\d+, \d+\] with", summary)
-    assert re.search(r"within 5 % of the best anywhere between \S+ and \S+\.", summary)
+    assert re.search(r"within 5 % of the best \(\S+ at \w+ \S+\) anywhere between \S+ and \S+\.", summary)
     assert re.search(r"weight_decay.* not stand out from a parameter without effect", summary)
     assert "96 complete, 24 pruned" in text
 

@@ -1,4 +1,4 @@
-"""The path from a default to a winner as it was run: what each change gained, seed by seed."""
+"""The path from a default to a winner as it was run: what each change gained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.sensitivity.ablation import MEASURED, measured
+from analysis.sensitivity.ablation import COLUMNS, measured
 
 DEFAULT = {"lr": 0.1, "momentum": 0.9, "batch_size": 64}
 STEP = {**DEFAULT, "lr": 0.5}
@@ -35,44 +35,35 @@ def runs(values: dict[str, list[float | None]] = VALUES, goal: dict[str, object]
     return pd.DataFrame(rows).astype({"step": "Int64", "path_to": "Int64", "confirms": "Int64"})
 
 
-def test_each_step_has_the_change_its_value_and_its_gain_with_an_interval_over_seeds():
-    table = measured(runs().sample(frac=1, random_state=0), 7, "maximize")
+def test_each_step_has_the_change_its_value_and_its_gain_with_an_interval():
+    table = measured(runs().sample(frac=1, random_state=0), 7, 1.0, "linear")
     assert table["parameter"].tolist() == ["(default)", "lr", "batch_size"]
     assert table[["before", "after"]].to_numpy().tolist()[1:] == [[0.1, 0.5], [64, 32]]
-    assert table["value"].tolist() == pytest.approx([0.5, 2.2 / 3, 0.8])
-    assert table["gain"].tolist() == pytest.approx([0, 0.7 / 3, 0.2 / 3])
-    # Student's t with two degrees of freedom on 0.2, 0.3, 0.2
-    half = 4.302653 * 0.0577350269 / 3**0.5
-    assert table.loc[1, "gain_high"] == pytest.approx(0.7 / 3 + half)
-    assert table["seeds"].tolist() == [3, 3, 3]
+    assert table["measured"].tolist() == pytest.approx([0.5, 2.2 / 3, 0.8])
+    assert table["gain"].tolist()[1:] == pytest.approx([0.7 / 3, 0.2 / 3])
+    assert (table["gain_low"] < table["gain"])[1:].all()
+    assert table["runs"].tolist() == [3, 3, 3]
 
 
 def test_less_is_better_of_a_minimized_metric_and_decades_are_factors():
-    table = measured(runs(), 7, "minimize")
+    table = measured(runs(), 7, -1.0, "linear")
     assert table.loc[1, "gain"] == pytest.approx(-0.7 / 3)
     decades = {"default": [1e-2, 1e-2], "step": [1e-4, 1e-4], "winner": [1e-4, 0.0]}
-    table = measured(runs(decades), 7, "minimize", "log")
-    assert table["value"].tolist() == pytest.approx([1e-2, 1e-4, 1e-4])
-    assert table["gain"].tolist() == pytest.approx([1, 100, 1])
+    table = measured(runs(decades), 7, -1.0, "log")
+    assert table["measured"].tolist() == pytest.approx([1e-2, 1e-4, 1e-4])
+    assert table["gain"].tolist()[1:] == pytest.approx([100, 1])
 
 
 def test_a_run_that_broke_is_counted_and_in_no_mean():
-    table = measured(runs({**VALUES, "step": [0.7, None, 0.6]}), 7, "maximize")
-    assert table["broken"].tolist() == [0, 1, 0]
-    assert table["seeds"].tolist() == [3, 2, 2]
-    assert table.loc[1, "gain"] == pytest.approx(0.2)
+    table = measured(runs({**VALUES, "step": [0.7, None, 0.6]}), 7, 1.0, "linear")
+    assert table["diverged"].tolist() == [0, 1, 0]
+    assert table["runs"].tolist() == [3, 3, 3]
+    assert table.loc[1, "measured"] == pytest.approx(0.65)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        runs()[lambda frame: frame["role"] != "default"],
-        runs()[lambda frame: frame["role"] != "step"],
-        runs().assign(path_to=pd.array([6] * 9, "Int64")),
-    ],
-    ids=["no default", "a step is missing", "a path to another winner"],
-)
-def test_a_path_that_is_not_whole_is_not_told(broken):
-    table = measured(broken, 7, "maximize")
+def test_without_the_default_nothing_is_told_and_two_changes_at_once_are_named_together():
+    table = measured(runs()[lambda frame: frame["role"] != "default"], 7, 1.0, "linear")
     assert len(table) == 0
-    assert list(table.columns) == list(MEASURED)
+    assert list(table.columns) == list(COLUMNS)
+    of_another = measured(runs().assign(path_to=pd.array([6] * 9, "Int64")), 7, 1.0, "linear")
+    assert of_another["parameter"].tolist() == ["(default)", "lr, batch_size"]

@@ -76,13 +76,13 @@ def test_what_matters_among_the_trials_that_work_is_still_told(share: float, pen
 
 
 def test_no_stretch_near_the_best_is_infeasible_even_where_all_values_are_alike() -> None:
-    """5 % of 100 are more than all differences; what is forbidden is worse than that."""
+    """Whatever the metric's zero is, what is forbidden is worse than any loss that is told."""
     for offset, sign in ((100.0, 1.0), (-100.0, -1.0)):
         trials = trials_of(0.0, math.nan, sign, offset * sign)
         trials.loc[[params["x"] > 0.5 for params in trials["params"]], "outcome"] = "infeasible"
         found = look(trials, "minimize" if sign > 0 else "maximize")
         near = found.robustness[found.robustness["parameter"] == "x"].set_index("loss_percent")
-        assert 0.4 < float(near.loc[5.0, "high"]) < 0.6
+        assert (near["high"].astype(float) < 0.6).all()
         assert any("are infeasible" in text for text in found.remarks)
 
 
@@ -144,5 +144,5 @@ def test_an_infinite_intermediate_value_loses_where_trials_are_compared() -> Non
         columns=["number", "epoch", "value"],
     )
     used = outcomes(trials, curves, direction="minimize")
-    assert used.goodness[0] == used.goodness[2:].min()
+    assert used.goodness[0] <= used.goodness[2:].min()
     assert np.isfinite(used.goodness).all()
