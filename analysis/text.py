@@ -9,12 +9,22 @@ _SHORTEST = 0.5  # seconds that are told as such
 
 
 def format_value(value: float | None) -> str:
-    """Return a metric with four significant digits; a dash where there is none.
+    """Return a metric with four significant digits, more near 1; a dash where there is none.
 
-    >>> format_value(0.912345), format_value(None)
-    ('0.9123', '–')
+    >>> format_value(0.912345), format_value(0.99996), format_value(None)
+    ('0.9123', '0.99996', '–')
     """
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+    return "–" if value is None or math.isnan(value) else _digits(value, 4)
+
+
+def _digits(value: float, digits: int) -> str:
+    """Return a number with so many digits, or as many as it takes to tell it from 1 (and -1), which it may not reach.
+
+    >>> [_digits(value, 4) for value in (0.99999, 1.00001, 1.0, 12345.6)]
+    ['0.99999', '1.00001', '1', '1.235e+04']
+    """
+    texts = (f"{value:.{more}g}" for more in range(digits, 18))
+    return next(text for text in texts if abs(value) == 1 or abs(float(text)) != 1)
 
 
 def format_duration(seconds: float | None) -> str:
@@ -46,7 +56,7 @@ def format_params(params: Mapping[str, object]) -> str:
     >>> format_params({"lr": 0.0123456, "batch_size": 64})
     'lr=0.01235, batch_size=64'
     """
-    return ", ".join(f"{k}={format(v, '.4g') if isinstance(v, float) else v}" for k, v in params.items())
+    return ", ".join(f"{k}={_digits(v, 4) if isinstance(v, float) else v}" for k, v in params.items())
 
 
 def outcomes(counts: Mapping[str, int], names: Iterable[str]) -> str:
@@ -59,16 +69,16 @@ def outcomes(counts: Mapping[str, int], names: Iterable[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with at most four digits; ∞ for infinite ones.
+    """Return a number with at most four digits, more near 1; ∞ for infinite ones.
 
-    >>> number(0.912345), number(-math.inf), number(math.nan)
-    ('0.9123', '-∞', 'not known')
+    >>> number(0.912345), number(0.99999), number(-math.inf), number(math.nan)
+    ('0.9123', '0.99999', '-∞', 'not known')
     """
     if math.isnan(value):
         return "not known"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return f"{value:.4g}"
+    return _digits(value, 4)
 
 
 def short(value: object) -> str:
@@ -77,10 +87,7 @@ def short(value: object) -> str:
     >>> [short(value) for value in (0.1234, 0.9999, 64)]
     ['0.123', '0.9999', '64']
     """
-    if not isinstance(value, float):
-        return str(value)
-    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
-    return next(text for text in texts if value == 1 or text != "1")
+    return _digits(value, 3) if isinstance(value, float) else str(value)
 
 
 def cell(value: object) -> str:
@@ -98,7 +105,7 @@ def cell(value: object) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if isinstance(value, float):
-        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else _digits(value, 3)
     return str(value)
 
 

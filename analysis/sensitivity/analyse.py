@@ -18,7 +18,8 @@ from analysis.sensitivity.importance import (
     MINIMUM_R2,
     Importance,
     Refit,
-    error_among_good,
+    error_limit,
+    guessed,
     importance,
     refits,
     score,
@@ -27,6 +28,7 @@ from analysis.sensitivity.importance import (
 from analysis.sensitivity.outcomes import METHODS, Floats, Method, constant, outcomes
 
 GOOD_QUANTILE = 0.25
+GUESSED = 0.5  # beside the spread of the values, what stopped runs may be guessed to gain in an even search
 NEAR = 5.0  # percent of loss that counts as near the best
 
 
@@ -108,12 +110,12 @@ def _importance(
 ) -> Importance | None:
     """Put the rows of one region; return ``None`` for a single parameter, of which shares say nothing."""
     r2 = score_of_space(fitted, goodness)
-    shares = importance(fitted, goodness)
+    shares = importance(fitted, goodness, fit.used.imputed)
     names, enough = fit.names, bool(r2 >= MINIMUM_R2)
     conclusive = enough and (len(names) == 1 or bool(shares.stands_out.any()))
     if region == "all":
         findings.conclusive = conclusive
-        findings.even = fitted[0].even >= EVEN
+        findings.even = fitted[0].even >= EVEN and guessed(fitted, goodness, fit.used.imputed) < GUESSED
     _put_quality(findings, region, method, len(goodness), r2, shares, conclusive)
     if len(names) == 1:
         findings.sentences.insert(0, sentences.single(names[0], r2, conclusive))
@@ -170,7 +172,7 @@ def _other_method(
         findings.sentences.append(f"Valued by {other}, too few trials differ to compare the two ways.")
         return
     fitted = fit.again(scales.encode(fit.parameters, list(again.trials["params"])), values)
-    r2, shares = score_of_space(fitted, values), importance(fitted, values)
+    r2, shares = score_of_space(fitted, values), importance(fitted, values, again.imputed)
     _put_quality(findings, "all", other, len(values), r2, shares, bool(r2 >= MINIMUM_R2))
     findings.sentences.append(sentences.choice(fit.names, over_all, shares, r2, method, other))
 
@@ -203,7 +205,7 @@ def _around_best(findings: Findings, fit: Fit, measured: pd.DataFrame | None) ->
         return
     best = fit.points[used.best]
     unit, meaning = used.loss_unit
-    error = error_among_good(fitted, used.goodness)
+    error = error_limit(fitted, used.goodness)
     table = robustness.robustness(fitted, parameters, best, unit, error, used.metric)
     findings.put("robustness", table)
     findings.put("local", robustness.local_sensitivity(fitted, parameters, best, unit))

@@ -71,7 +71,8 @@ class Findings:
         tables: By name.
         sentences: For a reader, the most important first.
         conclusive: Whether the surrogate explains enough of the whole space, and some parameter stands out there.
-        even: Whether the trials cover the space about as independent draws do; a sampler that learns leaves gaps.
+        even: Whether the trials cover the space about as independent draws do, and few of the values are guesses of
+            what a stopped run would have gained: a sampler that learns leaves gaps, and so does a pruner.
         near_best: Share of the space predicted within 5 % of the best: estimate, low, high; ``None`` where the
             surrogate is not good enough to tell.
         diverged: Share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.

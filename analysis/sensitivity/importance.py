@@ -8,9 +8,9 @@ regression of those trials' values on them. Effects that generalize grow back to
 A sampler that learns leaves most of the space to few trials. So a trial counts by the share of the space that is
 nearest to it, in that regression and in R², which is then that over the space and not that over where the sampler
 looked. Half-widths of the intervals add in quadrature the spread over the draws, a part of the step that the rescaling
-took (a large step does not land exactly), a part of the variance that is not explained at all, and what that may be
-of the explained one where no trials lie. Coverage is measured in the tests, on uniform draws, and by
-``benchmarks/sensitivity.py`` under the samplers and pruners that users have.
+took (a large step does not land exactly), a part of the variance that is not explained at all, and what that may be of
+the explained one where no trials lie, and a part of what stopped runs are only guessed to gain. Coverage is measured in
+the tests, on uniform draws, and by ``benchmarks/sensitivity.py`` under the samplers and pruners that users have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.stats import qmc
+from scipy.stats import chi2, qmc
 
 from analysis.sensitivity.surrogate import Components, Floats, Surrogate, decompose, fit
 
@@ -35,9 +35,11 @@ _Z = 1.6449  # of a normal distribution, for LEVEL
 _DISTRUST = 0.5  # part of the rescaling's step that counts as standard error
 _MISSED = 0.1  # part of the unexplained variance that may be a parameter's: noise and missed effects look alike
 _UNSEEN = 0.6  # part of the unexplained, per explained, variance that may be a parameter's where nothing is seen
+_GUESSED = 0.1  # part of what stopped runs would have gained, beside the spread, that may be a parameter's
 _RESOLUTION = 0.005  # standard error that cells and sampled points leave in any share
 _PRIOR = 1.0  # standard deviation of a component's factor around 1 before the left-out trials are seen
 EVEN = 0.6  # evenness of trials that were drawn independently and uniformly: 0.67 in one dimension, 0.8 in four
+_DIGITS = 10  # of values in the unit of the fit
 _POINTS = 4096  # of the space, by which volumes are measured
 
 
@@ -45,12 +47,13 @@ _POINTS = 4096  # of the space, by which volumes are measured
 class Unit:
     """The unit in which values are fitted.
 
-    Trees stop splitting at a variance of 1e-16, whatever the metric's unit is, and lose what is small beside the
-    distance to 0; in this unit neither matters.
+    Trees stop splitting at a variance of 1e-16, whatever the metric's unit is, lose what is small beside the distance
+    to 0, and break ties by the last digits; in this unit, and rounded, none of it matters: an accuracy and an error
+    rate give the same trees.
 
     Attributes:
         centre: In goodness, one of the values.
-        size: In goodness, a power of two.
+        size: In goodness, the largest distance from there.
     """
 
     centre: float
@@ -60,12 +63,11 @@ class Unit:
     def of(cls, values: Floats) -> Self:
         """Return the unit for ``values`` (n,)."""
         centre = float(np.partition(values, len(values) // 2)[len(values) // 2])
-        _, exponent = math.frexp(float(np.abs(values - centre).max()))
-        return cls(centre, math.ldexp(1.0, exponent - 1) or sys.float_info.min)
+        return cls(centre, float(np.abs(values - centre).max()) or sys.float_info.min)
 
     def standard(self, values: Floats) -> Floats:
         """Return goodness in this unit."""
-        return (values - self.centre) / self.size
+        return np.asarray(np.round((values - self.centre) / self.size, _DIGITS))
 
     def goodness(self, standard: Floats) -> Floats:
         """Return what `standard` was given."""
@@ -305,6 +307,15 @@ def error_among_good(fitted: Sequence[Refit], values: Floats, quantile: float = 
     return unit.size * float(np.sqrt(((values[good] - predicted[good]) ** 2).mean()))
 
 
+def error_limit(fitted: Sequence[Refit], values: Floats, quantile: float = 0.25) -> float:
+    """Return what `error_among_good` is at most, by a one-sided 90 % limit (chi-square): few trials tell little of it.
+
+    A loss that is larger can be told apart near the best.
+    """
+    judged = max(2, math.ceil(quantile * len(values)))
+    return error_among_good(fitted, values, quantile) * math.sqrt(judged / float(chi2.ppf(0.1, judged)))
+
+
 @dataclass(frozen=True, slots=True)
 class Importance:
     """Shares of the explained variance; rows of intervals are estimate, low, high at :data:`LEVEL`.
@@ -329,12 +340,38 @@ class Importance:
         return np.asarray(self.total[1] > self.noise_total)
 
 
-def importance(fitted: Sequence[Refit], values: Floats) -> Importance:
-    """Gather the shares of the refits into estimates and intervals; ``values`` (n,) are those that were fitted."""
+def guessed(fitted: Sequence[Refit], values: Floats, imputed: Floats | None) -> float:
+    """Return how large what was not run is beside what varies, over the space: a ratio of standard deviations.
+
+    Args:
+        fitted: Refits.
+        values: Those that were fitted, shape (n,).
+        imputed: How much of each was not measured, shape (n,); ``None``: nothing.
+    """
+    weights, unit = fitted[0].weights, fitted[0].unit
+    standard = unit.standard(values)
+    spread = float(weights @ (standard - weights @ standard) ** 2)
+    if imputed is None or not spread > 0:
+        return 0.0
+    return math.sqrt(float(weights @ (imputed / unit.size) ** 2) / spread)
+
+
+def importance(fitted: Sequence[Refit], values: Floats, imputed: Floats | None = None) -> Importance:
+    """Gather the shares of the refits into estimates and intervals.
+
+    Args:
+        fitted: Refits.
+        values: Those that were fitted, shape (n,).
+        imputed: How much of each was not measured, see `guessed`.
+    """
     explained = score_of_space(fitted, values)
     missed = 1.0 if np.isnan(explained) else min(1.0, max(0.0, 1.0 - explained))
     unseen = max(0.0, 1 - fitted[0].even / EVEN)
-    unsure = math.hypot(_MISSED * missed, _UNSEEN * unseen * min(2.0, missed / max(1 - missed, 0.1)))
+    unsure = math.hypot(
+        _MISSED * missed,
+        _UNSEEN * unseen * min(2.0, missed / max(1 - missed, 0.1)),
+        _GUESSED * min(2.0, guessed(fitted, values, imputed)),
+    )
     first, total, pairs = (
         _interval(
             np.array([refit.shares[i] for refit in fitted]), np.array([refit.unscaled[i] for refit in fitted]), unsure

@@ -60,6 +60,7 @@ class Outcomes:
         remarks: What is unusual about the values, in sentences.
         scale: On which the metric is compared.
         start: Goodness that training starts from: the median after the first epoch; -inf where there are no curves.
+        imputed: Shape (n,): how much of each value was not measured but gained, on the scale of goodness; or ``None``.
     """
 
     trials: pd.DataFrame
@@ -73,6 +74,7 @@ class Outcomes:
     remarks: tuple[str, ...]
     scale: Scale = "linear"
     start: float = -math.inf
+    imputed: Floats | None = None
 
     @property
     def best(self) -> int | None:
@@ -152,8 +154,10 @@ def outcomes(
     perfect = final == np.inf
     final[failed] = np.nan
     lost = np.where(failed, "diverged", kinds)
+    imputed = np.zeros(len(used))
     if method == "median-gain":
-        goodness, how = _by_gain(used, lost, final, np.where(kinds == "pruned", told, np.nan), history, start)
+        before = np.where(kinds == "pruned", told, np.nan)
+        goodness, imputed, how = _by_gain(used, lost, final, before, history, start)
     else:
         goodness, how = _at_common_epoch(used, lost, final, history)
     # a curve may be infinite too where trials are compared
@@ -185,6 +189,7 @@ def outcomes(
         ),
         scale,
         start,
+        np.where(ordinary, imputed, 0.0)[known],
     )
 
 
@@ -284,8 +289,8 @@ def _by_gain(
     stopped: Floats,
     history: pd.DataFrame,
     start: float,
-) -> tuple[Floats, str]:
-    """Return goodness of complete and pruned trials (n,), and how it came about.
+) -> tuple[Floats, Floats, str]:
+    """Return goodness of complete and pruned trials (n,), how much of it is a gain that was not run, and in words.
 
     Args:
         used: Column ``number``, n rows.
@@ -300,9 +305,9 @@ def _by_gain(
         "most the best"
     )
     complete, pruned = (kinds == "complete") & np.isfinite(final), kinds == "pruned"
-    goodness = final.copy()
+    goodness, added = final.copy(), np.zeros(len(final))
     if not pruned.any():
-        return goodness, how
+        return goodness, added, how
     table = history.pivot_table(index="number", columns="epoch", values="value").reindex(used["number"])
     values = table.sort_index(axis=1).ffill(axis=1).to_numpy(np.float64)
     last = history.groupby("number")["epoch"].max().reindex(used["number"]).to_numpy(np.float64)
@@ -316,10 +321,11 @@ def _by_gain(
         column = int(np.searchsorted(columns, last[row]))
         gains = (final - values[:, column])[complete]
         gains = gains[np.isfinite(gains)]
-        goodness[row] = values[row, column] + (max(0.0, float(np.median(gains))) if len(gains) else 0.0)
+        added[row] = max(0.0, float(np.median(gains))) if len(gains) else 0.0
+        goodness[row] = values[row, column] + added[row]
     if complete.any():
         goodness[pruned] = np.minimum(goodness[pruned], final[complete].max())
-    return goodness, how
+    return goodness, added, how
 
 
 def _at_common_epoch(

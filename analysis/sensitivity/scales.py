@@ -109,7 +109,8 @@ def _written(parameter: ParameterInfo, value: float, digits: int, tolerance: flo
     at = position(parameter, value)
     for number in range(digits, 17):
         text = f"{value:.{number}g}"
-        if abs(position(parameter, float(text)) - at) <= tolerance:
+        within = parameter.low <= float(text) <= parameter.high or not 0 <= at <= 1  # an end that is no value misleads
+        if within and abs(position(parameter, float(text)) - at) <= tolerance:
             return text
     return f"{value:.17g}" if tolerance < _TOLD_APART else repr(value)
 

@@ -193,7 +193,8 @@ def tunable(findings: Findings, path: pd.DataFrame, gain: tuple[float, float, fl
 def headline(findings: Findings) -> list[str]:
     """Return the few sentences on top of a report: one for each parameter that matters, and what does not."""
     if not findings.conclusive or not len(findings.importance):
-        return [*findings.sentences[:1], *(text for text in findings.remarks if text != findings.sentences[0])]
+        kept = [text for text in findings.sentences[1:] if text.startswith(("Moved alone", *_ON_TUNING))]
+        return [*findings.sentences[:1], *kept, *(text for text in findings.remarks if text != findings.sentences[0])]
     everything = findings.importance[findings.importance["region"] == "all"]
     near: dict[object, Mapping[Hashable, Any]] = {}
     percentage = 0.0
