@@ -130,6 +130,22 @@ def stored(url: str, name: str = NAME) -> tuple[list[FrozenTrial], dict[str, Any
         close_storage(storage)
 
 
+def test_a_search_of_another_protocol_is_not_gone_on_with(url):
+    with searching(url, search(Budget(trials=3))) as ledger:
+        work_off(ledger)
+    storage = open_storage(url)
+    study_id = storage.get_study_id_from_name(NAME)
+    storage.set_study_user_attr(study_id, "protocol", 1)
+    before = storage.get_study_user_attrs(study_id)
+    for opens in (lambda: searching(url, search(Budget(trials=9))), lambda: confirming(url, search(Budget(trials=3)))):
+        with pytest.raises(
+            UserError, match=r"was run under protocol 1, this is protocol 2.* another name with --name$"
+        ):
+            opens()
+    assert storage.get_study_user_attrs(study_id) == before
+    close_storage(storage)
+
+
 # ------------------------------------------------------------------------------------------------------ what is asked
 
 
