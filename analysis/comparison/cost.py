@@ -8,7 +8,7 @@ step. Without SGD in the campaign steps cannot be counted, and nothing is relati
 
 What a winner's batch size bought is told against the default's: at equal epochs half the batch makes twice the steps.
 What that takes is told from the search, whose complete trials had many batch sizes: the slope of the logarithm of their
-seconds an epoch over that of their batch size (Theil and Sen's, which a few slow trials do not move).
+seconds an epoch over that of their batch size (Siegel's repeated medians, which slow trials do not move).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _batch_ratios(contest: WorkloadRuns, study: Study, size: float) -> tuple[flo
     known = np.isfinite(sizes)
     seconds = 1.0 if size == default else math.nan
     if size != default and known.sum() >= _FEWEST and len(set(sizes[known])) > 1:
-        slope = stats.theilslopes(np.log(complete["seconds"].to_numpy(np.float64)[known]), np.log(sizes[known]))[0]
+        slope = stats.siegelslopes(np.log(complete["seconds"].to_numpy(np.float64)[known]), np.log(sizes[known]))[0]
         seconds = float((size / default) ** slope)
     return float(default), default / size, seconds
 

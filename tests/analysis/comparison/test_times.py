@@ -330,3 +330,14 @@ def test_what_a_smaller_batch_bought_is_told_from_the_search(power: float) -> No
     assert "seconds" not in batch_sentences(cost([few]))[0]
     campaign.trials["params"] = [{"batch_size": 64}] * len(sizes)
     assert batch_sentences(cost(campaign.contests())) == []
+
+
+def test_most_trials_may_have_the_same_batch_size() -> None:
+    sizes = [64] * 12 + [32]
+    campaign = made({"w": {"sgd": [0.8, 0.7]}}, trials={"w": {"sgd": [0.5] * 12 + [0.9]}})
+    campaign.trials["params"] = pd.Series([{"batch_size": size} for size in sizes])
+    campaign.trials["seconds"] = [8.0] * 12 + [12.0]
+    batch = ParameterInfo("batch_size", "int", 16, 256, log=True, default=64)
+    campaign.studies[0] = dataclasses.replace(campaign.studies[0], parameters={"batch_size": batch})
+    [row] = cost(campaign.contests()).to_dict("records")
+    assert (row["batch_steps_ratio"], row["batch_seconds_ratio"]) == (2, pytest.approx(1.5))
