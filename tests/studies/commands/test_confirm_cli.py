@@ -65,6 +65,20 @@ def test_a_confirmed_campaign_is_shown_with_means_deviations_and_numbers_of_seed
     assert "sofim confirm" not in out
 
 
+@pytest.mark.parametrize(
+    ("option", "others", "runs"),  # of five parameters of SOFIM and four of SGD all differ; the last step is the winner
+    [("--default", "the default: 8 runs", 8), ("--ablation", "the default and the steps from there to the winner", 22)],
+)
+def test_the_default_and_the_path_from_there_are_asked_for(sofim, tuned, monkeypatch, option, others, runs):
+    asked = []
+    monkeypatch.setattr(studies.commands.confirm, "work_off", lambda ledger, *_: asked.extend(work_off(ledger)))
+    code, out, _ = sofim("confirm", "fake", "--seeds", "2", option)
+    assert code == 0
+    assert f"Confirming winners on 2 fresh seeds, and of each study {others}" in out
+    assert len(asked) == runs
+    assert out.count(", default") == 2
+
+
 def test_a_single_seed_has_no_deviation_and_an_overtaken_winner_no_row(sofim, tuned):
     with confirming("sqlite:///sofim.db", tuned, seeds=1, top=2) as ledger:
         while (assignment := ledger.ask()) is not None:
