@@ -134,7 +134,7 @@ def _evidence(entry: Document) -> Iterator[str]:
         yield f"on {workload}, {number_of(runs['seeds'], 'fresh seed')}: {_value(runs)}{_losses(runs)}"
     if "left_out" in entry and "regret" in entry["left_out"]:
         yield (
-            f"on a workload that had no say in the choice, {100 * entry['left_out']['regret']:.2g} % of what training "
+            f"on a workload that had no say in the choice, {100 * entry['left_out']['regret']:.0f} % of what training "
             "gains is missed, on average"
         )
 
