@@ -139,6 +139,8 @@ def ridge(table: pd.DataFrame, rho: ParameterInfo) -> str:
 def unresolved(error: float, percentage: float, unit: float, meaning: str, scale: Scale) -> str:
     """Return why no width is told; ``error`` and ``unit`` are in goodness."""
     loss = percentage / 100 * unit
+    if math.isinf(error):
+        return f"What lies within {percentage:g} % of the best cannot be told: too few trials lie near the best."
     if scale == "log":
         told, errs = f"a factor of {short(math.exp(loss))}", f"a factor of {short(math.exp(error))}"
     else:
