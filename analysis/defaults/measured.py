@@ -17,6 +17,7 @@ Estimate = tuple[float, float, float]
 
 NOWHERE: Estimate = (math.nan, math.nan, math.nan)
 _COMMON = 3  # runs on the same seeds from which a difference is told
+_FAR = 5.0  # median deviations from the median one beyond which a run is of another kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Measured:
         runs: How many ended.
         diverged: How many of these diverged or were stopped.
         failed: How many broke.
-        collapsed: How many came through with less than half of what the median one gained since the start of training.
+        collapsed: How many came through with less than half of what the median one gained since the start of training,
+            and farther from it than five median deviations: where training gains little, seeds alone make halves.
         mean: Of the metric over those that came through, with the 95 % interval of Student's t within what the metric
             can be; of a metric on a logarithmic scale the geometric mean. No interval where a run broke or collapsed,
             or all are equal to the metric's last digit: none of that form covers there.
@@ -86,7 +88,8 @@ def measured(surrogate: SurrogateStudy, runs: pd.DataFrame, start: float) -> Mea
     collapsed = 0
     if known and math.isfinite(start):
         middle = float(np.median(goodness))
-        collapsed = int((goodness < (start + middle) / 2).sum()) if start < middle else 0
+        usual = float(np.median(np.abs(goodness - middle)))
+        collapsed = int((goodness < min((start + middle) / 2, middle - _FAR * usual)).sum()) if start < middle else 0
     failed = int((outcome == "failed").sum())
     centre, low, high = mean(goodness)
     whole = through.all() and not collapsed and high > low

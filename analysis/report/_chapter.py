@@ -73,7 +73,14 @@ class Chapter:
         return self.subject.findings
 
 
-def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: Options, threads: int) -> Chapter:
+def chapter(
+    study: Study,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    options: Options,
+    threads: int,
+    measured: pd.DataFrame | None = None,
+) -> Chapter:
     """Analyse and draw one study.
 
     Args:
@@ -82,15 +89,23 @@ def chapter(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: O
         curves: See ``trials``.
         options: How.
         threads: For the refits; the result does not depend on it.
+        measured: Its runs of the default and of the path from there, as `analysis.load.ablation_runs` gives them.
     """
-    findings = examined(study, trials, curves, options, threads)
+    findings = examined(study, trials, curves, options, threads, measured)
     subject = Subject(study, trials, findings, options.num_refits)
     with style():
         drawn = ((key, draw(subject)) for key, draw in of_each("study").items())
         return Chapter(subject, tuple(pictures(drawn)))
 
 
-def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: Options, threads: int) -> Findings:
+def examined(
+    study: Study,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    options: Options,
+    threads: int,
+    measured: pd.DataFrame | None = None,
+) -> Findings:
     """Return what a chapter says, without its pictures; arguments as of `chapter`."""
     with threadpool_limits(1):  # sums of several threads depend on how many there are
         return analyse(
@@ -102,6 +117,7 @@ def examined(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, options: 
             method=options.method,
             scale=study.scale,
             metric=study.metric,
+            measured=measured,
             num_refits=options.num_refits,
             workers=threads,
             study=study.name,

@@ -103,6 +103,7 @@ def page(
     )
     templates = importlib.resources.files("analysis.report") / "templates"
     script, style = ((templates / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    first = chapters[0].study
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("index.html.j2").render(
         maker=Markup(MAKER),
@@ -131,8 +132,8 @@ def page(
         methods=across.compared.methods if across.compared else "",
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
-        campaign=_rules(chapters) if chapters[0].study.own else "",
-        protocol=chapters[0].study.attributes.get("protocol") if chapters[0].study.own else None,
+        campaign=_rules(first, pd.concat([one.subject.trials for one in chapters])) if first.own else "",
+        protocol=first.attributes.get("protocol") if first.own else None,
     )
 
 
@@ -204,13 +205,13 @@ def printable(text: str) -> str:
     return " ".join(str(_printable(text)).split())
 
 
-def _rules(chapters: Sequence[Chapter]) -> str:
+def _rules(study: Study, trials: pd.DataFrame) -> str:
     """Return how a campaign searched, as far as it is stored: a search that its time ends has no number of trials."""
-    fields = chapters[0].study.campaign
-    drawn = model_in_words(fields.get("sampler"), pd.concat([one.subject.trials for one in chapters]))
-    trials, budget = fields.get("trials"), fields.get("budget")
+    fields = study.campaign
+    drawn = model_in_words(fields.get("sampler"), trials)
+    number, budget = fields.get("trials"), fields.get("budget")
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
-    told = [f"{number_of(trials, 'trial')} a study"] if isinstance(trials, int) else []
+    told = [f"{number_of(number, 'trial')} a study"] if isinstance(number, int) else []
     told += [f"a budget of {seconds:g} s"] if isinstance(seconds, int | float) else []
     told += [f"{name} {fields[name]}" for name in CAMPAIGN_RULES if name in fields]
     said = "; ".join(part for part in (", ".join(told), drawn) if part)

@@ -20,8 +20,8 @@ from analysis.comparison.tuned import tuned
 from analysis.figures import of_each
 from analysis.figures._style import style
 from analysis.figures.comparison import View
+from analysis.load import ablation_runs, read
 from analysis.load import curves as confirmed_curves
-from analysis.load import read
 from analysis.load import studies as stored_studies
 from analysis.pool import pool
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
@@ -93,7 +93,7 @@ def write(
     if [study.optimizer for study in studies] == [ANY]:  # a search that chose the optimizer too
         chosen = tuned(studies[0], frames.trials, frames.confirmations)
     with pool(min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
-        chapters = _chapters(studies, frames, options, tell, parallel)
+        chapters = _chapters(storage, studies, frames, options, tell, parallel)
         compared_on = _versus(compared, parallel)
     across = replace(_across(chapters, compared), tuned=chosen)
     tables = {
@@ -155,6 +155,7 @@ def available(options: Options) -> int:
 
 
 def _chapters(
+    storage: BaseStorage,
     studies: Sequence[Study],
     frames: Frames,
     options: Options,
@@ -164,6 +165,7 @@ def _chapters(
     threads = max(1, available(options) // len(studies))
     trials = dict(tuple(frames.trials.groupby("study")))
     curves = dict(tuple(frames.curves.groupby("study")))
+    beside = ablation_runs(storage, studies)
     jobs = (
         joblib.delayed(chapter)(
             study,
@@ -171,6 +173,7 @@ def _chapters(
             curves.get(study.name, frames.curves.iloc[:0]),
             options,
             threads,
+            beside[beside["study"] == study.name],
         )
         for study in studies
     )

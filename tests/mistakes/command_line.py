@@ -86,8 +86,8 @@ ROWS = [
         id="an unknown format",
         typed="export fake --format xml",
         says=(
-            "Invalid value for '--format': 'xml' is not one of 'toml', 'json', 'python', 'yaml'; see: sofim "
-            "export --help"
+            "Invalid value for '--format': 'xml' is not one of 'toml', 'json', 'python', 'yaml', 'table'; "
+            "see: sofim export --help"
         ),
     ),
     Mistake(id="nothing to export", typed="export", says="Missing argument 'CAMPAIGN...'; see: sofim export --help"),

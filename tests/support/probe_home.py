@@ -158,7 +158,8 @@ def undisturbed(home: Path, workload: str, optimizer: str, trial: FrozenTrial, e
     finally:
         sys.path.remove(str(home))
         sys.modules.pop(workload.partition(":")[0], None)
-    arguments = SEARCH_SPACES[optimizer].arguments(trial.params)
+    space = SEARCH_SPACES[optimizer]  # few trials search little of it
+    arguments = space.arguments({**space.default, **trial.params})
     records = list(train(made, OPTIMIZERS[optimizer], arguments, seed=0, budget=epochs))
     return {
         "accuracy": [record.metric for record in records],

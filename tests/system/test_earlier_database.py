@@ -93,7 +93,7 @@ def test_its_report_names_the_protocol_and_does_not_say_who_drew_its_trials(
     """Without figures, which take longer than all else."""
 
     def draw_nothing(_figure: Figure, file: io.IOBase, format: str, **_options: object) -> None:
-        file.write('<svg viewBox="0 0 1 1"></svg>' if format == "svg" else b"")
+        file.write(b'<svg viewBox="0 0 1 1"></svg>' if format == "svg" else b"")
 
     monkeypatch.setattr(Figure, "savefig", draw_nothing)
     options = report.Options(workers=1, num_refits=2)
@@ -135,7 +135,6 @@ def test_the_dashboard_shows_it(storage, searched, tmp_path) -> None:
     "command",
     [
         "launch quickstart",
-        "launch quickstart --extend --trials 31",
         "launch quickstart --seed 7",
         "confirm quickstart",
         "confirm quickstart --seeds 4",
@@ -154,6 +153,13 @@ def test_nothing_is_added_to_it(database, sofim, command) -> None:
         rf"({remedy})\n",
         err,
     ), err
+
+
+def test_neither_is_it_extended(database, sofim) -> None:
+    code, _, err = sofim("launch", "quickstart", "--extend", "--trials", "31")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "give this one another name with --name" in err
 
 
 def test_a_search_that_was_killed_under_it_is_not_gone_on_with(tmp_path, monkeypatch, sofim) -> None:

@@ -123,7 +123,8 @@ def test_nobody_on_the_network_can_reach_what_one_machine_runs(story):
 
 def test_the_first_line_says_that_ray_starts_and_on_what(story):
     notes, begun, *_ = story.after_ctrl_c.out.splitlines()
-    assert "batch_size of sofim, sgd is searched up to 200" in notes  # what is known of the campaign comes before
+    # what is known of the campaign comes before
+    assert notes.startswith("With 3 trials a study these stay at their defaults: ")
     assert begun == f"Starting Ray on {number_of(cpus(), 'CPU')} ..."
 
 

@@ -13,7 +13,7 @@ import pytest
 from analysis.comparison import Comparison, compare
 from analysis.load import curves, read, studies
 from analysis.report._chapter import Options
-from analysis.report._write import _compared
+from analysis.report._write import _compared, _with_replicates
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import campaign as fake
@@ -334,7 +334,8 @@ def test_the_winners_of_all_searches_in_a_database_are_compared(tmp_path) -> Non
             middle = (0.8 if study.optimizer == "sofim" else 0.6) + 0.01 * study.replicate
             for seed in range(1, 4):
                 confirm.add_trial(confirmation(1, seed, middle + seed / 1000))
-        compared = _compared(storage, studies(storage, "fake"), Options())
+        every = _with_replicates(storage, studies(storage, "fake"))
+        compared = _compared(storage, every, read(storage, every), Options())
     finally:
         close_storage(storage)
     [row] = compared.tables["comparisons"].to_dict("records")

@@ -141,14 +141,14 @@ def test_what_stands_out_is_the_same_in_the_text_and_beyond_the_line() -> None:
     """A dot beyond the line whose interval is not: the text says it does not stand out, and so it is faint."""
     total = np.array([[0.8, 0.41], [0.6, 0.089], [0.9, 0.7]])
     shares = Importance(total, total, {}, 0.1, 0.1)
-    said = sentences.importance(["lr", "size"], shares, 0.9, True, "all")
+    said = sentences.importance(["lr", "size"], shares, 0.9, True, "all", True)
     assert any(sentence.startswith("size does not stand out") for sentence in said)
     columns = {
         f"{order}{end}": total[place]
         for order in ("first_order", "total_order")
         for place, end in enumerate(("", "_low", "_high"))
     }
-    table = pd.DataFrame({"parameter": ["lr", "size"], "region": "all", **columns})
+    table = pd.DataFrame({"parameter": ["lr", "size"], "region": "all", "stands_out": [True, False], **columns})
     quality = pd.DataFrame([{"region": "all", "conclusive": True, "noise_total_order": 0.1, "r2": 0.9}])
     findings = Findings("s", tables={"importance": table, "quality": quality})
     with style():

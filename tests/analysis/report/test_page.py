@@ -125,7 +125,7 @@ def test_a_confirmed_campaign_says_who_is_better_and_which_rule_was_broken_in_re
     for workload in ("digits-mlp", "breast-cancer-logreg"):
         chapter = page.locator(f"section:has(h2:text('Comparison on {workload}'))")
         assert "10 confirmation runs" in chapter.inner_text()
-        assert chapter.locator("figure").count() >= 4
+        assert chapter.locator("figure").count() >= 3
         assert "seconds" not in " ".join(chapter.locator("th").all_inner_texts())
         assert not chapter.locator(".panel svg[aria-label*=seconds]").count()
     rules = page.locator("#fairness table", has_text="fairness").locator("tbody tr")
@@ -193,7 +193,7 @@ def test_hyperparameters_are_copied_with_all_their_digits(browser, home, how: st
             page.locator("button", has_text="Copied").wait_for()
             assert page.evaluate("navigator.clipboard.readText()") == wanted
     assert wanted is not None
-    assert re.search(r"lr=0\.\d{6,}", wanted), wanted
+    assert re.search(r"lr=\d\.\d{6,}", wanted), wanted
     context.close()
 
 

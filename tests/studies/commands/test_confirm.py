@@ -118,7 +118,8 @@ def test_the_numbers_are_those_of_plain_training_on_each_seed(killed, monkeypatc
     workload = resolve(WORKLOAD)
     sys.modules.pop("confirm_workload", None)
     best = max(trials_of(home, optimizer, ""), key=lambda trial: (trial.value, -trial.number))
-    arguments = SEARCH_SPACES[optimizer].arguments(best.params)
+    space = SEARCH_SPACES[optimizer]
+    arguments = space.arguments({**space.default, **best.params})
     for trial in complete(home, optimizer):
         assert (trial.params, trial.user_attrs["confirms"]) == (best.params, best.number)
         seed = trial.user_attrs["seed"]

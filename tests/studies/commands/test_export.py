@@ -58,11 +58,11 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
             assert min(expected.pop("batch_size"), 160) == entry["batch_size"]
             assert entry["arguments"] == expected
             OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **entry["arguments"])
-    evidence = found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["evidence"]
+    evidence = found["optimizers"]["sgd"]["workloads"]["digits-mlp"]["evidence"]
     assert (evidence["campaign"], evidence["trials"], evidence["seeds"]) == ("fake", 60, 0)
     assert not {"mean", "mean_interval", "worst"} & set(evidence), "no number of another configuration"
     assert evidence["winner"]["seeds"] == 5
-    assert evidence["winner"]["params"] != found["optimizers"]["sofim"]["workloads"]["digits-mlp"]["params"]
+    assert evidence["winner"]["params"] != found["optimizers"]["sgd"]["workloads"]["digits-mlp"]["params"]
     assert found["campaigns"]["fake"]["protocol"] == 2
     assert found["campaigns"]["fake"]["versions"] == {"torch": "x"}
     assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
@@ -115,7 +115,7 @@ def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
 
 
 def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -> None:
-    arguments = ("export", "fake", "--optimizer", "sofim", "--workload", "digits-mlp")
+    arguments = ("export", "fake", "--optimizer", "sgd", "--workload", "digits-mlp")
     code, table, err = sofim(*arguments, "--format", "table")
     assert (code, err) == (0, "")
     assert "never run on fresh seeds; to run it: sofim evaluate fake" in table

@@ -20,7 +20,7 @@ from rich.console import Console
 from search_spaces import SEARCH_SPACES
 from studies import called as calling
 from studies.cli import sofim
-from studies.commands.export import FORMATS, printed
+from studies.commands.exported import FORMATS, printed
 from studies.commands.next_commands import AFTER_LAUNCH, print_next_commands
 from studies.commands.progress import Progress, status_view
 from studies.commands.screen import plainly, print_table, say, standard_streams
@@ -117,7 +117,7 @@ def test_numbers_read_as_what_they_are(text: str, says: str) -> None:
 
 
 DOCUMENT = {
-    "made": {"by": "sofim export é学", "date": "2024-02-29"},
+    "made": {"by": "sofim export é学", "date": "2024-02-29", "regrets": "of surrogates"},
     "campaigns": {"é学😀": {"trials": 3, "tiny": 1.5e-300}},
     "optimizers": {
         "lbfgs": {
@@ -125,7 +125,14 @@ DOCUMENT = {
                 "mine:naïve": {
                     "batch_size": 16,
                     "arguments": {"lr": 1e-05, "line_search_fn": "é学\U0001f600"},
-                    "evidence": {"kind": "winner", "trials": 1, "campaign": "é学"},
+                    "evidence": {
+                        "kind": "winner",
+                        "trials": 1,
+                        "campaign": "é学",
+                        "metric": "é",
+                        "data": "validation",
+                        "seeds": 0,
+                    },
                     "notes": ["η/ρ is 10⁻³"],
                 }
             }
@@ -147,6 +154,9 @@ def test_an_export_in_ascii_has_the_same_values(form: str) -> None:
             {"LBFGS": lambda _, **given: seen.update(given), "model": SimpleNamespace(parameters=list)},
         )
         assert seen["line_search_fn"] == "é学\U0001f600"
+        return
+    if form == "table":
+        assert "lr=1e-05" in text
         return
     read = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}[form]
     assert read(text) == read(printed(DOCUMENT, form)) == DOCUMENT
@@ -344,6 +354,7 @@ def test_the_storage_is_named_where_it_is_not_the_usual_one(monkeypatch) -> None
 def test_a_search_that_its_time_ended_can_be_reported(tmp_path, monkeypatch) -> None:
     """Its campaign has no number of trials."""
     from analysis.load import study as study_called
+    from analysis.load import trials
     from analysis.report._page import _rules
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/t.db")
@@ -354,5 +365,7 @@ def test_a_search_that_its_time_ended_can_be_reported(tmp_path, monkeypatch) -> 
         "workload": "w", "optimizer": "any", "metric": "accuracy", "protocol": 1,
     }.items():  # fmt: skip
         study.set_user_attr(name, value)
-    assert _rules(study_called(storage, "t/w/any")) == "Campaign t: a budget of 60 s, sampler tpe, seed 0."
+    made = study_called(storage, "t/w/any")
+    told = _rules(made, trials(storage, [made]))
+    assert told.startswith("Campaign t: a budget of 60 s, sampler tpe, seed 0")
     close_storage(storage)

@@ -240,7 +240,7 @@ def test_the_report_begins_with_the_optimizers_also_where_time_was_the_budget(so
     assert (code, err) == (0, "")
     assert "sgd came furthest in the search and adam next; the two were not run on enough fresh seeds" in out
     page = Path("page/index.html").read_text()
-    assert page.index("Which optimizer?") < page.index("sgd came furthest") < page.index("How sensitive?")
+    assert page.index("How optimizers compare") < page.index("sgd came furthest") < page.index("How sensitive?")
     assert Path("page/tables/optimizers.csv").read_text().splitlines()[1].startswith("1,sgd,")
 
 
