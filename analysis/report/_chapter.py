@@ -14,10 +14,12 @@ from threadpoolctl import threadpool_limits
 from analysis.figures import Drawn, Subject, of_each
 from analysis.figures._style import Files, files, style
 from analysis.figures.comparison import View
+from analysis.schema import PROTOCOL
 from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.outcomes import METHODS, Method
 from analysis.study import Study
+from search_spaces import ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,17 @@ def examined(
             scale=study.scale,
             metric=study.metric,
             measured=measured,
+            ablation_command=_ablation_command(study),
             num_refits=options.num_refits,
             workers=threads,
             study=study.name,
             coordinates=study.optimizer == "sofim",
         )
+
+
+def _ablation_command(study: Study) -> str:
+    can_be_added_to = study.own and study.attributes.get("protocol") == PROTOCOL and study.optimizer != ANY
+    return f"sofim confirm {study.campaign['name']} --ablation" if can_be_added_to else ""
 
 
 def versus(view: View) -> tuple[Picture, ...]:

@@ -174,16 +174,21 @@ def _first_screen(
             }
             for one in compared_on
         ],
-        # those of other workloads leave out what does not apply to them
-        "reading": max(
-            (p.caption for one in compared_on for p in one.pictures if p.key == _FIRST), key=len, default=""
-        ),
+        "reading": _reading(compared_on),
         "answer": compared.answer,
         "broken": broken_rules(rules),
         "export": export_command(campaign, source),
         "untimed": ", ".join(c.workload for c in compared.contests if c.confirmed() and not seconds_compare(c)),
         "verdict": without_rules(compared.sentences, rules),
     }
+
+
+def _reading(compared_on: Sequence[Versus]) -> str:
+    """Return how the figures of the answer are read, once where that is the same on all workloads."""
+    captions = {one.view.contest.workload: p.caption for one in compared_on for p in one.pictures if p.key == _FIRST}
+    if len(set(captions.values())) < 2:
+        return next(iter(captions.values()), "")
+    return " ".join(f"{workload}: {caption}" for workload, caption in captions.items())
 
 
 def _fairness(compared: Comparison) -> list[Table]:

@@ -47,6 +47,7 @@ def analyse(
     study: str | None = None,
     coordinates: bool = True,
     measured: pd.DataFrame | None = None,
+    ablation_command: str = "",
 ) -> Findings:
     """Analyse one study.
 
@@ -66,8 +67,10 @@ def analyse(
         coordinates: Whether lr and rho, where they are there, are SOFIM's.
         measured: Of this study, what was run of the default and the path from there, see
             `analysis.sensitivity.ablation.measured`; ``None`` where nothing was.
+        ablation_command: What runs these; empty where nothing can be added to the study.
     """
     findings = Findings(study if study is not None else str(trials["study"].iloc[0]) if len(trials) else "")
+    findings.ablation_command = ablation_command
     findings.parameters = {parameter.name: parameter for parameter in parameters}
     if "study" in curves.columns:
         curves = curves[curves["study"].isin(trials["study"].unique())]

@@ -80,6 +80,7 @@ class Findings:
         used: The trials that were used, and their values.
         remarks: Those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
         parameters: How each was searched, by name.
+        ablation_command: What runs the default and the steps from there; empty where nothing can be added to the study.
         metric: Its name.
     """
 
@@ -94,6 +95,7 @@ class Findings:
     used: Outcomes | None = None
     remarks: list[str] = field(default_factory=list)
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)
+    ablation_command: str = ""
     metric: str = "value"
 
     def __post_init__(self) -> None:

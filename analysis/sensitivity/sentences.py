@@ -21,7 +21,7 @@ _ON_TUNING = ("Tuning gains", "No gain of tuning", "What tuning gains", "The bes
 REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
 
 
-SPREAD = 'to spread them over the whole space, launch with purpose = "sensitivity"'
+SPREAD = 'random or quasi-random ones would cover the space (in a campaign: purpose = "sensitivity")'
 
 
 def importance(names: Sequence[str], shares: Importance, r2: float, enough: bool, region: str, even: bool) -> list[str]:
@@ -181,8 +181,8 @@ def tunable(findings: Findings, path: pd.DataFrame, gain: tuple[float, float, fl
         return "The best trial is the default itself: the search found nothing better."
     value, low, high = gain
     if math.isnan(value):
-        campaign = findings.study.split("/")[0] or "NAME"
-        return f"What tuning gains over the default was not run; to run it: sofim confirm {campaign} --ablation."
+        command = f"; to run it: {findings.ablation_command}" if findings.ablation_command else ""
+        return f"What tuning gains over the default was not run{command}."
     told, nothing = estimate(*gain), 1.0 if scale == "log" else 0.0
     if not low > nothing:
         worse = " (the default is better)" if high < nothing else ""
