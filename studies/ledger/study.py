@@ -179,7 +179,8 @@ class StudyLedger:
     ) -> None:
         self.plan, self.study_id, self.source = plan, study_id, source
         self._writer = writer
-        self._folder = ""  # of checkpoints, once a trial was asked for
+        # read now: the database may be away when a trial is asked for
+        self.folder = writer.folder(study_id, make=True)  # with its checkpoints; empty where there are none
         self._running: dict[int, _Running] = {}
         self._interrupted: set[int] = set()  # origins of trials that the next driver asks again
         self._count = TrialCount(plan, source.runs)
@@ -331,12 +332,6 @@ class StudyLedger:
 
     # -------------------------------------------------------------- checkpoints
 
-    @property
-    def folder(self) -> str:
-        """Return what the folder with the study's checkpoints is called; empty where there are none."""
-        self._folder = self._folder or self._writer.folder(self.study_id, make=True)
-        return self._folder
-
     def _checkpoint(self, trial: FrozenTrial) -> str:
         """Return what the checkpoint of a trial is called, however often it is begun again."""
         return f"{self.folder}/{origin_of(trial)}" if self.folder else ""
@@ -350,7 +345,7 @@ class StudyLedger:
             self._writer.sweep(self.folder, ())
         else:
             again = (origin_of(trial) for trial in self._again)
-            self._writer.sweep(self._folder, {*self._interrupted, *again})
+            self._writer.sweep(self.folder, {*self._interrupted, *again})
 
     # -------------------------------------------------------------------- tally
 
