@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _SHORTEST = 0.5  # seconds that are told as such
 
+NEVER_RUN = "this very configuration was never run on fresh seeds"
+"""The note on a recommendation without runs."""
+
 
 def format_value(value: float | None) -> str:
     """Return a metric with four significant digits, more near 1; a dash where there is none.

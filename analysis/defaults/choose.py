@@ -18,7 +18,7 @@ from analysis.edges import edges
 from analysis.intervals import Floats
 from analysis.schema import COUNTED
 from analysis.sensitivity.dependence import band
-from analysis.text import format_params, number
+from analysis.text import NEVER_RUN, format_params, number
 from analysis.winners import ranked
 from search_spaces import configuration_key
 
@@ -98,7 +98,7 @@ def choose(
     elif not exact:
         notes.append(f"the best trial, not a robust configuration: {surrogate.reason}")
     if not of_chosen.runs:
-        notes.append("this very configuration was never run on fresh seeds")
+        notes.append(NEVER_RUN)
     elif of_chosen.lost:
         notes.append(f"{of_chosen.losses}; the worst run that came through: {number(of_chosen.worst)}")
     values = surrogate.predicted({name: chosen[name] for name in study.parameters if name in chosen})

@@ -43,7 +43,7 @@ from search_spaces.errors import number_of
 MAKER = '<meta name="generator" content="SOFIM Studies">'
 _CHAPTERS_OPEN = 4
 _FIRST = "confirmed"  # the figure of the first screen
-_IN_SECONDS = ("seconds_per_step", "step_ratio", "evaluation_ratio")
+_IN_SECONDS = ("batch_seconds_ratio", "seconds_per_step", "step_ratio", "evaluation_ratio")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.text import format_params
+from analysis.text import NEVER_RUN, format_params
 from search_spaces.errors import UserError, number_of
 from studies.commands.python_line import code_line
 from studies.commands.screen import make_console, print_table, say
@@ -65,7 +65,7 @@ def _lines(document: Document) -> Iterator[str]:
         imported, _, line = code_line(optimizer, _as_python(entry["arguments"])).partition("\n\n")
         imports.append(imported)
         body += ["", f"# {optimizer} {where}: {_origin(entry)}"]
-        body += [f"#   {said}" for said in (*_evidence(entry), *entry["notes"])]
+        body += [f"#   {said}" for said in (*_evidence(entry), *_notes(entry))]
         body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
     yield from sorted(set(imports))
     yield from body
@@ -88,7 +88,7 @@ def print_recommended(document: Document, console: Console) -> None:
         console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)
         print_table(console, ("optimizer", "measured", "seeds", "hyperparameters"), rows, right={2}, under=3)
         for optimizer, entry in own:
-            for said in (_origin(entry), *_evidence(entry), *entry["notes"]):
+            for said in (_origin(entry), *_evidence(entry), *_notes(entry)):
                 say(console, f"  {optimizer}: {said}")
 
 
@@ -109,6 +109,11 @@ def _origin(entry: Document) -> str:
     if told["kind"] == "winner":
         return f"{as_on}the best of {trials}"
     return f"{as_on}amid the good ones of {trials}, rounded; not the best trial itself"
+
+
+def _notes(entry: Document) -> list[str]:
+    """Return what to know of a configuration, beside what its evidence says already."""
+    return [note for note in entry["notes"] if note != NEVER_RUN]
 
 
 def _evidence(entry: Document) -> Iterator[str]:
