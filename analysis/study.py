@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
@@ -85,11 +87,16 @@ class Study:
         """The metric that tuning goes by, in words: ``validation accuracy``, or ``training gap``."""
         return f"{self.split} {self.metric}".strip()
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Between which values the metric lies, as far as its name and scale tell; infinite ends where they do not."""
+    def bounds(self, values: ArrayLike) -> tuple[float, float]:
+        """Return between which values the metric lies, as far as name and scale tell; infinite ends where they do not.
+
+        Args:
+            values: That were observed: an accuracy beyond 1 is in percent, or of a person's own making.
+        """
         if self.own and self.metric.endswith("accuracy"):
-            return 0.0, 1.0
+            observed = np.asarray(values, dtype=np.float64)
+            inside = observed[np.isfinite(observed)]
+            return (0.0, 1.0) if ((inside >= 0) & (inside <= 1)).all() else (-math.inf, math.inf)
         positive = self.own and (self.metric == "gap" or self.scale == "log")
         return (0.0 if positive else -math.inf), math.inf
 

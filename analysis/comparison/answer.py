@@ -92,6 +92,7 @@ def _rows(
         study = by_name[row["study"]]
         runs = contest.of(study)
         better = board[column] > row[column] if contest.direction == "maximize" else board[column] < row[column]
+        bounds = study.bounds([row[column]])
         rows.append(
             {
                 "workload": contest.workload,
@@ -101,8 +102,8 @@ def _rows(
                 "decides": decides(contest),
                 "direction": contest.direction,
                 "value": row[column],
-                "low": max(row.get(f"{column}_low", math.nan), study.bounds[0]),
-                "high": min(row.get(f"{column}_high", math.nan), study.bounds[1]),
+                "low": max(row.get(f"{column}_low", math.nan), bounds[0]),
+                "high": min(row.get(f"{column}_high", math.nan), bounds[1]),
                 "tied": None if first is None else _tied(contest, pairs, first, row),
                 "basis": basis if confirmed else "",
                 "hyperparameters": keyword_arguments(study, row["params"]),

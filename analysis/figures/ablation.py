@@ -20,7 +20,7 @@ def draw(subject: Subject) -> Drawn | None:
     rows = table.to_dict("records")[::-1]
     told = np.array([[row[f"measured{end}"] for end in ("", "_low", "_high")] for row in rows], dtype=float)
     values, ends = told[:, 0], np.where(np.isnan(told[:, 1:]), told[:, :1], told[:, 1:])
-    set_metric_axis(axes, "x", limits(values, ends, subject.scale, subject.study.bounds), subject.scale)
+    set_metric_axis(axes, "x", limits(values, ends, subject.scale, subject.study.bounds(values)), subject.scale)
     low, high = np.maximum(values - ends[:, 0], 0.0), np.maximum(ends[:, 1] - values, 0.0)
     axes.plot(values, range(len(rows)), color=subject.colour, linewidth=1, alpha=0.6)
     axes.errorbar(

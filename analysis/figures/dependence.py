@@ -32,10 +32,10 @@ def draw(subject: Subject) -> Drawn | None:
     if not shown:
         return None
     values = used.metric(used.goodness)
-    low, high = _limits(values, subject.study.direction, used.scale, subject.study.bounds)
+    bounds = subject.study.bounds(values)
+    low, high = _limits(values, subject.study.direction, used.scale, bounds)
     if not high - low < WIDEST:  # which no axis can show
         return None
-    bounds = subject.study.bounds
     ends = max(bounds[0], low) if used.scale == "log" else bounds[0], bounds[1]  # a prediction beyond them is none
     panels = []
     for name in shown:

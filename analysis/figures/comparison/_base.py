@@ -63,7 +63,7 @@ class View:
     @property
     def bounds(self) -> tuple[float, float]:
         """Between which values the metric lies."""
-        return self.contest.studies[0].bounds
+        return self.contest.studies[0].bounds([*self.contest.runs["validation"], *self.contest.trials["value"]])
 
     @property
     def axes(self) -> list[str]:

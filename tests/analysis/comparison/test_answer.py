@@ -109,6 +109,13 @@ def test_what_one_search_tells_is_a_verdict_on_configurations() -> None:
     assert table["basis"].unique().tolist() == ["configurations"]
 
 
+def test_an_accuracy_in_percent_keeps_its_interval() -> None:
+    table = rows(made({"u": {"sofim": around(97.0), "sgd": around(95.0)}}))
+    assert (table["high"] > table["value"]).all()
+    share = rows(made({"u": {"sofim": [0.98, 1.0, 1.0], "sgd": around(0.9)}}))
+    assert share["high"].max() <= 1.0
+
+
 def test_without_confirmation_the_search_ranks_and_says_so() -> None:
     trials = {"u": {"sofim": [0.5, 0.6], "sgd": [0.9, 0.2], "adam": ["diverged"]}}
     table = rows(made({"u": {"sofim": [], "sgd": [], "adam": []}}, trials=trials))
