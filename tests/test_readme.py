@@ -57,7 +57,8 @@ def test_the_campaign_example_is_accepted(tmp_path):
     (tmp_path / "campaign.toml").write_text(example)
     plan = load(tmp_path / "campaign.toml")
     assert plan.campaign.trials == 50
-    assert plan.spaces["sofim"].fixed == {"beta": 0.9}
+    fixed = {"beta": 0.9, "batch_size": 64, "decoupled_weight_decay": True}  # its own line, and the campaign's for all
+    assert plan.spaces["sofim"].fixed == fixed
 
 
 # ------------------------------------------------------------------------------------------------- its commands
