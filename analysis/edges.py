@@ -107,7 +107,7 @@ def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
     if parameter.log:
         low, high = (low, high * _FACTOR) if upper else (low / _FACTOR, high)
     elif parameter.one_minus:
-        low, high = (low, 1 - (1 - high) / _FACTOR) if upper else (max(0.0, 1 - _FACTOR * (1 - low)), high)
+        low, high = (low, 1 - (1 - high) / _FACTOR) if upper else (max(0.0, round(1 - _FACTOR * (1 - low), 12)), high)
     else:
         low, high = (low, high + (high - low)) if upper else (low - (high - low), high)
         low = max(low, 0.0) if parameter.low >= 0 else low

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Scale = Literal["linear", "log"]
-Direction = Literal["maximize", "minimize"]
 
 _DECADES = 2.0  # between the deciles of a metric's values from which it spreads over decades
 

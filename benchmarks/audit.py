@@ -28,6 +28,8 @@ import pandas as pd
 from analysis.audit import Flag, audit
 from analysis.parameters import ParameterInfo
 from analysis.study import Study
+from search_spaces.pruners import PRUNERS
+from search_spaces.samplers import SAMPLERS
 
 FLAGGED, CLEAN = 0.90, 0.05
 EPOCHS = 20
@@ -38,11 +40,6 @@ SPACE = {
     "weight_decay": ParameterInfo("weight_decay", "float", 1e-6, 1e-2, log=True, default=1e-5),
     "eps": ParameterInfo("eps", "float", 1e-10, 1e-4, log=True, default=1e-8),
     "batch_size": ParameterInfo("batch_size", "int", 16, 256, log=True, default=64),
-}
-PRUNERS = {
-    "none": optuna.pruners.NopPruner,
-    "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3),
-    "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3),
 }
 
 
@@ -77,10 +74,12 @@ def searched(study: Study, known: Known, sampler: str, pruner: str, trials: int)
     """Run one search and return rows of trials and curves."""
     seed = int(known.rng.integers(2**31))
     made = {
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+        "tpe": lambda: SAMPLERS["tpe"].make(seed, False),  # as a campaign makes it
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
     }[sampler]()
-    search = optuna.create_study(direction="maximize", sampler=made, pruner=PRUNERS[pruner]())
+    search = optuna.create_study(
+        direction="maximize", study_name="search", sampler=made, pruner=PRUNERS[pruner].make(EPOCHS)
+    )
     if sampler == "tpe":
         search.enqueue_trial({name: _position(one, one.default) for name, one in SPACE.items()})
     rows, curves = [], []

@@ -34,6 +34,8 @@ from analysis.parameters import ParameterInfo
 from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.outcomes import METHODS
+from search_spaces.pruners import PRUNERS
+from search_spaces.samplers import SAMPLERS
 
 Floats = NDArray[np.float64]
 EPOCHS = 20
@@ -79,14 +81,9 @@ class Search:
 
 
 SEARCHES = {
-    "tpe, hyperband": Search(
-        lambda seed: optuna.samplers.TPESampler(seed=seed), lambda: optuna.pruners.HyperbandPruner(1, EPOCHS, 3)
-    ),
-    "tpe, asha": Search(
-        lambda seed: optuna.samplers.TPESampler(seed=seed),
-        lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
-    ),
-    "tpe, none": Search(lambda seed: optuna.samplers.TPESampler(seed=seed), optuna.pruners.NopPruner),
+    "tpe, hyperband": Search(lambda seed: SAMPLERS["tpe"].make(seed, False), lambda: PRUNERS["hyperband"].make(EPOCHS)),
+    "tpe, asha": Search(lambda seed: SAMPLERS["tpe"].make(seed, False), lambda: PRUNERS["asha"].make(EPOCHS)),
+    "tpe, none": Search(lambda seed: SAMPLERS["tpe"].make(seed, False), optuna.pruners.NopPruner),
     "random, none": Search(lambda seed: optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner),
 }
 

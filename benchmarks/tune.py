@@ -40,7 +40,7 @@ def separate(workload: str, trials: int, seed: int, url: str, console: Console) 
 
     optimizers = tuple(SEARCH_SPACES)
     fields = {"name": "separate", "workloads": (workload,), "optimizers": optimizers, "trials": trials, "seed": seed}
-    made = CampaignPlan.of(fields)
+    made = CampaignPlan.of(fields, whole=True)  # tune searches whole spaces
     resolved = resolve_campaign(made, test=True)
     began = time.perf_counter()
     tallies = launch(resolved, url, Resources(), console)

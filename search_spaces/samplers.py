@@ -63,8 +63,8 @@ def _tpe(seed: int, conditional: bool) -> BaseSampler:
 
     A conditional space has one joint density for each group of parameters that come together, so that every optimizer
     is searched as in a study of its own. No difference to independent densities could be shown on 16 made-up problems
-    (``benchmarks/conditional_sampler.py``: regret after 105 trials 0.026 ± 0.008 and 0.028 ± 0.006, of random search
-    0.060 ± 0.013); without groups a joint density is the independent one there, to the last digit.
+    (``benchmarks/conditional_sampler.py``, under protocol 1: regret after 105 trials 0.026 ± 0.008 and 0.028 ± 0.006,
+    of random search 0.060 ± 0.013); without groups a joint density is the independent one there, to the last digit.
     """
     from optuna.samplers import TPESampler
 

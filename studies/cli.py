@@ -169,7 +169,8 @@ def confirm(**options: Any) -> None:
 def tune(**options: Any) -> None:
     """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
 
-    WORKLOAD is one of sofim list, or your own as package.module:factory. A time includes start and confirmation.
+    WORKLOAD is one of sofim list, or your own as package.module:factory. A time includes the confirmation,
+    and the start up to a fifth of it.
     """
     from studies.commands.tune import tune_workload
 

@@ -16,6 +16,7 @@ from analysis.study import Study
 from analysis.text import number
 from search_spaces import configuration_key
 from search_spaces.errors import number_of
+from search_spaces.samplers import SAMPLERS
 
 TRIALS_PER_PARAMETER = 5
 """Trials for each parameter that varies, below which a search has few."""
@@ -28,7 +29,6 @@ _P = 0.01  # of a gain that noise makes
 _GAIN = 0.02  # part of all that training gains after its first epoch, which is worth more epochs
 _FEWEST_GAINS = 3
 _SEEDS_CHANGE = 2.0  # standard deviations of the difference of two runs
-_LEARNING = ("tpe", "gp", "cmaes")
 _DRAWN = 0.25  # part of the trials that a sampler that learns draws at least
 Finding = tuple[str, str]
 """A sentence, and what mends it."""
@@ -46,8 +46,6 @@ def _edge(search: Search) -> Finding | None:
     told = []
     for edge in near:
         column = [one.name for one in search.varying].index(edge.parameter.name)
-        if edge.parameter.name == "batch_size" and edge.end == "upper":
-            continue  # it ends at the number of examples
         slope = _slope_at(points, rank, column, 1.0 if edge.end == "upper" else 0.0)
         if (slope if edge.end == "upper" else -slope) >= _SLOPE:
             told.append(edge)
@@ -206,7 +204,8 @@ def _few(search: Search) -> Finding | None:
 def _drawn(search: Search) -> Finding | None:
     """Tell whether a sampler that learns drew hardly any trial from what it had learned."""
     sampler = str(search.study.campaign.get("sampler", ""))
-    if sampler not in _LEARNING or "drawn_by" not in search.trials or search.trials["drawn_by"].isna().all():
+    row = SAMPLERS.get(sampler)
+    if row is None or not row.learns or "drawn_by" not in search.trials or search.trials["drawn_by"].isna().all():
         return None
     drawn = int((search.trials["drawn_by"] == "model").sum())
     if drawn >= _DRAWN * len(search.trials):

@@ -30,7 +30,7 @@ VERSUS = {
     "seconds_to_target trials complete pruned diverged failed params",
     "comparisons": "a b gain probability_of_improvement verdict configurations cancelled unit",
     "variance": "optimizer searches runs sd_searches sd_seeds share_searches",
-    "time_to_target": "optimizer axis target reached runs median ratio restricted_ratio comparable",
+    "time_to_target": "optimizer axis target reached runs share median ratio restricted_ratio comparable",
     "cost": "optimizer batch_size batch_steps_ratio batch_seconds_ratio seconds_per_step step_ratio "
     "gradient_evaluations_per_step evaluation_ratio comparable",
     "inclusion": "larger smaller gain verdict limit",

@@ -28,7 +28,6 @@ COLUMNS = (
 OPTIMIZERS, CONFIGURATIONS = "optimizers", "configurations"
 ENOUGH_SEARCHES = 3  # from which something may be said of optimizers, not of configurations alone
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_TIMES = {1: "once", 2: "twice"}
 
 
 def answer(
@@ -232,11 +231,13 @@ def _of_workload(rows: pd.DataFrame, pairs: pd.DataFrame) -> str:
     tied, behind = confirmed.loc[ties, "optimizer"].tolist(), confirmed.loc[~ties, "optimizer"].tolist()
     enough = confirmed["basis"].iloc[0] == OPTIMIZERS
     whose = "" if enough else "the configuration of "
+    best = tied[0] if enough else f"{tied[0]}'s"
+    of_all = f"{'' if enough else 'the configurations of '}{_count(len(tied))} optimizers"
     theirs = "" if enough else "that of " if len(behind) == 1 else "those of "
     if not behind:
         if all(_said(pairs, workload, a, b) == NOT_SHOWN for a in tied for b in tied if a != b):
-            return f"on {workload} {_count(len(tied))} optimizers cannot be told apart"
-        return f"on {workload} none of {_count(len(tied))} optimizers is told worse than the best, {tied[0]}"
+            return f"on {workload} {of_all} cannot be told apart"
+        return f"on {workload} none of {of_all} is told worse than the best, {best}"
     others = f"the {_count(len(behind))} others" if len(tied) == 1 and len(behind) > 1 else listing(behind)
     better = f"on {workload} {whose}{tied[0]} is better than {theirs}{others}"
     return better if len(tied) == 1 else f"{better}, and cannot be told from {listing(tied[1:])}"
@@ -249,14 +250,18 @@ def _of_searches(table: pd.DataFrame) -> str:
     if not len(confirmed):
         return ""
     fewest, most = int(confirmed["searches"].min()), int(confirmed["searches"].max())
-    times = _TIMES.get(fewest, f"{fewest} times") if fewest == most else f"{fewest} to {most} times"
+    confirmed_searches = (
+        "One search of each was confirmed"
+        if most <= 1
+        else (f"{fewest if fewest == most else f'{fewest} to {most}'} searches of each were confirmed")
+    )
     single = confirmed.loc[confirmed["basis"] == CONFIGURATIONS, "workload"]
     if not len(single):
         how = "" if fewest >= ENOUGH_SEARCHES else ", and what another search would find is told from its trials"
-        return f" Each was searched {times}{how}: this is about the optimizers."
+        return f" {confirmed_searches}{how}: this is about the optimizers."
     where = "" if single.nunique() == confirmed["workload"].nunique() else f" on {listing(list(dict.fromkeys(single)))}"
     return (
-        f" Each was searched {times}: this is about these configurations{where}, and another search may find others; "
+        f" {confirmed_searches}: this is about these configurations{where}, and another search may find others; "
         f"to tell of optimizers takes {ENOUGH_SEARCHES} searches of each."
     )
 

@@ -237,6 +237,8 @@ def _repeated(contest: WorkloadRuns) -> Finding:
     """Whether what is said of optimizers is over searches, with their numbers."""
     confirmed = contest.confirmed()
     numbers = {study.optimizer: len(means(contest, study)) for study in confirmed}
+    if len({study.optimizer for study in contest.studies}) < 2:
+        return Finding(evidence=["one optimizer, which is compared with none"])
     told = f"searches that are confirmed: {', '.join(f'{name} {number}' for name, number in numbers.items()) or 'none'}"
     if numbers and min(numbers.values()) >= ENOUGH:
         return Finding(evidence=[told])
@@ -281,7 +283,7 @@ def _alone(contest: WorkloadRuns, found: Finding) -> None:
         most = contest.runs.loc[contest.crowded(), "other_cores"].max()
         cores = int(contest.runs["cores"].max())
         found.problems.append(
-            f"{number_of(crowded, 'run')} beside other programs, which kept {most:.1f} of "
+            f"{number_of(crowded, 'run')} beside other programs, which kept up to {most:.1f} of "
             f"{number_of(cores, 'core')} busy"
         )
     elif contest.runs["other_cores"].isna().any():
@@ -315,7 +317,7 @@ def _intervals(contest: WorkloadRuns) -> Finding:
         return Finding(problems=["no confirmation runs, so there are no intervals"])
     single = [study.optimizer for study in confirmed if len(contest.of(study)) < 2]
     unit = "searches" if repeated(contest) else "runs of one configuration each"
-    again = contest.studies[0].attributes.get("resplit") or contest.studies[0].campaign.get("resplit")
+    again = contest.studies[0].resplit
     return Finding(
         problems=[f"a single run and so no interval: {listing(single)}"] if single else [],
         evidence=[

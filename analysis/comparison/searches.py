@@ -122,9 +122,9 @@ def _over(study: Study, runs: Sequence[Floats], over_searches: bool) -> str:
         return ""
     sizes = sorted({len(one) for one in (runs if over_searches else runs[:1])})
     seeds = number_of(sizes[0], "seed") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} seeds"
-    again = bool(study.attributes.get("resplit") or study.campaign.get("resplit"))
     if over_searches:
-        return f"{len(runs)} searches of {seeds}, {'a split of the data each' if again else 'one split of the data'}"
+        splits = "a split of the data each" if study.resplit else "one split of the data"
+        return f"{len(runs)} searches of {seeds}, {splits}"
     return f"{seeds} of one configuration, one split of the data"
 
 

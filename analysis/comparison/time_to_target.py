@@ -36,9 +36,9 @@ from analysis.study import Study
 
 AXES = {"epochs": "epoch", "gradient_evaluations": "gradient_evaluations", "seconds": "seconds"}
 COLUMNS = (
-    "study", "workload", "optimizer", "axis", "target", "target_source", "runs", "reached", "reached_low",
-    "reached_high", "unit", "units", "median", "low", "high", "coverage", "budget", "reference", "ratio", "ratio_low",
-    "ratio_high", "restricted_ratio", "restricted_low", "restricted_high", "comparable",
+    "study", "workload", "optimizer", "axis", "target", "target_source", "runs", "reached", "share",
+    "share_low", "share_high", "unit", "units", "median", "low", "high", "coverage", "budget", "reference", "ratio",
+    "ratio_low", "ratio_high", "restricted_ratio", "restricted_low", "restricted_high", "comparable",
 )  # fmt: skip
 RATIOS = (
     "workload", "axis", "a", "b", "ratio", "low", "high", "restricted_ratio", "restricted_low", "restricted_high",
@@ -109,8 +109,8 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
     Returns:
         Two frames. Times, a row a study and axis: ``study``, ``workload``, ``optimizer``, ``axis`` (epochs,
         gradient_evaluations, seconds), ``target``, ``target_source`` (campaign or workload), ``runs``, ``reached``
-        (how many runs reached it; the others are censored at their budget), ``reached_low``, ``reached_high`` (95 % of
-        the share that does, Clopper and Pearson; NaN over searches, whose runs do not count one each), ``unit``
+        (how many runs reached it; the others are censored at their budget), ``share``, ``share_low``, ``share_high``
+        (of the runs, with 95 % of Clopper and Pearson; NaN over searches, whose runs do not count one each), ``unit``
         (searches, or runs of one configuration), ``units``, ``median`` (of the units; ``inf``: fewer than half did),
         ``low``, ``high``, ``coverage`` (interval between order statistics, and what it covers), ``budget``
         (the least that a complete run spent in all; NaN without one), ``reference`` (sgd, or the first optimizer where
@@ -149,7 +149,8 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
                 share = _share(reached, len(every)) if unit == RUNS else UNKNOWN
                 fair = axis != "seconds" or comparable(contest, [study, reference])
                 rows.append(
-                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(every), reached, *share,
+                    (study.name, contest.workload, study.optimizer, axis, goal, source, len(every), reached,
+                     reached / len(every) if len(every) else math.nan, *share,
                      unit, len(units), *median(medians(units)), _budget(contest, study, AXES[axis]),
                      reference.optimizer, *_to_reference(pairs, study.optimizer, reference.optimizer), fair)
                 )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import Floats, difference, mean
+from analysis.intervals import Floats, difference, typical
 from analysis.metric_scale import floor_of, on_scale, scale_of
 from analysis.schema import COUNTED
 from analysis.study import Study
@@ -94,8 +94,8 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
                 int((own["outcome"] == "complete").sum()),
                 len(confirmed),
                 len(confirmed) - len(through),
-                *mean(_finite(through, "value")),
-                *mean(_finite(through, "test_metric")),
+                *_estimate(study, _finite(through, "value")),
+                *_estimate(study, _finite(through, "test_metric")),
                 number,
                 {} if leader is None else _own_names(leader["params"], name),
             )
@@ -109,6 +109,15 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
 def _own_names(params: Mapping[str, object], optimizer: str) -> dict[str, object]:
     """Return a configuration under the names that the optimizer's own space has."""
     return {name.removeprefix(f"{optimizer}."): value for name, value in params.items() if name != "optimizer"}
+
+
+def _estimate(study: Study, values: Floats) -> tuple[float, float, float]:
+    """Return what a typical run gives, with its interval, within what the metric can be; NaN ends where none covers."""
+    scale = scale_of(study.scale, values, study.direction)
+    level, *ends, _ = typical(on_scale(values, scale, floor_of(values)))
+    level, low, high = (math.exp(one) if scale == "log" else one for one in (level, *ends))
+    least, most = study.bounds(values)
+    return level, max(low, least), min(high, most)
 
 
 def _optimizers_of(trials: pd.DataFrame) -> pd.Series:

@@ -45,12 +45,13 @@ def _basis(pairs: pd.DataFrame) -> list[str]:
     once = pairs[pairs["unit"] == RUNS]
     if not len(once):
         return []
-    made = int(once[["searches_a", "searches_b"]].to_numpy().min())
-    often = "once" if made <= 1 else f"{made} times"
+    numbers = once[["searches_a", "searches_b"]].to_numpy()
+    fewest, most = int(numbers.min()), int(numbers.max())
+    often = "one search" if most <= 1 else f"{fewest} searches" if fewest == most else f"{fewest} to {most} searches"
     where = "" if len(once) == len(pairs) else f" on {listing(list(dict.fromkeys(once['workload'])))}"
     return [
-        f"The search was made {often}{where}, and another would have found other configurations: what is said of "
-        f"configurations says nothing of the optimizers. It takes {ENOUGH} searches of each (replicates = {ENOUGH})."
+        f"The winner of {often} was confirmed{where}, and another would have found other configurations: what is said "
+        f"of configurations says nothing of the optimizers. It takes {ENOUGH} searches of each (replicates = {ENOUGH})."
     ]
 
 
@@ -139,11 +140,13 @@ def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
     """
     if math.isnan(row["gain_low"]):
         return "no interval"
-    shown = estimate(row["gain"], row["gain_low"], row["gain_high"])
     if row["scale"] == "linear":
-        return f"gain {shown}"
-    middle, _, ends = shown.partition(" ")
-    return f"{middle} times better {ends}"
+        return f"gain {estimate(row['gain'], row['gain_low'], row['gain_high'])}"
+    gain, low, high = (float(row[name]) for name in ("gain", "gain_low", "gain_high"))
+    worse = gain < 1
+    ends = (1 / gain, 1 / high, math.inf if low == 0 else 1 / low) if worse else (gain, low, high)
+    middle, _, interval = estimate(*ends).partition(" ")
+    return f"{middle} times {'worse' if worse else 'better'} {interval}"
 
 
 def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
@@ -187,11 +190,11 @@ def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> 
             f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
             "or it is not known where they ran."
         )
-    seldom = own[own["reached_high"] < 0.5]
+    seldom = own[own["share_high"] < 0.5]
     if len(seldom):
         shown = [
             f"{row['optimizer']} ({row['reached']} of {row['runs']}: "
-            f"{percent(row['reached'] / row['runs'], row['reached_low'], row['reached_high'])})"
+            f"{percent(row['share'], row['share_low'], row['share_high'])})"
             for row in seldom.to_dict("records")
         ]
         said.append(f"Fewer than half of the runs of {listing(shown)} reach {goal}.")

@@ -93,7 +93,7 @@ def choose(
             notes.append(
                 f"the winner, in place of a robust configuration that was measured to be worse: {worse}; {told}"
             )
-        else:
+        elif configuration_key(candidate) != configuration_key(winner):
             chosen, kind, of_chosen = candidate, "robust", of_candidate
     elif not exact:
         notes.append(f"the best trial, not a robust configuration: {surrogate.reason}")

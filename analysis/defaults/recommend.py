@@ -154,7 +154,7 @@ def _of_optimizer(
         notes.append(f"only {number_of(len(surrogates), 'workload')}")
     if unknown:
         notes.append(
-            f"what each configuration reaches on {listing(unknown)} is not known: where it is not, it counts as no "
+            f"what some of these configurations reach on {listing(unknown)} is not known: there they count as no "
             "better than what training starts from"
         )
     own = filled(table).mean(axis=1)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from analysis.figures import _style
@@ -20,6 +20,7 @@ SQUEEZED = 0.25  # of an axis: where all but a few values have less of it, those
 _FEW = 3  # of so many values one may be drawn at the end
 _WIDEST = 1.0  # how far an interval may widen the axis to either side, in widths of what is shown of the values
 _MARGIN = 0.05
+_NARROW = 0.7  # decades
 _ARROW = 14  # points
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -98,9 +99,11 @@ def set_metric_axis(axes: Axes, which: Literal["x", "y"], ends: tuple[float, flo
     if scale == "log":
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         decades = math.log10(ends[1] / ends[0])
-        axis.set_major_locator(LogLocator(numticks=6) if decades > 1.5 else LogLocator(subs=(1, 2, 5), numticks=8))
+        narrow = decades < _NARROW  # 1, 2 and 5 may leave a tick or none
+        wide = LogLocator(numticks=6) if decades > 1.5 else LogLocator(subs=(1, 2, 5), numticks=8)
+        axis.set_major_locator(MaxNLocator(nbins=4) if narrow else wide)
         axis.set_minor_locator(NullLocator())
-        plain = ends[0] > 1e-3 and ends[1] < 1e5
+        plain = narrow or (ends[0] > 1e-3 and ends[1] < 1e5)
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if plain else power(value)))
     (axes.set_xlim if which == "x" else axes.set_ylim)(*ends)
 

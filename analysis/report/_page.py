@@ -167,6 +167,7 @@ def _first_screen(
                 "decides": decides(one.view.contest),
                 "better": one.view.better,
                 "confirmed": bool(one.view.contest.confirmed()),
+                "statistic": " or ".join(dict.fromkeys(one.view.rows("leaderboard")["statistic"].dropna())),
                 "campaign": campaign,
                 "repeated": bool((one.view.rows("answer")["searches"] > 1).any()),
                 "lines": lines(compared, one.view.contest.workload, names),

@@ -78,8 +78,8 @@ class Campaign(BaseModel):
             random, not by class, of the same sizes and the same for all optimizers. Then what replicates differ by has
             the choice of the examples in it. A workload whose metric is one of the optimization itself keeps its
             examples, which its problem is made of.
-        targets: By workload, the value of the metric that counts as reached in times to target, instead of what the
-            best optimizer reaches.
+        targets: By workload, the value of the metric that counts as reached in times to target, instead of the
+            workload's own.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
 
     Raises:

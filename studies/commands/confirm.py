@@ -198,8 +198,8 @@ def _predicted_order(study: Study, frames: Frames) -> list[str]:
 
     trials = frames.trials[frames.trials["study"] == study.name]
     parameters, rng = list(study.parameters.values()), np.random.default_rng(0)
-    path = analyse(parameters, trials, frames.curves, direction=study.direction, rng=rng).ablation
-    return [str(name) for name in path["parameter"] if name != START]
+    told = analyse(parameters, trials, frames.curves, direction=study.direction, rng=rng, scale=study.scale)
+    return [str(name) for name in told.ablation["parameter"] if name != START]
 
 
 def _say_who_else_works(console: Console) -> None:

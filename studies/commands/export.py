@@ -145,7 +145,11 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
     chosen = defaults.default.source
     expected = _estimate("regret", defaults.expected)
     measured = defaults.default.measured
-    elsewhere = {name: _runs(runs, chosen.scale) for name, runs in measured.items() if name != chosen.workload}
+    elsewhere = {
+        name: {"metric": defaults.workloads[name].metric, **_runs(runs, defaults.workloads[name].scale)}
+        for name, runs in measured.items()
+        if name != chosen.workload
+    }
     return {
         "default": {
             **_entry(chosen, studies[chosen.optimizer, chosen.workload]),

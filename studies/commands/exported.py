@@ -136,7 +136,7 @@ def _evidence(entry: Document) -> Iterator[str]:
                 f"{where} {_value(other)}{_losses(other)}"
             )
     for workload, runs in entry.get("elsewhere", {}).items():
-        yield f"on {workload}, {number_of(runs['seeds'], 'fresh seed')}: {_value(runs)}{_losses(runs)}"
+        yield f"on {workload}, {number_of(runs['seeds'], 'fresh seed')}: {runs['metric']} {_value(runs)}{_losses(runs)}"
     if "left_out" in entry and "regret" in entry["left_out"]:
         yield (
             f"on a workload that had no say in the choice, {100 * entry['left_out']['regret']:.0f} % of what training "
@@ -153,7 +153,8 @@ def _value(runs: Mapping[str, Any]) -> str:
     if name not in runs:
         return "not known"
     ends = runs.get(f"{name}_interval")
-    return f"{runs[name]:.4g}" + (" [{:.4g}, {:.4g}]".format(*ends) if ends else "")
+    kind = "geometric mean " if name == "geometric_mean" else ""
+    return f"{kind}{runs[name]:.4g}" + (" [{:.4g}, {:.4g}]".format(*ends) if ends else "")
 
 
 def _losses(runs: Mapping[str, Any]) -> str:

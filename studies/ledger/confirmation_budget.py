@@ -38,7 +38,8 @@ class ConfirmationBudget(Rule):
         """Hear which study it is about."""
         [self._study] = studies
         asked_for = self._study.plan.trials or 0
-        self._fewest = FEWEST_SEEDS * (max(1, asked_for // self._seeds) if self._seeds else 1)
+        winners = max(1, asked_for // self._seeds) if self._seeds else 1
+        self._fewest = min(FEWEST_SEEDS, self._seeds or FEWEST_SEEDS) * winners
 
     def is_over(self) -> bool:
         """Return whether there is no time for another run, and enough were run."""

@@ -148,6 +148,7 @@ def tune_within(
         found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability, top)
     plan = search.plan()
     tried = _tried(plan.name, storage)
+    winner = tried.table.set_index("optimizer").loc[found.optimizer]
     return Tuned(
         study=plan.name,
         workload=search.workload,
@@ -157,8 +158,8 @@ def tune_within(
         metric=plan.metric,
         direction=plan.direction,
         metric_split=plan.metric_split,
-        validation=Estimate.of(found.validation),
-        test=Estimate.of(found.test) if found.test else None,
+        validation=_estimate(winner, "validation", found.validation),
+        test=_estimate(winner, "test", found.test) if found.test else None,
         searched=found.tuned,
         seeds=seeds,
         broken=found.broken,
@@ -169,6 +170,10 @@ def tune_within(
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,
     )
+
+
+def _estimate(row: Any, name: str, values: tuple[float, ...]) -> Estimate:
+    return Estimate(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]), values)
 
 
 class _Machines:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.text import format_duration, format_value
@@ -22,15 +22,6 @@ class Estimate:
     low: float
     high: float
     values: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        """Return the estimate from values (n,) of independent runs; all NaN where there is none."""
-        import numpy as np
-
-        from analysis.intervals import mean
-
-        return cls(*mean(np.array(values, np.float64)), tuple(values))
 
     def __str__(self) -> str:
         if math.isnan(self.low):

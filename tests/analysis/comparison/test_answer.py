@@ -58,7 +58,7 @@ def test_an_interval_ends_where_the_metric_does() -> None:
 CASES = {
     "all tied": (
         {"sofim": around(0.8, seed=1), "sgd": around(0.8, seed=2)},
-        "On u two optimizers cannot be told apart.",
+        "On u the configurations of two optimizers cannot be told apart.",
     ),
     "one alone best": (
         {"sofim": around(0.8, seed=1), "sgd": around(0.6, seed=2), "adam": around(0.6, seed=3)},
@@ -71,7 +71,7 @@ CASES = {
     # lbfgs may be anywhere, but adam is worse than sgd is
     "ties that are none among each other": (
         {"lbfgs": [0.1, 0.9, 0.9, 0.9], "sgd": [0.68, 0.681, 0.682, 0.683], "adam": [0.6, 0.601, 0.602, 0.603]},
-        "On u none of three optimizers is told worse than the best, lbfgs.",
+        "On u none of the configurations of three optimizers is told worse than the best, lbfgs's.",
     ),
     "one confirmed": ({"sofim": around(0.8), "sgd": []}, "On u sofim alone was confirmed"),
     "none confirmed": ({"sofim": [], "sgd": []}, "On u no winner was confirmed on fresh seeds"),
@@ -87,7 +87,7 @@ def test_the_sentence_says_what_the_comparisons_say(case: str) -> None:
 
 def test_what_one_search_tells_is_told_of_configurations() -> None:
     found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
-    assert "Each was searched once: this is about these configurations" in told(found)
+    assert "One search of each was confirmed: this is about these configurations" in told(found)
     assert "searched" not in told(made({"u": {"sofim": around(0.8), "sgd": []}}))
 
 
@@ -99,7 +99,7 @@ def test_what_three_searches_tell_is_told_of_optimizers() -> None:
     assert table["basis"].tolist() == ["optimizers"] * 2
     assert table["tied"].tolist() == [True, False]
     assert told(found).startswith(
-        "On u sofim is better than sgd. Each was searched 3 times: this is about the optimizers."
+        "On u sofim is better than sgd. 3 searches of each were confirmed: this is about the optimizers."
     )
 
 

@@ -103,7 +103,9 @@ def test_the_verdict_says_better_worse_or_not_shown_as_the_intervals_do() -> Non
     assert found.sentences[0].startswith("sofim contains sgd")
     assert "and yet loses to it on u (sgd: gain 0." in found.sentences[0]
     assert "its search was too small, or its range too narrow" in found.sentences[0]
-    assert found.sentences[1].startswith("The search was made once, and another would have found other configurations")
+    assert found.sentences[1].startswith(
+        "The winner of one search was confirmed, and another would have found other configurations"
+    )
     assert "The configuration found for sgd is better on u than that found for sofim (gain 0." in text
     assert "sofim against" not in text, "of the optimizers one search says nothing"
     assert "is better than" not in text.replace("is better on", "")

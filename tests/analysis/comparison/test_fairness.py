@@ -201,7 +201,7 @@ def test_a_busy_machine_breaks_the_third_rule_and_its_seconds_do_not_compare() -
     assert set(campaign.compare().tables["time_to_target"]["comparable"]) == {True}
     campaign.confirmations.loc[0, "other_cores"] = 1.9
     found = ledger(campaign)
-    assert found.loc[3, "problems"] == "1 run beside other programs, which kept 1.9 of 2 cores busy"
+    assert found.loc[3, "problems"] == "1 run beside other programs, which kept up to 1.9 of 2 cores busy"
     times = campaign.compare().tables["time_to_target"].set_index(["optimizer", "axis"])["comparable"]
     assert not times["sofim", "seconds"]
     assert times["sofim", "epochs"]

@@ -89,7 +89,7 @@ def campaign(names: Sequence[str] = ("sgd", "adam", "lion"), *, sign: float = 1.
     centres = {"u": (0.97, 0.95, 0.93), "v": (0.9, 0.9, 0.8)}
     runs = {
         w: {
-            name: [[sign * float(v) + offset for v in one] for one in drawn(centre, 7 * place + len(w + name[:0]))]
+            name: [[sign * float(v) + offset for v in one] for one in drawn(centre, 7 * place + "uv".index(w))]
             for place, (name, centre) in enumerate(zip(names, own, strict=True))
         }
         for w, own in centres.items()
@@ -110,7 +110,7 @@ def judged(found: Made) -> dict[tuple[str, str, str], tuple[str, float]]:
 
 def test_order_sign_offset_and_names_change_no_verdict() -> None:
     first = judged(campaign())
-    assert {said for said, _ in first.values()} == {"better", "no difference shown"} or len(first) == 6
+    assert {said for said, _ in first.values()} == {"better", "worse", "no difference shown"}
     assert judged(campaign().shuffled(3)) == first
     turned = campaign()
     turned.studies = turned.studies[::-1]

@@ -125,3 +125,13 @@ def test_equal_configurations_are_told_apart_in_at_most_the_share_that_is_told()
         drawn = rng.normal(0.5, 0.1, (2, 3)).tolist()
         told += "is better" in tuned(study(), TWO, runs({1: drawn[0], 0: drawn[1]})).sentences[0]
     assert told / 400 < 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_what_cannot_be_is_in_no_interval():
+    accuracies = tuned(study(), trials(("sgd", 0.99)), runs({0: [1.0, 1.0, 0.98]})).table.iloc[0]
+    assert accuracies["test"] < accuracies["test_high"] <= 1.0
+    gaps = runs({0: [1e-4, 1e-3, 5e-3]}, column="test_loss")
+    found = tuned(study("minimize", metric_split="train", metric_scale="log"), trials(("sgd", 1e-4)), gaps).table.iloc[
+        0
+    ]
+    assert 0 < found["validation_low"] < found["validation"] < found["validation_high"]

@@ -115,8 +115,8 @@ def test_a_confirmed_campaign_says_who_is_better_and_which_rule_was_broken_in_re
     page = opened(browser, home, "wide", scheme)
     page.goto((home / "reports" / "fake" / "index.html").as_uri())
     top = page.locator("#answer").inner_text()
-    assert "two optimizers cannot be told apart" in top
-    assert "Each was searched once" in top
+    assert "the configurations of two optimizers cannot be told apart" in top
+    assert "One search of each was confirmed" in top
     assert "Not every rule of a fair comparison was kept" in top
     assert "was not kept" not in page.locator("#in-short").inner_text(), "once is enough"
     assert "Seconds on digits-mlp, breast-cancer-logreg do not compare" in top

@@ -132,7 +132,7 @@ def test_studies_of_which_nothing_can_be_told_say_why(trials: pd.DataFrame, says
     assert not found.conclusive
     assert found.sentences[0].startswith("No conclusion can be drawn")
     assert says in found.sentences[0]
-    assert not any("within 5 %" in text for text in headline(found))
+    assert not any("% of the best (" in text for text in headline(found))
 
 
 @pytest.mark.parametrize("bad", [-1e30, -math.inf, math.nan])
@@ -152,8 +152,7 @@ def test_a_study_in_which_nothing_stands_out_is_no_conclusion() -> None:
     rows = values(lambda _number, value: value).iloc[:60].copy()
     names = tuple(f"x{j}" for j in range(6))
     rows["params"] = [dict(zip(names, at.tolist(), strict=True)) for at in points]
-    rows["value"] = points.sum(axis=1) + 0.5 * np.random.default_rng(1).standard_normal(60)
+    rows["value"] = np.random.default_rng(1).standard_normal(60)
     found = look(rows, CURVES.iloc[:0], names=names)
-    everything = found.importance[found.importance["region"] == "all"]
-    assert found.conclusive == bool(everything["stands_out"].any())
-    assert found.conclusive or found.sentences[0].startswith("No conclusion can be drawn on importance")
+    assert not found.conclusive
+    assert found.sentences[0].startswith("No conclusion can be drawn")

@@ -6,7 +6,6 @@ import tomllib
 
 import pytest
 
-from analysis.audit import KINDS
 from analysis.edges import edges, widened
 from analysis.parameters import from_space
 from analysis.study import Study
@@ -63,7 +62,6 @@ def test_a_launch_ends_with_what_speaks_against_its_searches_and_how_to_mend_it(
     assert '      schedule = "cosine"\n' in told
     assert "  sofim on digits-mlp: 2 trials for 5 parameters that vary are few.\n" in told
     assert "      sofim launch fake --extend --trials 25\n" in told
-    assert set(KINDS) >= {"edge", "late", "few"}
 
 
 def test_nothing_is_said_of_a_search_that_is_not_finished(sofim, tmp_path, monkeypatch) -> None:

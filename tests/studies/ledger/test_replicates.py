@@ -111,7 +111,7 @@ def test_a_dry_run_counts_replicates(sofim):
 
 
 @pytest.mark.cluster
-def test_replicates_are_trained_and_each_winner_is_confirmed_in_the_time_of_their_runs(tmp_path, sofim, one_ray):
+def test_replicates_are_trained_and_each_winner_is_confirmed(tmp_path, sofim, one_ray):
     one_ray.use(tmp_path)
     home = settle(tmp_path, "confirm_workload:xor", trials=2)
     with (home / "probe.toml").open("a") as file:
