@@ -107,6 +107,7 @@ def forest(
     scale: Scale = "linear",
     bounds: tuple[float, float] = (-math.inf, math.inf),
     also: Sequence[float] = (),
+    start: float | None = None,
 ) -> None:
     """Estimates with intervals, one below the other, the first on top; a missing interval leaves the mark alone.
 
@@ -123,9 +124,11 @@ def forest(
         scale: Of the horizontal axis.
         bounds: Between which the values lie; intervals end there.
         also: Further values that the axis is to show.
+        start: Where the axis begins, wherever its values do.
     """
     numbers = np.array([[float(row[column]) for column in (value, *ends)] for row in rows]).reshape(-1, 3)
-    set_metric_axis(axes, "x", limits([*numbers[:, 0], *also], numbers[:, 1:], scale, bounds), scale)
+    left, right = limits([*numbers[:, 0], *also], numbers[:, 1:], scale, bounds)
+    set_metric_axis(axes, "x", (left if start is None else start, right), scale)
     for place, (at, low, high) in enumerate(numbers):
         if not math.isfinite(at):
             continue

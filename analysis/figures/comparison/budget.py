@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.comparison.budget import ALONE
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures._metric_axis import line_limits, mark_below, set_metric_axis
@@ -27,6 +28,7 @@ def draw(view: View) -> Drawn | None:
             color=shade,
             linestyle=dashes(optimizer),
             linewidth=1.5,
+            drawstyle="steps-post" if (own["method"] == ALONE).all() else "default",
             label=_style.label(optimizer),
         )
         band = own[np.isfinite(own["low"].astype(float)) & np.isfinite(own["high"].astype(float))]

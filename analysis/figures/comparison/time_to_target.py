@@ -29,13 +29,14 @@ def draw(view: View) -> Drawn | None:
         return None
     first = table.iloc[0]
     goal = f"{_style.label(view.contest.studies[0].tuned_metric, 40)} {short(float(first['target']))}"
-    left = "" if len(view.axes) == len(AXES) else " Seconds are not compared: runs shared a device, or devices differ."
+    left = "" if len(view.axes) == len(AXES) else " Seconds do not compare here, and are left out."
     over_searches = first["unit"] == SEARCHES
     middle = "the median over searches of the median of their runs" if over_searches else "the median over runs"
     return Drawn(
         "Time to target",
         f"What the confirmation runs spent when they first reached {goal} (the {first['target_source']}'s target): "
-        f"{middle}, with an interval between two of them. An arrow: the interval has no end. Without a mark fewer than "
+        f"{middle}, with an interval between two of them. An arrow: the interval has no end, or, with a number, the "
+        f"value lies beyond the panel. Without a mark fewer than "
         f"half of the runs reached it. Beside it, how many did.{left}",
         panels,
     )
@@ -47,8 +48,7 @@ def _panel(table: pd.DataFrame, axis: str) -> Figure:
     names = [row["optimizer"] for row in rows]
     shown = [row | {"high": row["high"] if math.isfinite(row["high"]) else math.nan} for row in rows]
     shown = [row | {"low": row["low"] if math.isfinite(row["high"]) else math.nan} for row in shown]
-    forest(axes, shown, "median", ("low", "high"), names=names, optimizers=names)
-    axes.set_xlim(left=0)
+    forest(axes, shown, "median", ("low", "high"), names=names, optimizers=names, start=0.0)
     for place, row in enumerate(rows[::-1]):
         shade = _style.colour(row["optimizer"])
         start = row["median"]
@@ -67,7 +67,7 @@ def _panel(table: pd.DataFrame, axis: str) -> Figure:
             f"{row['reached']} of {row['runs']}",
             (1.0, place),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
+            xytext=(22, 0),  # beside an arrow that leaves the panel
             textcoords="offset points",
             va="center",
             fontsize=7.5,
