@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -37,7 +37,14 @@ class OptimizerSpec:
             `loss.backward()`, and returns the forward-backward passes that it cost.
         evaluations_per_step: Forward-backward passes of a step apart from closure calls and refreshes, those of the
             loop's own `loss.backward()` included.
+        groups: Makes the parameter groups of a model, for an optimizer that treats some weights otherwise than others;
+            `None`: all parameters that require a gradient, in one group. Each group has its own options, and what the
+            factory is given holds for the groups that do not say otherwise.
+        has_modes: It has `train()` and `eval()`, and its parameters are what is evaluated, and exported, only between
+            `eval()` and `train()`.
         source: Paper and implementation.
+        space: Of an optimizer of one's own, what is searched: a `search_spaces.SearchSpace`, or a table as under
+            `[search_space.KEY]` in a campaign's file. The rows of `OPTIMIZERS` have theirs in `SEARCH_SPACES`.
 
     >>> model = torch.nn.Linear(2, 1)
     >>> optimizer = OPTIMIZERS["sofim"].factory(model.parameters(), lr=0.1, rho=1.0)
@@ -49,7 +56,10 @@ class OptimizerSpec:
     needs_create_graph: bool = False
     needs_hessian: bool = False
     evaluations_per_step: int = 1
+    groups: Callable[[torch.nn.Module], list[dict[str, Any]]] | None = None
+    has_modes: bool = False
     source: str = ""
+    space: object = None
 
 
 def adahessian(
