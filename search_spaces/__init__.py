@@ -26,6 +26,8 @@ from typing import cast
 from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofim
 from search_spaces._base import BATCH_SIZE, OF_TRAINING, WARMUP, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
+from search_spaces._custom import CustomSpace, custom_space
+from search_spaces._declared import DeclaredArguments, check_arguments
 from search_spaces._file import FileArguments, load_file
 from search_spaces._key import configuration_key
 from search_spaces._parameter import FEWEST_TRIALS, Interval, Parameter, Scale, Value, fewest_trials
@@ -41,6 +43,7 @@ __all__ = [
     "SEARCH_SPACES",
     "WARMUP",
     "ConditionalSpace",
+    "CustomSpace",
     "Decay",
     "Interval",
     "Parameter",
@@ -49,8 +52,10 @@ __all__ = [
     "Space",
     "UserError",
     "Value",
+    "check_arguments",
     "configuration_key",
     "configured",
+    "custom_space",
     "fewest_trials",
     "from_dict",
     "stored_space",
@@ -72,32 +77,45 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
 
 
 def configured(
-    optimizer: str, table: Mapping[str, object], *, directory: Path | None = None, decay: Decay | None = None
+    optimizer: str,
+    table: Mapping[str, object],
+    *,
+    directory: Path | None = None,
+    decay: Decay | None = None,
+    custom: CustomSpace | None = None,
 ) -> SearchSpace:
     """Return the search space of ``optimizer`` as a campaign's ``[search_space.<optimizer>]`` table wants it.
 
     Args:
-        optimizer: A key of `SEARCH_SPACES`.
+        optimizer: A key of `SEARCH_SPACES`, or that of an optimizer of one's own.
         table: What `SearchSpace.override` takes, and ``file``: a Python file with the user's own space, to which the
             other keys are then applied.
         directory: Where a relative ``file`` is looked for; the working directory when ``None``.
         decay: Where weight decay acts, if the optimizer can do both; ``None``: as it does of itself.
+        custom: Of an optimizer of one's own, what is known of its space besides.
 
     Raises:
         UserError: The optimizer or a key is unknown, or a value is not allowed.
     """
     settings = dict(table)
-    if optimizer not in SEARCH_SPACES:
+    if custom is None and optimizer not in SEARCH_SPACES:
         known = ", ".join(SEARCH_SPACES)
         raise UserError(
             f"{shown(optimizer)} has no search space: known are {known}{suggestion(optimizer, SEARCH_SPACES)}"
         )
-    space = SEARCH_SPACES[optimizer]
     if "file" in settings:
         file = settings.pop("file")
         if not isinstance(file, str) or not file:
             raise UserError(f"file = {shown(file)} is not a path: allowed is a Python file that defines SPACE")
+        if custom is not None and custom.arguments:
+            raise UserError(
+                f"file = {shown(file)}: its SPACE makes the arguments, and so does arguments: leave one out"
+            )
         space = load_file(optimizer, (directory or Path()).joinpath(file).absolute())
+    elif custom is not None:
+        return custom_space(optimizer, settings, custom)
+    else:
+        space = SEARCH_SPACES[optimizer]
     if "parameterization" in settings:  # which the range of the decay comes after, and a person's before
         space = space.switched(settings.pop("parameterization"))
     return (space if decay is None else space.with_decay(decay)).override(settings)
@@ -106,7 +124,8 @@ def configured(
 def from_dict(data: Mapping[str, object]) -> SearchSpace:
     """Return the space that `SearchSpace.to_dict` described, with the ranges as they were then.
 
-    The mapping to the optimizer's arguments is code and comes from the present table, or from the user's file.
+    The mapping to the optimizer's arguments is code and comes from the present table, or from the user's file; of an
+    optimizer of one's own it is stored as data.
 
     Raises:
         UserError: Nothing here knows the optimizer or the parameterization.
@@ -117,6 +136,8 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
     build: Build
     if file is not None:
         build = FileArguments(optimizer, file["path"], file["sha256"])
+    elif "arguments" in data:
+        build = DeclaredArguments(cast("Mapping[str, object]", data["arguments"]))
     elif optimizer not in SEARCH_SPACES:
         raise UserError(
             f"the stored space is for {shown(optimizer)}, which is unknown: was it stored by another version?"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from search_spaces._declared import DeclaredArguments
 from search_spaces._override import override
 from search_spaces._parameter import COUNT, FEWEST_TRIALS, Interval, Parameter, Value
 from search_spaces._ranges import DECAY_RANGES, DECOUPLED, Decay, warmup
@@ -143,7 +144,8 @@ class SearchSpace:
 
         Args:
             table: By parameter: ``[low, high]`` on the stored scale (β itself, not 1 − β) gives a range, a list gives
-                the choices of a categorical parameter, one value fixes the parameter. A parameter that was fixed is
+                the choices of a categorical parameter, a table says it key by key (see
+                `search_spaces._override.described`), one value fixes the parameter. A parameter that was fixed is
                 searched again when it is given a range. The default is clipped into a new range. The key
                 ``parameterization`` first switches to other coordinates.
 
@@ -257,6 +259,7 @@ class SearchSpace:
             "parameters": {name: parameter.to_dict() for name, parameter in self.declared.items()},
             "fixed": dict(self.fixed),
             "file": None if self.file is None else dict(self.file),
+            **({"arguments": dict(self.build.table)} if isinstance(self.build, DeclaredArguments) else {}),
             **({"fixed_below": dict(self.fixed_below)} if self.fixed_below else {}),
             **({"decays": list(self.decays)} if self.decays else {}),
         }

@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
     ("sofim", {"rho": ["a", "b"]}, r"is not a number"),
     ("sofim", {"rho": "0.5"}, r"^rho = '0.5' is not a number"),
     ("sofim", {"rho": True}, r"^rho = true is not a number"),
-    ("sofim", {"rho": {"low": 1}}, r"is not a number"),
+    ("sofim", {"rho": {"low": "1"}}, r"^rho.low = .1. is not a number$"),
     ("sofim", {"rho": None}, r"is not a number"),
     ("sofim", {"rho": float("nan")}, r"is not finite"),
     ("sofim", {"rho": [1e-3, float("inf")]}, r"^rho = \[0.001, inf\] is not finite"),
