@@ -53,15 +53,15 @@ def custom_space(optimizer: str, table: Mapping[str, object], custom: CustomSpac
     if isinstance(base, SearchSpace):
         if base.optimizer != optimizer:
             raise UserError(f"its space is for {shown(base.optimizer)}, not for {shown(optimizer)}")
-        # where its arguments are made by code, the optimizer's row calls that
+        if base.build is not dict:
+            raise UserError(
+                "its space makes the arguments by a function, build, which no database can hold: leave that out, and "
+                f"let the factory take {', '.join(name for name in base.declared if name != BATCH)}"
+            )
         return dataclasses.replace(base, build=DeclaredArguments({}), alternatives={}).override(table)
     if base is not None and not isinstance(base, Mapping):
         raise UserError(f"its space is a {type(base).__name__}, not a search_spaces.SearchSpace or a table")
     whole, ranges = _merged(base or {}, table)
-    if not whole:
-        raise UserError(
-            "is missing or empty: write each parameter as lr = { low = 1e-5, high = 1e-2, log = true, default = 3e-4 }"
-        )
     space = _declared(optimizer, whole, custom.arguments)
     return space.override(ranges)
 

@@ -17,6 +17,7 @@ from studies import modules
 from studies.called import called, command_line, when_called
 from studies.commands.options import (
     as_typed,
+    custom_optimizers_option,
     data_option,
     durability_options,
     hide_title,
@@ -104,6 +105,7 @@ def sofim(context: click.Context) -> None:
 @storage_option
 @click.option("--trials", type=int, help="Trials per study, instead of the campaign's.")
 @click.option("--optimizers", callback=split, metavar="A,B", help="Only these optimizers.")
+@custom_optimizers_option
 @click.option("--workloads", callback=split, metavar="A,B", help="Only these workloads.")
 @click.option(
     "--workload", "own", multiple=True, metavar="MODULE:FACTORY", help="Your own workload, instead of the campaign's."
@@ -158,6 +160,7 @@ def confirm(**options: Any) -> None:
 @click.argument("workload")
 @click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
 @click.option("--optimizers", default="all", show_default=True, metavar="A,B", help="Those to choose from.")
+@custom_optimizers_option
 @click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
 @storage_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of configurations, weights and data order.")

@@ -23,7 +23,8 @@ class Resources:
         cpus_per_trial: Logical CPUs a trial holds, above 0; ``None``: as many as leave each alone on its device, all of
             a node's without GPUs, else its part of the CPUs beside each GPU, at most 1.
         gpus_per_trial: Share of a GPU a trial holds, 0 for none; 0.25 packs four trials on a GPU.
-        code: Directories or files that the nodes need besides this project, for a user's own workload.
+        code: Directories or files that the nodes need besides this project, for a user's own workloads and
+            optimizers.
         cpus: Of this machine, at most; ``None``: as many as this process may use.
         gpus: The same of GPUs.
     """
@@ -49,7 +50,7 @@ class Assignment:
         study: Name of the study.
         number: Of the trial in it.
         workload: Key of ``WORKLOADS``, or ``package.module:factory``.
-        optimizer: Key of ``OPTIMIZERS``.
+        optimizer: Key of ``OPTIMIZERS``, or of the campaign's own.
         arguments: The optimizer's keyword arguments, and ``batch_size``.
         seed: Of initial weights and data order.
         epochs: The whole budget.

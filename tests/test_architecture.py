@@ -82,7 +82,7 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
 NEVER = {"analysis": {"torch", "torchvision", "pytorch_optimizer", "ray"}}
 # The rooms of studies, each of which may import those before it, and what lies beside them.
 ROOMS = ("data", "models", "workloads", "training", "campaign", "storage", "ledger", "engine", "commands", "cli")
-LOOSE = {"__init__", "cli", "called", "modules", "trials"}
+LOOSE = {"__init__", "cli", "called", "modules", "optimizers", "trials"}
 # The commands alone may import the analysis, and late; all may import what the database is called and how one counts.
 ON_TOP = ("studies/commands/", "studies/cli.py")
 SHARED = {"analysis.schema", "analysis.text"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from search_spaces import SEARCH_SPACES
+from search_spaces import OF_TRAINING, SEARCH_SPACES, check_arguments
 from search_spaces.errors import UserError, key_shown, shown, suggestion
 from studies.modules import factory_named
 from studies.training.schedules import WARMUP_FRACTION
@@ -115,15 +116,74 @@ def check_table(key: str, table: object, workloads: Sequence[str]) -> None:
             )
 
 
-def check_optimizers(key: str, names: Sequence[str]) -> None:
-    """Refuse optimizers without a search space; ``key`` is where the campaign names them."""
+def check_optimizers(key: str, names: Sequence[str], custom: Collection[str]) -> None:
+    """Refuse unknown optimizers.
+
+    Args:
+        key: Where the campaign names them.
+        names: As they are named.
+        custom: Those that the campaign itself defines.
+    """
+    known = [*SEARCH_SPACES, *custom]
     for name in names:
-        if name not in SEARCH_SPACES:
+        if name not in known:
             where = (
                 f"{key} = {shown(list(names))}: {shown(name)}" if key == "optimizers" else f"{key}.{key_shown(name)}"
             )
-            near = suggestion(name, SEARCH_SPACES)
-            raise UserError(f"{where} is an unknown optimizer: known are {', '.join(SEARCH_SPACES)}{near}")
+            meant = suggestion(name, known) or "; your own needs a table [optimizer.NAME], or --optimizer module:spec"
+            raise UserError(f"{where} is an unknown optimizer: known are {', '.join(known)}{meant}")
+
+
+_OWN_KEYS = (
+    "spec", "factory", "arguments", "needs_closure", "needs_create_graph", "evaluations_per_step", "has_modes", "groups"
+)  # fmt: skip
+_TAKEN = ("all", "any", "confirm", "evaluate")
+"""Words that stand for something else in the place of an optimizer, or after one in the name of a study."""
+
+
+def check_custom(tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Refuse tables ``[optimizer.NAME]`` that define none; what they name is not imported."""
+    for name, table in tables.items():
+        if name in SEARCH_SPACES:
+            raise UserError(f"optimizer.{name}: {name} is an optimizer of the project's own; give yours another name")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,39}", name):
+            raise UserError(
+                f"optimizer.{key_shown(name)}: is no name for an optimizer: allowed are 1 to 40 letters, digits, - and "
+                "_, the first a letter"
+            )
+        if name.lower() in _TAKEN or re.fullmatch(r"replicate-\d+", name):
+            raise UserError(
+                f"optimizer.{name}: the word has another meaning in commands and studies' names; choose another"
+            )
+        try:
+            _check_custom(table)
+        except UserError as error:
+            raise UserError(f"optimizer.{name}: {error}") from None
+
+
+def _check_custom(table: Mapping[str, object]) -> None:
+    for key in table:
+        if key not in _OWN_KEYS:
+            raise UserError(
+                f"{key_shown(key)} is no key of an optimizer: allowed are {', '.join(_OWN_KEYS)}"
+                f"{suggestion(key, _OWN_KEYS)}"
+            )
+    for key in ("spec", "factory", "groups"):
+        path = table.get(key, "module:name")
+        if not isinstance(path, str) or factory_named(path) is None:
+            raise UserError(f"{key} = {shown(path)}: must be of the form module:name")
+    if ("spec" in table) == ("factory" in table):
+        raise UserError('must have factory = "module:callable", or spec = "module:name" of a row, and not both')
+    if "spec" in table and len(table) > 1:
+        beside = next(key for key in table if key != "spec")
+        raise UserError(f"{beside}: a row says that itself; leave it out beside spec")
+    for key in ("needs_closure", "needs_create_graph", "has_modes"):
+        if not isinstance(table.get(key, False), bool):
+            raise UserError(f"{key} = {shown(table[key])}: must be true or false")
+    passes = table.get("evaluations_per_step", 0)
+    if isinstance(passes, bool) or not isinstance(passes, int) or not 0 <= passes <= MOST:
+        raise UserError(f"evaluations_per_step = {shown(passes)}: must be a whole number from 0 to {MOST}")
+    check_arguments(table.get("arguments", {}), OF_TRAINING)
 
 
 def first_mistake(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_PER_OPTIMIZER = ("spaces", "search_space", "starts")
+_PER_OPTIMIZER = ("spaces", "search_space", "starts", "optimizer")
 _PER_WORKLOAD = ("epochs", "targets")
 
 

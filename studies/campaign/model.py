@@ -57,7 +57,7 @@ class Campaign(BaseModel):
     Args:
         name: Part of the names of its studies.
         workloads: Keys of ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own.
-        optimizers: Keys of ``sofim.OPTIMIZERS``.
+        optimizers: Keys of ``sofim.OPTIMIZERS``, or of ``optimizer`` for one's own.
         trials: Number of trials of each study.
         purpose: What it is for, a key of `PURPOSES`. ``"sensitivity"`` searches the whole spaces, whatever the trials.
         sampler: Who proposes configurations.
@@ -81,6 +81,10 @@ class Campaign(BaseModel):
         targets: By workload, the value of the metric that counts as reached in times to target, instead of the
             workload's own.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
+
+        optimizer: One's own by name, as in ``[optimizer.<name>]`` tables, see `studies.optimizers`: ``spec``, which is
+            ``"module:name"`` of a row in Python; or ``factory``, ``"module:callable"``, and beside it ``arguments``,
+            ``groups`` (``"module:function"``) and the fields of a row (`sofim.OptimizerSpec`) that say what it needs.
 
     Raises:
         pydantic.ValidationError: A field is not allowed.
@@ -121,6 +125,9 @@ class Campaign(BaseModel):
     )
     search_space: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="a table [search_space.<optimizer>] for each optimizer to change"
+    )
+    optimizer: dict[str, dict[str, object]] = Field(
+        default_factory=dict, description="a table [optimizer.<name>] for each optimizer of your own"
     )
 
     @model_validator(mode="before")

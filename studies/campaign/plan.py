@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from search_spaces import BATCH_SIZE, SearchSpace, Space, configured, fewest_trials, from_dict
 from search_spaces.errors import UserError, shown
-from studies.campaign._checks import check_optimizers, check_schedule, check_table, check_workloads, first_mistake
+from studies.campaign._checks import (
+    check_custom,
+    check_optimizers,
+    check_schedule,
+    check_table,
+    check_workloads,
+    first_mistake,
+)
 from studies.campaign.model import Campaign
 
 InitialConfigurations = Mapping[str, Mapping[str, Mapping[str, object]]]
@@ -25,6 +32,7 @@ _UNSAID = {
     "replicates": 1,
     "resplit": False,
     "targets": {},
+    "optimizer": {},
 }
 """Keys that are not stored where a campaign says nothing of them, as before there were these."""
 
@@ -70,18 +78,10 @@ class CampaignPlan:
             UserError: A value is not allowed or a name is unknown: one line with source, key, value and what is
                 allowed.
         """
-        campaign = _validated(fields, overrides or {}, source)
-        try:
-            check_workloads(campaign.workloads)
-            check_table("epochs", campaign.epochs, campaign.workloads)
-            check_table("targets", campaign.targets, campaign.workloads)
-            check_optimizers("optimizers", campaign.optimizers)
-            check_optimizers("search_space", tuple(campaign.search_space))
-            check_schedule(campaign.schedule, campaign.warmup)
-        except UserError as error:
-            raise _from(source, error) from None
+        campaign = checked(fields, overrides or {}, source)
         # a table may wait for an optimizer that comes in later: it is looked at all the same
-        named = dict.fromkeys((*campaign.optimizers, *campaign.search_space))
+        waiting = [name for name in campaign.search_space if "spec" not in campaign.optimizer.get(name, {})]
+        named = dict.fromkeys((*campaign.optimizers, *waiting))
         fitted = None if whole or campaign.purpose == "sensitivity" else fewest_trials(campaign.trials)
         spaces = {name: _configured(campaign, name, source, fitted) for name in named}
         return cls(campaign, {name: spaces[name] for name in campaign.optimizers}, fitted=fitted)
@@ -148,13 +148,45 @@ class CampaignPlan:
         }
 
 
+def checked(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str | None) -> Campaign:
+    """Return the campaign of ``fields`` with ``overrides``, all but its search spaces looked up.
+
+    Raises:
+        UserError: A value is not allowed or a name is unknown.
+    """
+    campaign = _validated(fields, overrides, source)
+    try:
+        check_workloads(campaign.workloads)
+        check_table("epochs", campaign.epochs, campaign.workloads)
+        check_table("targets", campaign.targets, campaign.workloads)
+        check_optimizers("optimizers", campaign.optimizers, campaign.optimizer)
+        check_optimizers("search_space", tuple(campaign.search_space), campaign.optimizer)
+        check_schedule(campaign.schedule, campaign.warmup)
+    except UserError as error:
+        raise _from(source, error) from None
+    return campaign
+
+
 def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str | None) -> Campaign:
     """Return the campaign of ``fields`` with ``overrides``, whose names alone are looked up.
 
-    Entries of the tables by workload go with the workloads that are replaced.
+    Entries of the tables by workload go with the workloads that are replaced; optimizers of one's own are added.
     """
     data = {**fields, **overrides}
-    check_optimizers("optimizers", overrides.get("optimizers", ()))
+    added, there = overrides.get("optimizer", {}), fields.get("optimizer", {})
+    if added and isinstance(there, Mapping):
+        for name in added:
+            if there.get(name, added[name]) != added[name]:
+                raise UserError(
+                    f"--optimizer {added[name]['spec']}: its key is {name}, as that of another optimizer that the "
+                    "campaign defines; give yours another"
+                )
+        data["optimizer"] = {**there, **added}
+        names = data.get("optimizers")
+        if isinstance(names, list | tuple):
+            data["optimizers"] = (*names, *(name for name in added if name not in names))
+    custom = data.get("optimizer")
+    check_optimizers("optimizers", overrides.get("optimizers", ()), custom if isinstance(custom, Mapping) else ())
     if "workloads" in overrides:
         kept, written = overrides["workloads"], fields.get("workloads")
         check_workloads(kept)
@@ -163,21 +195,37 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
             if isinstance(data.get(key), Mapping):
                 data[key] = {name: entry for name, entry in data[key].items() if name not in gone}
     try:
-        return Campaign.model_validate(data)
+        campaign = Campaign.model_validate(data)
     except ValidationError as error:
         key, line = first_mistake(error, Campaign)
         raise _from(None if key in overrides else source, UserError(line)) from None
+    for tables, written in ((added, None), (campaign.optimizer, source)):
+        try:
+            check_custom(tables)
+        except UserError as error:
+            raise _from(written, error) from None
+    return campaign
 
 
 def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: int | None) -> SearchSpace:
-    table = dict(campaign.search_space.get(optimizer, {}))
+    table, written = dict(campaign.search_space.get(optimizer, {})), campaign.optimizer.get(optimizer)
     try:
+        custom = None
+        if written is not None:
+            from studies.optimizers import space_of  # late: it brings torch
+
+            custom = space_of(optimizer, written)
+            if not table and custom.base is None:
+                raise UserError(
+                    "it has no search space: write each of its parameters, as "
+                    "lr = { low = 1e-5, high = 1e-2, log = true, default = 3e-4 }"
+                )
         if campaign.batch_size is not None:
             if BATCH_SIZE in table:
                 own, of_all = shown(table[BATCH_SIZE]), campaign.batch_size
                 raise UserError(f"{BATCH_SIZE} = {own}: the campaign has {of_all} for all; leave one of them out")
             table[BATCH_SIZE] = campaign.batch_size
-        space = configured(optimizer, table, decay=campaign.decay)
+        space = configured(optimizer, table, decay=campaign.decay, custom=custom)
     except UserError as error:
         raise _from(source, UserError(f"search_space.{optimizer}: {error}")) from None
     if isinstance(campaign.warmup, tuple):

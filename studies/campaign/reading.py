@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import UserError, shown, suggestion
-from studies.campaign.plan import CampaignPlan
+from studies.campaign.plan import CampaignPlan, checked
 
 PRESETS: Mapping[str, Path] = {
     name: Path(__file__).parent / "presets" / f"{name}.toml" for name in ("quickstart", "fashion", "paper")
@@ -47,12 +48,34 @@ def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Campaig
         UserError: The file cannot be read, is not TOML, or has a mistake: one line with file, key, value and what is
             allowed.
     """
+    return CampaignPlan.of(_fields(path), overrides or {}, source=str(path))
+
+
+def name_in_file(path: Path) -> str:
+    """Return the name of the campaign that a TOML file describes; nothing that it names is imported.
+
+    Raises:
+        UserError: The file cannot be read, is not TOML, or has a mistake outside its search spaces.
+    """
+    return checked(_fields(path), {}, str(path)).name
+
+
+def _fields(path: Path) -> dict[str, object]:
+    """Return the fields of the campaign that a TOML file describes."""
     table = _read_toml(path)
     for key, meant in _NO_KEYS.items():
         if key in table:
             raise UserError(f"{path}: {key} is not a key of a campaign; {meant}")
-    anchored = {**table, "search_space": _anchored(table.get("search_space", {}), path.parent)}
-    return CampaignPlan.of(anchored, overrides or {}, source=str(path))
+    optimizers = table.get("optimizers")
+    if isinstance(optimizers, dict) and any(isinstance(entry, dict) for entry in optimizers.values()):
+        raise _plural(path)
+    return {**table, "search_space": _anchored(table.get("search_space", {}), path.parent)}
+
+
+def _plural(path: Path) -> UserError:
+    return UserError(
+        f"{path}: optimizers is the list of names; the table of an optimizer of your own is called [optimizer.NAME]"
+    )
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -69,6 +92,8 @@ def _read_toml(path: Path) -> dict[str, object]:
     except RecursionError:
         raise UserError(f"{path}: is not a campaign: its values are nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError is one; dates and integers out of range raise plain ones
+        if re.search(r"^\s*\[\s*optimizers\s*\.", text, re.MULTILINE):
+            raise _plural(path) from None
         lines = text.splitlines() or [""]
         end = f"at line {len(lines)}, column {len(lines[-1]) + 1}"
         reason = " ".join(str(error).replace("at end of document", end).split())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.schema import study_name
 from search_spaces import SearchSpace, fewest_trials
@@ -18,6 +18,7 @@ from studies.modules import imported_from
 
 if TYPE_CHECKING:
     from studies.workloads import Data, Workload
+    from studies.workloads._pickled import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class ResolvedCampaign:
         data_directory: Where its data are; ``None``: the usual places.
         examples: Numbers of training examples by workload, as far as they are known; no batch size is larger.
         tested: Whether all of them have test data.
-        carried: Workloads that cannot be imported, by name, pickled.
+        carried: Workloads and optimizers that cannot be imported: which of both, its name, and it, pickled.
         notes: What the person should know before it runs, a line each.
     """
 
@@ -39,7 +40,7 @@ class ResolvedCampaign:
     data_directory: Path | None = None
     examples: Mapping[str, int] = field(default_factory=dict)
     tested: bool = False
-    carried: tuple[tuple[str, bytes], ...] = ()
+    carried: tuple[tuple[Kind, str, bytes], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -107,17 +108,21 @@ def resolve_campaign(
         data_directory: Where its data are; ``None``: the usual places.
         test: Whether winners will be confirmed, so that test data must be there too. Else they are not looked at.
             ``None``: they are if there are any, and where examples are drawn again anyway.
-        rehearsed: Whether each optimizer takes two steps on workloads of a person's own. What has been tuned did.
+        rehearsed: Whether each optimizer takes two steps on workloads of a person's own, and an optimizer of a person's
+            own on all. What has been tuned did.
 
     Raises:
-        UserError: A workload is wrong, data are missing or damaged, or training cannot work.
+        UserError: A workload or an optimizer is wrong, data are missing or damaged, or training cannot work.
     """
-    from studies.training.rehearsal import rehearse
-    from studies.workloads import check, content, resolve
+    from studies.optimizers import resolve as optimizer_row
+    from studies.training.rehearsal import rehearse, rehearse_custom
+    from studies.workloads import check, resolve
 
+    tables = custom_tables(plan.campaign)
+    rows = {name: optimizer_row(name, tables) for name in plan.campaign.optimizers}
     workloads = {name: resolve(name) for name in plan.campaign.workloads}
     test = test or (None if plan.campaign.resplit else test)
-    carried = tuple((name, pickled) for name in workloads if (pickled := content(name)) is not None)
+    carried = _carried(workloads, tables)
     examples, notes, tested = {}, campaign_notes(plan), True
     for name, workload in workloads.items():
         data = check(workload, data_directory, test=test)
@@ -126,8 +131,25 @@ def resolve_campaign(
         notes += _notes(workload, data, plan.spaces)
         if ":" in name:
             with_test = data.has_test if test is None else test
-            rehearse(workload, data, plan.spaces if rehearsed else {}, test=with_test)
+            rehearse(workload, data, plan.spaces if rehearsed else {}, rows, test=with_test)
+        elif rehearsed:
+            rehearse_custom(workload, data, plan.spaces, rows)
     return ResolvedCampaign(plan, workloads, data_directory, examples, tested, carried, tuple(notes))
+
+
+def custom_tables(campaign: Campaign) -> dict[str, Mapping[str, Any]]:
+    """Return the tables of those optimizers of a campaign that it defines itself."""
+    return {name: campaign.optimizer[name] for name in campaign.optimizers if name in campaign.optimizer}
+
+
+def _carried(workloads: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Kind, str, bytes], ...]:
+    """Return what of a person's own cannot be imported, pickled."""
+    from studies.workloads import content
+
+    rows = [table["spec"] for table in tables.values() if "spec" in table]
+    names: list[tuple[Kind, str]] = [*(("workload", name) for name in workloads), *(("optimizer", row) for row in rows)]
+    pickled = ((kind, name, content(name, kind)) for kind, name in names)
+    return tuple((kind, name, found) for kind, name, found in pickled if found is not None)
 
 
 def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> list[str]:
@@ -171,7 +193,8 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
         same = plan.fitted == fewest_trials(campaign.trials)
         few = f"With {trials} a study" if same else f"As with the {plan.fitted} trials a study that it was begun for"
         notes.append(
-            f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them."
+            f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them"
+            f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer else ''}."
         )
     return notes
 
@@ -189,22 +212,24 @@ def _left_out(spaces: Mapping[str, SearchSpace]) -> str:
 
 
 def user_code(resolved: ResolvedCampaign) -> tuple[Path, ...]:
-    """Return the files that hold the user's own workloads: the top package's directory, or the module's file.
+    """Return the files with the user's own workloads and optimizers: a top package's directory, or a module's file.
 
     Of one that is carried, what was imported from the current directory, or from that of the script.
     """
-    carried = dict(resolved.carried)
+    from studies.optimizers import code_of
+
+    carried = {(kind, name) for kind, name, _ in resolved.carried}
     script = getattr(sys.modules["__main__"], "__file__", None)
-    beside = {str(Path.cwd()), *([] if script is None else [str(Path(script).resolve().parent)])}
-    found = []
+    beside = {str(Path.cwd()), *([] if script is None else [str(Path(script).resolve().parent)])} if carried else ()
+    found = [Path(place) for directory in sorted(beside) for place in imported_from(directory)]
     for name in resolved.workloads:
-        if name in carried:
-            found += [Path(place) for directory in sorted(beside) for place in imported_from(directory)]
-        elif ":" in name:
+        if ":" in name and ("workload", name) not in carried:
             module = sys.modules[name.split(":")[0].split(".")[0]]
             path = getattr(module, "__path__", None)
             file = next(iter(path)) if path else module.__file__
             if file is None:
                 raise UserError(f"workload {name}: its module has no file that could travel to the nodes")
             found.append(Path(file))
+    for table in custom_tables(resolved.campaign).values():
+        found += code_of(table)
     return tuple(dict.fromkeys(found))

@@ -84,7 +84,7 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
     """
     import torch
 
-    from sofim import OPTIMIZERS
+    from studies.optimizers import resolve
     from studies.training.run import train
     from studies.workloads import load
     from studies.workloads.user_errors import blaming
@@ -101,7 +101,8 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
             arguments = space.arguments(space.default)
             arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
             with blaming(f"workload {key}: training", workload.model, workload.place):
-                run = train(workload, OPTIMIZERS[optimizer], arguments, resolved.campaign.seed, 2, data=probe)
+                row = resolve(optimizer, resolved.campaign.optimizer)
+                run = train(workload, row, arguments, resolved.campaign.seed, 2, data=probe)
                 times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
             # the first epoch pays for what torch sets up; a run that diverges has no second
             seconds = (times[-1] - times[-2]) / share * resolved.epochs(key)

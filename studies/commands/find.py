@@ -98,9 +98,11 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
 
 def campaign_name(name: str) -> str:
     """Return the name in the storage of a campaign that may be given by its TOML file."""
-    from studies.campaign.reading import load
+    from pathlib import Path
 
-    return load(name).campaign.name if _is_file(name) else name
+    from studies.campaign.reading import name_in_file
+
+    return name_in_file(Path(name)) if _is_file(name) else name
 
 
 def _is_file(name: str) -> bool:

@@ -6,7 +6,7 @@ What is heavy is imported once something is on the screen.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
@@ -32,6 +32,7 @@ def launch_campaign(
     *,
     trials: int | None,
     optimizers: tuple[str, ...] | None,
+    custom: tuple[str, ...],
     workloads: tuple[str, ...] | None,
     own: tuple[str, ...],
     name: str | None,
@@ -57,7 +58,7 @@ def launch_campaign(
         from studies.campaign.resolve import resolve_campaign
 
         overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
-        plan = find_campaign(campaign, storage, {**overrides, "seed": seed})
+        plan = find_campaign(campaign, storage, {**overrides, "seed": seed, "optimizer": _tables(custom)})
         if start is not None:
             plan = as_begun(plan, storage)
             plan = replace(plan, initial=read_initial(start, plan, not_taken.append))
@@ -87,6 +88,15 @@ def launch_campaign(
     print_audit(plan.campaign.name, storage, console)
     say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
     print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
+
+
+def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
+    """Return the tables ``[optimizer.NAME]`` of rows by their paths; without any `None`."""
+    if not custom:
+        return None
+    from studies.optimizers import listed
+
+    return listed(custom)[1]
 
 
 def _dry_run(resolved: ResolvedCampaign, resources: Resources, console: Console, *, then_confirm: bool) -> None:

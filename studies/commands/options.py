@@ -15,6 +15,7 @@ import click
 
 from search_spaces.errors import UserError
 from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
+from studies.modules import factory_named
 from studies.storage.durability import STORAGE_TIMEOUT, Durability
 from studies.storage.url import hide_password
 from studies.trials import Resources
@@ -53,6 +54,27 @@ def seeds_option(default: int | None, meaning: str) -> Callable[[_F], _F]:
     return click.option(
         "--seeds", type=click.IntRange(1, 10_000), default=default, show_default=default is not None, help=meaning
     )
+
+
+def custom_optimizers_option(command: _F) -> _F:
+    """Add ``--optimizer``, the paths of rows that are one's own; the command gets ``custom``."""
+    return click.option(
+        "--optimizer",
+        "custom",
+        multiple=True,
+        callback=_are_paths,
+        metavar="MODULE:SPEC",
+        help="Your own optimizer beside these, a sofim.OptimizerSpec; may be repeated.",
+    )(command)
+
+
+def _are_paths(_context: click.Context, _parameter: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        if factory_named(path) is None:
+            raise UserError(
+                f"--optimizer {path}: must be of the form module:spec; --optimizers chooses among those that are known"
+            )
+    return paths
 
 
 def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:

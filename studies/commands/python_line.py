@@ -13,7 +13,13 @@ from search_spaces.errors import UserError, shown, suggestion
 _PUBLIC = ("sofim", "torch.optim", "sofim.registry")  # modules that people import optimizers from
 
 
-def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | None = None) -> str:
+def code_line(
+    optimizer: str,
+    arguments: Mapping[str, object],
+    *,
+    digits: int | None = None,
+    table: Mapping[str, Any] | None = None,
+) -> str:
     """Return an import line, an empty line, and an expression that makes the optimizer of a ``model``.
 
     What the registry's factory adds to the class (momentum 0.9 for SGD) is written out, so that the line gives what
@@ -24,6 +30,7 @@ def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | 
         arguments: Of its factory; ``batch_size``, which is a data loader's, and a searched warm-up, which is a
             schedule's, may be among them and are left out.
         digits: Significant digits of the numbers; all that they have when ``None``.
+        table: Of an optimizer of one's own its ``[optimizer.NAME]``; nothing of it is imported.
 
     Raises:
         UserError: There is no such optimizer.
@@ -35,6 +42,8 @@ def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | 
     """
     from sofim import OPTIMIZERS
 
+    if table is not None:
+        return _custom_line(table, arguments, digits)
     if optimizer not in OPTIMIZERS:
         raise UserError(
             f"unknown optimizer {shown(optimizer)}: known are {', '.join(OPTIMIZERS)}"
@@ -48,6 +57,18 @@ def code_line(optimizer: str, arguments: Mapping[str, object], *, digits: int | 
     chosen = {key: value for key, value in {**preset, **arguments}.items() if key not in OF_TRAINING}
     written = [f"{key}={_written(value, digits)}" for key, value in chosen.items()]
     return f"from {module} import {name}\n\n{name}({', '.join(['model.parameters()', *written])})"
+
+
+def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None) -> str:
+    module, _, name = str(table.get("spec") or table["factory"]).partition(":")
+    imports, parameters = [f"from {module} import {name}"], "model.parameters()"
+    if "groups" in table:
+        place, _, groups = str(table["groups"]).partition(":")
+        imports.append(f"from {place} import {groups}")
+        parameters = f"{groups}(model)"
+    written = [f"{key}={_written(value, digits)}" for key, value in arguments.items() if key not in OF_TRAINING]
+    expression = f"{name}{'.factory' if 'spec' in table else ''}({', '.join([parameters, *written])})"
+    return "\n".join(imports) + f"\n\n{expression}"
 
 
 def _public_place(factory: object) -> tuple[str, str]:

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 
 def tune_workload(
-    workload: str, storage: str, resources: Resources, durability: Durability, *, budget: str, **search: Any
+    workload: str,
+    storage: str,
+    resources: Resources,
+    durability: Durability,
+    *,
+    budget: str,
+    optimizers: str,
+    custom: tuple[str, ...],
+    **search: Any,
 ) -> None:
     """Do what ``sofim tune`` says.
 
@@ -23,12 +31,15 @@ def tune_workload(
         resources: Where trials run.
         durability: What is done against loss.
         budget: A time or a number of trials.
+        optimizers: Those to choose from, separated by commas.
+        custom: Paths of rows that are one's own, to choose from besides.
         search: The other keywords of :func:`studies.tune`.
     """
     console = make_console()
     with working(console, f"Reading {workload} and its data ..."):
         from studies.commands.tuning import tune_within
-    found = tune_within(workload, budget, storage, resources, durability, console=console, **search)
+    among = ",".join((optimizers, *custom))
+    found = tune_within(workload, budget, storage, resources, durability, optimizers=among, console=console, **search)
     console.print()
     for line in found.told():
         say(console, line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import threading
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ _PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "nump
 
 def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, console: Console) -> None:
     """Run all that ``ledger`` has to ask for, on view."""
-    from studies.campaign.resolve import user_code
+    from studies.campaign.resolve import custom_tables, user_code
     from studies.commands.progress import Progress
     from studies.engine import execute, session
     from studies.training.worker import TrainingOptions
@@ -39,6 +40,7 @@ def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, c
         checkpoint_every=ledger.durability.every,
         modules=search_path() if resources.address is None else (),
         carried=resolved.carried,
+        optimizers=json.dumps(custom_tables(resolved.campaign)),
     )
 
     def tell(line: str) -> None:

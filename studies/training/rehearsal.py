@@ -1,13 +1,13 @@
 """What a trial will do, done before any trial starts: all of the data looked at, two steps with every optimizer.
 
-For workloads of a person's own; the project's have been tried.
+For workloads and optimizers of a person's own; the project's have been tried.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from search_spaces import BATCH_SIZE, SearchSpace
 from search_spaces.errors import UserError
-from sofim import OPTIMIZERS
+from sofim import OPTIMIZERS, OptimizerSpec
 from studies.data import Data, Split
+from studies.optimizers import check_made
 from studies.training.batches import batch_starts, evaluation_rows
 from studies.training.run import train
 from studies.workloads import Workload
@@ -36,7 +37,14 @@ _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _SplitName = Literal["train", "validation", "test"]
 
 
-def rehearse(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], *, test: bool = False) -> None:
+def rehearse(
+    workload: Workload,
+    data: Data,
+    spaces: Mapping[str, SearchSpace],
+    rows: Mapping[str, OptimizerSpec] = OPTIMIZERS,
+    *,
+    test: bool = False,
+) -> None:
     """Look at all of the data, by a new model's loss and metric, and take two steps with each optimizer.
 
     It leaves torch's global generators as they were.
@@ -45,6 +53,7 @@ def rehearse(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], 
         workload: What is to be trained.
         data: Its data.
         spaces: By optimizer; the default configuration of each takes the steps.
+        rows: Of each of these, also those that are the person's own.
         test: Whether test data are to be looked at, as for confirmation runs.
 
     Raises:
@@ -58,7 +67,22 @@ def rehearse(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], 
         _look_at("validation", workload, data.validation, end)
         if test:
             _look_at("test", workload, data.test(), end)
-    _take_steps(workload, data, spaces)
+    _take_steps(workload, data, spaces, rows)
+
+
+def rehearse_custom(
+    workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
+) -> None:
+    """Take two steps with each optimizer of a person's own on a workload of the project's.
+
+    The arguments are those of `rehearse`.
+
+    Raises:
+        UserError: If one of them cannot work.
+    """
+    custom = [optimizer for optimizer in spaces if optimizer not in OPTIMIZERS]
+    if custom:
+        _take_each(workload, data.on("cpu"), spaces, rows, custom)
 
 
 # -- the data ---------------------------------------------------------------------------------------------------------
@@ -199,35 +223,61 @@ def _unusual(split: Split) -> tuple[Tensor, Tensor]:
 # -- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _take_steps(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> None:
+def _take_steps(
+    workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
+) -> None:
+    _take_each(workload, data, spaces, rows, spaces)
+    smallest = {optimizer: _smallest(space) for optimizer, space in spaces.items()}
+    for optimizer in (key for key, size in smallest.items() if size == 1):
+        what = f"two steps of one example, as {BATCH_SIZE} = 1 in [search_space.{optimizer}] allows,"
+        _take_two(workload, data, rows[optimizer], spaces[optimizer], 1, what)
+        break  # it is the model that may refuse a single example
+
+
+def _take_each(
+    workload: Workload,
+    data: Data,
+    spaces: Mapping[str, SearchSpace],
+    rows: Mapping[str, OptimizerSpec],
+    tried: Iterable[str],
+) -> None:
+    """Take two steps with each of those that are to be tried; say of one that cannot which of all others can."""
     failed: dict[str, UserError] = {}
-    for optimizer, space in spaces.items():
+    for optimizer in tried:
         try:
-            _take_two(workload, data, optimizer, space, min(_STEP_BATCH, len(data.train)), "two steps")
+            if optimizer not in OPTIMIZERS:
+                with torch.random.fork_rng():
+                    check_made(rows[optimizer], workload.model(), _arguments(optimizer, spaces[optimizer]))
+            size = min(_STEP_BATCH, len(data.train))
+            _take_two(workload, data, rows[optimizer], spaces[optimizer], size, "two steps")
         except UserError as error:
             failed[optimizer] = error
     if failed:
         first, works = next(iter(failed.values())), [key for key in spaces if key not in failed]
         raise UserError(f"{first}; leave that out: --optimizers {','.join(works)}") if works else first
-    smallest = {optimizer: _smallest(space) for optimizer, space in spaces.items()}
-    for optimizer in (key for key, size in smallest.items() if size == 1):
-        what = f"two steps of one example, as {BATCH_SIZE} = 1 in [search_space.{optimizer}] allows,"
-        _take_two(workload, data, optimizer, spaces[optimizer], 1, what)
-        break  # it is the model that may refuse a single example
 
 
-def _take_two(workload: Workload, data: Data, optimizer: str, space: SearchSpace, size: int, what: str) -> None:
+def _take_two(workload: Workload, data: Data, row: OptimizerSpec, space: SearchSpace, size: int, what: str) -> None:
     # by an index, as a trial's batches: new tensors, whatever the data are views of
     rows, evaluated = torch.arange(min(2 * size, len(data.train))), torch.arange(min(_EVALUATED, len(data.validation)))
     part = Data(*(Split(s.inputs[r], s.targets[r]) for s, r in ((data.train, rows), (data.validation, evaluated))))
-    try:
-        arguments = {**space.arguments(space.default), BATCH_SIZE: size}
-    except UserError as error:
-        raise UserError(f"search space of {optimizer}: {error}") from None
+    arguments = {**_arguments(row.key, space), BATCH_SIZE: size}
     if "max_iter" in arguments:  # a whole step of L-BFGS is twenty of others
         arguments["max_iter"] = 2
-    with blaming(f"workload {workload.name}: {what} with {optimizer}", workload.model, workload.place):
-        list(train(workload, OPTIMIZERS[optimizer], arguments, 0, 1, data=part))
+    if row.key in OPTIMIZERS:
+        blamed = blaming(f"workload {workload.name}: {what} with {row.key}", workload.model, workload.place)
+    else:
+        blamed = blaming(f"optimizer {row.key}: {what} on {workload.name}", row.factory)
+    with blamed:
+        list(train(workload, row, arguments, 0, 1, data=part))
+
+
+def _arguments(optimizer: str, space: SearchSpace) -> dict[str, object]:
+    """Return the arguments of the default configuration."""
+    try:
+        return space.arguments(space.default)
+    except UserError as error:
+        raise UserError(f"search space of {optimizer}: {error}") from None
 
 
 def _smallest(space: SearchSpace) -> float:

@@ -5,6 +5,7 @@ No Ray and no Optuna here: the engine hands in ``send``.
 
 from __future__ import annotations
 
+import json
 import pickle
 import platform
 import time
@@ -24,6 +25,7 @@ from studies.trials import Assignment
 
 if TYPE_CHECKING:
     from studies.training.run import Run
+    from studies.workloads._pickled import Kind
 
 SEND_SECONDS = 0.25  # epochs that take less share a message: each costs a round trip through one loop
 
@@ -67,7 +69,8 @@ class TrainingOptions:
         use_gpu: Whether trials were given a share of a GPU.
         checkpoint_every: Epochs between two checkpoints; 0: none.
         modules: Directories where a person's modules are found, after those where the worker itself looks.
-        carried: Workloads of which no file can be imported, by name, pickled.
+        carried: What of a person's own no file can be imported of: workload or optimizer, its name, and it, pickled.
+        optimizers: The tables of the campaign's own optimizers by name, as JSON.
     """
 
     schedule: str = "constant"
@@ -77,7 +80,8 @@ class TrainingOptions:
     use_gpu: bool = False
     checkpoint_every: int = 1
     modules: tuple[str, ...] = ()
-    carried: tuple[tuple[str, bytes], ...] = ()
+    carried: tuple[tuple[Kind, str, bytes], ...] = ()
+    optimizers: str = "{}"
 
 
 class CheckpointStore(Protocol):
@@ -194,7 +198,7 @@ class _Trial:
     def _new_run(self) -> Run:
         import torch
 
-        from sofim import OPTIMIZERS
+        from studies.optimizers import resolve
         from studies.training.run import Run
 
         if torch.get_num_threads() != 1:
@@ -202,7 +206,7 @@ class _Trial:
         assignment, options = self._assignment, self._options
         workload, data = _workload(assignment.workload, options, assignment.split)
         return Run(
-            workload, OPTIMIZERS[assignment.optimizer], assignment.arguments,
+            workload, resolve(assignment.optimizer, json.loads(options.optimizers)), assignment.arguments,
             seed=assignment.seed, budget=assignment.epochs, data=data, schedule=options.schedule,
             warmup=options.warmup, device=self._device, amp=options.amp, test=assignment.test,
         )  # fmt: skip
@@ -265,8 +269,8 @@ def _workload(name: str, options: TrainingOptions, split: int | None) -> tuple[A
     from studies.workloads import carry, load, resolve
 
     also_look_in(options.modules)
-    for key, content in options.carried:
-        carry(key, pickle.loads(content))
+    for kind, key, content in options.carried:
+        carry(key, pickle.loads(content), kind)
     workload = resolve(name)
     return workload, load(workload, options.data_directory, split)
 

@@ -1,4 +1,7 @@
-"""From what a person types to a workload: a row of the table, or a function of the person's own."""
+"""From what a person types to a workload: a row of the table, or a function of the person's own.
+
+What is found by ``package.module:name`` may be another thing than a workload: an optimizer (`studies.optimizers`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from search_spaces.errors import UserError
 from studies.modules import also_look_in, factory_named, in_the_way
 from studies.workloads._base import Workload
 from studies.workloads._load import seeded
-from studies.workloads._pickled import carried
+from studies.workloads._pickled import Kind, carried
 from studies.workloads.user_errors import blaming, definition
+
+_T = TypeVar("_T")
 
 
 def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
@@ -31,54 +37,75 @@ def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
 
 
 def _own(table: Mapping[str, Workload], path: str) -> Workload:
-    parts = factory_named(path)
-    if parts is None:
-        raise UserError(f"workload {path!r} is not of the form package.module:factory")
-    module_name, factory_name = parts
-    factory = carried(path)
-    file = "this process"
-    if factory is None:
-        module = _imported(path, module_name)
-        file = getattr(module, "__file__", None) or module_name
-        factory = getattr(module, factory_name, None)
-        if factory is None:
-            names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            near = difflib.get_close_matches(factory_name, names, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"workload {path}: {file} has no {factory_name}{meant}")
-    if isinstance(factory, Workload):
-        workload: object = factory
-    elif callable(factory):
-        with blaming(f"workload {path}: {factory_name}()", factory), seeded():
-            workload = factory()
-    else:
-        raise UserError(
-            f"workload {path}: {factory_name} in {file} is of type {type(factory).__name__}, not a function"
-        )
-    if not isinstance(workload, Workload):
-        raise UserError(
-            f"workload {path}: {factory_name}() returned {type(workload).__name__}, not a studies.workloads.Workload"
-            f"{definition(factory)}"
-        )
+    workload = instance(path, "workload", Workload, "a studies.workloads.Workload")
     if workload.name in table:
         raise UserError(
             f"workload {path}: the name {workload.name} belongs to the project's own; choose another"
-            f"{definition(factory)}"
+            f"{definition(located(path, 'workload')[0])}"
         )
     return workload
 
 
-def _imported(path: str, name: str) -> ModuleType:
-    """Import the module called ``name`` of the workload ``path``, also from the current directory."""
+def instance(path: str, kind: Kind, wanted: type[_T], called: str) -> _T:
+    """Return what ``package.module:name`` means, or what it returns when it is called.
+
+    Args:
+        path: That name.
+        kind: What it is of, as messages call it.
+        wanted: Of which it must be.
+        called: The same in words, with its article.
+
+    Raises:
+        UserError: There is nothing of that name, it fails, or is something else.
+    """
+    source, file = located(path, kind)
+    name = path.partition(":")[2]
+    if isinstance(source, wanted):
+        return source
+    if not callable(source):
+        raise UserError(f"{kind} {path}: {name} in {file} is of type {type(source).__name__}, not a function")
+    with blaming(f"{kind} {path}: {name}()", source), seeded():
+        made = source()
+    if not isinstance(made, wanted):
+        raise UserError(f"{kind} {path}: {name}() returned {type(made).__name__}, not {called}{definition(source)}")
+    return made
+
+
+def located(path: str, kind: Kind) -> tuple[object, str]:
+    """Return what ``package.module:name`` means, which may be carried, and the file that it is in.
+
+    Raises:
+        UserError: There is nothing of that name.
+    """
+    parts = factory_named(path)
+    if parts is None:
+        raise UserError(f"{kind} {path!r} is not of the form package.module:factory")
+    module_name, name = parts
+    source = carried(path, kind)
+    if source is not None:
+        return source, "this process"
+    module = _imported(f"{kind} {path}", module_name, path)
+    file = getattr(module, "__file__", None) or module_name
+    source = getattr(module, name, None)
+    if source is None:
+        names = [n for n, value in vars(module).items() if not (n.startswith("_") or isinstance(value, ModuleType))]
+        near = difflib.get_close_matches(name, names, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{kind} {path}: {file} has no {name}{meant}")
+    return source, file
+
+
+def _imported(what: str, name: str, path: str) -> ModuleType:
+    """Import the module called ``name`` of ``what``, which is at ``path``, also from the current directory."""
     here = str(Path.cwd())
     if "" not in sys.path:  # as in a notebook
         also_look_in([here])
     importlib.invalidate_caches()
     hidden = in_the_way(name)
     if hidden is not None:
-        raise UserError(f"workload {path}: {hidden}")
+        raise UserError(f"{what}: {hidden}")
     try:
-        with blaming(f"workload {path}: importing {name}", None), seeded():
+        with blaming(f"{what}: importing {name}", None), seeded():
             return importlib.import_module(name)
     except UserError as error:
         cause = error.__cause__
@@ -86,7 +113,7 @@ def _imported(path: str, name: str) -> ModuleType:
         if absent and f"{name}.".startswith(f"{absent}."):
             meant = f"; a module is named without .py: {path.replace('.py:', ':')}" if name.endswith(".py") else ""
             raise UserError(
-                f"workload {path}: there is no module {absent} in {here} or elsewhere on Python's path{meant}"
+                f"{what}: there is no module {absent} in {here} or elsewhere on Python's path{meant}"
             ) from cause
         hidden = in_the_way(_asked_of(cause))
         if hidden is not None:

@@ -52,7 +52,7 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if _is_users(frame.filename):
+        if is_users(frame.filename):
             return f" ({frame.filename}:{frame.lineno})"
     return ""
 
@@ -64,13 +64,13 @@ def place_in(text: str) -> str:
     ' (/home/me/mine.py:7)'
     """
     for file, line in reversed(re.findall(r'File "(.+)", line (\d+)', text)):
-        if _is_users(file) and not file.startswith("<"):
+        if is_users(file) and not file.startswith("<"):
             return f" ({file}:{line})"
     return ""
 
 
-def _is_users(file: str) -> bool:
-    """Return whether it is neither Python's, nor this package's, nor that of an installed one."""
+def is_users(file: str) -> bool:
+    """Return whether a file is neither Python's, nor this package's, nor that of an installed one."""
     return not (file.startswith((*_OTHERS, "<frozen", "<string>")) or set(_INSTALLED) & set(Path(file).parts))
 
 
@@ -79,7 +79,7 @@ def caller() -> str:
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if _is_users(frame.f_code.co_filename):
+        if is_users(frame.f_code.co_filename):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
     return ""
 
@@ -92,7 +92,7 @@ def definition(function: object, otherwise: str = "") -> str:
         otherwise: "file:line" that is returned for one that a library has, or of which Python does not know it.
     """
     place = _definition(function)
-    return place if place and _is_users(place[2:]) else f" ({otherwise})" if otherwise else ""
+    return place if place and is_users(place[2:]) else f" ({otherwise})" if otherwise else ""
 
 
 def _definition(function: object) -> str:

@@ -18,6 +18,7 @@ from studies.commands.tuning._budget import Budget
 from studies.commands.tuning._initial import initial_configurations
 
 if TYPE_CHECKING:
+    from sofim import OptimizerSpec
     from studies.campaign.plan import StudyPlan
     from studies.workloads import Workload
 
@@ -88,7 +89,7 @@ class Search:
 def resolve_campaign(
     workload: str | Workload | Callable[[], Workload],
     budget: Budget,
-    optimizers: str | Sequence[str],
+    optimizers: str | Sequence[str | OptimizerSpec],
     *,
     name: str | None,
     seed: int,
@@ -101,16 +102,19 @@ def resolve_campaign(
     Raises:
         UserError: Something that was asked for makes no sense, or the user's code or data do not work.
     """
+    from studies.optimizers import listed
     from studies.workloads import named
 
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
         raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
+    keys, tables = listed(_parts(optimizers))
     key = workload if isinstance(workload, str) else named(workload)
     plan = CampaignPlan.of(
         {
             "name": default_name(key) if name is None else name,
             "workloads": (key,),
-            "optimizers": _listed(optimizers),
+            "optimizers": keys,
+            "optimizer": tables,
             "trials": budget.trials or MOST,
             "seed": seed,
             "epochs": epochs,
@@ -131,9 +135,9 @@ def default_name(workload: str) -> str:
     return f"tune-{re.sub(r'[^A-Za-z0-9._-]+', '-', workload)}"[:_NAME_LENGTH].rstrip("-.")
 
 
-def _listed(optimizers: str | Sequence[str]) -> tuple[str, ...]:
-    if optimizers == "all":
-        return tuple(SEARCH_SPACES)
+def _parts(optimizers: str | Sequence[str | OptimizerSpec]) -> list[str | OptimizerSpec]:
+    """Return what a person asked for one by one, each of the table's for ``all``."""
+    asked: Sequence[str | OptimizerSpec] = optimizers
     if isinstance(optimizers, str):
-        return tuple(part.strip() for part in optimizers.split(",") if part.strip())
-    return tuple(optimizers)
+        asked = [part.strip() for part in optimizers.split(",") if part.strip()]
+    return [one for part in asked for one in (SEARCH_SPACES if part == "all" else [part])]

@@ -28,6 +28,7 @@ from studies.trials import Resources
 
 if TYPE_CHECKING:
     from analysis.comparison.tuned import Tuned as TunedOptimizers
+    from sofim import OptimizerSpec
     from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
     from studies.workloads import Workload
@@ -42,7 +43,7 @@ def tune(
     workload: str | Workload | Callable[[], Workload],
     *,
     budget: str | int | timedelta,
-    optimizers: str | Sequence[str] = "all",
+    optimizers: str | Sequence[str | OptimizerSpec] = "all",
     name: str | None = None,
     storage: str = "sqlite:///sofim.db",
     seed: int = 0,
@@ -69,7 +70,8 @@ def tune(
         workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own, or the function
             itself, in a notebook say.
         budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
-        optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them.
+        optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them; among
+            them one's own, ``"module:spec"`` or a ``sofim.OptimizerSpec`` with its search space.
         name: Of the search in the storage; one is made of the workload's by default.
         storage: Database URL.
         seed: Of configurations, initial weights and data order in the search.
@@ -116,7 +118,7 @@ def tune_within(
     resources: Resources,
     durability: Durability,
     *,
-    optimizers: str | Sequence[str],
+    optimizers: str | Sequence[str | OptimizerSpec],
     name: str | None,
     seed: int,
     data: Path | None,
@@ -166,7 +168,7 @@ def tune_within(
         trials=outcomes(tally),
         ended=ended,
         seconds=clock.spent(),
-        code=_lines(found),
+        code=_lines(found, search),
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,
     )
@@ -335,14 +337,15 @@ def _row(row: Mapping[Any, Any]) -> Tried:
     )
 
 
-def _lines(found: ConfirmedWinner) -> str:
+def _lines(found: ConfirmedWinner, search: Search) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
-    from sofim import OPTIMIZERS
+    from studies.optimizers import resolve
 
-    written = code_line(found.optimizer, found.arguments, digits=DIGITS)
+    tables = search.resolved.campaign.optimizer
+    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=tables.get(found.optimizer))
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    spec = OPTIMIZERS[found.optimizer]
+    spec = resolve(found.optimizer, tables)
     if spec.needs_closure:
         lines += [
             "# it needs optimizer.step(closure): a function that clears the gradients, computes the loss of the batch,",

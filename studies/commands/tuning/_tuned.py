@@ -64,7 +64,7 @@ class Tuned:
         study: Name of the study in the database; ``sofim report --study`` tells how sensitive it is.
         workload: What was trained.
         optimizer: Key of the best optimizer.
-        arguments: Of its factory in ``sofim.OPTIMIZERS``.
+        arguments: Of its factory.
         batch_size: To train with.
         metric: What configurations were chosen by.
         direction: ``"maximize"`` or ``"minimize"``.

@@ -202,7 +202,7 @@ def test_a_workload_of_another_notebook_is_refused_with_what_to_do():
 
 
 def test_what_a_person_gives_as_it_is_has_a_name_and_travels(monkeypatch):
-    monkeypatch.setitem(_pickled._carried, "", None)
+    monkeypatch.setitem(_pickled._carried, ("workload", ""), None)
     assert named(of_a_cell) == f"{__name__}:of_a_cell"  # whoever can import it needs no more
     assert content(f"{__name__}:of_a_cell") is None
     monkeypatch.setattr(sys.modules["__main__"], "in_a_cell", lambda: of_a_cell(), raising=False)
@@ -249,5 +249,6 @@ def test_what_a_notebooks_workload_imported_from_beside_it_travels_to_the_nodes(
     (home / "deep.py").write_text("WIDTH = 1\n")
     sys.path.append(str(home))
     __import__("deep")
-    made = ResolvedCampaign(fake_campaign.campaign(), {"__main__:xor": of_a_cell()}, carried=(("__main__:xor", b""),))
+    carried = (("workload", "__main__:xor", b""),)
+    made = ResolvedCampaign(fake_campaign.campaign(), {"__main__:xor": of_a_cell()}, carried=carried)
     assert home / "deep.py" in user_code(made)
