@@ -121,6 +121,10 @@ def listed(optimizers: Sequence[object]) -> tuple[tuple[str, ...], dict[str, dic
             raise UserError(
                 f"optimizers: {given} is no optimizer's key, such as sgd, no module:spec, and no sofim.OptimizerSpec"
             )
+        if row.key in OPTIMIZERS:
+            raise UserError(
+                f"optimizer.{row.key}: {row.key} is an optimizer of the project's own; give yours another name"
+            )
         path = path or carried_as(row.key, row, "optimizer")
         if row.key in tables:
             raise UserError(f"optimizers: two have the key {row.key}; give one of them another")

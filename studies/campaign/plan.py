@@ -208,18 +208,18 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
 
 
 def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: int | None) -> SearchSpace:
-    table, written = dict(campaign.search_space.get(optimizer, {})), campaign.optimizer.get(optimizer)
-    try:
-        custom = None
-        if written is not None:
-            from studies.optimizers import space_of  # late: it brings torch
+    table, custom, where = dict(campaign.search_space.get(optimizer, {})), None, f"search_space.{optimizer}"
+    written = campaign.optimizer.get(optimizer)
+    if written is not None:
+        from studies.optimizers import space_of  # late: it brings torch
 
-            custom = space_of(optimizer, written)
-            if not table and custom.base is None:
-                raise UserError(
-                    "it has no search space: write each of its parameters, as "
-                    "lr = { low = 1e-5, high = 1e-2, log = true, default = 3e-4 }"
-                )
+        custom = space_of(optimizer, written)
+        if "spec" in written and not table:
+            where, source = f"optimizer {written['spec']}", None
+    try:
+        if custom is not None and custom.base is None and not table:
+            lr = "low = 1e-5, high = 1e-2, log = true, default = 3e-4"
+            raise UserError(f"it has no search space: write each of its parameters, as lr = {{ {lr} }}")
         if campaign.batch_size is not None:
             if BATCH_SIZE in table:
                 own, of_all = shown(table[BATCH_SIZE]), campaign.batch_size
@@ -227,7 +227,7 @@ def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: 
             table[BATCH_SIZE] = campaign.batch_size
         space = configured(optimizer, table, decay=campaign.decay, custom=custom)
     except UserError as error:
-        raise _from(source, UserError(f"search_space.{optimizer}: {error}")) from None
+        raise _from(source, UserError(f"{where}: {error}")) from None
     if isinstance(campaign.warmup, tuple):
         space = space.with_warmup(*campaign.warmup)
     return space if fitted is None else space.fitted(fitted)

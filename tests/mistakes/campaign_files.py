@@ -129,7 +129,8 @@ ROWS = [
     ),
     in_file(
         "an optimizer like no other",
-        "optimizers = ['zzz']: 'zzz' is an unknown optimizer: known are {optimizers}",
+        "optimizers = ['zzz']: 'zzz' is an unknown optimizer: known are {optimizers}; your own needs a table "
+        "[optimizer.NAME], or --optimizer module:spec",
         optimizers='["zzz"]',
     ),
     in_file("an optimizer twice", "optimizers = ['sgd', 'sgd']: names 'sgd' twice", optimizers='["sgd", "sgd"]'),

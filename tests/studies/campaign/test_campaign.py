@@ -204,6 +204,9 @@ FILES: list[tuple[str | bytes, str]] = [
     (toml(optimizers="[]"), r"optimizers = \[\]: must be a list of optimizers"),
     (toml(optimizers='["sgd", "sgd"]'), r"names 'sgd' twice"),
     (toml(optimizers="{sgd = 1}"), r"optimizers = \{'sgd': 1\}: must be a list"),
+    (toml(optimizers="{mine = {factory = 'a:b'}}"), r"the table of an optimizer of your own is called \[optimizer"),
+    (toml(optimizer="3"), r"optimizer = 3: must be a table \[optimizer.<name>\]"),
+    (toml(tables="[optimizer]\nmine = 3\n"), r"optimizer.mine = 3: must be a table \[optimizer.<name>\]"),
     # numbers and words
     (toml(trials="0"), r"trials = 0: must be a whole number from 1 to 1000000$"),
     (toml(trials="-3"), r"trials = -3: must be"),

@@ -400,7 +400,7 @@ MISTAKES = [
         "launch broken.toml",
         "broken.toml: seeds is not a key of a campaign: allowed are name, workloads, optimizers, trials, purpose, "
         "sampler, pruner, schedule, warmup, decay, batch_size, seed, amp, epochs, replicates, resplit, targets, "
-        "search_space; did you mean seed?",
+        "search_space, optimizer; did you mean seed?",
     ),
     ("launch text", "text: is not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 6)"),
     (

@@ -1,0 +1,65 @@
+"""An optimizer that lies in a person's directory alone, tuned beside the table's: on this machine and on a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.support.nodes import Nodes
+from tests.support.one_ray import OneRay
+from tests.support.own_optimizer import CAMPAIGN, MINE, SCRIPT
+from tests.support.probe_home import called, held, python, sofim, trials_in, wait_until
+from tests.system.chaos.home import progress
+
+pytestmark = pytest.mark.cluster
+
+
+def finished(home: Path, study: str) -> int:
+    trials = trials_in(home, study)
+    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+    return sum(trial.state == TrialState.COMPLETE for trial in trials)
+
+
+def test_on_this_machine_a_table_and_a_row_stand_beside_sgd(tmp_path: Path, one_ray: OneRay) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(CAMPAIGN)
+    one_ray.use(tmp_path)
+    done = called(tmp_path, "launch", "own.toml", "--optimizer", "mine:spec")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    for optimizer in ("sgd", "signed", "signed-row"):
+        assert finished(tmp_path, f"own/digits-mlp/{optimizer}") == 3
+        assert f" {optimizer} " in done.stdout
+    [first, *_] = trials_in(tmp_path, "own/digits-mlp/signed")
+    assert first.params == {"lr": 1e-2, "weight_decay": 0.1}, "the default, of what so few trials search"
+    confirmed = called(tmp_path, "confirm", "own", "--seeds", "2")
+    assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
+    assert finished(tmp_path, "own/digits-mlp/signed-row/confirm") == 2
+    # adding to it needs the row once more, going on with it does not
+    more = called(tmp_path, "launch", "own", "--extend", "--trials", "4")
+    assert (more.returncode, more.stderr) == (0, ""), more.stdout
+    assert finished(tmp_path, "own/digits-mlp/signed-row") == 4
+
+
+def test_on_a_cluster_its_module_travels_and_a_script_s_own_is_carried(tmp_path: Path, three_nodes: Nodes) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "own.toml").write_text(CAMPAIGN)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "notes").mkdir()
+    three_nodes.use({"PROBE_NOTES": str(tmp_path / "notes"), "SOFIM_TEST_DISTANT": "1"})
+    at = f"--address={three_nodes.address}"
+    with held(tmp_path, 4, "launch", "own.toml", at):
+        wait_until(lambda: progress(f"sqlite:///{tmp_path}/sofim.db").finished >= 4)
+    done = sofim(tmp_path, "launch", "own", at)  # by its name: the whole of it is in the storage
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    confirmed = sofim(tmp_path, "confirm", "own.toml", "--seeds", "2", at)
+    assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
+    for optimizer in ("sgd", "signed"):
+        assert finished(tmp_path, f"own/digits-mlp/{optimizer}") == 3
+        assert finished(tmp_path, f"own/digits-mlp/{optimizer}/confirm") == 2
+    tuned = python(tmp_path, "script.py", three_nodes.address)
+    assert tuned.returncode == 0, tuned.stderr
+    assert "sgd signed-row" in tuned.stdout
+    chosen = {trial.params["optimizer"] for trial in trials_in(tmp_path, "tune-digits-mlp/digits-mlp/any")}
+    assert chosen == {"sgd", "signed-row"}
