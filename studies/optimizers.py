@@ -146,6 +146,11 @@ def check_made(row: OptimizerSpec, model: torch.nn.Module, arguments: Mapping[st
     """
     chosen = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
     what = f"optimizer {row.key}"
+    other = "needs_create_graph" if row.needs_create_graph else "needs_hessian" if row.needs_hessian else None
+    if row.needs_closure and other:
+        raise UserError(
+            f"{what}: needs_closure and {other} exclude each other: its closure makes no graph of a gradient"
+        )
     try:
         with blaming(f"{what}: called with {', '.join(['the parameters', *chosen])}, its factory", row.factory):
             parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -180,10 +185,9 @@ def code_of(table: Mapping[str, Any]) -> Iterator[Path]:
     for path in (table[key] for key in PLACES if key in table):
         top = path.partition(":")[0].partition(".")[0]
         module = sys.modules.get(top)
-        file = getattr(module, "__file__", None)
-        if top == MAIN or file is None or not is_users(file):
-            continue
-        yield Path(file).parent if hasattr(module, "__path__") else Path(file)
+        place = next(iter(getattr(module, "__path__", ())), getattr(module, "__file__", None))
+        if top != MAIN and place is not None and is_users(place):
+            yield Path(place)
 
 
 def _row(path: str) -> OptimizerSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,7 @@ def default_name(workload: str) -> str:
 
 def _parts(optimizers: str | Sequence[str | OptimizerSpec]) -> list[str | OptimizerSpec]:
     """Return what a person asked for one by one, each of the table's for ``all``."""
-    asked: Sequence[str | OptimizerSpec] = optimizers
     if isinstance(optimizers, str):
-        asked = [part.strip() for part in optimizers.split(",") if part.strip()]
+        optimizers = [part.strip() for part in optimizers.split(",") if part.strip()]
+    asked = optimizers if isinstance(optimizers, Iterable) else [optimizers]
     return [one for part in asked for one in (SEARCH_SPACES if part == "all" else [part])]
