@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from search_spaces import OF_TRAINING, CustomSpace
+from search_spaces import OF_TRAINING, CustomSpace, custom_space
 from search_spaces.errors import UserError, shown, suggestion
 from sofim import OPTIMIZERS, OptimizerSpec
 from studies.workloads._pickled import MAIN, carried_as
@@ -45,7 +46,7 @@ _NONE: Tables = MappingProxyType({})
 
 
 def resolve(name: str, tables: Tables = _NONE) -> OptimizerSpec:
-    """Return an optimizer's row.
+    """Return an optimizer's row; the search space of one's own row is a `SearchSpace`, where it has one.
 
     Args:
         name: Key in ``sofim.OPTIMIZERS`` or in ``tables``, or ``"module:spec"``.
@@ -57,7 +58,7 @@ def resolve(name: str, tables: Tables = _NONE) -> OptimizerSpec:
     if name in OPTIMIZERS:
         return OPTIMIZERS[name]
     if ":" in name:
-        return _row(name)
+        return _with_space(_row(name), name)
     if name not in tables:
         known = [*OPTIMIZERS, *tables]
         raise UserError(
@@ -66,11 +67,7 @@ def resolve(name: str, tables: Tables = _NONE) -> OptimizerSpec:
         )
     table = dict(tables[name])
     if "spec" in table:
-        row = _row(table["spec"])
-        if row.key != name:
-            called = f"call the table [optimizer.{row.key}]"
-            raise UserError(f"optimizer.{name}: the key of {table['spec']} is {shown(row.key)}; {called}")
-        return row
+        return _with_space(_called(name, table["spec"]), table["spec"])
     table.pop("arguments", None)
     if "groups" in table:
         table["groups"] = _callable(table["groups"])
@@ -91,7 +88,7 @@ def space_of(name: str, table: Mapping[str, Any]) -> CustomSpace:
     """
     if "spec" not in table:
         return CustomSpace(arguments=table.get("arguments", {}))
-    return CustomSpace(base=resolve(name, {name: table}).space)
+    return CustomSpace(base=_called(name, table["spec"]).space)
 
 
 def listed(optimizers: Sequence[object]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
@@ -203,6 +200,24 @@ def _row(path: str) -> OptimizerSpec:
     if not callable(row.factory):
         raise UserError(f"optimizer {path}: its factory is of type {type(row.factory).__name__}, and cannot be called")
     return row
+
+
+def _called(name: str, path: str) -> OptimizerSpec:
+    """Return the row that ``module:spec`` names, of which ``name`` must be the key."""
+    row = _row(path)
+    if row.key != name:
+        called = f"call the table [optimizer.{row.key}]"
+        raise UserError(f"optimizer.{name}: the key of {path} is {shown(row.key)}; {called}")
+    return row
+
+
+def _with_space(row: OptimizerSpec, path: str) -> OptimizerSpec:
+    if row.space is None:
+        return row
+    try:
+        return replace(row, space=custom_space(row.key, {}, CustomSpace(row.space)))
+    except UserError as error:
+        raise UserError(f"optimizer {path}: {error}") from None
 
 
 def _callable(path: str) -> Callable[..., Any]:

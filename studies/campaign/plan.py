@@ -217,7 +217,7 @@ def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: 
         if "spec" in written and not table:
             where, source = f"optimizer {written['spec']}", None
     try:
-        if custom is not None and custom.base is None and not table:
+        if custom is not None and not custom.base and not table:
             lr = "low = 1e-5, high = 1e-2, log = true, default = 3e-4"
             raise UserError(f"it has no search space: write each of its parameters, as lr = {{ {lr} }}")
         if campaign.batch_size is not None:

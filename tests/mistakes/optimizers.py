@@ -36,6 +36,8 @@ slash = OptimizerSpec("a/b", Signed, space=spec.space)
 listed = OptimizerSpec("listed", Signed, space=[1])
 empty = OptimizerSpec("empty", None, space=spec.space)
 from search_spaces import SEARCH_SPACES
+from dataclasses import replace
+coded = OptimizerSpec("coded", Signed, space=replace(SEARCH_SPACES["adam"], optimizer="coded"))
 foreign = OptimizerSpec("foreign", Signed, space=SEARCH_SPACES["sofim"])
 """
 )
@@ -265,6 +267,12 @@ ROWS = [
         "a row whose space is another's",
         "optimizer mine:foreign: its space is for 'sofim', not for 'foreign'",
         "foreign",
+    ),
+    row(
+        "a row whose space has code",
+        "optimizer mine:coded: its space makes the arguments by a function, build, which no database can hold: leave "
+        "that out, and let the factory take lr, beta1, beta2, eps",
+        "coded",
     ),
     row(
         "a row without a factory",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import SearchSpace
 from search_spaces.errors import UserError
 from sofim import OPTIMIZERS, OptimizerSpec
 from studies.campaign.extension import differences, join
@@ -51,7 +52,10 @@ def test_a_table_is_a_row_and_counts_the_passes_that_its_kind_takes(home: Path) 
     kinds = ({"needs_closure": True}, {"needs_create_graph": True}, {"needs_closure": True, "evaluations_per_step": 3})
     rows = [resolve("signed", {"signed": {"factory": "mine:Signed", **kind}}) for kind in kinds]
     assert [one.evaluations_per_step for one in rows] == [0, 2, 3]
-    assert resolve("mine:spec") is resolve("signed-row", {"signed-row": {"spec": "mine:spec"}})
+    by_path, by_key = resolve("mine:spec"), resolve("signed-row", {"signed-row": {"spec": "mine:spec"}})
+    assert by_path == by_key
+    assert isinstance(by_key.space, SearchSpace)
+    assert by_key.space.arguments(by_key.space.default) == {"lr": 1e-2, "beta1": 0.9, "batch_size": 64}
     assert resolve("sgd") is OPTIMIZERS["sgd"]
     with pytest.raises(UserError, match=r"unknown optimizer 'sined': known are .*; did you mean signed\?$"):
         resolve("sined", {"signed": table})
@@ -108,7 +112,7 @@ def test_a_row_that_lies_in_no_module_is_carried(monkeypatch: pytest.MonkeyPatch
     names, tables = listed(["sgd", row, OPTIMIZERS["adam"]])
     assert names == ("sgd", "in-a-cell", "adam")
     assert tables == {"in-a-cell": {"spec": "__main__:in_a_cell"}}
-    assert resolve("in-a-cell", tables) is row
+    assert resolve("in-a-cell", tables).factory is row.factory
     sent = content("__main__:in_a_cell", "optimizer")
     assert sent is not None
     assert isinstance(pickle.loads(sent).factory([torch.zeros(1, requires_grad=True)], lr=0.1), torch.optim.SGD)
