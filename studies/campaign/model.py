@@ -81,7 +81,6 @@ class Campaign(BaseModel):
         targets: By workload, the value of the metric that counts as reached in times to target, instead of the
             workload's own.
         search_space: Changes to the search spaces by optimizer, as in ``[search_space.<optimizer>]`` tables.
-
         optimizer: One's own by name, as in ``[optimizer.<name>]`` tables, see `studies.optimizers`: ``spec``, which is
             ``"module:name"`` of a row in Python; or ``factory``, ``"module:callable"``, and beside it ``arguments``,
             ``groups`` (``"module:function"``) and the fields of a row (`sofim.OptimizerSpec`) that say what it needs.

@@ -138,16 +138,25 @@ def _launched(stored: Mapping[str, Any], storage: str, overrides: Mapping[str, o
 
     if "budget" in stored:
         [workload] = stored["workloads"]
-        if workload.startswith("__main__:"):
-            factory = workload.partition(":")[2]
+        rows = {name: str(table["spec"]) for name, table in stored.get("optimizer", {}).items()}
+        plain = [name for name in stored.get("optimizers", ()) if name not in rows] if rows else []
+        if any(name.startswith("__main__:") for name in (workload, *rows.values())):
+            task, *others = (_in_python(name) for name in (workload, *plain, *rows.values()))
+            among = f", optimizers=[{', '.join(others)}]" if rows else ""
             raise UserError(
                 f"campaign '{stored['name']}' was made by studies.tune in a notebook or a script, which also goes on "
-                f"with it: studies.tune({factory}, name={str(stored['name'])!r}, budget='1h')"
+                f"with it: studies.tune({task}{among}, name={str(stored['name'])!r}, budget='1h')"
             )
         words = ["tune", workload, "--name", str(stored["name"]), "--budget", "1h"]
+        words += ["--optimizers", ",".join((*plain, *rows.values()))] if rows else []
         again = command_line(*words, *storage_again(storage))
         raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
     return CampaignPlan.from_stored(stored, overrides)
+
+
+def _in_python(name: str) -> str:
+    """Return what a person writes in Python for a key, or for what a notebook or a script defines."""
+    return name.removeprefix("__main__:") if name.startswith("__main__:") else repr(name)
 
 
 def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from sofim import OPTIMIZERS, OptimizerSpec
 from studies.campaign.extension import differences, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import load_file, name_in_file
+from studies.commands.find import _launched
 from studies.optimizers import check_made, code_of, listed, resolve
 from studies.workloads import _pickled, content
 from tests.support.own_optimizer import CAMPAIGN, MINE
@@ -153,3 +155,13 @@ def test_a_row_is_made_with_the_groups_of_the_model_and_must_have_a_learning_rat
     assert seen == [model]
     with pytest.raises(UserError, match=r"^optimizer own: its parameter groups have lr = None, which the schedule"):
         check_made(OptimizerSpec("own", without), model, {"lr": 0.1})
+
+
+def test_the_remedy_for_a_search_with_ones_own_names_it() -> None:
+    stored = {"name": "c", "workloads": ["digits-mlp"], "budget": {"trials": 3}, "optimizers": ["sgd", "signed-row"]}
+    for path, remedy in (
+        ("mine:spec", "sofim tune digits-mlp --name c --budget 1h --optimizers sgd,mine:spec"),
+        ("__main__:spec", "studies.tune('digits-mlp', optimizers=['sgd', spec], name='c', budget='1h')"),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"goes on with it: {remedy}")):
+            _launched({**stored, "optimizer": {"signed-row": {"spec": path}}}, "sqlite:///sofim.db")
