@@ -137,7 +137,7 @@ def check_optimizers(key: str, names: Sequence[str], custom: Collection[str]) ->
 _OWN_KEYS = (
     "spec", "factory", "arguments", "needs_closure", "needs_create_graph", "evaluations_per_step", "has_modes", "groups"
 )  # fmt: skip
-_TAKEN = ("all", "any", "confirm", "evaluate")
+_TAKEN = ("all", "any", "confirm", "evaluate", "measured")
 """Words that stand for something else in the place of an optimizer, or after one in the name of a study."""
 
 
