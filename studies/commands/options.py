@@ -15,8 +15,9 @@ import click
 
 from search_spaces.errors import UserError
 from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
+from studies.commands.screen import make_console, say
 from studies.modules import factory_named
-from studies.storage.durability import STORAGE_TIMEOUT, Durability
+from studies.storage.durability import STORAGE_TIMEOUT, Durability, Waiting
 from studies.storage.url import hide_password
 from studies.trials import Resources
 
@@ -180,10 +181,10 @@ def _check_shares(cpus_per_trial: float | None, gpus_per_trial: float | None) ->
     cpus, gpus = 1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0
     if not SMALLEST_SHARE <= cpus < math.inf:
         raise UserError(f"--cpus-per-trial {cpus:g}: must be a number from {SMALLEST_SHARE:g}")
-    if not (gpus == 0 or SMALLEST_SHARE <= gpus <= 1 or gpus in range(2, 1025)):
+    if not (gpus == 0 or SMALLEST_SHARE <= gpus <= 1):
         raise UserError(
-            f"--gpus-per-trial {gpus:g}: must be 0, a share of one GPU from {SMALLEST_SHARE:g} to 1, "
-            "or a whole number of GPUs"
+            f"--gpus-per-trial {gpus:g}: must be 0, or a share of a GPU from {SMALLEST_SHARE:g} to 1: "
+            "a trial trains on one GPU at most, and several GPUs run several trials"
         )
 
 
@@ -202,13 +203,31 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_durability(
-        *, storage: str, storage_timeout: float, checkpoint_every: int, checkpoints: Path | None, **others: Any
+        *,
+        storage: str,
+        storage_timeout: float,
+        checkpoint_every: int,
+        checkpoints: Path | None,
+        wait: bool,
+        **others: Any,
     ) -> Any:
-        durability = Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every)
+        durability = Durability.of(
+            storage,
+            timeout=storage_timeout,
+            directory=checkpoints,
+            every=checkpoint_every,
+            waiting=Waiting(wait, lambda line: say(make_console(), line)),
+        )
         return command(storage=storage, durability=durability, **others)
 
     return _with_options(
         with_durability,
+        click.option(
+            "--wait",
+            is_flag=True,
+            help="Where another driver runs the campaign, wait until it ends, and go on; for one that is silent, on "
+            "another machine, every run waits a minute.",
+        ),
         click.option(
             "--storage-timeout",
             type=float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -24,6 +25,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # of HTTP/2: empty settings
 _SETTINGS = 4  # the kind of the first frame that a server sends
 _START = "start one with: ray start --head"
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
+_OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 
 
 @contextmanager
@@ -51,8 +54,8 @@ def joined(
         say(f"Joining the Ray cluster at {where} ...")
         packed = runtime_env()
         try:
-            with around():
-                ray.init(where, logging_level=logging.ERROR, log_to_driver=False, runtime_env=packed)
+            with around(), _within_job(packed) as environment:
+                ray.init(where, logging_level=logging.ERROR, log_to_driver=False, runtime_env=environment)
         except Exception as error:
             raise _refusal(address, error) from error
         try:
@@ -61,6 +64,34 @@ def joined(
             ray.shutdown()
     finally:
         _set_mode(mode)
+
+
+@contextmanager
+def _within_job(packed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what workers need, with what the job that this process is the driver of asks for.
+
+    ``ray job submit`` has a runtime environment of its own. Ray refuses two that have a key in common, as both have a
+    working directory; told to override, it would drop the job's. So the job's is kept, and what is packed here comes as
+    modules beside it, which are found first.
+    """
+    job = json.loads(os.environ.get(_JOB) or "{}").get("runtime_env")
+    if not job:
+        yield packed
+        return
+    modules = [str(path) for path in sorted(Path(packed["working_dir"]).iterdir())]
+    kept = os.environ.get(_OVERRIDE)
+    os.environ[_OVERRIDE] = "1"
+    try:
+        yield {
+            **job,
+            "py_modules": [*modules, *job.get("py_modules", ())],
+            "env_vars": {**packed["env_vars"], **job.get("env_vars", {})},
+        }
+    finally:
+        if kept is None:
+            del os.environ[_OVERRIDE]
+        else:
+            os.environ[_OVERRIDE] = kept
 
 
 def check_answers(address: str) -> str:
@@ -191,11 +222,10 @@ def _mute() -> Iterator[None]:
 
 
 def _refusal(address: str, error: BaseException) -> UserError:
-    said: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        said.append(" ".join(str(cause).split()) or type(cause).__name__)
-        cause = cause.__cause__ or cause.__context__
+    causes = [error]
+    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(before)
+    said = [" ".join(str(part).split()) or type(part).__name__ for part in causes]
     for line in said:
         if "ersion mismatch" in line:
             return UserError(
@@ -206,4 +236,8 @@ def _refusal(address: str, error: BaseException) -> UserError:
                 f"--address {address}: this machine is no node of that cluster; run it on one of its machines, or make "
                 f"this one a node with: ray start --address={address}"
             )
-    return _no_answer(address, said[-1].rstrip("."))
+    if any(isinstance(part, ConnectionError | TimeoutError) for part in causes):
+        return _no_answer(address, said[-1].rstrip("."))
+    return UserError(
+        f"--address {address}: Ray does not let this process join the cluster there: {said[0].rstrip('.')}"
+    )

@@ -95,7 +95,7 @@ class Opening:
     def take(self, study_id: int) -> None:
         """Take the lease, which lies on the campaign's first study, and begin to write."""
         lease = Lease(self.storage, study_id, str(self.campaign["name"]), self.shown, self.command)
-        lease.take()
+        lease.take(self.durability.waiting)
         self.undo.callback(_release, lease)
         self.writer = TrialWriter(self.storage, self.shown, lease, self.durability, self.rule.kept, study_id)
         self.undo.callback(_tidy, self.writer, self.studies, self.rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,22 @@ class Checkpoints:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether to wait for another driver of the campaign.
+
+    Attributes:
+        for_the_living: Until it ends; else only until the lease of one that is silent lapses.
+        say: Takes the line that says for whom.
+    """
+
+    for_the_living: bool = False
+    say: Callable[[str], None] = lambda _line: None
+
+
+WAITING = Waiting()
+
+
+@dataclass(frozen=True, slots=True)
 class Durability:
     """What a driver does against loss.
 
@@ -85,14 +101,18 @@ class Durability:
         storage_timeout: Seconds that a database may be away before the run ends.
         checkpoints: Those of the trials; ``None``: a trial that is lost begins anew.
         every: Epochs between two checkpoints of a trial; 0: none are made, those of earlier drivers are removed.
+        waiting: For another driver of the same campaign.
     """
 
     storage_timeout: float = STORAGE_TIMEOUT
     checkpoints: Checkpoints | None = None
     every: int = 1
+    waiting: Waiting = WAITING
 
     @classmethod
-    def of(cls, storage: str, *, timeout: float, directory: Path | None, every: int) -> Durability:
+    def of(
+        cls, storage: str, *, timeout: float, directory: Path | None, every: int, waiting: Waiting = WAITING
+    ) -> Durability:
         """Return what the options of the command line say.
 
         Args:
@@ -100,6 +120,7 @@ class Durability:
             timeout: ``--storage-timeout``, in seconds.
             directory: ``--checkpoints``; ``None``: beside the storage's file, else in the cache of decoded data.
             every: ``--checkpoint-every``, in epochs; 0: no checkpoints.
+            waiting: ``--wait``.
 
         Raises:
             UserError: One of them makes no sense, or the directory cannot be made or written to.
@@ -110,7 +131,7 @@ class Durability:
             raise UserError(f"--checkpoint-every {every}: must be a number of epochs from 1, or 0 for none")
         if directory is not None and every:
             _check_writable(directory)
-        return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every)
+        return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every, waiting)
 
 
 def _check_writable(directory: Path) -> None:

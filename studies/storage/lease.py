@@ -23,10 +23,12 @@ import psutil
 
 from search_spaces.errors import UserError
 from studies.storage.backend import Cell, Cells
+from studies.storage.durability import WAITING, Waiting
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0  # a driver on another machine that was silent for longer may be dead
 _WATCH_SECONDS = 2.5 * HEARTBEAT_SECONDS  # for which it is then watched: clocks differ, a lease that moves is alive
+_LOOK_SECONDS = 1.0  # between two looks at a lease that is waited for
 KEY = "driver"  # of the attribute
 
 _held: set[str] = set()  # tokens of the leases that this process has
@@ -55,16 +57,19 @@ class Lease:
         self._campaign, self._shown, self._command = campaign, shown, command
         self._token = uuid.uuid4().hex
 
-    def take(self) -> None:
+    def take(self, waiting: Waiting = WAITING) -> None:
         """Take the lease from nobody, or from a driver that is dead.
+
+        A driver on another machine that is silent may have died with it, as one that a cluster's scheduler starts again
+        elsewhere: its lease is watched until it lapses.
+
+        Args:
+            waiting: For whom else to wait, and who is told.
 
         Raises:
             UserError: Another driver is alive.
         """
-        text = self._storage.read(self._cell)
-        holder = _parsed(text)
-        if holder is not None and (alive(holder) or self._moves(holder, text)):
-            raise self._refusal(holder)
+        text = self._vacated(self._storage.read(self._cell), waiting)
         _held.add(self._token)  # before anybody can see it
         try:
             taken = self._storage.exchange(self._cell, text, json.dumps(self._mark(written=0)))
@@ -76,18 +81,42 @@ class Lease:
             winner = _parsed(self._storage.read(self._cell))
             raise self._refusal(winner or {"pid": "?", "host": "?"})
 
-    def _moves(self, holder: Mark, text: str | None) -> bool:
-        """Return whether a lease of another machine that looks dead is renewed all the same."""
-        if _is_here(holder):
-            return False
-        time.sleep(_WATCH_SECONDS)
-        return self._storage.read(self._cell) != text
+    def _vacated(self, text: str | None, waiting: Waiting) -> str | None:
+        """Return what the attribute is once its holder is dead, or has gone.
+
+        Raises:
+            UserError: The holder lives, and nobody wants to wait for it.
+        """
+        heard, told = time.monotonic(), False
+        while (holder := _parsed(text)) is not None:
+            here, silent = _is_here(holder), time.monotonic() - heard
+            if not alive(holder) and (here or silent >= _WATCH_SECONDS):
+                break
+            if here and not waiting.for_the_living:
+                raise self._refusal(holder)
+            if not told and (waiting.for_the_living or alive(holder)):
+                waiting.say(self._waits_for(holder, waiting))
+                told = True
+            time.sleep(_LOOK_SECONDS)
+            now = self._storage.read(self._cell)
+            if now != text:
+                if _parsed(now) is not None and not waiting.for_the_living:
+                    raise self._refusal(holder)
+                text, heard = now, time.monotonic()
+        return text
+
+    def _waits_for(self, holder: Mark, waiting: Waiting) -> str:
+        ago = max(0.0, time.time() - holder["seen"])
+        who = f"the driver of campaign '{self._campaign}' on {holder['host']} (process {holder['pid']})"
+        end = "until it ends" if waiting.for_the_living else f"{LEASE_SECONDS:.0f} s at most, as it may be dead"
+        return f"Waiting for {who}, last heard of {ago:.0f} s ago: {end} ..."
 
     def _refusal(self, holder: Mapping[str, Any]) -> UserError:
-        other = "wait for it, stop it, or give this one another name with --name"
+        other = "wait for it (--wait), stop it, or give this one another name with --name"
+        remedy = "wait for it (--wait), or stop it" if self._command in ("confirm", "evaluate") else other
         return UserError(
             f"campaign '{self._campaign}' in {self._shown} is being run by process {holder['pid']} on "
-            f"{holder['host']}; {'wait for it, or stop it' if self._command in ('confirm', 'evaluate') else other}"
+            f"{holder['host']}; {remedy}"
         )
 
     def _mark(self, written: int) -> Mark:

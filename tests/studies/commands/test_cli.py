@@ -119,7 +119,8 @@ def test_help_loads_nothing_heavy_and_names_every_command_and_option():
     # the options that programs use
     for word in (
         *COMMANDS, "--storage", "--trials", "--optimizers", "--workloads", "--workload", "--name", "--seed", "--data",
-        "--address", "--cpus-per-trial", "--gpus-per-trial", "--dry-run", "--confirm", "--seeds", "--top", "--anyway",
+        "--address", "--wait", "--cpus-per-trial", "--gpus-per-trial", "--dry-run", "--confirm", "--seeds", "--top",
+        "--anyway",
     ):  # fmt: skip
         assert re.search(rf"(^|\s){word}\b", text), word
 
@@ -586,7 +587,8 @@ def test_the_names_of_a_campaign_that_is_run_by_another_driver(sofim, monkeypatc
     assert done.code == 2
     assert done.err == (
         "sofim: campaign 'fake' in sqlite:///sofim.db is being run by process "
-        f"{os.getpid()} on {socket.gethostname()}; wait for it, stop it, or give this one another name with --name\n"
+        f"{os.getpid()} on {socket.gethostname()}; wait for it (--wait), stop it, or give this one another name with "
+        "--name\n"
     )
 
 

@@ -151,5 +151,5 @@ def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypat
         code, out, err = sofim(*COMMAND)
     assert (code, out) == (2, "")
     assert f"campaign 'fake' in sqlite:///sofim.db is being run by process {os.getpid()} " in err
-    assert err.endswith("wait for it, or stop it\n")
+    assert err.endswith("wait for it (--wait), or stop it\n")
     assert not any(runs(home).values())

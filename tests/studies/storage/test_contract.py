@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +25,7 @@ from studies.storage import url as _url
 from studies.storage import writer as _writer
 from studies.storage.backend import Backend, Cell
 from studies.storage.database import close_storage, find_study, open_storage, running_template
+from studies.storage.durability import Durability, Waiting
 from studies.storage.lease import in_words as driver_in_words
 from studies.storage.rows import Batch, Pending
 from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan, work, work_off
@@ -32,8 +33,8 @@ from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan, work, 
 SPACE = {"lr": FloatDistribution(1e-3, 1.0, log=True), "kind": CategoricalDistribution(["a", "b"])}
 
 
-def driver(url: str, campaign: dict[str, object] = CAMPAIGN) -> Ledger:
-    return open_search(url, campaign, [plan()], {})
+def driver(url: str, campaign: dict[str, object] = CAMPAIGN, *, durability: Durability | None = None) -> Ledger:
+    return open_search(url, campaign, [plan()], {}, durability=durability)
 
 
 def lease_of(url: str) -> dict[str, object]:
@@ -209,7 +210,7 @@ class StorageContract:
                 driver(url)
             assert str(refused.value) == (
                 f"campaign 'c' in {url} is being run by process {os.getpid()} on {socket.gethostname()}; "
-                "wait for it, stop it, or give this one another name with --name"
+                "wait for it (--wait), stop it, or give this one another name with --name"
             )
             work(first, first.ask())
         driver(url).close()
@@ -221,7 +222,7 @@ class StorageContract:
         sleeper.flush()
         write_lease(url, host="elsewhere", machine="another", seen=0.0)  # as if it had been silent
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_lease, "_WATCH_SECONDS", 0.0)
+            Clock(patch)
             other = driver(url)
         work(sleeper, assignment, metric=0.9)
         with pytest.raises(
@@ -250,29 +251,73 @@ class StorageContract:
     def test_a_lease_of_another_machine_that_still_moves_is_alive_whatever_its_clock_says(self, url, monkeypatch):
         with driver(url):
             write_lease(url, host="elsewhere", seen=time.time() - 3600)
-            watched = []
-
-            def watch(seconds: float) -> None:
-                watched.append(seconds)
-                write_lease(url, seen=time.time() - 3599)
-
-            monkeypatch.setattr(_lease, "time", SimpleNamespace(sleep=watch, time=time.time))
-            with pytest.raises(UserError, match="is being run by process"):
+            clock = Clock(monkeypatch, lambda _: write_lease(url, seen=time.time() - 3599))
+            with pytest.raises(UserError, match=r"is being run by process .* on elsewhere"):
                 driver(url)
-            assert watched == [_lease._WATCH_SECONDS]
+            assert clock.slept == 1
 
-    def test_a_lease_of_another_machine_lapses_after_a_minute(self, url, monkeypatch):
-        now = time.time()
-        monkeypatch.setattr(_lease, "time", SimpleNamespace(sleep=lambda _: None, time=lambda: now))
+    def test_a_silent_lease_of_another_machine_is_waited_for_until_it_lapses(self, url, monkeypatch):
+        """As a job that a scheduler starts again elsewhere finds the lease of its own first life."""
+        clock = Clock(monkeypatch)
         first = driver(url)
-        write_lease(url, host="elsewhere", seen=now - 59)
-        with pytest.raises(UserError, match=r"is being run by process .* on elsewhere"):
-            driver(url)
-        write_lease(url, host="elsewhere", seen=now - 61)
-        driver(url).close()
+        write_lease(url, host="elsewhere", seen=clock.time() - 14)
+        said = []
+        driver(url, durability=Durability(waiting=Waiting(say=said.append))).close()
+        assert said == [
+            f"Waiting for the driver of campaign 'c' on elsewhere (process {os.getpid()}), last heard of 14 s ago: "
+            "60 s at most, as it may be dead ..."
+        ]
+        assert clock.slept == 46
         first.ask()
         with pytest.raises(UserError, match="has taken over"):
             first.close()
+
+    def test_a_lapsed_lease_of_another_machine_is_watched_since_clocks_differ(self, url, monkeypatch):
+        clock = Clock(monkeypatch)
+        driver(url).flush()
+        write_lease(url, host="elsewhere", seen=clock.time() - 3600)
+        said = []
+        driver(url, durability=Durability(waiting=Waiting(say=said.append))).close()
+        assert (clock.slept, said) == (13, [])
+
+
+class Clock:
+    """The time of leases: it goes on when somebody sleeps, and ``step`` is what happens meanwhile."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, step: Callable[[float], None] = lambda _: None) -> None:
+        self.slept, self._now, self._step = 0.0, time.time(), step
+        patch.setattr(_lease, "time", SimpleNamespace(sleep=self.sleep, time=self.time, monotonic=self.time))
+
+    def time(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self._now += seconds
+        self._step(seconds)
+
+
+@pytest.mark.parametrize("host", [{}, {"host": "elsewhere"}], ids=["here", "elsewhere"])
+def test_who_wants_to_waits_for_a_living_driver_until_it_has_gone(tmp_path, monkeypatch, host):
+    url = f"sqlite:///{tmp_path}/c.db"
+    first = driver(url)
+    write_lease(url, **host)
+    steps = []
+
+    def step(seconds: float) -> None:
+        steps.append(seconds)
+        if len(steps) < 15:
+            write_lease(url, seen=clock.time())
+        elif len(steps) == 15:
+            write_lease(url, host=socket.gethostname())
+            first.close()
+
+    clock = Clock(monkeypatch, step)
+    said = []
+    driver(url, durability=Durability(waiting=Waiting(for_the_living=True, say=said.append))).close()
+    assert len(steps) == 15
+    assert len(said) == 1
+    assert said[0].endswith("until it ends ...")
 
 
 RACER = """
