@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from search_spaces import adahessian, adam, adamw, lbfgs, nystrom_sgd, sgd, sofim
+from search_spaces import adahessian, adam, adamw, lbfgs, muon, nystrom_sgd, prodigy, schedule_free_adamw, sgd, sofim
 from search_spaces._base import BATCH_SIZE, OF_TRAINING, WARMUP, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._custom import CustomSpace, custom_space
@@ -71,6 +71,9 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
         adahessian.SPACE,
         lbfgs.SPACE,
         nystrom_sgd.SPACE,
+        muon.SPACE,
+        schedule_free_adamw.SPACE,
+        prodigy.SPACE,
     )
 }
 """The search space of each optimizer, by the optimizer's key."""

@@ -17,6 +17,7 @@ import torch
 from sofim._checks import check_decay, check_learning_rate, check_not_negative
 from sofim._nystrom_sgd import NystromSGD
 from sofim._sofim import SOFIM
+from sofim.library import muon, muon_groups, prodigy, schedule_free_adamw
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -42,6 +43,9 @@ class OptimizerSpec:
             factory is given holds for the groups that do not say otherwise.
         has_modes: It has `train()` and `eval()`, and its parameters are what is evaluated, and exported, only between
             `eval()` and `train()`.
+        schedule: The shape of the learning rate's course that the method asks for, `"constant"`, where it takes the
+            place of a schedule: it has a campaign's warm-up, and of the campaign's schedule nothing else. `None`: it
+            has the campaign's, as all others do.
         source: Paper and implementation.
         space: Of an optimizer of one's own, what is searched: a `search_spaces.SearchSpace`, or a table as under
             `[search_space.KEY]` in a campaign's file. The rows of `OPTIMIZERS` have theirs in `SEARCH_SPACES`.
@@ -58,6 +62,7 @@ class OptimizerSpec:
     evaluations_per_step: int = 1
     groups: Callable[[torch.nn.Module], list[dict[str, Any]]] | None = None
     has_modes: bool = False
+    schedule: str | None = None
     source: str = ""
     space: object = None
 
@@ -137,6 +142,15 @@ _ROWS = (
     ),
     OptimizerSpec("lbfgs", torch.optim.LBFGS, needs_closure=True, evaluations_per_step=0, source="torch.optim.LBFGS"),
     OptimizerSpec("nystrom-sgd", NystromSGD, needs_hessian=True, source="arXiv 2110.08577"),
+    OptimizerSpec("muon", muon, groups=muon_groups, source="arXiv 2502.16982, pytorch_optimizer.Muon"),
+    OptimizerSpec(
+        "schedule-free-adamw",
+        schedule_free_adamw,
+        has_modes=True,
+        schedule="constant",
+        source="arXiv 2405.15682, pytorch_optimizer.ScheduleFreeAdamW; constant rate whatever the schedule",
+    ),
+    OptimizerSpec("prodigy", prodigy, source="arXiv 2306.06101, pytorch_optimizer.Prodigy"),
 )
 
 OPTIMIZERS: Mapping[str, OptimizerSpec] = MappingProxyType({row.key: row for row in _ROWS})

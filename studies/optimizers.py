@@ -32,6 +32,7 @@ import torch
 from search_spaces import OF_TRAINING, CustomSpace, custom_space
 from search_spaces.errors import UserError, shown, suggestion
 from sofim import OPTIMIZERS, OptimizerSpec
+from studies.training.parameter_groups import make_optimizer
 from studies.workloads._pickled import MAIN, carried_as
 from studies.workloads._resolve import instance, located
 from studies.workloads.user_errors import blaming, definition, is_users
@@ -150,8 +151,7 @@ def check_made(row: OptimizerSpec, model: torch.nn.Module, arguments: Mapping[st
         )
     try:
         with blaming(f"{what}: called with {', '.join(['the parameters', *chosen])}, its factory", row.factory):
-            parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-            made: Any = row.factory(parameters if row.groups is None else row.groups(model), **chosen)
+            made: Any = make_optimizer(row, model, chosen)
     except UserError as error:
         if not isinstance(error.__cause__, TypeError):
             raise

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
-from analysis.comparison.spaces import decay_kinds, schedule_in_words, searched
+from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.schema import COUNTED
 from analysis.study import Study
@@ -111,7 +111,7 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
     elif began:
         found.evidence.append("every optimizer began with a configuration that was given")
     differs, decays = decay_kinds(contest.studies)
-    found.problems.append(differs)
+    found.problems += [differs, other_schedules(contest.studies)]
     found.problems = [problem for problem in found.problems if problem]
     unknown = [name for name in ("epochs", "versions") if not first.attributes.get(name)]
     if len(contest.trials) and contest.trials["seed"].isna().all():

@@ -89,6 +89,25 @@ def schedule_in_words(campaign: Mapping[str, object]) -> str:
     return f"{name} after a warm-up of {100 * float(str(warmup)):g} % of the steps" if warmup else name
 
 
+def other_schedules(studies: Sequence[Study]) -> str:
+    """Return which optimizers did not follow the campaign's schedule, and what instead; empty where all did.
+
+    A method that takes the place of a schedule is run as it is defined: with a schedule it would be another.
+    """
+    campaign = studies[0].campaign
+    shape = str(campaign.get("schedule", "constant")).partition("+")[0]
+    others: dict[str, list[str]] = {}
+    for study in studies:
+        followed = study.attributes.get("schedule")
+        if isinstance(followed, str) and followed != shape:
+            others.setdefault(followed, []).append(study.optimizer)
+    return ", ".join(
+        f"the schedule is {shape}, but {followed} after the same warm-up for {listing(names)}, "
+        f"whose method takes the place of a schedule"
+        for followed, names in others.items()
+    )
+
+
 def volume(parameters: Mapping[str, ParameterInfo]) -> str:
     """Return the size of a search space: how many decades its logarithmic ranges span together, and its other choices.
 

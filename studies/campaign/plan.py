@@ -244,7 +244,8 @@ class StudyPlan:
     ``trials`` is ``None`` where something else than their number ends the study. ``initial`` are the stored
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
     searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
-    is the seed by which examples are drawn again, ``None`` where the workload's own parts stay.
+    is the seed by which examples are drawn again, ``None`` where the workload's own parts stay. ``schedule`` is what
+    the optimizer follows in place of the campaign's.
     """
 
     name: str
@@ -264,6 +265,7 @@ class StudyPlan:
     metric_scale: Literal["linear", "log"] = "linear"
     target: float | None = None
     split: int | None = None
+    schedule: str | None = None
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

@@ -62,7 +62,7 @@ class ResolvedCampaign:
 
         Within a replicate every optimizer has the same initial weights and data order; another replicate has others.
         """
-        first = self.campaign.seed
+        first, other = self.campaign.seed, _other_schedules(self.campaign)
         return [
             StudyPlan(
                 name=study_name(self.campaign.name, key, optimizer, number),
@@ -82,6 +82,7 @@ class ResolvedCampaign:
                 replicate=number,
                 split=campaign_seed(first, "split", number) if self._resplits(workload) else None,
                 initial=self._initial(optimizer, key),
+                schedule=other.get(optimizer),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
@@ -124,6 +125,11 @@ def resolve_campaign(
     test = test or (None if plan.campaign.resplit else test)
     carried = _carried(workloads, tables)
     examples, notes, tested = {}, campaign_notes(plan), True
+    notes += [
+        f"{optimizer}: schedule {followed} in place of {plan.campaign.schedule}, which its method replaces; a warm-up "
+        "it has as all others."
+        for optimizer, followed in _other_schedules(plan.campaign).items()
+    ]
     for name, workload in workloads.items():
         data = check(workload, data_directory, test=test)
         examples[name] = len(data.train)
@@ -150,6 +156,15 @@ def _carried(workloads: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) 
     names: list[tuple[Kind, str]] = [*(("workload", name) for name in workloads), *(("optimizer", row) for row in rows)]
     pickled = ((kind, name, content(name, kind)) for kind, name in names)
     return tuple((kind, name, found) for kind, name, found in pickled if found is not None)
+
+
+def _other_schedules(campaign: Campaign) -> dict[str, str]:
+    """Return the optimizers that do not follow the campaign's schedule, each with the shape that it follows."""
+    from studies.optimizers import resolve
+
+    shape, tables = campaign.schedule.partition("+")[0], custom_tables(campaign)
+    asked = {key: resolve(key, tables).schedule for key in campaign.optimizers}
+    return {key: followed for key, followed in asked.items() if followed not in (None, shape)}
 
 
 def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> list[str]:

@@ -188,6 +188,7 @@ def _entry(one: Recommendation, study: Study) -> Document:
         "from": one.workload,
         "batch_size": batch_size,
         **({} if warmup is None else {"warmup": warmup}),
+        **({"schedule": study.attributes["schedule"]} if study.attributes.get("schedule") else {}),
         "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
         "params": {name: _plain(value) for name, value in one.params.items()},
         "evidence": {

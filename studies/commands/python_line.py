@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces import OF_TRAINING
 from search_spaces.errors import UserError, shown, suggestion
 
-_PUBLIC = ("sofim", "torch.optim", "sofim.registry")  # modules that people import optimizers from
+_PUBLIC = ("sofim", "torch.optim", "sofim.library", "sofim.registry")  # modules that people import optimizers from
 
 
 def code_line(
@@ -49,14 +49,20 @@ def code_line(
             f"unknown optimizer {shown(optimizer)}: known are {', '.join(OPTIMIZERS)}"
             f"{suggestion(optimizer, OPTIMIZERS)}"
         )
-    made_by: Any = OPTIMIZERS[optimizer].factory
+    spec = OPTIMIZERS[optimizer]
+    made_by: Any = spec.factory
     preset: Mapping[str, object] = {}
     if isinstance(made_by, partial):
         made_by, preset = made_by.func, made_by.keywords
     module, name = _public_place(made_by)
     chosen = {key: value for key, value in {**preset, **arguments}.items() if key not in OF_TRAINING}
     written = [f"{key}={_written(value, digits)}" for key, value in chosen.items()]
-    return f"from {module} import {name}\n\n{name}({', '.join(['model.parameters()', *written])})"
+    imports, params = f"from {module} import {name}", "model.parameters()"
+    if spec.groups is not None:
+        place, groups = _public_place(spec.groups)
+        imports += f", {groups}" if place == module else f"\nfrom {place} import {groups}"
+        params = f"{groups}(model)"
+    return f"{imports}\n\n{name}({', '.join([params, *written])})"
 
 
 def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None) -> str:

@@ -18,6 +18,7 @@ class Stream(IntEnum):
     ORDER = 1
     AUGMENTATION = 2
     GLOBAL = 3
+    AVERAGES = 4
 
 
 def stream_seed(seed: int, stream: Stream, epoch: int = 0) -> int:

@@ -28,12 +28,15 @@ from search_spaces.errors import UserError
 from studies.data import Data
 from studies.training.batches import batch_starts, epoch_batches, evaluate
 from studies.training.divergence import LaggedWatch, LossWatch, PromptWatch
+from studies.training.modes import evaluated_weights
+from studies.training.parameter_groups import make_optimizer, rates
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
-from studies.training.schedules import schedule_of
+from studies.training.schedules import followed, schedule_of
 from studies.workloads import Workload, load
 
 if TYPE_CHECKING:
     from sofim.registry import OptimizerSpec
+    from studies.training.modes import HasModes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Record:
 
     Attributes:
         epoch: From 1.
-        seconds: Time spent training since the beginning of the run: not loading, not evaluating.
+        seconds: Time spent training since the beginning of the run: not loading, not evaluating, and not making the
+            weights that are evaluated of an optimizer with modes, nor BatchNorm's averages for them.
         gradient_evaluations: Forward-backward passes since the beginning of the run, Hessian-vector products included.
         train_loss: Mean loss of the epoch's minibatches while it trained, penalty included; for L-BFGS, each
             minibatch's loss before its step. In a diverged run on a CPU, the loss that showed it.
@@ -98,7 +102,7 @@ def train(
         budget: Epochs; a schedule spans them.
         data: The workload's data, if they are loaded already.
         data_directory: Where to load them from otherwise.
-        schedule: Key in ``SCHEDULES``.
+        schedule: Key in ``SCHEDULES``; a row that asks for another has the warm-up alone.
         warmup: Share of all steps in which the learning rate rises, where the configuration has none.
         device: Where to train.
         amp: Whether to compute in bfloat16 where that is safe (automatic mixed precision); weights stay as they are.
@@ -148,6 +152,7 @@ class Run:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is a whole number from 0, not {seed!r}")
         self.workload, self.spec, self.seed, self.budget = workload, optimizer, seed, budget
+        schedule = followed(schedule, optimizer.schedule)
         self._schedule_name, self._warmup, self._schedule = schedule, warmup, schedule_of(schedule, warmup)
         self.device = torch.device(device)
         self._data = data.on(self.device)
@@ -155,12 +160,12 @@ class Run:
         self._steps_per_epoch = len(batch_starts(len(self._data.train), batch_size))
 
         self.model = self._initial_model()
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._generators = GlobalGenerators(stream_seed(seed, Stream.GLOBAL), self.device)
         # An optimizer may seed a generator of its own from the global one, which every process seeds differently.
         with self._generators.in_use():
-            self.optimizer = optimizer.factory(parameters, **arguments)
-        self._base_rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
+            self.optimizer = make_optimizer(optimizer, self.model, arguments)
+        self._is_scheduled = schedule != "constant" or warmup > 0
+        self._base_rates = rates(optimizer, self.optimizer, schedule) if self._is_scheduled else []
         self._step = self._closure_step if optimizer.needs_closure else self._plain_step
 
         self.epoch = 0
@@ -202,21 +207,25 @@ class Run:
             self.epoch += 1
             if self.diverged:
                 return self._record(train_loss, math.nan, math.nan)
-            validation_loss, metric = self._validate()
-            if math.isnan(metric) and math.isfinite(validation_loss):
-                name = self.workload.metric.name
-                raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
-            if not math.isfinite(validation_loss) or not math.isfinite(metric):
-                self.diverged = True
-                return self._record(train_loss, math.nan, math.nan)
-            test_loss: float | None = None
-            test_metric: float | None = None
-            # Strictly better: of epochs that tie, validation chooses the first.
-            if self._best_metric is None or self.workload.metric.is_better(metric, self._best_metric):
-                self._best_metric = metric
-                if self._with_test:
-                    test_loss, test_metric = self._test()
-            return self._record(train_loss, validation_loss, metric, test_loss, test_metric)
+            with self.evaluated():
+                return self._evaluation(train_loss)
+
+    def _evaluation(self, train_loss: float) -> Record:
+        validation_loss, metric = self._validate()
+        if math.isnan(metric) and math.isfinite(validation_loss):
+            name = self.workload.metric.name
+            raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
+        if not math.isfinite(validation_loss) or not math.isfinite(metric):
+            self.diverged = True
+            return self._record(train_loss, math.nan, math.nan)
+        test_loss: float | None = None
+        test_metric: float | None = None
+        # Strictly better: of epochs that tie, validation chooses the first.
+        if self._best_metric is None or self.workload.metric.is_better(metric, self._best_metric):
+            self._best_metric = metric
+            if self._with_test:
+                test_loss, test_metric = self._test()
+        return self._record(train_loss, validation_loss, metric, test_loss, test_metric)
 
     def _record(self, train_loss: float, validation_loss: float, metric: float, *test: float | None) -> Record:
         spent = (self.epoch, self.seconds, self.gradient_evaluations)
@@ -231,13 +240,15 @@ class Run:
             else LaggedWatch(self._initial_loss, self.device)
         )
         self.model.train()
+        if self.spec.has_modes:
+            cast("HasModes", self.optimizer).train()
         started = time.perf_counter()
         step = self.epoch * self._steps_per_epoch
         num_steps = self.budget * self._steps_per_epoch
         for inputs, targets in epoch_batches(
             self.workload, self._data.train, batch_size=self._batch_size, seed=self.seed, epoch=self.epoch
         ):
-            if self._schedule_name != "constant" or self._warmup:
+            if self._is_scheduled:
                 factor = self._schedule(step, num_steps)
                 for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
                     group["lr"] = rate * factor
@@ -287,6 +298,22 @@ class Run:
         return (loss, loss) if penalty is None else (loss, loss + penalty(self.model))
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Hold in the model the weights that are evaluated, and that a person would export; put back those of training.
+
+        They differ for an optimizer with modes alone (``studies.training.modes``).
+        """
+        if not self.spec.has_modes:
+            yield
+            return
+        size, seed, device = self._batch_size, self.seed, self.device
+        batches = epoch_batches(self.workload, self._data.train, batch_size=size, seed=seed, epoch=0)
+        generators = GlobalGenerators(stream_seed(seed, Stream.AVERAGES), device)
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=self._amp)
+        with evaluated_weights(cast("HasModes", self.optimizer), self.model, batches, generators, precision):
+            yield
 
     def _validate(self) -> tuple[float, float]:
         """Return validation loss and metric."""
@@ -348,6 +375,8 @@ class Run:
         if state["identity"] != self._identity():
             raise ValueError(f"this is the state of another run: {state['identity']}, not {self._identity()}")
         self.model.load_state_dict(cast("dict[str, Tensor]", state["model"]))
+        if self.spec.has_modes:
+            cast("HasModes", self.optimizer).train()  # before it has a state, that nothing is moved
         self.optimizer.load_state_dict(cast("dict[str, object]", state["optimizer"]))
         self._generators.states = [states.cpu() for states in cast("list[Tensor]", state["random_states"])]
         self.epoch = cast("int", state["epoch"])

@@ -70,6 +70,19 @@ SCHEDULES: Mapping[str, Schedule] = {
 """Schedules by name: each is called with (step from 0, number of steps of the whole budget) and returns the factor."""
 
 
+def followed(name: str, shape: str | None) -> str:
+    """Return the name of the schedule that an optimizer follows in a campaign.
+
+    Args:
+        name: The campaign's.
+        shape: What the optimizer's row asks for in its place, but for the warm-up; ``None``: nothing.
+
+    >>> followed("cosine+warmup", "constant"), followed("linear", "constant"), followed("linear", None)
+    ('constant+warmup', 'constant', 'linear')
+    """
+    return name if shape is None else shape + "".join(name.partition(_NAMED)[1:])
+
+
 def schedule_of(name: str, warmup: float = 0.0) -> Schedule:
     """Return the schedule of that name, with a warm-up of that share of all steps.
 

@@ -30,10 +30,15 @@ def searched(optimizer: str, trials: int) -> set[str]:
     return set(SEARCH_SPACES[optimizer].fitted(trials).parameters)
 
 
+def rate_of(optimizer: str) -> str:
+    """What says how long a step is: the learning rate, where that is not fixed."""
+    return "lr" if "lr" in SEARCH_SPACES[optimizer].parameters else "d_coef"
+
+
 def test_what_is_searched_with_so_many_trials() -> None:
-    last = {"eps", "beta2", "rank", "update_period", "history_size"}
+    last = {"eps", "beta2", "rank", "update_period", "history_size", "r"}
     for optimizer in SEARCH_SPACES:
-        assert searched(optimizer, 9) == {"lr"}
+        assert searched(optimizer, 9) == {rate_of(optimizer)}
         assert not searched(optimizer, 24) & (last | {"weight_decay", "batch_size", "max_iter"})
         assert not searched(optimizer, 49) & last
         assert searched(optimizer, 50) == set(SEARCH_SPACES[optimizer].parameters)
@@ -46,7 +51,7 @@ def test_what_is_searched_with_so_many_trials() -> None:
 @pytest.mark.parametrize("trials", [5, 16, 30, 50])
 def test_what_means_the_same_has_the_same_rank_everywhere(trials: int) -> None:
     for names in ({"momentum", "beta", "beta1"}, {"weight_decay"}, {"batch_size"}, {"lr"}, {"rho"}, {"eps"}):
-        of_each = [bool(names & searched(key, trials)) for key, s in SEARCH_SPACES.items() if names & set(s.declared)]
+        of_each = [bool(names & searched(key, trials)) for key, s in SEARCH_SPACES.items() if names & set(s.parameters)]
         assert len(set(of_each)) == 1
 
 
@@ -131,9 +136,9 @@ def test_decay_of_optimizers_that_have_one_kind_stays() -> None:
 @given(OPTIMIZERS)
 def test_a_searched_warm_up_is_a_parameter_that_no_optimizer_can_have(optimizer: str) -> None:
     space = SEARCH_SPACES[optimizer].with_warmup(0.0, 0.2).fitted(1)
-    assert {"lr", WARMUP} == set(space.parameters)
+    assert {rate_of(optimizer), WARMUP} == set(space.parameters)
     assert not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", WARMUP)
-    arguments = space.arguments(space.decode({"lr": 0.1, WARMUP: 0.15}))
+    arguments = space.arguments(space.decode({rate_of(optimizer): 0.1, WARMUP: 0.15}))
     assert arguments[WARMUP] == 0.15
     kept = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
     whole = SEARCH_SPACES[optimizer]

@@ -57,6 +57,10 @@ def test_trials_that_still_run_are_no_trials_that_ended() -> None:
         ({"attributes": {"versions": {"torch": "y"}}}, "versions differ"),
         ({"campaign": {"schedule": "cosine"}}, "schedule differ: sofim constant, sgd cosine"),
         ({"campaign": {"seed": 7}}, "seed differ"),
+        (
+            {"attributes": {"schedule": "linear"}},
+            "the schedule is constant, but linear after the same warm-up for sgd, whose method takes the place of a",
+        ),
     ],
 )
 def test_anything_else_that_differs_is_named(changes: dict[str, dict[str, object]], named: str) -> None:

@@ -128,9 +128,9 @@ def test_presets_are_sound_and_named_as_their_files(name: str) -> None:
         assert space.encode(space.default).keys() == space.parameters.keys()
 
 
-def test_quickstart_tunes_every_optimizer_there_is() -> None:
+def test_quickstart_tunes_sofim_and_what_its_paper_compares_it_with() -> None:
     quickstart = load("quickstart").campaign
-    assert set(quickstart.optimizers) == set(SEARCH_SPACES)
+    assert set(quickstart.optimizers) == {"sofim", "sgd", "adam", "adamw", "adahessian", "lbfgs", "nystrom-sgd"}
     assert set(quickstart.workloads) == {"digits-mlp", "breast-cancer-logreg"}
 
 

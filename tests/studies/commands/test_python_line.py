@@ -16,9 +16,9 @@ from studies.commands.python_line import code_line
 
 def made(optimizer: str, arguments: dict[str, Any], **options: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """What the line gives in an empty namespace, as a person types it."""
-    imports, empty, expression = code_line(optimizer, arguments, **options).splitlines()
-    assert imports.startswith("from ")
-    assert empty == ""
+    imports, _, expression = code_line(optimizer, arguments, **options).partition("\n\n")
+    assert all(line.startswith("from ") for line in imports.splitlines())
+    assert "\n" not in expression
     namespace: dict[str, Any] = {"model": torch.nn.Linear(3, 2)}
     exec(imports, namespace)
     return namespace["model"], eval(expression, namespace)
@@ -31,7 +31,7 @@ def test_the_line_makes_the_optimizer_and_it_trains(optimizer: str) -> None:
     arguments = space.arguments(space.default)
     model, found = made(optimizer, arguments)
     del arguments["batch_size"]
-    same = spec.factory(model.parameters(), **arguments)
+    same = spec.factory(model.parameters() if spec.groups is None else spec.groups(model), **arguments)
     assert type(found) is type(same)
     assert {key: found.param_groups[0].get(key) for key in arguments} == {
         key: same.param_groups[0].get(key) for key in arguments
