@@ -23,9 +23,10 @@ SPACE = SearchSpace(
     declared={
         "lr": replace(
             LEARNING_RATE,
+            default=3e-3,
             reason=(
-                "AdamW's range, since steps are scaled to the size of AdamW's (arXiv 2502.16982, which takes AdamW's "
-                "rates as they are)."
+                "AdamW's range, since steps are scaled to the size of AdamW's (arXiv 2502.16982); 3e-3 is between "
+                "Jordan's 3.6e-3 and AlgoPerf's 2.6e-3, at the width of their networks."
             ),
         ),
         "momentum": replace(MOMENTUM, default=0.95),

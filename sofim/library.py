@@ -20,7 +20,7 @@ __all__ = ["muon", "muon_groups", "prodigy", "schedule_free_adamw"]
 
 def muon(
     params: ParamsT,
-    lr: float = 1e-3,
+    lr: float = 3e-3,
     *,
     momentum: float = 0.95,
     nesterov: bool = True,
