@@ -74,6 +74,8 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
         muon.SPACE,
         schedule_free_adamw.SPACE,
         prodigy.SPACE,
+        sofim.GRADIENT,
+        sofim.TENSOR,
     )
 }
 """The search space of each optimizer, by the optimizer's key."""

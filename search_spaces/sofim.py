@@ -1,7 +1,8 @@
-"""SOFIM: in its own arguments, and in the coordinates in which its two regimes separate."""
+"""SOFIM and its forms: in their own arguments, and in the coordinates in which their two regimes separate."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from search_spaces._base import SearchSpace
@@ -84,5 +85,46 @@ SPACE = SearchSpace(
         "beta": MOMENTUM,
         "weight_decay": COUPLED_DECAY,
         "batch_size": BATCH_SIZE,
+    },
+)
+
+
+def _form(optimizer: str, reasons: Mapping[str, str]) -> SearchSpace:
+    """Return SOFIM's space for another form of it: the same ranges, so that the forms are compared on equal terms.
+
+    Args:
+        optimizer: Key of the form.
+        reasons: By parameter, why its range is right there, where SOFIM's reason is not.
+    """
+
+    def of(space: SearchSpace) -> SearchSpace:
+        known = reasons.keys() & space.declared.keys()
+        changed = {name: dataclasses.replace(space.declared[name], reason=reasons[name]) for name in known}
+        alternatives = {name: of(other) for name, other in space.alternatives.items()}
+        return dataclasses.replace(
+            space, optimizer=optimizer, declared={**space.declared, **changed}, alternatives=alternatives
+        )
+
+    return of(SPACE)
+
+
+GRADIENT = _form(
+    "sofim-gradient",
+    {
+        "lr": "The range of sofim, which contains FedSift's choices 1e-3 to 5; the two are one on the first step.",
+        "rho": "The range of sofim, which contains FedSift's choices 0.01 to 10, but not its 20.",
+        "effective_lr": (
+            "The range of sofim's η/ρ: across the average this is SGD without momentum with that learning rate."
+        ),
+        "knee": "The range of sofim's √ρ: gradients along an average longer than it are damped.",
+    },
+)
+
+TENSOR = _form(
+    "sofim-tensor",
+    {
+        "lr": "The range of sofim, though here one step lowers the loss by at most lr for each tensor.",
+        "rho": "The range of sofim, though here it compares with the squared gradient norm of one tensor.",
+        "knee": "The range of sofim's √ρ, though here it compares with the gradient norm of one tensor.",
     },
 )

@@ -94,8 +94,21 @@ def raise_sparse_gradient(optimizer: str, grad: Tensor) -> NoReturn:
     raise RuntimeError(f"{optimizer} does not support sparse or nested gradients; got one of layout {grad.layout}")
 
 
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise ValueError unless value is one of those known."""
+    if value not in known:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, not {value!r}")
+
+
+def check_sofim_forms(direction: object, blocks: object) -> None:
+    """Raise ValueError unless they say along what `SOFIM` steps and what a Fisher block is."""
+    check_choice("direction", direction, ("momentum", "gradient"))
+    check_choice("blocks", blocks, ("group", "tensor"))
+
+
 def check_sofim_options(options: dict[str, Any]) -> None:
     """Check the options of a parameter group of `SOFIM`."""
+    check_sofim_forms(options["direction"], options["blocks"])
     check_learning_rate(options["lr"])
     check_decay("beta", options["beta"])
     check_positive("rho", options["rho"])

@@ -1,27 +1,131 @@
-"""SOFIM's average and its norm, written in place: the numbers of `sofim_update`, in as few calls and passes as we can.
+"""SOFIM's step, written in place: the numbers of `sofim_update`, in as few calls and passes as we can.
 
 Small tensors cost the calls they take, so that here they share them; large ones cost their memory traffic, so that each
-is summed while it is still in the cache. Tensors of one list share a dtype, float32 or float64.
+is summed while it is still in the cache. Except in `step_each`, tensors of one list share a device and a dtype, float32
+or float64. Each function takes the tensors of one Fisher block and the options of their parameter group.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
+from sofim._update import along_averages, along_gradients, change, new_average, projection, step_scale
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from sofim._update import Hyperparameter
 
 # On CPU, in entries. Up to the first a tensor costs its calls, above the second its memory traffic; up to the third a
 # dot product of random float32 numbers is right to 1e-5.
 _TINY_TENSOR = 1 << 12
 _LONG_TENSOR = 1 << 16
 _DOT_PRODUCT = 1 << 20
+# Subclasses may mean anything by a storage, a product or a sum: a DTensor's local part is not the tensor.
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
 
 
-def average_on_host(
+def fast_path(params: list[Tensor], group: dict[str, Any]) -> Callable[..., None] | None:
+    """Return the function that steps such parameters with few calls, if there is one."""
+    # Asked here, in a frame that compiles whole. The compiler makes better kernels from the plain formula than from
+    # calls that are fast in themselves.
+    if torch.compiler.is_compiling():
+        return None
+    dtype, on_cpu = params[0].dtype, params[0].is_cpu
+    for param in params:
+        if param.dtype is not dtype or param.is_cpu is not on_cpu or type(param) not in _PLAIN:
+            return None
+    if dtype.itemsize < 4:
+        return None
+    along_gradient = group["direction"] == "gradient"
+    if on_cpu and not along_gradient:
+        return _step_on_host
+    if group["foreach"] is False or len({param.device for param in params}) > 1:
+        return None
+    return _step_along_gradients if along_gradient else _step_on_device
+
+
+def step_each(
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weights: list[float], group: dict[str, Any]
+) -> None:
+    """Step tensor by tensor, with the parts of `sofim_update`: any dtypes and devices, no value read on the host."""
+    along_gradient, maximize = group["direction"] == "gradient", group["maximize"]
+    lr, rho = scalar(group["lr"]), group["rho"]
+    rests = []
+    for param, grad, average, weight in zip(params, grads, averages, weights, strict=True):
+        delta = change(average, grad, param, group["weight_decay"], maximize)
+        average.copy_(new_average(average, delta, weight))
+        if along_gradient:
+            rests.append(delta * (1.0 - weight))
+    moved = (
+        along_gradients(params, averages, rests, lr, rho, maximize)
+        if along_gradient
+        else along_averages(params, averages, lr, rho, maximize)
+    )
+    for param, new in zip(params, moved, strict=True):
+        param.copy_(new)
+
+
+def _step_on_host(
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
+) -> None:
+    """Step along the average on CPU: a scale that is a Python number needs no temporary tensors."""
+    sign = 1.0 if group["maximize"] else -1.0
+    decay = -sign * group["weight_decay"]
+    square_norm = _average_on_host(params, grads, averages, weight, decay, foreach=group["foreach"] is not False)
+    scale = step_scale(square_norm, float(group["lr"]), group["rho"])
+    # Backwards, since the averages written last are still in the cache.
+    torch._foreach_add_(params[::-1], averages[::-1], alpha=sign * scale)
+
+
+def _step_on_device(
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
+) -> None:
+    """Step along the average elsewhere: the scale stays a tensor on the device, and the host never waits for it."""
+    sign = 1.0 if group["maximize"] else -1.0
+    torch._foreach_lerp_(averages, grads, weight)
+    if group["weight_decay"] != 0.0:
+        torch._foreach_add_(averages, params, alpha=-sign * weight * group["weight_decay"])
+    square_norm = torch.stack(torch._foreach_norm(averages)).square().sum()
+    scale = step_scale(square_norm, scalar(group["lr"]), group["rho"])
+    torch._foreach_add_(params, torch._foreach_mul(averages, sign * scale))
+
+
+def _step_along_gradients(
+    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
+) -> None:
+    """Step as `along_gradients` says: on CPU with Python numbers, elsewhere with tensors that nothing reads."""
+    on_cpu = params[0].is_cpu
+    sign = 1.0 if group["maximize"] else -1.0
+    lr = float(group["lr"]) if on_cpu else scalar(group["lr"])
+    inner_product: Callable[..., Any] = _inner_product_on_host if on_cpu else _inner_product_on_device
+    rests = list(torch._foreach_sub(grads, averages))
+    if group["weight_decay"] != 0.0:
+        torch._foreach_add_(rests, params, alpha=-sign * group["weight_decay"])
+    torch._foreach_add_(averages, rests, alpha=weight)
+    torch._foreach_mul_(rests, 1.0 - weight)
+    square_norm = inner_product(averages, averages)
+    parallel = 0.0
+    for _ in range(2):
+        part = projection(inner_product(averages, rests), square_norm)
+        torch._foreach_sub_(rests, torch._foreach_mul(averages, part))
+        parallel = parallel + part
+    torch._foreach_mul_(rests, sign * lr / group["rho"])
+    scale = sign * step_scale(square_norm, lr, group["rho"]) * (1.0 + parallel)
+    torch._foreach_add_(rests, torch._foreach_mul(averages, scale))
+    torch._foreach_add_(params, rests)
+
+
+def scalar(lr: Hyperparameter) -> Hyperparameter:
+    """Return a learning rate that is a 1-element tensor as a 0-dim one."""
+    return lr.squeeze() if isinstance(lr, Tensor) else lr
+
+
+def _average_on_host(
     params: list[Tensor],
     grads: list[Tensor],
     averages: list[Tensor],
@@ -80,24 +184,24 @@ def _without(indices: list[int], tensors: list[Tensor]) -> list[Tensor]:
     return [tensor for index, tensor in enumerate(tensors) if index not in left_out]
 
 
-def average_on_device(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, decay: float
-) -> Tensor:
-    """As `average_on_host`, on any one device.
+def _inner_product_on_device(first: list[Tensor], second: list[Tensor]) -> Tensor:
+    return torch.stack([product.sum() for product in torch._foreach_mul(first, second)]).sum()
 
-    Returns:
-        ‖M̂‖², a 0-dim tensor on that device, which nothing has read.
-    """
-    torch._foreach_lerp_(averages, grads, weight)
-    if decay != 0.0:
-        torch._foreach_add_(averages, params, alpha=weight * decay)
-    return torch.stack(torch._foreach_norm(averages)).square().sum()
+
+def _inner_product_on_host(first: list[Tensor], second: list[Tensor]) -> float:
+    return sum(_dot(one, other) for one, other in zip(first, second, strict=True))
 
 
 def _square_norm(tensor: Tensor) -> float:
-    """‖tensor‖² on CPU, in pieces, since a float32 dot product of many millions of entries is wrong by 1e-4."""
-    flat = tensor.reshape(-1)
-    if flat.numel() <= _DOT_PRODUCT:
-        return torch.dot(flat, flat).item()
-    pieces = [flat[start : start + _DOT_PRODUCT] for start in range(0, flat.numel(), _DOT_PRODUCT)]
-    return sum(torch.dot(piece, piece).item() for piece in pieces)
+    """Return ‖tensor‖² on CPU."""
+    return _dot(tensor, tensor)
+
+
+def _dot(first: Tensor, second: Tensor) -> float:
+    """Return an inner product on CPU, in pieces: a float32 sum over many millions of entries is wrong by 1e-4."""
+    one, other = first.reshape(-1), second.reshape(-1)
+    size = one.numel()
+    if size <= _DOT_PRODUCT:
+        return torch.dot(one, other).item()
+    starts = range(0, size, _DOT_PRODUCT)
+    return sum(torch.dot(one[at : at + _DOT_PRODUCT], other[at : at + _DOT_PRODUCT]).item() for at in starts)

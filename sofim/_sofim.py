@@ -1,160 +1,29 @@
 """SOFIM: a natural-gradient step with the rank-one Fisher estimate of the averaged gradient.
 
-The mathematics is in `sofim_update` and the small functions that it is made of; `SOFIM` keeps the books and has a
-faster way of writing the same numbers in place where the tensors allow it.
+The mathematics is in `sofim_update`; `SOFIM` keeps the books, and the same numbers are written in place.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
 from sofim._checks import check_real, check_sofim_options, check_whole, with_gradients
-from sofim._in_place import average_on_device, average_on_host
-from sofim._sharded import over_ranks
+from sofim._in_place import fast_path, scalar, step_each
+from sofim._update import averaging_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from torch.optim.optimizer import ParamsT
 
-Hyperparameter = float | Tensor
-_Number = TypeVar("_Number", float, Tensor)
+    from sofim._update import Blocks, Direction, Hyperparameter
+
 _DECOUPLED = "decoupled_weight_decay"
-# Subclasses may mean anything by a storage, a product or a sum: a DTensor's local part is not the tensor.
-_PLAIN = frozenset({Tensor, torch.nn.Parameter})
-
-
-@overload
-def averaging_weight(step: int, beta: float) -> float: ...
-
-
-@overload
-def averaging_weight(step: int | Tensor, beta: Hyperparameter) -> Hyperparameter: ...
-
-
-def averaging_weight(step: int | Tensor, beta: Hyperparameter) -> Hyperparameter:
-    """Weight of the newest gradient in the bias-corrected average, (1 − β) / (1 − βᵗ).
-
-    With this weight M̂_t = M̂_{t−1} + w_t (g_t − M̂_{t−1}) is the paper's M_t / (1 − βᵗ), without a second tensor.
-
-    Args:
-        step: T, the number of gradients averaged, the newest included; at least 1.
-        beta: β in [0, 1).
-
-    Returns:
-        The weight, in (0, 1]; a tensor where an argument is one.
-
-    >>> averaging_weight(1, 0.9), round(averaging_weight(1000, 0.9), 6)
-    (1.0, 0.1)
-    """
-    return (1.0 - beta) / (1.0 - beta**step)
-
-
-def step_scale(square_norm: _Number, lr: _Number | float, rho: _Number | float) -> _Number:
-    """Factor of M̂ in the step, η / (ρ + ‖M̂‖²).
-
-    Args:
-        square_norm: ‖M̂‖² over all tensors of one Fisher block.
-        lr: Learning rate η.
-        rho: Regularization ρ, in the unit of a squared gradient.
-    """
-    return lr / (rho + square_norm)
-
-
-def sofim_update(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    averages: Sequence[Tensor],
-    step: int | Tensor,
-    *,
-    lr: Hyperparameter,
-    beta: Hyperparameter,
-    rho: Hyperparameter,
-    weight_decay: Hyperparameter = 0.0,
-    decoupled_weight_decay: bool = False,
-    maximize: bool = False,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """One SOFIM step on one Fisher block, as a pure function.
-
-    M̂_t = M̂_{t−1} + w_t (g_t − M̂_{t−1}),  w_t = (1 − β) / (1 − βᵗ)
-    p_t = p_{t−1} − η M̂_t / (ρ + ‖M̂_t‖²)
-
-    Nothing is written in place and no value is read on the host, so that it runs under `torch.func.vmap`, there also
-    with a different hyperparameter for each model, and under `torch.compile`. The norm is over all the tensors
-    together, where they are sharded (`DTensor`) over all their ranks. Sums are taken in float32 at least; the results
-    have the dtypes of the arguments.
-
-    Args:
-        params: Parameters, real tensors of any shapes.
-        grads: Their gradients, of the same shapes.
-        averages: M̂_{t−1}, of the same shapes; zeros before the first step.
-        step: T, counted from 1: the number of this step.
-        lr: Learning rate η, number or 0-dim tensor (as are all the hyperparameters).
-        beta: Decay β of the average, in [0, 1).
-        rho: Regularization ρ > 0, in the unit of a squared gradient.
-        weight_decay: λ of the L2 term; λ p is added to the gradient.
-        decoupled_weight_decay: Multiply p by 1 − η λ instead.
-        maximize: Go up the objective instead of down.
-
-    Returns:
-        New parameters and new averages M̂_t, lists of tensors shaped like `params`.
-
-    >>> params, averages = sofim_update(
-    ...     [torch.ones(2)], [torch.tensor([3.0, 4.0])], [torch.zeros(2)], 1, lr=1.0, beta=0.9, rho=25.0
-    ... )
-    >>> params[0], averages[0]
-    (tensor([0.9400, 0.9200]), tensor([3., 4.]))
-    """
-    check_real("sofim_update", params)
-    weight = averaging_weight(step, beta)
-    averages = [
-        _new_average(average, grad, param, weight, 0.0 if decoupled_weight_decay else weight_decay, maximize)
-        for average, grad, param in zip(averages, grads, params, strict=True)
-    ]
-    scale = _scale_tensor(averages, lr, rho)
-    if decoupled_weight_decay:
-        params = [(_wide(param) * (1.0 - lr * weight_decay)).to(param.dtype) for param in params]
-    return [_new_param(param, average, scale, maximize) for param, average in zip(params, averages, strict=True)], (
-        averages
-    )
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32 at least: float16 overflows at 65504 and bfloat16 sums nothing well."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _new_average(
-    average: Tensor,
-    grad: Tensor,
-    param: Tensor,
-    weight: Hyperparameter,
-    weight_decay: Hyperparameter,
-    maximize: bool,
-) -> Tensor:
-    old, target = _wide(average), _wide(grad)
-    if isinstance(weight_decay, Tensor) or weight_decay != 0.0:
-        # M̂ averages the gradient as it is given, so that the L2 term turns round where the step does.
-        target = target + _wide(param) * (-weight_decay if maximize else weight_decay)
-    return (old + weight * (target - old)).to(average.dtype)
-
-
-def _scale_tensor(averages: Sequence[Tensor], lr: Hyperparameter, rho: Hyperparameter) -> Tensor:
-    device = averages[0].device
-    square_norms = [_wide(average).square().sum() for average in averages]
-    if not all(type(square_norm) is Tensor for square_norm in square_norms):
-        square_norms = over_ranks(square_norms)
-    return step_scale(torch.stack([square_norm.to(device) for square_norm in square_norms]).sum(), lr, rho)
-
-
-def _new_param(param: Tensor, average: Tensor, scale: Tensor, maximize: bool) -> Tensor:
-    step = _wide(average) * scale.to(average.device)
-    return (_wide(param) + (step if maximize else -step)).to(param.dtype)
 
 
 class SOFIM(torch.optim.Optimizer):
@@ -171,15 +40,26 @@ class SOFIM(torch.optim.Optimizer):
     paper's difference of two terms has lost all its digits in float32 at ‖M̂‖²/ρ = 1e8. The average is kept with its
     bias correction applied, which is the same number again while β is constant. Each parameter counts its own
     gradients, so that one that joins late is corrected for its own age. Parameter groups, weight decay, in the gradient
-    or decoupled (arXiv 1711.05101), and `maximize` are additions: F is block-diagonal over groups, one norm for each;
-    one group is the paper's.
+    or decoupled (arXiv 1711.05101), `blocks` and `maximize` are additions: F is block-diagonal over groups, one norm
+    for each, and with `blocks="tensor"` over tensors; one group is the paper's.
+
+    `direction="gradient"` applies the same inverse to the newest gradient instead of to the average:
+    p_t = p_{t−1} − η F_t⁻¹ g_t,  F_t⁻¹ g_t = (g_t − M̂_t (M̂_tᵀ g_t) / (ρ + ‖M̂_t‖²)) / ρ
+    It is parallel to neither. F is positive definite, so that this step always descends, which one along the average
+    need not, but its length is not bounded: across M̂ it is η/ρ times the gradient, along M̂ η / (ρ + ‖M̂‖²) times. Far
+    below the knee it is SGD without momentum. The two are one on the first step. Which publication has which: F⁻¹ M̂
+    is the seed paper's, and that of the code published with DP-FedSOFIM (arXiv 2601.09166). FedSift, which adapts the
+    third version of that paper and says that it does not reproduce its code, applies the inverse to the newest
+    gradient, with M_t in place of M̂_t. Here it is a sum of two orthogonal vectors, in which no digits cancel.
 
     The state of a parameter is one tensor of its shape and dtype, `average` (M̂), and the Python number `step`.
     On CPU the norm comes to the host; elsewhere nothing does, so that a CUDA stream never waits.
-    Where ‖M̂‖² overflows float32 (‖M̂‖ > 1.8e19; float64: 1.3e154) the step is zero; it would be under η · 1e-19.
+    Where ‖M̂‖² overflows float32 (‖M̂‖ > 1.8e19; float64: 1.3e154) the step along the average is zero; it would be
+    under η · 1e-19. That of `direction="gradient"` is not a number there.
 
     In several processes: under DistributedDataParallel, FSDP2 (`fully_shard`) and tensor parallelism (`DTensor`) the
-    step is that of one process, with one all-reduce of a number for each layout. FSDP1 and ZeroRedundancyOptimizer give
+    step is that of one process, with one all-reduce of a number for each layout in a Fisher block (along gradients:
+    three). FSDP1 and ZeroRedundancyOptimizer give
     each process a part of the parameters, of which the norm would be, and are refused. Pipeline stages, and wrappers
     that leave no trace in their tensors (DeepSpeed's ZeRO), make each process's part a Fisher block of its own.
 
@@ -190,14 +70,18 @@ class SOFIM(torch.optim.Optimizer):
     Args:
         params: Parameters, named parameters, or dicts that define parameter groups. Real floating-point tensors.
         lr: Learning rate η, at least 0, number or 1-element tensor. Of the unit of the loss: along a step the linear
-            model of the loss falls by η ‖M̂‖² / (ρ + ‖M̂‖²), never by more than η.
+            model of the loss falls by η ‖M̂‖² / (ρ + ‖M̂‖²), never by more than η for each Fisher block.
         beta: Decay β of the average, in [0, 1); it reaches back about 1 / (1 − β) steps.
         rho: Regularization ρ > 0 of the Fisher matrix, in the unit of a squared gradient norm.
         weight_decay: λ ≥ 0 of the L2 term: λ p is added to the gradient, as in `torch.optim.SGD`.
         decoupled_weight_decay: Multiply p by 1 − η λ before the step instead, as `torch.optim.AdamW`; M̂ sees no decay.
         maximize: Go up the objective instead of down.
-        foreach: False updates tensor by tensor, with one tensor of temporary memory at most; None and True update all
-            tensors of a group by few calls where they share a device and are float32 or float64.
+        direction: "momentum" steps along F⁻¹ M̂, "gradient" along F⁻¹ g (see above).
+        blocks: "group" has a Fisher block, a norm, for all tensors of a parameter group, "tensor" one for each of them,
+            at the cost of a few calls for each.
+        foreach: False updates tensor by tensor, with one tensor of temporary memory at most, along gradients with one
+            for each; None and True update all tensors of a group by few calls where they share a device and are float32
+            or float64.
 
     Raises:
         ValueError: A hyperparameter is out of its range, or a parameter is complex or a process's part (see above).
@@ -221,6 +105,8 @@ class SOFIM(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        direction: Direction = "momentum",
+        blocks: Blocks = "group",
         foreach: bool | None = None,
     ) -> None:
         defaults: dict[str, Any] = {
@@ -232,6 +118,8 @@ class SOFIM(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             _DECOUPLED: decoupled_weight_decay,
             "maximize": maximize,
+            "direction": direction,
+            "blocks": blocks,
             "foreach": foreach,
         }
         check_sofim_options(defaults)
@@ -259,11 +147,10 @@ class SOFIM(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        # What was stored by an earlier version knows one name.
+        # What was stored by an earlier version knows one name of β, and one form of the step.
         for options in (self.defaults, *self.param_groups):
-            options.update(
-                {**dict.fromkeys(("momentum", "settled_beta"), options["beta"]), _DECOUPLED: False} | options
-            )
+            names = dict.fromkeys(("momentum", "settled_beta"), options["beta"])
+            options.update({**names, _DECOUPLED: False, "direction": "momentum", "blocks": "group"} | options)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -304,14 +191,12 @@ class SOFIM(torch.optim.Optimizer):
         averages, steps, beta = self._advance(params, group)
         if group[_DECOUPLED] and group["weight_decay"] != 0.0:
             for param in params:
-                param.mul_(1.0 - _scalar(group["lr"]) * group["weight_decay"])
+                param.mul_(1.0 - scalar(group["lr"]) * group["weight_decay"])
             group = {**group, "weight_decay": 0.0}
-        same_age = steps.count(steps[0]) == len(steps)
-        path = _fast_path(params, group["foreach"]) if same_age else None
-        if path is None:
-            _step_each(params, grads, averages, [averaging_weight(step, beta) for step in steps], group)
-        else:
-            path(params, grads, averages, averaging_weight(steps[0], beta), group)
+        num_blocks = len(params) if group["blocks"] == "tensor" else 1
+        for index in range(num_blocks):
+            block = slice(index, None, num_blocks)
+            _step_block(params[block], grads[block], averages[block], steps[block], beta, group)
 
     # Numbers that a compiled graph reads from where they are kept would be compiled anew at every step.
     @_disable_dynamo
@@ -331,8 +216,24 @@ class SOFIM(torch.optim.Optimizer):
         return averages, steps, _settle_beta(group)
 
 
+def _step_block(
+    params: list[Tensor],
+    grads: list[Tensor],
+    averages: list[Tensor],
+    steps: list[int],
+    beta: float,
+    group: dict[str, Any],
+) -> None:
+    same_age = steps.count(steps[0]) == len(steps)
+    path = fast_path(params, group) if same_age else None
+    if path is None:
+        step_each(params, grads, averages, [averaging_weight(step, beta) for step in steps], group)
+    else:
+        path(params, grads, averages, averaging_weight(steps[0], beta), group)
+
+
 def _settle_beta(group: dict[str, Any]) -> float:
-    """β of the next step, which has two names in a group: `momentum` is where schedulers look for it and set it.
+    """Return β of the next step, which has two names in a group: `momentum` is where schedulers look for it and set it.
 
     `settled_beta` is what both were when they were last alike, so that the one that was set since is known.
     """
@@ -341,59 +242,3 @@ def _settle_beta(group: dict[str, Any]) -> float:
     if beta != group["settled_beta"]:
         group["beta"] = group["momentum"] = group["settled_beta"] = beta
     return beta
-
-
-def _fast_path(params: list[Tensor], foreach: bool | None) -> Callable[..., None] | None:
-    """Return the function that writes the step in place, if there is one for such parameters."""
-    # Asked here, in a frame that compiles whole. The compiler makes better kernels from the plain formula than from
-    # calls that are fast in themselves.
-    if torch.compiler.is_compiling():
-        return None
-    dtype, on_cpu = params[0].dtype, params[0].is_cpu
-    for param in params:
-        if param.dtype is not dtype or param.is_cpu is not on_cpu or type(param) not in _PLAIN:
-            return None
-    if dtype.itemsize < 4:
-        return None
-    if on_cpu:
-        return _step_on_host
-    if foreach is False or len({param.device for param in params}) > 1:
-        return None
-    return _step_on_device
-
-
-def _step_each(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weights: list[float], group: dict[str, Any]
-) -> None:
-    """Tensor by tensor, from the parts of `sofim_update`: any dtypes and devices, no value read on the host."""
-    for param, grad, average, weight in zip(params, grads, averages, weights, strict=True):
-        average.copy_(_new_average(average, grad, param, weight, group["weight_decay"], group["maximize"]))
-    scale = _scale_tensor(averages, _scalar(group["lr"]), group["rho"])
-    for param, average in zip(params, averages, strict=True):
-        param.copy_(_new_param(param, average, scale, group["maximize"]))
-
-
-def _step_on_host(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
-) -> None:
-    """On CPU: a scale that is a Python number needs no temporary tensors."""
-    sign = 1.0 if group["maximize"] else -1.0
-    decay = -sign * group["weight_decay"]
-    square_norm = average_on_host(params, grads, averages, weight, decay, foreach=group["foreach"] is not False)
-    scale = step_scale(square_norm, float(group["lr"]), group["rho"])
-    # Backwards, since the averages written last are still in the cache.
-    torch._foreach_add_(params[::-1], averages[::-1], alpha=sign * scale)
-
-
-def _step_on_device(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
-) -> None:
-    """Elsewhere: the scale stays a tensor on the device, and the host never waits for it."""
-    sign = 1.0 if group["maximize"] else -1.0
-    square_norm = average_on_device(params, grads, averages, weight, -sign * group["weight_decay"])
-    scale = step_scale(square_norm, _scalar(group["lr"]), group["rho"])
-    torch._foreach_add_(params, torch._foreach_mul(averages, sign * scale))
-
-
-def _scalar(lr: Hyperparameter) -> Hyperparameter:
-    return lr.squeeze() if isinstance(lr, Tensor) else lr

@@ -151,6 +151,16 @@ _ROWS = (
         source="arXiv 2405.15682, pytorch_optimizer.ScheduleFreeAdamW; constant rate whatever the schedule",
     ),
     OptimizerSpec("prodigy", prodigy, source="arXiv 2306.06101, pytorch_optimizer.Prodigy"),
+    OptimizerSpec(
+        "sofim-gradient",
+        partial(SOFIM, direction="gradient"),
+        source="SOFIM, its inverse applied to the newest gradient, as FedSift does after arXiv 2601.09166v3",
+    ),
+    OptimizerSpec(
+        "sofim-tensor",
+        partial(SOFIM, blocks="tensor"),
+        source="arXiv 2403.02833, with a Fisher block for each tensor",
+    ),
 )
 
 OPTIMIZERS: Mapping[str, OptimizerSpec] = MappingProxyType({row.key: row for row in _ROWS})

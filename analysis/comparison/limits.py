@@ -7,6 +7,7 @@ from analysis.comparison.workload_runs import WorkloadRuns
 # larger, smaller, in which limit the one becomes the other, and what of the larger must be searched for that
 INCLUSIONS = (
     ("sofim", "sgd", "as ρ grows with η/ρ held, SOFIM becomes SGD with momentum", ("lr", "rho")),
+    ("sofim-tensor", "sgd", "as ρ grows with η/ρ held, SOFIM becomes SGD with momentum", ("lr", "rho")),
     ("adamw", "adam", "without weight decay both are Adam", ("weight_decay",)),
 )
 

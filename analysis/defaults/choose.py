@@ -23,7 +23,9 @@ from analysis.winners import ranked
 from search_spaces import configuration_key
 
 _LARGE_LOSS, _SMALL_LOSS = 20.0, 0.01  # of a first epoch, beyond what losses of classification are
-_LOSS_UNITS = {"sofim": "SOFIM's lr is in units of the loss, its rho of a squared gradient"}
+_LOSS_UNITS = dict.fromkeys(
+    ("sofim", "sofim-gradient", "sofim-tensor"), "SOFIM's lr is in units of the loss, its rho of a squared gradient"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def examined(
             num_refits=options.num_refits,
             workers=threads,
             study=study.name,
-            coordinates=study.optimizer == "sofim",
+            coordinates=study.optimizer in ("sofim", "sofim-gradient", "sofim-tensor"),
         )
 
 

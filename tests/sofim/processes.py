@@ -62,7 +62,14 @@ def _cases(num_processes):
         return
     mesh = init_device_mesh("cpu", (num_processes,))
     for classes in (2, 7):  # with two rows for three processes one has an empty tensor
-        for options in ({}, {"foreach": True}, {"foreach": False, "weight_decay": 0.1}, {"maximize": True}):
+        for options in (
+            {},
+            {"foreach": True},
+            {"foreach": False, "weight_decay": 0.1},
+            {"maximize": True},
+            {"direction": "gradient"},
+            {"blocks": "tensor"},
+        ):
             yield f"fully_shard, {classes} classes, {options}", partial(shards, mesh, classes, options)
     yield "fully_shard, two groups", partial(shards, mesh, 2, {}, grouped=True)
     yield "fully_shard, layers alone", partial(shards, mesh, 2, {}, root=False)
@@ -70,7 +77,10 @@ def _cases(num_processes):
     for placement in (Shard(0), Shard(1), Replicate()):
         for of_gradient in (Shard(0), Shard(1), Replicate(), Partial()):
             yield f"{placement}, gradient {of_gradient}", partial(placed, mesh, [placement], [of_gradient])
+    partly = partial(placed, mesh, [Shard(0)], [Partial()], direction="gradient", blocks="tensor")
+    yield "Shard(0), gradient Partial, along gradients, tensor by tensor", partly
     yield "pure function", partial(pure, mesh)
+    yield "pure function, along gradients", partial(pure, mesh, direction="gradient")
     yield "DDP, SOFIM", partial(replicated, SOFIM)
     yield "DDP, NystromSGD", partial(replicated, NystromSGD)
     for kind in (SOFIM, NystromSGD):
@@ -178,8 +188,9 @@ def interrupted(mesh):
 def tensor_parallel(mesh):
     """The first layer is sharded by rows, the second by columns; the last is a plain tensor in every process."""
     model = parallelize_module(network(), mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
-    train(model, SOFIM(model.parameters(), lr=0.5, weight_decay=0.1), *data())
-    return off(model, alone(weight_decay=0.1))
+    options = {"weight_decay": 0.1, "direction": "gradient"}
+    train(model, SOFIM(model.parameters(), lr=0.5, **options), *data())
+    return off(model, alone(**options))
 
 
 def shards_of_shards(mesh):
@@ -192,7 +203,7 @@ def shards_of_shards(mesh):
     return off(model, alone())
 
 
-def placed(mesh, placements, of_gradient):
+def placed(mesh, placements, of_gradient, **form):
     """Parameters and gradients of any layout, with a plain parameter among them."""
     torch.manual_seed(2)
     values = [torch.randn(7, 5), torch.randn(130, 70), torch.randn(4, 4)]
@@ -200,7 +211,7 @@ def placed(mesh, placements, of_gradient):
     reference = [nn.Parameter(value.clone()) for value in values]
     model = [nn.Parameter(distribute_tensor(value, mesh, placements)) for value in values[:2]]
     model.append(nn.Parameter(values[2].clone()))
-    first, second = SOFIM(reference, lr=0.5, weight_decay=0.01), SOFIM(model, lr=0.5, weight_decay=0.01)
+    first, second = (SOFIM(params, lr=0.5, weight_decay=0.01, **form) for params in (reference, model))
     for _ in range(STEPS):
         for one, other, grad in zip(reference, model, grads, strict=True):
             one.grad = grad.clone()
@@ -221,10 +232,10 @@ def laid_out(tensor, mesh, placements):
     return DTensor.from_local(local, mesh, placements, shape=tensor.shape, stride=tensor.stride())
 
 
-def pure(mesh):
+def pure(mesh, **form):
     torch.manual_seed(2)
     value, grad = torch.randn(130, 70), torch.randn(130, 70)
-    arguments = {"lr": 0.5, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1}
+    arguments = {"lr": 0.5, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1, **form}
     [want], _ = sofim_update([value], [grad], [torch.zeros_like(value)], 1, **arguments)
     parts = [distribute_tensor(tensor, mesh, [Shard(0)]) for tensor in (value, grad, torch.zeros_like(value))]
     [got], _ = sofim_update(parts[:1], parts[1:2], parts[2:], 1, **arguments)

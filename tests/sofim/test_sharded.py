@@ -16,7 +16,7 @@ pytestmark = [
 @pytest.mark.parametrize("num_processes", [3, 4])
 def test_several_processes_take_the_step_of_one_or_are_refused(num_processes, tmp_path):
     outcomes = processes.run(num_processes, tmp_path)
-    assert len(outcomes) == {3: 34, 4: 6}[num_processes]
+    assert len(outcomes) == {3: 40, 4: 6}[num_processes]
     for name, outcome in outcomes.items():
         if name.startswith("refused"):
             assert str(outcome).startswith("ValueError: "), name

@@ -15,7 +15,25 @@ from tests.reference import optimizer_twins as twins
 
 SHAPES = [(4, 3), (4,), (2, 2, 2), (1,)]
 SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
+ENDS = np.cumsum([int(np.prod(shape)) for shape in SHAPES])
 PATHS = pytest.mark.parametrize("foreach", [None, True, False])
+BLOCKS = {
+    "group": (slice(None),),
+    "tensor": tuple(slice(end - int(np.prod(shape)), end) for end, shape in zip(ENDS, SHAPES, strict=True)),
+}
+# Options of SOFIM's forms, and the twin of each with the matrix formed.
+FORMS = pytest.mark.parametrize(
+    ("form", "twin"),
+    [
+        (
+            {"direction": direction, "blocks": blocks},
+            {"direction": dense, "blocks": BLOCKS[blocks]},
+        )
+        for direction, dense in (("momentum", twins.dense_inverse), ("gradient", twins.gradient_dense_inverse))
+        for blocks in BLOCKS
+    ],
+    ids=["momentum-group", "momentum-tensor", "gradient-group", "gradient-tensor"],
+)
 
 
 def split(flat, dtype=torch.float64):
@@ -49,31 +67,39 @@ def run_class(steps, *, dtype=torch.float64, gradient=noisy_gradient, **options)
     return iterates
 
 
-@PATHS
-@pytest.mark.parametrize("decoupled", [False, True])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_equals_the_twin_over_200_steps(foreach, weight_decay, decoupled):
-    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": weight_decay, "decoupled_weight_decay": decoupled}
-    expected = twins.sofim(start(), noisy_gradient, 200, **options)
-    for ours, theirs in zip(run_class(200, foreach=foreach, **options), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+@FORMS
+@pytest.mark.parametrize("foreach", [None, False])
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize(("weight_decay", "decoupled"), [(0.0, False), (0.1, False), (0.1, True)])
+def test_equals_the_twin_over_100_steps(foreach, form, twin, maximize, weight_decay, decoupled):
+    options = {"lr": 0.1, "beta": 0.9, "rho": 0.5, "weight_decay": weight_decay, "decoupled_weight_decay": decoupled}
+    expected = twins.sofim(start(), noisy_gradient, 100, **options, **twin)
+    if maximize:
+        options |= {"maximize": True, "gradient": lambda w, t: -noisy_gradient(w, t)}
+    for ours, theirs in zip(run_class(100, foreach=foreach, **options, **form), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
+@FORMS
 @pytest.mark.parametrize("decoupled", [False, True])
-def test_pure_function_equals_the_twin_over_200_steps(decoupled):
-    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1, "decoupled_weight_decay": decoupled}
+def test_pure_function_equals_the_twin_over_200_steps(form, twin, decoupled):
+    options = {"lr": 0.1, "beta": 0.9, "rho": 0.5, "weight_decay": 0.1, "decoupled_weight_decay": decoupled}
     params, averages = split(start()), split(np.zeros(SIZE))
-    for t, theirs in enumerate(twins.sofim(start(), noisy_gradient, 200, **options), start=1):
-        params, averages = sofim_update(params, split(noisy_gradient(flatten(params), t)), averages, t, **options)
-        np.testing.assert_allclose(flatten(params), theirs, rtol=1e-10, atol=1e-12)
+    for t, theirs in enumerate(twins.sofim(start(), noisy_gradient, 200, **options, **twin), start=1):
+        grads = split(noisy_gradient(flatten(params), t))
+        params, averages = sofim_update(params, grads, averages, t, **options, **form)
+        np.testing.assert_allclose(flatten(params), theirs, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("direction", [twins.dense_inverse, twins.two_terms])
+@pytest.mark.parametrize(
+    ("direction", "twin"),
+    [("momentum", twins.two_terms), ("momentum", twins.closed_form), ("gradient", twins.gradient_two_terms)],
+)
 @pytest.mark.parametrize("rho", [0.05, 0.5, 20.0])
-def test_equals_the_papers_forms_where_they_are_stable(direction, rho):
-    options = {"lr": 0.1, "beta": 0.8, "rho": rho}
-    expected = twins.sofim(start(), noisy_gradient, 30, direction=direction, **options)
-    np.testing.assert_allclose(run_class(30, **options)[-1], expected[-1], rtol=1e-8, atol=1e-10)
+def test_equals_the_papers_forms_where_they_are_stable(direction, twin, rho):
+    options = {"lr": 0.02, "beta": 0.8, "rho": rho}
+    expected = twins.sofim(start(), noisy_gradient, 30, direction=twin, **options)
+    np.testing.assert_allclose(run_class(30, direction=direction, **options)[-1], expected[-1], rtol=1e-8, atol=1e-10)
 
 
 @PATHS
@@ -91,7 +117,7 @@ def test_float32_keeps_its_digits_where_two_terms_lose_them(ratio, foreach):
     error = np.abs(flatten(params) - expected).max() / np.abs(expected).max()
     assert error < 1e-6
 
-    naive = -twins.two_terms(gradient, np.float32(rho)) if ratio <= 1e12 else np.full(SIZE, np.nan)
+    naive = -twins.two_terms(gradient, np.float32(rho), gradient) if ratio <= 1e12 else np.full(SIZE, np.nan)
     naive_error = np.abs(naive - expected).max() / np.abs(expected).max()
     if ratio >= 1e4:
         assert not naive_error < 10 * error
@@ -119,13 +145,15 @@ def test_norm_of_a_long_tensor_is_right_in_float32(shape):
 def test_large_rho_is_momentum_sgd_with_bias_correction():
     """ρ → ∞ with η/ρ = a: p ← p − a M̂."""
     a, rho, beta = 0.05, 1e12, 0.9
-    expected = twins.sofim(start(), noisy_gradient, 100, lr=a, beta=beta, rho=1.0, direction=lambda m, rho: m)
+    expected = twins.sofim(start(), noisy_gradient, 100, lr=a, beta=beta, rho=1.0, direction=lambda m, rho, g: m)
     np.testing.assert_allclose(run_class(100, lr=a * rho, beta=beta, rho=rho)[-1], expected[-1], rtol=1e-7)
 
 
 def test_small_rho_is_a_step_of_length_lr_over_norm():
     """ρ → 0: p ← p − η M̂ / ‖M̂‖²."""
-    expected = twins.sofim(start(), noisy_gradient, 50, lr=0.1, beta=0.9, rho=1.0, direction=lambda m, rho: m / (m @ m))
+    expected = twins.sofim(
+        start(), noisy_gradient, 50, lr=0.1, beta=0.9, rho=1.0, direction=lambda m, rho, g: m / (m @ m)
+    )
     np.testing.assert_allclose(run_class(50, lr=0.1, beta=0.9, rho=1e-14)[-1], expected[-1], rtol=1e-7)
 
 
@@ -163,18 +191,21 @@ def test_step_is_longest_at_the_knee():
     assert max(lengths) == lengths[1]
 
 
-def test_vmap_over_hyperparameters_equals_separate_optimizers():
+@pytest.mark.parametrize("direction", ["momentum", "gradient"])
+def test_vmap_over_hyperparameters_equals_separate_optimizers(direction):
     """K models in one call, each with its own learning rate, β, ρ and weight decay."""
     lrs, betas, rhos, decays = (
         torch.tensor(values, dtype=torch.float64)
         for values in ([0.1, 0.3, 1.0], [0.0, 0.9, 0.99], [0.1, 0.5, 5.0], [0.0, 0.01, 0.1])
     )
+    if direction == "gradient":  # whose steps nothing bounds
+        lrs = 0.02 * lrs
     count = len(lrs)
     generator = torch.Generator().manual_seed(0)
     targets = torch.randn(count, 4, generator=generator, dtype=torch.float64)
     models = [[nn.Parameter(torch.ones(2, 2, dtype=torch.float64)) for _ in range(2)] for _ in range(count)]
     optimizers = [
-        SOFIM(model, lr=float(lr), beta=float(beta), rho=float(rho), weight_decay=float(decay))
+        SOFIM(model, lr=float(lr), beta=float(beta), rho=float(rho), weight_decay=float(decay), direction=direction)
         for model, lr, beta, rho, decay in zip(models, lrs, betas, rhos, decays, strict=True)
     ]
     stacked = [torch.ones(count, 2, 2, dtype=torch.float64) for _ in range(2)]
@@ -184,7 +215,8 @@ def test_vmap_over_hyperparameters_equals_separate_optimizers():
         return ((params[0] @ params[1]).reshape(-1) - target).square().sum()
 
     def update(params, grads, averages, lr, beta, rho, decay, step):
-        return sofim_update(params, grads, averages, step, lr=lr, beta=beta, rho=rho, weight_decay=decay)
+        options = {"lr": lr, "beta": beta, "rho": rho, "weight_decay": decay, "direction": direction}
+        return sofim_update(params, grads, averages, step, **options)
 
     for step in range(1, 21):
         for model, optimizer, target in zip(models, optimizers, targets, strict=True):
@@ -201,9 +233,10 @@ def test_vmap_over_hyperparameters_equals_separate_optimizers():
 
 
 @PATHS
+@pytest.mark.parametrize("direction", ["momentum", "gradient"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_lower_precisions_follow_float64(dtype, foreach):
-    options = {"lr": 0.3, "beta": 0.9, "rho": 0.5, "weight_decay": 0.01}
+def test_lower_precisions_follow_float64(dtype, direction, foreach):
+    options = {"lr": 0.1, "beta": 0.9, "rho": 0.5, "weight_decay": 0.01, "direction": direction}
     exact = run_class(20, **options)[-1]
     ours = run_class(20, dtype=dtype, foreach=foreach, **options)[-1]
     tolerance = 40 * torch.finfo(dtype).eps

@@ -38,6 +38,9 @@ def parameter(*shape, dtype=torch.float32, device="cpu"):
         {"rho": math.inf},
         {"weight_decay": -1e-4},
         {"weight_decay": math.nan},
+        {"direction": "Momentum"},
+        {"direction": None},
+        {"blocks": "layer"},
     ],
     ids=str,
 )
@@ -184,12 +187,12 @@ def test_the_cycled_momentum_is_the_beta_of_the_formula(scheduler_first):
 
 
 def test_states_of_earlier_versions_load():
-    """They know β as `beta` alone."""
+    """They know β as `beta` alone, and one form of the step."""
     param = parameter(3)
     old = SOFIM([param], beta=0.7)
     old.step()
     stored = old.state_dict()
-    for name in ("momentum", "settled_beta"):
+    for name in ("momentum", "settled_beta", "direction", "blocks"):
         del stored["param_groups"][0][name], old.defaults[name]
     new = SOFIM([param])
     new.load_state_dict(stored)
@@ -277,11 +280,13 @@ def test_hooks_and_profiler_see_the_step():
     assert any(event.key == "Optimizer.step#SOFIM.step" for event in profile.key_averages())
 
 
-def test_no_value_is_read_on_the_host_off_cpu():
+@pytest.mark.parametrize("direction", ["momentum", "gradient"])
+@pytest.mark.parametrize("blocks", ["group", "tensor"])
+def test_no_value_is_read_on_the_host_off_cpu(direction, blocks):
     """A tensor on the meta device has no value: reading one raises. The same code runs on CUDA."""
     params = [nn.Parameter(torch.empty(3, 2, device="meta")), nn.Parameter(torch.empty(4, device="meta"))]
     for foreach in (None, True, False):
-        optimizer = SOFIM(params, lr=0.1, weight_decay=0.1, foreach=foreach)
+        optimizer = SOFIM(params, lr=0.1, weight_decay=0.1, foreach=foreach, direction=direction, blocks=blocks)
         for _ in range(2):
             for param in params:
                 param.grad = torch.empty_like(param)
@@ -292,7 +297,7 @@ def test_no_value_is_read_on_the_host_off_cpu():
 
 def test_path_for_devices_gives_the_numbers_of_the_path_for_cpu():
     """The function that CUDA runs, run on CPU."""
-    from sofim._sofim import _step_on_device, _step_on_host
+    from sofim._in_place import _step_on_device, _step_on_host
 
     for options in ({}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "maximize": True}, {"lr": torch.tensor(0.3)}):
         results = []
@@ -372,11 +377,12 @@ def test_compiled_step_follows_a_momentum_that_is_cycled():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_pure_function_compiles_in_one_graph():
+@pytest.mark.parametrize("direction", ["momentum", "gradient"])
+def test_pure_function_compiles_in_one_graph(direction):
     torch._dynamo.reset()
 
     def update(param, grad, average, step):
-        return sofim_update([param], [grad], [average], step, lr=0.1, beta=0.9, rho=0.5)
+        return sofim_update([param], [grad], [average], step, lr=0.1, beta=0.9, rho=0.5, direction=direction)
 
     compiled = torch.compile(update, fullgraph=True)
     arguments = (torch.ones(3), torch.arange(3.0), torch.zeros(3), torch.tensor(1))
