@@ -119,21 +119,27 @@ def _step_along_gradients(
     sign = 1.0 if group["maximize"] else -1.0
     lr = float(group["lr"]) if on_cpu else scalar(group["lr"])
     inner_product: Callable[..., Any] = _inner_product_on_host if on_cpu else _inner_product_on_device
+    # g − M̂_{t−1}, which is (g − M̂_t) / (1 − w)
     rests = list(torch._foreach_sub(grads, averages))
     if group["weight_decay"] != 0.0:
         torch._foreach_add_(rests, params, alpha=-sign * group["weight_decay"])
     torch._foreach_add_(averages, rests, alpha=weight)
-    torch._foreach_mul_(rests, 1.0 - weight)
     square_norm = inner_product(averages, averages)
     parallel = 0.0
     for _ in range(2):
         part = projection(inner_product(averages, rests), square_norm)
-        torch._foreach_sub_(rests, torch._foreach_mul(averages, part))
+        _add(rests, averages, -part)
         parallel = parallel + part
-    torch._foreach_mul_(rests, sign * lr / group["rho"])
-    scale = sign * step_scale(square_norm, lr, group["rho"]) * (1.0 + parallel)
-    torch._foreach_add_(rests, torch._foreach_mul(averages, scale))
-    torch._foreach_add_(params, rests)
+    _add(params, rests, sign * (1.0 - weight) * lr / group["rho"])
+    _add(params, averages, sign * step_scale(square_norm, lr, group["rho"]) * (1.0 + (1.0 - weight) * parallel))
+
+
+def _add(tensors: list[Tensor], others: list[Tensor], factor: Hyperparameter) -> None:
+    """Add factor times the others in place; a factor that is a tensor is not read."""
+    if isinstance(factor, Tensor):
+        torch._foreach_add_(tensors, torch._foreach_mul(others, factor))
+    else:
+        torch._foreach_add_(tensors, others, alpha=factor)
 
 
 def scalar(lr: Hyperparameter) -> Hyperparameter:
