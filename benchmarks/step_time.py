@@ -2,9 +2,9 @@
 
     python benchmarks/step_time.py [--device cuda] [--seconds 30]
 
-All candidates take turns in every round, so that a disturbance hits them alike, and ratios are taken within a round.
-Read the ratios; the times are those of this machine at this hour. Where others use the machine too, the ratio of the
-best times says most.
+All candidates take turns of a millisecond in every round, so that a disturbance hits them alike, and ratios are taken
+within a round. Read the ratios; the times are those of this machine at this hour. Where others use the machine too, the
+ratio of the best times says most.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def measure(functions: dict[str, Callable[[], object]], device: torch.device, se
 
     for function in functions.values():
         timed(function, 3)
-    calls = {name: max(1, round(0.01 / timed(function, 3))) for name, function in functions.items()}
+    calls = {name: max(1, round(0.001 / timed(function, 3))) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
     order = random.Random(0)
     stop = time.perf_counter() + seconds

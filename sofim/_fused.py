@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-
-from sofim._update import step_scale
+from torch import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
 _SOURCE = """
 #include <algorithm>
@@ -52,9 +49,10 @@ std::vector<Chunk> chunks(const std::int64_t* sizes, std::int64_t count) {
 template <typename T>
 T* at(const std::int64_t* table, const Chunk& chunk) { return reinterpret_cast<T*>(table[chunk.tensor]) + chunk.start; }
 
+// Returns the squared norm.
 template <typename T>
-double average(const std::int64_t* table, std::int64_t count, T weight, T decay, int threads) {
-    const auto pieces = chunks(table + 3 * count, count);
+double average(const std::int64_t* table, std::int64_t count, const std::vector<Chunk>& pieces, T weight, T decay,
+               int threads) {
     const std::int64_t num_pieces = pieces.size();
     std::vector<double> sums(num_pieces);
     #pragma omp parallel for num_threads(threads) if (threads > 1)
@@ -85,8 +83,7 @@ double average(const std::int64_t* table, std::int64_t count, T weight, T decay,
 }
 
 template <typename T>
-void step(const std::int64_t* table, std::int64_t count, T scale, int threads) {
-    const auto pieces = chunks(table + 3 * count, count);
+void add(const std::int64_t* table, std::int64_t count, const std::vector<Chunk>& pieces, T scale, int threads) {
     const std::int64_t num_pieces = pieces.size();
     #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (std::int64_t c = 0; c < num_pieces; ++c) {
@@ -97,17 +94,23 @@ void step(const std::int64_t* table, std::int64_t count, T scale, int threads) {
         for (std::int64_t j = 0; j < size; ++j) param[j] += scale * mean[j];
     }
 }
+
+template <typename T>
+void step(const std::int64_t* table, std::int64_t count, double weight, double decay, double lr, double rho,
+          int threads) {
+    const auto pieces = chunks(table + 3 * count, count);
+    const double square_norm = average<T>(table, count, pieces, weight, decay, threads);
+    add<T>(table, count, pieces, lr / (rho + square_norm), threads);
+}
 }  // namespace
 
-#define FUNCTIONS(NAME, T) \\
-    extern "C" double average_##NAME(const std::int64_t* table, std::int64_t count, double w, double d, int threads) {\\
-        return average<T>(table, count, w, d, threads); \\
-    } \\
-    extern "C" void step_##NAME(const std::int64_t* table, std::int64_t count, double scale, int threads) { \\
-        step<T>(table, count, scale, threads); \\
+#define FUNCTION(NAME, T) \\
+    extern "C" void NAME(const std::int64_t* table, std::int64_t count, double weight, double decay, double lr, \\
+                         double rho, int threads) { \\
+        step<T>(table, count, weight, decay, lr, rho, threads); \\
     }
-FUNCTIONS(float32, float)
-FUNCTIONS(float64, double)
+FUNCTION(step_float32, float)
+FUNCTION(step_float64, double)
 """
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 # What torch found the processor to have, in the compiler's words. A cache may be shared by machines that differ.
@@ -152,28 +155,29 @@ def fused_step(
         NoCompilerError: This machine cannot compile.
     """
     dtype = params[0].dtype
-    sizes = []
-    for param, grad, average in zip(params, grads, averages, strict=True):
-        size = param.numel()
-        if (
-            grad.dtype is not dtype
-            or average.dtype is not dtype
-            or not average.is_cpu
-            or not size == grad.numel() == average.numel()
-            or not _lie_alike(param, grad, average)
-        ):
-            return False
-        sizes.append(size)
-    average_in_place, step = kernels()[dtype]
+    sizes = [*map(_size, params)]
+    if not (
+        sizes == [*map(_size, grads)] == [*map(_size, averages)]
+        and {*map(_dtype, grads), *map(_dtype, averages)} == {dtype}
+        and all(map(_on_cpu, averages))
+        and (all(map(_contiguous, (*params, *grads, *averages))) or all(map(_lie_alike, params, grads, averages)))
+    ):
+        return False
     sign = 1.0 if group["maximize"] else -1.0
-    table = array("q", [tensor.data_ptr() for tensors in (params, grads, averages) for tensor in tensors] + sizes)
-    address, count = table.buffer_info()[0], len(params)
+    table = array("q", [*map(_address, params), *map(_address, grads), *map(_address, averages), *sizes])
+    address, count = table.buffer_info()
+    count //= 4
     threads = torch.get_num_threads() if sum(sizes) > _FEW else 1
-    square_norm = average_in_place(address, count, weight, -sign * weight * group["weight_decay"], threads)
-    step(address, count, sign * step_scale(square_norm, float(group["lr"]), group["rho"]), threads)
+    decay, lr = -sign * weight * group["weight_decay"], sign * float(group["lr"])
+    kernels()[dtype](address, count, weight, decay, lr, group["rho"], threads)
     # Autograd refuses to go back through what was overwritten since, which it knows by this.
-    torch.autograd.graph.increment_version([*params, *averages])
+    torch.autograd.graph.increment_version(params)
     return True
+
+
+# As functions, which a step of few microseconds can map over its tensors.
+_size, _address, _contiguous = Tensor.numel, Tensor.data_ptr, Tensor.is_contiguous
+_dtype, _on_cpu = Tensor.dtype.__get__, Tensor.is_cpu.__get__  # type: ignore[attr-defined]
 
 
 def _lie_alike(param: Tensor, grad: Tensor, average: Tensor) -> bool:
@@ -185,8 +189,8 @@ def _lie_alike(param: Tensor, grad: Tensor, average: Tensor) -> bool:
 
 
 @cache
-def kernels() -> dict[torch.dtype, tuple[Any, Any]]:
-    """Return the functions that average and that step, by dtype, compiled if this machine has not yet.
+def kernels() -> dict[torch.dtype, Any]:
+    """Return the function that steps, by dtype, compiled if this machine has not yet.
 
     Raises:
         NoCompilerError: There is no C++ compiler, or it fails.
@@ -194,13 +198,10 @@ def kernels() -> dict[torch.dtype, tuple[Any, Any]]:
     import ctypes
 
     library = ctypes.CDLL(str(_compiled()))
-    functions = {}
-    for dtype, name in _NAMES.items():
-        average, step = (getattr(library, f"{verb}_{name}") for verb in ("average", "step"))
-        average.restype, step.restype = ctypes.c_double, None
-        average.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_double, ctypes.c_int]
-        step.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_int]
-        functions[dtype] = (average, step)
+    functions = {dtype: getattr(library, f"step_{name}") for dtype, name in _NAMES.items()}
+    for function in functions.values():
+        function.restype = None
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *4 * [ctypes.c_double], ctypes.c_int]
     return functions
 
 
