@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import warnings
 from array import array
 from functools import cache
 from pathlib import Path
@@ -134,6 +135,20 @@ def check_fused(params: Sequence[Tensor], direction: str) -> None:
             "leave it out, or compile the step: torch.compile(optimizer.step)"
         )
     kernels()
+
+
+@cache
+def can_fuse() -> bool:
+    """Return whether this machine can compile; where it cannot, warn once: whoever asks for it here is refused.
+
+    A checkpoint may ask for it that was made where there was a compiler.
+    """
+    try:
+        kernels()
+    except NoCompilerError as error:
+        warnings.warn(f"{error}: stepping without", stacklevel=2)
+        return False
+    return True
 
 
 def fused_step(

@@ -7,14 +7,13 @@ or float64. Each function takes the tensors of one Fisher block and the options 
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
-from sofim._fused import NoCompilerError, fused_step
+from sofim._fused import can_fuse, fused_step
 from sofim._update import along_averages, along_gradients, change, new_average, projection, step_scale
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _step_on_host(
     params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
 ) -> None:
     """Step along the average on CPU: a scale that is a Python number needs no temporary tensors."""
-    if group["fused"] and _is_fused(params, grads, averages, weight, group):
+    if group["fused"] and can_fuse() and fused_step(params, grads, averages, weight, group):
         return
     sign = 1.0 if group["maximize"] else -1.0
     decay = -sign * group["weight_decay"]
@@ -84,18 +83,6 @@ def _step_on_host(
     scale = step_scale(square_norm, float(group["lr"]), group["rho"])
     # Backwards, since the averages written last are still in the cache.
     torch._foreach_add_(params[::-1], averages[::-1], alpha=sign * scale)
-
-
-def _is_fused(
-    params: list[Tensor], grads: list[Tensor], averages: list[Tensor], weight: float, group: dict[str, Any]
-) -> bool:
-    try:
-        return fused_step(params, grads, averages, weight, group)
-    except NoCompilerError as error:
-        # Who made the optimizer asked for it on another machine; here it would have been refused.
-        warnings.warn(f"{error}: stepping without", stacklevel=2)
-        group["fused"] = None
-        return False
 
 
 def _step_on_device(

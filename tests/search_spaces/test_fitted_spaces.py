@@ -106,11 +106,12 @@ def test_a_space_of_ones_own_is_searched_whole_unless_it_says_ranks() -> None:
 
 
 @pytest.mark.parametrize("parameterization", ["default", "effective"])
-def test_decay_is_of_one_kind_for_all_that_have_both(parameterization: str) -> None:
+@pytest.mark.parametrize("key", ["sofim", "sofim-gradient", "sofim-tensor"])
+def test_decay_is_of_one_kind_for_all_that_have_both(key: str, parameterization: str) -> None:
     table = {"parameterization": parameterization}
-    own = configured("sofim", table)
-    assert configured("sofim", table, decay="coupled").to_dict() == own.to_dict()
-    space = configured("sofim", table, decay="decoupled")
+    own = configured(key, table)
+    assert configured(key, table, decay="coupled").to_dict() == own.to_dict()
+    space = configured(key, table, decay="decoupled")
     decay = space.parameters["weight_decay"]
     assert (decay.low, decay.high, space.decays[0]) == (1e-5, 1.0, "decoupled")
     assert decay.rank == own.parameters["weight_decay"].rank
@@ -118,7 +119,7 @@ def test_decay_is_of_one_kind_for_all_that_have_both(parameterization: str) -> N
     assert "decoupled_weight_decay" not in space.parameters
     again = from_dict(json.loads(json.dumps(space.to_dict())))
     assert again.arguments(again.default) == space.arguments(space.default)
-    narrow = configured("sofim", {**table, "weight_decay": [1e-4, 1e-3]}, decay="decoupled")
+    narrow = configured(key, {**table, "weight_decay": [1e-4, 1e-3]}, decay="decoupled")
     assert narrow.parameters["weight_decay"].high == 1e-3  # a range of one's own stays
 
 

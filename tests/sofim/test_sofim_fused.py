@@ -32,7 +32,9 @@ def elsewhere(monkeypatch, tmp_path):
     """A machine that has compiled nothing yet."""
     monkeypatch.setenv("SOFIM_CACHE", str(tmp_path))
     monkeypatch.setattr(_fused, "kernels", _fused.kernels.__wrapped__)
-    return tmp_path
+    _fused.can_fuse.cache_clear()
+    yield tmp_path
+    _fused.can_fuse.cache_clear()
 
 
 def tensors(dtype=torch.float32, shapes=SHAPES):
@@ -188,18 +190,22 @@ def test_who_asks_where_there_is_no_compiler_is_told(elsewhere, monkeypatch, com
 def test_a_checkpoint_of_a_machine_with_a_compiler_goes_on_without(elsewhere, monkeypatch):
     """Told once, since there nobody asked for it."""
     params = tensors()
-    optimizer = SOFIM(params, lr=0.5, fused=True)
+    options = {"lr": 0.5, "weight_decay": 0.1, "decoupled_weight_decay": True}
+    optimizer = SOFIM(params, fused=True, **options)
     advance(params, optimizer)
+    stored = copy.deepcopy(optimizer.state_dict())
+    _fused.can_fuse.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
     others = [nn.Parameter(param.detach().clone()) for param in params]
     other = SOFIM(others)
-    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.load_state_dict(stored)
     with pytest.warns(UserWarning, match="needs a C[+][+] compiler.*: stepping without"):
         advance(others, other, [4])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         advance(others, other, [5])
     monkeypatch.delenv("CXX")
+    _fused.can_fuse.cache_clear()
     advance(params, optimizer, [4, 5])
     for one, another in zip(params, others, strict=True):
         torch.testing.assert_close(one, another)
