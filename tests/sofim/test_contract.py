@@ -362,7 +362,9 @@ def test_the_momentum_that_a_scheduler_sets_is_that_of_the_step(spec, name):
     assert (ends[0] - ends[1]).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("key", ["sofim", "sofim-gradient", "sofim-tensor", "nystrom-sgd", "muon", "schedule-free-adamw", "prodigy"])
+@pytest.mark.parametrize(
+    "key", ["sofim", "sofim-gradient", "sofim-tensor", "nystrom-sgd", "muon", "schedule-free-adamw", "prodigy"]
+)
 def test_a_tensor_as_learning_rate_follows_its_scheduler(key):
     """Torch's take one under conditions of theirs."""
     spec = OPTIMIZERS[key]
