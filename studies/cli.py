@@ -270,6 +270,20 @@ def _export_evaluated() -> click.Command:
     return click.Command("export", params=list(options.values()), callback=both)
 
 
+@sofim.command()
+@click.argument("names", nargs=-1, metavar="[OPTIMIZER]...")
+@click.option("--campaign", metavar="CAMPAIGN", help="A TOML file with tables of your own optimizers, or a preset.")
+def check(names: tuple[str, ...], campaign: str | None) -> int:
+    """Check that an OPTIMIZER keeps what tuning and others rely on: one line each, and what to mend.
+
+    OPTIMIZER is one of sofim list, your own as module:spec, one of the CAMPAIGN's, or all. It takes seconds.
+    The exit code is 1 where something fails that tuning needs.
+    """
+    from studies.commands.check import check_optimizers
+
+    return check_optimizers(names, campaign)
+
+
 @sofim.command("list")
 @storage_option
 def list_everything(storage: str) -> None:

@@ -27,8 +27,8 @@ def costs(subject: Subject) -> str:
     finally:
         torch.set_num_threads(num_threads)
     return (
-        f"its state is {memory:.2g} times the parameters (SGD with momentum: 1), "
-        f"step() takes {seconds / least:.2g} times as long as SGD's"
+        f"its state is {memory:.3g} times the parameters (SGD with momentum: 1), "
+        f"step() takes {seconds / least:.3g} times as long as SGD's"
     )
 
 

@@ -138,19 +138,28 @@ def takes_schedulers(subject: Subject) -> None:
     """Train under each scheduler of torch, and go on in the middle with new objects."""
     data = batches(8)
     for name, schedule in _SCHEDULES.items():
-        run, late = Training(subject), Training(subject)
-        scheduler, late_scheduler = schedule(run.optimizer), schedule(late.optimizer)
-        _scheduled(run, scheduler, data[:4])
-        late.model.load_state_dict(copy.deepcopy(run.model.state_dict()))
-        late.optimizer.load_state_dict(copy.deepcopy(run.optimizer.state_dict()))
-        late_scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))
-        late.random_state = run.random_state
-        _scheduled(run, scheduler, data[4:])
-        _scheduled(late, late_scheduler, data[4:])
+        try:
+            run, late = _interrupted(subject, schedule, data)
+        except Exception as error:
+            raise Fault(f"under {name} it {raised(error)}") from error
         if not all(bool(param.isfinite().all()) for param in run.parameters()):
-            raise Fault(f"it diverges under {name}")
+            raise Fault(f"under {name} it diverges")
         if not same(run.parameters(), late.parameters()):
-            raise Fault(f"a run under {name} that goes on from its state_dict ends elsewhere")
+            raise Fault(f"under {name} a run that goes on from its state_dict ends elsewhere")
+
+
+def _interrupted(subject: Subject, schedule: _Schedule, data: list[Batch]) -> tuple[Training, Training]:
+    """Return a run, and one that went on from the state in its middle."""
+    run, late = Training(subject), Training(subject)
+    scheduler, late_scheduler = schedule(run.optimizer), schedule(late.optimizer)
+    _scheduled(run, scheduler, data[: len(data) // 2])
+    late.model.load_state_dict(copy.deepcopy(run.model.state_dict()))
+    late.optimizer.load_state_dict(copy.deepcopy(run.optimizer.state_dict()))
+    late_scheduler.load_state_dict(copy.deepcopy(scheduler.state_dict()))
+    late.random_state = run.random_state
+    for one, other in ((run, scheduler), (late, late_scheduler)):
+        _scheduled(one, other, data[len(data) // 2 :])
+    return run, late
 
 
 def takes_momentum(subject: Subject) -> None:
@@ -165,7 +174,7 @@ def takes_momentum(subject: Subject) -> None:
         )
         _scheduled(run, scheduler, batches(8))
         ends.append(run.parameters())
-    if near(*ends):
+    if same(*ends):
         raise Fault("the momentum that OneCycleLR writes into its groups is not that of its steps")
 
 

@@ -202,11 +202,11 @@ CHECKS: tuple[Check, ...] = (
         otherwise="a misspelt name would be searched in vain",
     ),
     Check(
-        "costs",
+        "runs on a network of 99,000 parameters",
         _cost.costs,
-        "make a step run on a network of 99,000 parameters",
+        "let step() run where a matrix has hundreds of rows",
         needed=False,
-        otherwise="real networks are larger",
+        otherwise="real networks are as large",
     ),
 )
 """Every check, in the order in which they are told."""

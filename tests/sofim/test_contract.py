@@ -1,4 +1,4 @@
-"""What every row of OPTIMIZERS must do. A new row is tested for free; ARGUMENTS may tune it to the problems."""
+"""What every row of OPTIMIZERS must do, as tuning begins with it. A new row is tested for free."""
 
 from __future__ import annotations
 
@@ -6,28 +6,36 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces import OF_TRAINING, SEARCH_SPACES
 from sofim import OPTIMIZERS
 from sofim.contract import CHECKS, Verdict
 
-# Of a row's factory, in every check; its own defaults where there is no entry.
+# Of a row's factory, where others than the defaults of its search space test more.
 ARGUMENTS: dict[str, dict[str, object]] = {
-    "lbfgs": {"max_iter": 4},
     # With refreshes on both sides of an interruption.
     "nystrom-sgd": {"rank": 5, "update_period": 4},
 }
 
-# What tuning does not need, and a library's optimizer does not do.
+# What tuning does not need, and a library's optimizer does not do, with what it raises.
 KNOWN = {
     # It keeps attributes that torch's Optimizer.__getstate__ leaves out; state_dict carries all that matters.
     ("lbfgs", "is copied by deepcopy"): "_params",
     ("lbfgs", "is copied by pickle"): "_params",
+    # Its line search divides by the learning rate, which is 0 at the end of some.
+    ("lbfgs", "runs and resumes under all of torch's schedulers"): "ZeroDivisionError",
 }
+
+
+def arguments(key):
+    space = SEARCH_SPACES[key]
+    chosen = space.arguments(space.default) | ARGUMENTS.get(key, {})
+    return {name: value for name, value in chosen.items() if name not in OF_TRAINING}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("key", OPTIMIZERS)
 def test_row_keeps_the_contract(key, check):
-    outcome = check(OPTIMIZERS[key], ARGUMENTS.get(key))
+    outcome = check(OPTIMIZERS[key], arguments(key))
     if (key, check.name) in KNOWN:
         assert outcome.verdict is Verdict.FAIL
         assert not outcome.needed

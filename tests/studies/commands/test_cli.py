@@ -32,7 +32,7 @@ from studies.storage.database import close_storage
 from studies.workloads import WORKLOADS
 from tests.support.fake_campaign import campaign, make, open_ledger, play
 
-COMMANDS = ["launch", "confirm", "report", "evaluate", "export", "tune", "status", "list", "data", "dashboard"]
+COMMANDS = ["launch", "confirm", "report", "evaluate", "export", "tune", "status", "list", "data", "dashboard", "check"]
 
 MINE = '''
 import torch

@@ -1,0 +1,134 @@
+"""``sofim check``: what an optimizer must do to be tuned, one line a check."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from search_spaces import OF_TRAINING, SEARCH_SPACES, SearchSpace
+from search_spaces.errors import UserError, number_of, shown, suggestion
+from studies.called import command_line
+from studies.commands.screen import make_console, print_table, say, working
+from studies.modules import factory_named, in_the_way
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sofim import OptimizerSpec
+    from sofim.contract import Outcome
+    from studies.campaign.plan import CampaignPlan
+
+EVERY = "all"
+
+
+def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
+    """Do what ``sofim check`` says.
+
+    Args:
+        names: Keys of optimizers, or ``"module:spec"``; ``"all"``, or none with a campaign: all there are.
+        campaign: A file that has tables of one's own optimizers, and ranges for all.
+
+    Returns:
+        The exit code: 1 where something fails that tuning needs.
+
+    Raises:
+        UserError: An optimizer is not there or cannot be made.
+    """
+    console = make_console()
+    with working(console, "Loading torch ..."):
+        import torch
+
+        from sofim import OPTIMIZERS
+        from studies.campaign.reading import load
+
+        plan = None if campaign is None else load(campaign)
+        known = tuple(OPTIMIZERS) if plan is None else plan.campaign.optimizers
+        if not names and plan is None:
+            raise UserError(
+                f"which optimizer? one of {', '.join(OPTIMIZERS)}, module:spec or {EVERY}; "
+                f"for instance: {command_line('check', 'sgd')}"
+            )
+        wanted = known if EVERY in names or not names else tuple(dict.fromkeys(names))
+        tables: Mapping[str, Any] = {} if plan is None else getattr(plan.campaign, "optimizer", {})
+        rows = {name: _resolve(name, tables) for name in wanted}
+    code, threads = 0, torch.get_num_threads()
+    torch.set_num_threads(1)  # as training does
+    try:
+        for name, row in rows.items():
+            code |= _check(console, name, row, _arguments(row, plan))
+    finally:
+        torch.set_num_threads(threads)
+    return code
+
+
+def _check(console: Console, name: str, row: OptimizerSpec, arguments: Mapping[str, object]) -> int:
+    """Print what the checks say of one optimizer, and return the exit code."""
+    from sofim.contract import CHECKS, Verdict, examine
+
+    with working(console, f"Checking {name} ..."), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what an optimizer warns of is no fault
+        outcomes = list(examine(row, arguments))
+    *_, last = outcomes
+    if last.check == "is made as its row says" and last.verdict is Verdict.FAIL:
+        raise UserError(f"optimizer {name}: {last.reason}; {last.remedy}")
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    say(console, f"{name}: {given or 'the defaults of its factory'}", "bold")
+    for title, needed in (("Tuning needs that it", True), ("Others rely on that it", False)):
+        told = [outcome for outcome in outcomes if outcome.needed is needed]
+        if told:
+            print_table(console, (title, "", ""), [_told(outcome) for outcome in told], under=2)
+            console.print()
+    failed = [outcome for outcome in outcomes if outcome.verdict is Verdict.FAIL]
+    broken, others = ([outcome for outcome in failed if outcome.needed is needed] for needed in (True, False))
+    if broken:
+        sentence = f"{number_of(len(broken), 'check')} that tuning needs failed"
+    else:
+        sentence = "all that tuning needs is there"
+    if outcomes[-1].check != CHECKS[-1].name:
+        sentence += "; no other was made, as none makes sense before"
+    elif others:
+        sentence += f"; of what others rely on, {number_of(len(others), 'check')} failed"
+    say(console, f"{name}: {sentence}.", "red" if broken else "")
+    console.print()
+    return 1 if broken else 0
+
+
+def _told(outcome: Outcome) -> tuple[str, str, str]:
+    text = "; ".join(part for part in (outcome.reason, outcome.remedy) if part)
+    return f"  {outcome.check}", outcome.verdict.value, text
+
+
+def _arguments(row: OptimizerSpec, plan: CampaignPlan | None) -> dict[str, object]:
+    """Return the default configuration of its search space, with which a search begins; nothing where there is none."""
+    space = SEARCH_SPACES.get(row.key, row.space) if plan is None else plan.spaces.get(row.key)
+    if not isinstance(space, SearchSpace):
+        return {}
+    return {name: value for name, value in space.arguments(space.default).items() if name not in OF_TRAINING}
+
+
+def _resolve(name: str, tables: Mapping[str, Any]) -> OptimizerSpec:
+    """Return the row that a name means."""
+    from sofim import OPTIMIZERS, OptimizerSpec
+    from studies.workloads.user_errors import blaming
+
+    if name in OPTIMIZERS:
+        return OPTIMIZERS[name]
+    parts = factory_named(name)
+    if parts is None:
+        known = [*OPTIMIZERS, *tables]
+        raise UserError(
+            f"unknown optimizer {shown(name)}: known are {', '.join(known)}; your own: module:spec"
+            f"{suggestion(name, known)}"
+        )
+    module, attribute = parts
+    hidden = in_the_way(module)
+    if hidden is not None:
+        raise UserError(f"optimizer {name}: {hidden}")
+    with blaming(f"optimizer {name}: importing {module}", None):
+        row = getattr(import_module(module), attribute, None)
+    if not isinstance(row, OptimizerSpec):
+        found = f"{attribute} is of type {type(row).__name__}" if row is not None else f"there is no {attribute}"
+        raise UserError(f"optimizer {name}: {found} in {module}, and must be a sofim.OptimizerSpec")
+    return row
