@@ -11,7 +11,7 @@ True
 """
 
 from sofim.contract._outcome import Check, Outcome, Verdict
-from sofim.contract._table import CHECKS, examine
+from sofim.contract._table import CHECKS, MADE, examine
 from sofim.contract._training import advance
 
-__all__ = ["CHECKS", "Check", "Outcome", "Verdict", "advance", "examine"]
+__all__ = ["CHECKS", "MADE", "Check", "Outcome", "Verdict", "advance", "examine"]

@@ -219,14 +219,12 @@ def survives_edges(subject: Subject) -> None:
     A run that diverges is judged by its loss; an exception would be a failure of the optimizer's own.
     """
     for precision in (torch.float32, torch.float64):
+        data = [(inputs.to(precision), (targets > 1).to(precision)) for inputs, targets in batches(3)]
         for edge, loss_function in (_MOVES | _RESTS | _RUNS).items():
-            torch.manual_seed(1)
-            layers = nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 3), nn.Linear(3, 1)]).to(precision)
-            layers[2].get_parameter("bias").requires_grad_(False)
+            layers = _layers_of(loss_function, *data[0])
             run, before = Training(subject, layers), copied(layers.parameters())
             decays = any(group.get("weight_decay") for group in run.optimizer.param_groups)
-            for inputs, targets in batches(3):
-                given = inputs.to(precision), (targets > 1).to(precision)
+            for given in data:
                 try:
                     loss = run.step(lambda given=given, f=loss_function, layers=layers: f(layers, *given))  # type: ignore[misc]
                 except Exception as error:
@@ -238,3 +236,14 @@ def survives_edges(subject: Subject) -> None:
                 raise Fault(f"a loss that is {edge} trains nothing")
             if edge in _RESTS and moved and not decays:
                 raise Fault(f"a loss that is {edge}, with gradients of zero, changes parameters")
+
+
+def _layers_of(loss_function: _Edge, inputs: Tensor, targets: Tensor) -> nn.ModuleList:
+    """Return layers in the precision of the inputs, of which those that the loss has no use for are not trained."""
+    torch.manual_seed(1)
+    layers = nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 3), nn.Linear(3, 1)]).to(inputs.dtype)
+    params = list(layers.parameters())
+    grads = torch.autograd.grad(loss_function(layers, inputs, targets), params, allow_unused=True)
+    for param, grad in zip(params, grads, strict=True):
+        param.requires_grad_(grad is not None)
+    return layers

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _STATE = "keep all that step() reads in self.state[parameter] and self.param_groups, and nothing in attributes"
 
+MADE = "is made as its row says"
+"""The check without which an optimizer is none."""
+
 CHECKS: tuple[Check, ...] = (
     # -- what tuning relies on ----------------------------------------------------------------------------------------
     Check(
@@ -22,7 +25,7 @@ CHECKS: tuple[Check, ...] = (
         decides=True,
     ),
     Check(
-        "is made as its row says",
+        MADE,
         _steps.is_made,
         "give the row what the factory cannot do without, as defaults of its arguments",
         decides=True,

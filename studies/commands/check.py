@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import OF_TRAINING, SEARCH_SPACES, SearchSpace
 from search_spaces.errors import UserError, number_of, shown, suggestion
 from studies.called import command_line
-from studies.commands.screen import make_console, print_table, say, working
+from studies.commands.screen import make_console, print_table, say, verbatim, working
 from studies.modules import factory_named, in_the_way
 
 if TYPE_CHECKING:
@@ -65,20 +65,20 @@ def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
 
 def _check(console: Console, name: str, row: OptimizerSpec, arguments: Mapping[str, object]) -> int:
     """Print what the checks say of one optimizer, and return the exit code."""
-    from sofim.contract import CHECKS, Verdict, examine
+    from sofim.contract import CHECKS, MADE, Verdict, examine
 
     with working(console, f"Checking {name} ..."), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what an optimizer warns of is no fault
         outcomes = list(examine(row, arguments))
     *_, last = outcomes
-    if last.check == "is made as its row says" and last.verdict is Verdict.FAIL:
+    if last.check == MADE and last.verdict is Verdict.FAIL:
         raise UserError(f"optimizer {name}: {last.reason}; {last.remedy}")
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     say(console, f"{name}: {given or 'the defaults of its factory'}", "bold")
     for title, needed in (("Tuning needs that it", True), ("Others rely on that it", False)):
         told = [outcome for outcome in outcomes if outcome.needed is needed]
         if told:
-            print_table(console, (title, "", ""), [_told(outcome) for outcome in told], under=2)
+            _print(console, title, [_told(outcome) for outcome in told])
             console.print()
     failed = [outcome for outcome in outcomes if outcome.verdict is Verdict.FAIL]
     broken, others = ([outcome for outcome in failed if outcome.needed is needed] for needed in (True, False))
@@ -93,6 +93,19 @@ def _check(console: Console, name: str, row: OptimizerSpec, arguments: Mapping[s
     say(console, f"{name}: {sentence}.", "red" if broken else "")
     console.print()
     return 1 if broken else 0
+
+
+def _print(console: Console, title: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Print a table, each row on one line where no terminal is too narrow for it."""
+    if console.is_terminal:
+        print_table(console, (title, "", ""), rows, under=2)
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for line in (
+        title,
+        *(f"{name:{width}}  {verdict:{len('not applicable')}}  {text}" for name, verdict, text in rows),
+    ):
+        verbatim(console, line.rstrip())
 
 
 def _told(outcome: Outcome) -> tuple[str, str, str]:

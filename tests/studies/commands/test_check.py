@@ -71,11 +71,14 @@ def check(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
 
 
 def lines(out: str) -> dict[str, str]:
-    """Return what is printed of each check, by its name, whatever the breaks of the lines."""
-    told = " ".join(out.split())
-    places = sorted((told.index(check.name), check.name) for check in CHECKS if check.name in told)
-    ends = [place for place, _ in places[1:]] + [len(told)]
-    return {name: told[place + len(name) : end].strip() for (place, name), end in zip(places, ends, strict=True)}
+    """Return what is printed of each check on its line, by its name."""
+    told = [line.strip() for line in out.splitlines()]
+    return {
+        check.name: " ".join(line.removeprefix(check.name).split())
+        for check in CHECKS
+        for line in told
+        if line.startswith(f"{check.name}  ")
+    }
 
 
 def test_an_optimizer_without_faults_passes_with_a_line_for_each_check(check):
