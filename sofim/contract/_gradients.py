@@ -150,7 +150,8 @@ def takes_a_scaler(subject: Subject) -> None:
 def _scaled_step(subject: Subject, run: Training, scaler: torch.amp.GradScaler, loss: Tensor) -> None:
     run.optimizer.zero_grad()
     if math.isfinite(loss.detach()):
-        refresh_if_due(subject.spec, run.optimizer, loss)
+        with run.drawing():
+            refresh_if_due(subject.spec, run.optimizer, loss)
     torch.autograd.backward(scaler.scale(loss))
     scaler.step(run.optimizer)
     scaler.update()

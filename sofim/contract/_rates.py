@@ -181,9 +181,9 @@ def takes_momentum(subject: Subject) -> None:
 def takes_a_tensor(subject: Subject) -> None:
     """Take one step with a number and with a tensor, and the next ones with and without a schedule of the tensor."""
     [rate, *_] = learning_rates(subject.optimizer(network()))
-    number = Training(subject, lr=float(rate))
+    number, rate_given = Training(subject, lr=float(rate)), torch.tensor(float(rate))
     try:
-        fixed, moved = (Training(subject, lr=torch.tensor(float(rate))) for _ in range(2))
+        fixed, moved = (Training(subject, lr=rate_given.clone()) for _ in range(2))
     except _REFUSALS as error:
         raise NotApplicable(f"refuses a tensor: {raised(error)}") from error
     first, *data = batches(6)
@@ -192,6 +192,8 @@ def takes_a_tensor(subject: Subject) -> None:
     if not near(number.parameters(), fixed.parameters()):
         raise Fault("with a tensor a step is another than with the same number")
     fixed.train(data)
+    if learning_rates(fixed.optimizer)[0] != rate_given:
+        raise Fault("steps change the tensor", "compute with a copy of group['lr'], or refuse a tensor in __init__")
     _scheduled(moved, lr_scheduler.StepLR(moved.optimizer, 1), data)
     if same(fixed.parameters(), moved.parameters()):
         raise Fault("a schedule of the tensor changes no step")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -150,12 +151,19 @@ class Training:
 
     def step(self, loss_function: LossFunction) -> float:
         """Take one step and return the loss before it."""
+        with self.drawing():
+            return advance(self.spec, self.optimizer, loss_function)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Put the run's state of torch's generator in place; afterwards keep it and put back what was there."""
         outer = torch.get_rng_state()
         torch.set_rng_state(self.random_state)
-        loss = advance(self.spec, self.optimizer, loss_function)
-        self.random_state = torch.get_rng_state()
-        torch.set_rng_state(outer)
-        return loss
+        try:
+            yield
+        finally:
+            self.random_state = torch.get_rng_state()
+            torch.set_rng_state(outer)
 
     def evaluate(self) -> None:
         """Have the parameters be those that are evaluated."""

@@ -162,6 +162,12 @@ class TensorReadOnce(Momentum):
         super().update(param, {**group, "lr": group["lr"] if group["kept"] is None else group["kept"]})
 
 
+class TensorChanged(Momentum):
+    def update(self, param, group):
+        super().update(param, group)
+        group["lr"] *= 0.9 if isinstance(group["lr"], torch.Tensor) else 1
+
+
 class MomentumAtConstruction(Momentum):
     def update(self, param, group):
         super().update(param, {**group, "momentum": self.defaults["momentum"]})
@@ -376,6 +382,7 @@ PLANTED = [
     (row(RateInAnAttribute), MADE, set()),
     (row(RateOfTheFirstGroup), OWN_RATES, set()),
     (row(TensorReadOnce), "takes a tensor as learning rate", set()),
+    (row(TensorChanged), "takes a tensor as learning rate", set()),
     (row(MomentumAtConstruction), "takes the momentum that a scheduler writes", set()),
     (row(LateGroupIsForgotten), LATE, set()),
     (row(NoGradientCrashes), UNUSED, {EMPTY}),
