@@ -224,7 +224,7 @@ def survives_edges(subject: Subject) -> None:
         for edge, loss_function in (_MOVES | _RESTS | _RUNS).items():
             layers = _layers_of(loss_function, *data[0])
             run, before = Training(subject, layers), copied(layers.parameters())
-            decays = any(group.get("weight_decay") for group in run.optimizer.param_groups)
+            decays = any(group[key] for group in run.optimizer.param_groups for key in group if "decay" in key)
             for given in data:
                 try:
                     loss = run.step(lambda given=given, f=loss_function, layers=layers: f(layers, *given))  # type: ignore[misc]

@@ -65,11 +65,16 @@ def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
 
 def _check(console: Console, name: str, row: OptimizerSpec, arguments: Mapping[str, object]) -> int:
     """Print what the checks say of one optimizer, and return the exit code."""
+    from rich.text import Text
+
     from sofim.contract import CHECKS, MADE, Verdict, examine
 
-    with working(console, f"Checking {name} ..."), warnings.catch_warnings():
+    outcomes = []
+    with working(console, f"Checking {name} ...") as status, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what an optimizer warns of is no fault
-        outcomes = list(examine(row, arguments))
+        for outcome in examine(row, arguments):
+            outcomes.append(outcome)
+            status.update(Text(f"Checking {name}: {len(outcomes)} of {len(CHECKS)} ..."))
     *_, last = outcomes
     if last.check == MADE and last.verdict is Verdict.FAIL:
         raise UserError(f"optimizer {name}: {last.reason}; {last.remedy}")
