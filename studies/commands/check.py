@@ -120,7 +120,7 @@ def _told(outcome: Outcome) -> tuple[str, str, str]:
 
 def _arguments(row: OptimizerSpec, plan: CampaignPlan | None) -> dict[str, object]:
     """Return the default configuration of its search space, with which a search begins; nothing where there is none."""
-    space = SEARCH_SPACES.get(row.key, row.space) if plan is None else plan.spaces.get(row.key)
+    space = {**SEARCH_SPACES, **(plan.spaces if plan is not None else {})}.get(row.key, row.space)
     if not isinstance(space, SearchSpace):
         return {}
     return {name: value for name, value in space.arguments(space.default).items() if name not in OF_TRAINING}

@@ -135,7 +135,7 @@ def test_a_campaign_says_which_and_with_what(check, tmp_path):
         (["sdg"], "unknown optimizer 'sdg'"),
         (["nowhere:spec"], "nowhere"),
         (["mine:other"], "other"),
-        (["mine:number"], "sofim.OptimizerSpec"),
+        (["mine:number"], "of type int"),
         (["mine:needy"], "mine:needy: raised TypeError: demanding() missing 1 required keyword-only argument: 'lr'"),
         (["mine:empty"], "mine:empty: it is no torch.optim.Optimizer but of type list"),
         (["mine:modes"], "set has_modes=False in its row"),
