@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from search_spaces import OF_TRAINING, SEARCH_SPACES, SearchSpace
-from search_spaces.errors import UserError, number_of, shown, suggestion
+from search_spaces.errors import UserError, number_of
 from studies.called import command_line
 from studies.commands.screen import make_console, print_table, say, verbatim, working
-from studies.modules import factory_named, in_the_way
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +40,7 @@ def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
 
         from sofim import OPTIMIZERS
         from studies.campaign.reading import load
+        from studies.optimizers import resolve
 
         plan = None if campaign is None else load(campaign)
         known = tuple(OPTIMIZERS) if plan is None else plan.campaign.optimizers
@@ -51,8 +50,7 @@ def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
                 f"for instance: {command_line('check', 'sgd')}"
             )
         wanted = known if EVERY in names or not names else tuple(dict.fromkeys(names))
-        tables: Mapping[str, Any] = {} if plan is None else getattr(plan.campaign, "optimizer", {})
-        rows = {name: _resolve(name, tables) for name in wanted}
+        rows = {name: resolve(name, {} if plan is None else plan.campaign.optimizer) for name in wanted}
     code, threads = 0, torch.get_num_threads()
     torch.set_num_threads(1)  # as training does
     try:
@@ -124,29 +122,3 @@ def _arguments(row: OptimizerSpec, plan: CampaignPlan | None) -> dict[str, objec
     if not isinstance(space, SearchSpace):
         return {}
     return {name: value for name, value in space.arguments(space.default).items() if name not in OF_TRAINING}
-
-
-def _resolve(name: str, tables: Mapping[str, Any]) -> OptimizerSpec:
-    """Return the row that a name means."""
-    from sofim import OPTIMIZERS, OptimizerSpec
-    from studies.workloads.user_errors import blaming
-
-    if name in OPTIMIZERS:
-        return OPTIMIZERS[name]
-    parts = factory_named(name)
-    if parts is None:
-        known = [*OPTIMIZERS, *tables]
-        raise UserError(
-            f"unknown optimizer {shown(name)}: known are {', '.join(known)}; your own: module:spec"
-            f"{suggestion(name, known)}"
-        )
-    module, attribute = parts
-    hidden = in_the_way(module)
-    if hidden is not None:
-        raise UserError(f"optimizer {name}: {hidden}")
-    with blaming(f"optimizer {name}: importing {module}", None):
-        row = getattr(import_module(module), attribute, None)
-    if not isinstance(row, OptimizerSpec):
-        found = f"{attribute} is of type {type(row).__name__}" if row is not None else f"there is no {attribute}"
-        raise UserError(f"optimizer {name}: {found} in {module}, and must be a sofim.OptimizerSpec")
-    return row

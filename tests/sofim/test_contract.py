@@ -23,6 +23,8 @@ KNOWN = {
     ("lbfgs", "is copied by pickle"): "_params",
     # Its line search divides by the learning rate, which is 0 at the end of some.
     ("lbfgs", "runs and resumes under all of torch's schedulers"): "ZeroDivisionError",
+    # It goes along g, which in the valley points across it.
+    ("sofim-gradient", "descends Rosenbrock's valley"): "after 600 steps",
 }
 
 
