@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.figures._looks import look_of
 from analysis.figures._style import GRID, INK, label
-from analysis.figures._style import colour as _colour_of
 from analysis.load import Study
 from analysis.sensitivity.findings import Findings
 from analysis.winners import ranked
@@ -47,7 +47,7 @@ def convergence(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, band: 
     for place, trial in reversed(list(enumerate(best))):  # the best on top
         own = curves[curves["number"] == trial].sort_values("epoch")
         look: Figure = {"hovertemplate": f"trial {trial}, epoch %{{x}}: %{{y:.4g}}<extra></extra>", "legendrank": place}
-        look["line"] = {"color": _colour_of(study.optimizer), "width": 1 if place else 2.5}
+        look["line"] = {"color": look_of(study).colour, "width": 1 if place else 2.5}
         if place:
             look |= {"name": others, "legendgroup": others, "showlegend": place == 1, "opacity": 0.45}
         else:
@@ -88,8 +88,8 @@ def importance(study: Study, findings: Findings) -> Figure:
         traces += [
             trace | on_panel | {"showlegend": place == 0}
             for trace in (
-                _shares(rows, "total_order", _colour_of(study.optimizer), conclusive=bool(fit["conclusive"])),
-                _shares(rows, "first_order", _colour_of(study.optimizer), conclusive=bool(fit["conclusive"])),
+                _shares(rows, "total_order", look_of(study).colour, conclusive=bool(fit["conclusive"])),
+                _shares(rows, "first_order", look_of(study).colour, conclusive=bool(fit["conclusive"])),
                 _noise(float(fit["noise_total_order"]), len(rows)),
             )
         ]

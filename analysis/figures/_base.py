@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import _style
+from analysis.figures._looks import look_of
 from analysis.figures._metric_axis import scale_for
 from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
@@ -39,7 +40,7 @@ class Subject:
     @property
     def colour(self) -> str:
         """Of the study's optimizer."""
-        return _style.colour(self.study.optimizer)
+        return look_of(self.study).colour
 
     @property
     def resampled(self) -> str:

@@ -1,13 +1,12 @@
-"""How all figures look: colours, sizes, and the way from a matplotlib figure to files and into a page."""
+"""How all figures look: sizes, and the way from a matplotlib figure to files and into a page."""
 
 from __future__ import annotations
 
 import io
-import itertools
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +20,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures._fit import fit
 from analysis.figures._fonts import lean
-from search_spaces import SEARCH_SPACES
 
-# Okabe and Ito's colours (2008), which colour-blind readers tell apart, and a brown; each optimizer's own everywhere.
-_PALETTE = ("#d55e00", "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#8b5e3c")
-COLOURS: Mapping[str, str] = dict(zip(SEARCH_SPACES, itertools.cycle(_PALETTE), strict=False))
-NEUTRAL = "#0072b2"  # of a study of another program
 INK = "#1b1f23"
 GRID = "#d9dcdf"
 FAINT = 0.35  # opacity of what no conclusion rests on
@@ -60,11 +54,6 @@ _RC: dict[str, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-
-
-def colour(optimizer: str) -> str:
-    """Return the colour of an optimizer; one for all others."""
-    return COLOURS.get(optimizer, NEUTRAL)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis.comparison import Comparison
 from analysis.comparison.answer import keyword_arguments, searches_and_runs
-from analysis.figures import _style
+from analysis.figures._looks import look_of
 from analysis.figures.comparison import View
 from analysis.metric_scale import Scale
 from analysis.study import Study
@@ -29,7 +30,7 @@ class Line:
     rank: str
     optimizer: str
     id: str
-    colour: str
+    chip: Markup
     value: str
     tied: str
     shown: str
@@ -74,7 +75,7 @@ def _line(
         rank="–" if pd.isna(row["rank"]) else str(row["rank"]),
         optimizer=study.optimizer,
         id=names[study.name],
-        colour=_style.colour(study.optimizer),
+        chip=look_of(study).chip,
         value=_value(row, scale),
         tied="–" if pd.isna(row["tied"]) else "yes" if row["tied"] else "no",
         shown=keyword_arguments(study, params, DIGITS),

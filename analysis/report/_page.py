@@ -23,6 +23,7 @@ from analysis.comparison.answer import decides, seconds_compare
 from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
+from analysis.figures._looks import look_of
 from analysis.figures.comparison import View
 from analysis.figures.comparison._base import LEGEND
 from analysis.figures.comparison.ranks import tells_apart
@@ -250,7 +251,7 @@ def _chapter(one: Chapter, name: str) -> dict[str, object]:
         "id": name,
         "heading": heading(study),
         "name": study.name,
-        "colour": one.subject.colour,
+        "chip": look_of(one.study).chip,
         "own": study.own,
         "headline": sentences.headline(findings),
         "sentences": findings.sentences,
@@ -315,7 +316,7 @@ def _overview(chapters: Sequence[Chapter], names: Mapping[str, str]) -> list[dic
             {
                 "id": names[one.study.name],
                 "heading": heading(one.study),
-                "colour": one.subject.colour,
+                "chip": look_of(one.study).chip,
                 "best": Cell(_told_apart(best.value, one.findings.used), best.value, number=True),
                 "metric": f"{one.study.metric} ({one.study.better})",
                 "outcomes": outcomes(counts, OUTCOMES) or "no trial yet",

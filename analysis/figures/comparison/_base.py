@@ -18,6 +18,7 @@ from analysis.comparison.answer import seconds_compare
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.figures import _style
 from analysis.figures._base import Panel
+from analysis.figures._looks import Look, campaign_looks
 from analysis.figures._metric_axis import limits, mark_beyond, scale_for, set_metric_axis
 from analysis.metric_scale import Scale
 
@@ -27,9 +28,6 @@ AXES: Mapping[str, str] = {
     "seconds": "seconds of training",
 }
 LEGEND = "legend"
-# Not by colour alone: the same marks and lines for an optimizer everywhere.
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,11 @@ class View:
     def optimizers(self) -> list[str]:
         """In the campaign's order."""
         return [study.optimizer for study in self.contest.studies]
+
+    @property
+    def looks(self) -> Mapping[str, Look]:
+        """How each optimizer looks."""
+        return looks_in(self.comparison)
 
     @property
     def better(self) -> str:
@@ -81,19 +84,9 @@ class View:
         return f"{_style.label(self.contest.label, 30)} ({self.better})"
 
 
-def marker(optimizer: str) -> str:
-    """Return the optimizer's mark."""
-    return _MARKERS[_place(optimizer) % len(_MARKERS)]
-
-
-def dashes(optimizer: str) -> object:
-    """Return the optimizer's line."""
-    return _DASHES[_place(optimizer) % len(_DASHES)]
-
-
-def _place(optimizer: str) -> int:
-    known = list(_style.COLOURS)
-    return known.index(optimizer) if optimizer in known else len(known)
+def looks_in(comparison: Comparison) -> Mapping[str, Look]:
+    """Return the look of each optimizer of a comparison."""
+    return campaign_looks([study for contest in comparison.contests for study in contest.studies])
 
 
 def forest(
@@ -103,7 +96,7 @@ def forest(
     ends: tuple[str, str],
     *,
     names: Sequence[str],
-    optimizers: Sequence[str] | None = None,
+    looks: Sequence[Look] | None = None,
     scale: Scale = "linear",
     bounds: tuple[float, float] = (-math.inf, math.inf),
     also: Sequence[float] = (),
@@ -120,7 +113,7 @@ def forest(
         value: The column of the estimates.
         ends: The columns of the intervals' ends.
         names: What to write beside each.
-        optimizers: Whose colours and marks to use; without them all look alike.
+        looks: The look of each; without them all look alike.
         scale: Of the horizontal axis.
         bounds: Between which the values lie; intervals end there.
         also: Further values that the axis is to show.
@@ -132,8 +125,7 @@ def forest(
     for place, (at, low, high) in enumerate(numbers):
         if not math.isfinite(at):
             continue
-        optimizer = optimizers[place] if optimizers is not None else ""
-        shade = _style.colour(optimizer) if optimizers is not None else _style.INK
+        shade, mark = (_style.INK, "o") if looks is None else (looks[place].colour, looks[place].marker)
         if mark_beyond(axes, at, len(rows) - 1 - place, shade):
             continue
         known = pd.notna(low) and pd.notna(high)
@@ -144,7 +136,7 @@ def forest(
             [at],
             [len(rows) - 1 - place],
             xerr=[[max(0.0, at - low)], [max(0.0, high - at)]] if known else None,
-            fmt=marker(optimizer) if optimizers is not None else "o",
+            fmt=mark,
             markersize=5,
             elinewidth=1.2,
             color=shade,
@@ -181,18 +173,15 @@ def columns(names: Sequence[str]) -> int:
     return max(1, min(len(names), 70 // (max(map(len, names), default=0) + 9)))
 
 
-def legend_panel(optimizers: Sequence[str]) -> Panel:
+def legend_panel(looks: Mapping[str, Look]) -> Panel:
     """Return the legend of several panels of lines, as a panel of its own.
 
     Args:
-        optimizers: In the campaign's order.
+        looks: Of the optimizers, in the campaign's order.
     """
-    names = [_style.label(name) for name in optimizers]
+    names = [_style.label(name) for name in looks]
     rows = math.ceil(len(names) / columns(names))
     figure = Figure(figsize=(_style.WIDTH, 0.1 + 0.17 * rows), layout="constrained")
-    handles = [
-        Line2D([], [], color=_style.colour(one), linestyle=dashes(one), linewidth=1.5, label=name)  # type: ignore[arg-type]
-        for one, name in zip(optimizers, names, strict=True)
-    ]
+    handles = [Line2D([], [], **look.line, label=name) for look, name in zip(looks.values(), names, strict=True)]
     figure.legend(handles=handles, loc="center", ncols=columns(names), fontsize=8, columnspacing=1.2, handlelength=2.4)
     return Panel(LEGEND, figure)

@@ -8,7 +8,7 @@ from analysis.comparison.budget import ALONE
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures._metric_axis import line_limits, mark_below, set_metric_axis
-from analysis.figures.comparison._base import View, dashes, legend
+from analysis.figures.comparison._base import View, legend
 
 
 def draw(view: View) -> Drawn | None:
@@ -21,24 +21,22 @@ def draw(view: View) -> Drawn | None:
     figure, axes = _style.canvas(3.1)
     for name, optimizer in names.items():
         own = table[table["study"] == name].sort_values("k")
-        shade = _style.colour(optimizer)
+        look = view.looks[optimizer]
         axes.plot(
             own["k"],
             own["expected_best"],
-            color=shade,
-            linestyle=dashes(optimizer),
-            linewidth=1.5,
+            **look.line,
             drawstyle="steps-post" if (own["method"] == ALONE).all() else "default",
             label=_style.label(optimizer),
         )
         band = own[np.isfinite(own["low"].astype(float)) & np.isfinite(own["high"].astype(float))]
         if len(band):
-            axes.fill_between(band["k"], band["low"], band["high"], color=shade, alpha=0.2, linewidth=0)
+            axes.fill_between(band["k"], band["low"], band["high"], color=look.colour, alpha=0.2, linewidth=0)
     direction, scale = view.contest.direction, view.scale
     paths = [table.loc[table["study"] == name, "expected_best"].to_numpy(np.float64) for name in names]
     set_metric_axis(axes, "y", line_limits(paths, direction, scale, view.bounds), scale)
     last = [
-        (names[own], float(path[-1]), _style.colour(names[own]))
+        (names[own], float(path[-1]), view.looks[names[own]].colour)
         for own, path in zip(names, paths, strict=True)
         if len(path)
     ]

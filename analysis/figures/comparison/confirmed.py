@@ -28,7 +28,7 @@ def draw(view: View) -> Drawn | None:
         column,
         (f"{column}_low", f"{column}_high"),
         names=names,
-        optimizers=names,
+        looks=[view.looks[name] for name in names],
         scale=view.scale,
         bounds=view.bounds,
         also=whole.tolist(),
@@ -38,7 +38,7 @@ def draw(view: View) -> Drawn | None:
         own = runs[runs["study"] == row["study"]]
         complete = (own["outcome"] == "complete").to_numpy()
         spread = place + rng.uniform(-0.22, 0.22, len(own))
-        shade = _style.colour(row["optimizer"])
+        shade = view.looks[row["optimizer"]].colour
         values = own[column].to_numpy(dtype=float)
         inside = values.clip(*axes.get_xlim())
         beyond = inside != values

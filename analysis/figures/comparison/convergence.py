@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures._metric_axis import line_limits, mark_below, set_metric_axis
-from analysis.figures.comparison._base import AXES, View, dashes, legend_panel
+from analysis.figures.comparison._base import AXES, View, legend_panel
 
 _QUANTITIES = {"train_loss": "training loss", "validation_loss": "validation loss", "metric": "metric"}
 
@@ -35,7 +35,7 @@ def draw(view: View) -> Drawn | None:
         f"covers it with at least {cover:.0f} %. Where half of the runs broke a line ends; one that stays beyond the "
         "panel is named with its last value. Compare optimizers on gradient evaluations or seconds where their steps "
         f"cost differently.{left}",
-        [legend_panel(view.optimizers), *panels],
+        [legend_panel({name: view.looks[name] for name in view.optimizers}), *panels],
     )
 
 
@@ -51,13 +51,12 @@ def _panel(view: View, rows: pd.DataFrame, quantity: str, axis: str) -> Figure:
     set_metric_axis(axes, "y", line_limits(medians, direction, scale, bounds), scale)
     floor = axes.get_ylim()[0] if scale == "log" else -np.inf  # a gap of nothing is drawn at the edge
     for optimizer, own in lines.items():
-        shade = _style.colour(optimizer)
-        median = own["median"].clip(lower=floor)
-        axes.plot(own["at"], median, color=shade, linestyle=dashes(optimizer), linewidth=1.5)
+        look = view.looks[optimizer]
+        axes.plot(own["at"], own["median"].clip(lower=floor), **look.line)
         band = own[np.isfinite(own["low"]) & np.isfinite(own["high"])]
         low, high = (band[end].clip(lower=floor) for end in ("low", "high"))
-        axes.fill_between(band["at"], low, high, color=shade, alpha=0.2, linewidth=0)
-    last = [(name, float(own["median"].iloc[-1]), _style.colour(name)) for name, own in lines.items()]
+        axes.fill_between(band["at"], low, high, color=look.colour, alpha=0.2, linewidth=0)
+    last = [(name, float(own["median"].iloc[-1]), view.looks[name].colour) for name, own in lines.items()]
     mark_below(axes, last, direction)
     axes.set_ylabel(view.tuned_metric if metric else _QUANTITIES[quantity])
     axes.set_xlabel(AXES[axis])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.comparison.answer import seconds_compare
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
+from analysis.figures._looks import Look
 from analysis.figures.comparison._base import View, forest
 
 _COUNT = "gradient_evaluations_per_epoch"
@@ -21,14 +24,17 @@ def draw(view: View) -> Drawn | None:
     """Draw the gradient evaluations of an epoch and, where seconds compare, costs relative to the reference in them."""
     table = view.rows("cost")
     counts = table[table[_COUNT].notna()]
-    panels = [Panel("evaluations", _counts(counts))] if len(counts) > 1 else []
+    panels = [Panel("evaluations", _counts(counts, view.looks))] if len(counts) > 1 else []
     known = table["reference"].dropna()
     ratios = {}
     if len(known) and seconds_compare(view.contest):
         ratios = {column: rows for column in _RATIOS if len(rows := table[table[column].notna()]) > 1}
     reference = str(known.iloc[0]) if len(known) else ""
     panels += [
-        Panel(column.removesuffix("_ratio"), _ratios(rows, column, _RATIOS[column].format(_style.label(reference))))
+        Panel(
+            column.removesuffix("_ratio"),
+            _ratios(rows, column, view.looks, _RATIOS[column].format(_style.label(reference))),
+        )
         for column, rows in ratios.items()
     ]
     if not panels:
@@ -48,22 +54,22 @@ def draw(view: View) -> Drawn | None:
     )
 
 
-def _counts(table: pd.DataFrame) -> Figure:
+def _counts(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     rows = table.sort_values(_COUNT).to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
     names = [row["optimizer"] for row in rows]
     without = [row | {"none": float("nan")} for row in rows]
-    forest(axes, without, _COUNT, ("none", "none"), names=names, optimizers=names)
+    forest(axes, without, _COUNT, ("none", "none"), names=names, looks=[looks[name] for name in names])
     axes.set_xlabel("gradient evaluations of an epoch")
     axes.set_xlim(left=0)
     return figure
 
 
-def _ratios(table: pd.DataFrame, column: str, label: str) -> Figure:
+def _ratios(table: pd.DataFrame, column: str, looks: Mapping[str, Look], label: str) -> Figure:
     rows = table.sort_values(column).to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
     names = [row["optimizer"] for row in rows]
-    forest(axes, rows, column, (f"{column}_low", f"{column}_high"), names=names, optimizers=names)
+    forest(axes, rows, column, (f"{column}_low", f"{column}_high"), names=names, looks=[looks[name] for name in names])
     axes.axvline(1.0, color=_style.INK, linewidth=0.8)
     axes.set_xlabel(label)
     axes.set_xlim(left=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import AXES, dashes, legend
+from analysis.figures.comparison._base import AXES, legend, looks_in
 
 
 def draw(comparison: Comparison) -> Drawn | None:
@@ -25,9 +25,7 @@ def draw(comparison: Comparison) -> Drawn | None:
                 own["tau"],
                 own["share"],
                 where="post",
-                color=_style.colour(optimizer),
-                linestyle=dashes(optimizer),
-                linewidth=1.5,
+                **looks_in(comparison)[optimizer].line,
                 label=f"{_style.label(optimizer)} {row['score']:.2f}",
             )
         axes.set_xlim(1, 4)

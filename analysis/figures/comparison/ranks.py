@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.comparison import Comparison
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import forest
+from analysis.figures.comparison._base import forest, looks_in
 from search_spaces.errors import number_of
 
 
@@ -27,8 +27,8 @@ def draw(comparison: Comparison) -> Drawn | None:
         return None
     rows = table.to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.34 * len(rows))
-    names = [row["optimizer"] for row in rows]
-    forest(axes, rows, "mean_rank", ("low", "high"), names=names, optimizers=names)
+    names, looks = [row["optimizer"] for row in rows], looks_in(comparison)
+    forest(axes, rows, "mean_rank", ("low", "high"), names=names, looks=[looks[name] for name in names])
     apart = tells_apart(table)
     best, critical = float(rows[0]["mean_rank"]), float(rows[0]["critical_difference"])
     if apart:

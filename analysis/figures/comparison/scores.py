@@ -6,7 +6,7 @@ from analysis.comparison import Comparison
 from analysis.comparison.pairwise import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
-from analysis.figures.comparison._base import forest
+from analysis.figures.comparison._base import forest, looks_in
 
 
 def draw(comparison: Comparison) -> Drawn | None:
@@ -16,8 +16,8 @@ def draw(comparison: Comparison) -> Drawn | None:
         return None
     rows = table.to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.34 * len(rows))
-    names = [row["optimizer"] for row in rows]
-    forest(axes, rows, "iqm", ("low", "high"), names=names, optimizers=names)
+    names, looks = [row["optimizer"] for row in rows], looks_in(comparison)
+    forest(axes, rows, "iqm", ("low", "high"), names=names, looks=[looks[name] for name in names])
     axes.set_xlabel("interquartile mean of normalized scores\n(higher is better)")
     first = rows[0]
     of = "All searches" if first["unit"] == SEARCHES else "All runs of the configurations that one search each found"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.comparison.pairwise import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
+from analysis.figures._looks import Look
 from analysis.figures.comparison._base import AXES, View, forest
 from analysis.text import short
 
@@ -24,7 +26,7 @@ def draw(view: View) -> Drawn | None:
     for axis in view.axes:
         rows = table[(table["axis"] == axis) & (table["runs"] > 0)]
         if (reached["axis"] == axis).any():  # a target that nobody reaches orders nobody
-            panels.append(Panel(axis, _panel(rows, axis)))
+            panels.append(Panel(axis, _panel(rows, axis, view.looks)))
     if not panels:
         return None
     first = table.iloc[0]
@@ -42,15 +44,15 @@ def draw(view: View) -> Drawn | None:
     )
 
 
-def _panel(table: pd.DataFrame, axis: str) -> Figure:
+def _panel(table: pd.DataFrame, axis: str, looks: Mapping[str, Look]) -> Figure:
     rows = table.to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.34 * len(rows))
     names = [row["optimizer"] for row in rows]
     shown = [row | {"high": row["high"] if math.isfinite(row["high"]) else math.nan} for row in rows]
     shown = [row | {"low": row["low"] if math.isfinite(row["high"]) else math.nan} for row in shown]
-    forest(axes, shown, "median", ("low", "high"), names=names, optimizers=names, start=0.0)
+    forest(axes, shown, "median", ("low", "high"), names=names, looks=[looks[name] for name in names], start=0.0)
     for place, row in enumerate(rows[::-1]):
-        shade = _style.colour(row["optimizer"])
+        shade = looks[row["optimizer"]].colour
         start = row["median"]
         if math.isfinite(start) and start <= axes.get_xlim()[1] and not math.isfinite(row["high"]):
             low = row["low"] if math.isfinite(row["low"]) else start

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from analysis.figures import Drawn, of_each
-from analysis.figures._style import COLOURS, style, svg
+from analysis.figures._looks import looks
+from analysis.figures._style import style, svg
 from analysis.figures.comparison import View
-from analysis.figures.comparison._base import dashes, marker
 from tests.analysis.comparison.test_compare import campaign, values
 from tests.support.made_campaign import Made, made
 
@@ -52,9 +52,7 @@ def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone() -> None:
     ):
         drawing = text(pictures[key], panel)
         for optimizer in ("sofim", "sgd", "adam"):
-            assert COLOURS[optimizer] in drawing, f"{optimizer} in {key}"
-    assert len({marker(optimizer) for optimizer in COLOURS}) == len(COLOURS)
-    assert len({dashes(optimizer) for optimizer in COLOURS}) == len(COLOURS)
+            assert looks([optimizer])[optimizer].colour in drawing, f"{optimizer} in {key}"
 
 
 def test_runs_that_broke_are_shown_and_told() -> None:

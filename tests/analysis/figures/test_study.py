@@ -11,12 +11,16 @@ import pytest
 
 from analysis.figures import Subject, of_each
 from analysis.figures._axis import ticks
-from analysis.figures._style import COLOURS, colour, label, style
+from analysis.figures._looks import PALETTE, look_of, looks
+from analysis.figures._style import label, style
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.findings import Findings
 from analysis.study import Study
 from sofim import OPTIMIZERS
+from tests.support.made_campaign import study
+
+MODERN = ("sofim", "sgd", "nadamw", "muon", "soap", "schedule-free-adamw", "lion", "prodigy")
 
 # Machado, Oliveira and Fernandes (2009), severity 1: linear RGB as dichromats see it.
 SIGHT = {
@@ -42,18 +46,30 @@ def lab(colour: str, sight: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_everybody_can_tell_the_optimizers_apart(sight: str) -> None:
+def test_everybody_can_tell_the_colours_apart(sight: str) -> None:
     """Differences of 10 in L*a*b* are seen at a glance."""
-    for (one, a), (two, b) in combinations(COLOURS.items(), 2):
-        assert np.linalg.norm(lab(a, SIGHT[sight]) - lab(b, SIGHT[sight])) > 10, f"{one} and {two}"
+    for one, two in combinations(PALETTE, 2):
+        assert np.linalg.norm(lab(one, SIGHT[sight]) - lab(two, SIGHT[sight])) > 10, f"{one} and {two}"
 
 
-def test_every_optimizer_has_a_colour_of_its_own() -> None:
-    assert set(COLOURS) == set(OPTIMIZERS)
-    assert colour("somebody's own") not in {COLOURS[key] for key in OPTIMIZERS if key != "sgd"}
+def test_no_two_optimizers_of_a_campaign_look_alike_in_dots_or_in_lines() -> None:
+    own = [f"my-own-{number}" for number in range(8)]
+    found = looks([*MODERN, *OPTIMIZERS, *own])
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
+    assert len({(look.colour, look.dashes) for look in found.values()}) == len(found)
+    for few in (MODERN, ("sofim", "sgd", "adam", "mine"), ("mine", "yours", "lion", "<b>"), own):
+        assert len({look.colour for look in looks(few).values()}) == len(few), "as many colours as there are"
 
 
-@pytest.mark.parametrize("shade", COLOURS.values())
+def test_the_look_hangs_neither_on_order_nor_on_the_campaign() -> None:
+    names = ["sofim", "mine", "yours", "sgd", "λ"]
+    assert looks(names) == looks(names[::-1])
+    assert looks(["sgd", "adam"])["sgd"] == looks(names)["sgd"]
+    studies = [study("u", name, name=campaign, optimizers=names) for name in names for campaign in ("one", "another")]
+    assert {(one.optimizer, look_of(one)) for one in studies} == set(looks(names).items())
+
+
+@pytest.mark.parametrize("shade", PALETTE)
 @pytest.mark.parametrize("paper", ["#f6f8fa", "#181d24"])
 def test_every_colour_is_seen_on_both_papers(shade: str, paper: str) -> None:
     """Contrast as WCAG counts it; lines and dots want about 2 at least."""
