@@ -17,6 +17,7 @@ from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.optimizers import custom_optimizers, described
 from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.text import listing
@@ -38,7 +39,7 @@ REPEATED = 4  # the rule that one search breaks
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 _SHARED = (
     "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed", "amp", "epochs", "trials", "replicates",
-    "resplit", "optimizers",
+    "resplit", "optimizers", "optimizer",
 )  # fmt: skip
 _DESCRIBED = ("epochs", "versions", "metric_split")
 _TOLD = ("purpose", "sampler", "pruner", "seed")
@@ -124,6 +125,11 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
         *(f"{name} {first.campaign[name]}" for name in _TOLD if name in first.campaign),
         *([f"schedule {schedule_in_words(first.campaign)}"] if "schedule" in first.campaign else []),
         *([decays] if decays else []),
+        *(
+            f"{name} is the campaign's own, {described(name, first.campaign)}"
+            for name in custom_optimizers(first.campaign)
+            if name in present
+        ),
         f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]

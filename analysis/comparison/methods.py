@@ -14,6 +14,7 @@ from analysis.comparison.spaces import schedule_in_words, searched
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.drawn import drawn_counts, model_in_words
 from analysis.intervals import DRAWS
+from analysis.optimizers import described
 from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.text import listing, number
@@ -60,13 +61,28 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     pruner = "" if stopping is None else stopping.in_words
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
-        f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. Each optimizer was "
+        f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. "
+        f"{_implementations([first[name] for name in optimizers])}Each optimizer was "
         f"tuned on each workload with a budget of {number_of(int(campaign.get('trials', 0)), 'trial')} by {sampler}, "
         f"{pruner} ({number_of(trials, 'trial')} ended in all). Data splits, initial weights, data order, the "
         f"learning-rate schedule ({schedule_in_words(campaign)}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "
         f"{_protocol(studies)}."
+    )
+
+
+def _implementations(studies: Sequence[Study]) -> str:
+    """Return where each optimizer comes from, as far as a row or the campaign says."""
+    told = [
+        f"{study.optimizer} ({place})" for study in studies if (place := described(study.optimizer, study.campaign))
+    ]
+    return (
+        f"They are {'; '.join(told)}. "
+        if len(told) == len(studies)
+        else f"Of these {'; '.join(told)}. "
+        if told
+        else ""
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analysis.optimizers import custom_optimizers, fixed_arguments
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity.scales import decades
 from analysis.study import Study
@@ -23,7 +24,8 @@ def searched(study: Study) -> str:
     What is fixed since the trials are few comes last, with the number of trials from which it is searched.
     """
     below = _fixed_below(study)
-    fixed = [f"{name} = {value}" for name, value in study.fixed.items() if name not in below]
+    values = {**study.fixed, **fixed_arguments(study)}
+    fixed = [f"{name} = {value}" for name, value in values.items() if name not in below]
     few = [
         f"{name} = {value} (begun below {below[name]} trials)" for name, value in study.fixed.items() if name in below
     ]
@@ -45,7 +47,8 @@ def why_fixed(study: Study, name: str) -> str:
     tables = study.campaign.get("search_space")
     own = tables.get(study.optimizer) if isinstance(tables, Mapping) else None
     of_campaign = {"batch_size": "batch_size", "decoupled_weight_decay": "decay"}.get(name, "")
-    written = (isinstance(own, Mapping) and name in own) or study.campaign.get(of_campaign) is not None
+    written = (isinstance(own, Mapping) and name in own) or name in fixed_arguments(study)
+    written = written or study.campaign.get(of_campaign) is not None
     return "the campaign fixes it" if written else "the space fixes it"
 
 
@@ -63,8 +66,11 @@ def decay_kinds(studies: Sequence[Study]) -> tuple[str, str]:
             kinds[study.optimizer] = decays
     groups = {kind: [name for name, own in kinds.items() if own[0] == kind] for kind in ("coupled", "decoupled")}
     told = [f"{kind} in {listing(names)}" for kind, names in groups.items() if names]
-    if len(told) < 2:
-        return "", f"weight decay {told[0]}" if told else ""
+    own = [study for study in studies if study.optimizer in custom_optimizers(study.campaign)]
+    untold = [study.optimizer for study in own if "weight_decay" in {**study.parameters, **study.fixed}]
+    told += [f"not known of {listing(untold)}"] if told and untold else []
+    if sum(map(bool, groups.values())) < 2:
+        return "", f"weight decay {', '.join(told)}" if told else ""
     free = [name for name, own in kinds.items() if len(own) > 1]
     alone = listing([name for name in kinds if name not in free])
     evidence = f"weight decay differs: {', '.join(told)}" + (
@@ -72,8 +78,8 @@ def decay_kinds(studies: Sequence[Study]) -> tuple[str, str]:
     )
     if len({kinds[name][0] for name in free}) < 2:
         return "", evidence
-    own = ", ".join(f"{name} {kinds[name][0]}" for name in free)
-    return f'weight decay differs where both kinds can be had ({own}): decay = "coupled" makes it one', evidence
+    of_each = ", ".join(f"{name} {kinds[name][0]}" for name in free)
+    return f'weight decay differs where both kinds can be had ({of_each}): decay = "coupled" makes it one', evidence
 
 
 def schedule_in_words(campaign: Mapping[str, object]) -> str:
@@ -145,7 +151,7 @@ def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
         for p in first[optimizer].parameters.values():
             choices = ", ".join(map(str, p.choices))
             rows.append((optimizer, p.name, p.kind, _scale(p), p.low, p.high, choices, p.default, decades(p), None))
-        for name, value in first[optimizer].fixed.items():
+        for name, value in {**first[optimizer].fixed, **fixed_arguments(first[optimizer])}.items():
             why = why_fixed(first[optimizer], name)
             rows.append((optimizer, name, FIXED, "", math.nan, math.nan, "", value, math.nan, why))
     frame = pd.DataFrame(rows, columns=list(SPACES))

@@ -112,13 +112,17 @@ def evaluate(
     candidates: dict[str, list[Candidate]] = {}
     for one in found.configurations:
         candidates.setdefault(one.optimizer, []).append(_candidate(one, sources[one.optimizer, one.workload]))
-    for campaign in dict.fromkeys(str(study.campaign["name"]) for study in studies):
-        own = [s for s in studies if s.campaign["name"] == campaign and s.optimizer in candidates]
-        if not own:
-            continue
-        stored = own[0].campaign
+    evaluated = [study for study in studies if study.optimizer in candidates]
+    names = dict.fromkeys(str(study.campaign["name"]) for study in evaluated)
+    of_campaign = {name: [study for study in evaluated if study.campaign["name"] == name] for name in names}
+    # all of them before the first run: what cannot be imported is told at once
+    every = {
+        name: resolve_campaign(_only(own[0].campaign, own), data_directory, rehearsed=False)
+        for name, own in of_campaign.items()
+    }
+    for campaign, own in of_campaign.items():
+        stored, resolved = own[0].campaign, every[campaign]
         wanted = {(study.workload, study.optimizer) for study in own}
-        resolved = resolve_campaign(_only(stored, own), data_directory, rehearsed=False)
         plans = [p for p in resolved.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
         made = open_evaluation(
             url, stored, plans, versions(), candidates=candidates, seeds=seeds, durability=durability

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from search_spaces import BATCH_SIZE, WARMUP
+from analysis.optimizers import custom_optimizers
+from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError
 from studies.commands.exported import print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
@@ -119,6 +120,12 @@ def export(
     }
 
 
+def _custom(study: Study) -> Document:
+    """Return what a campaign says of an optimizer of a person's own, under the key that it has in its file."""
+    table = custom_optimizers(study.campaign).get(study.optimizer)
+    return {} if table is None else {"optimizer": dict(table)}
+
+
 def _regrets(every: Sequence[OptimizerDefaults]) -> str:
     """Return what the regrets are of, in words."""
     ran = [one for one in every if one.seeds]
@@ -151,6 +158,7 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
         if name != chosen.workload
     }
     return {
+        **_custom(studies[chosen.optimizer, chosen.workload]),
         "default": {
             **_entry(chosen, studies[chosen.optimizer, chosen.workload]),
             "mean_regret": _short(defaults.default.regret),
@@ -163,11 +171,18 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
                 },
             },
             **({"elsewhere": elsewhere} if elsewhere else {}),
-            "notes": [*defaults.notes, *(note for note in chosen.notes if note not in defaults.notes)],
+            "notes": [
+                *defaults.notes,
+                *(note for note in chosen.notes if note not in defaults.notes),
+                *_unknown(studies[chosen.optimizer, chosen.workload]),
+            ],
         },
         "portfolio": [_choice(choice) for choice in defaults.portfolio],
         "workloads": {
-            name: {**_entry(one, studies[one.optimizer, name]), "notes": list(one.notes)}
+            name: {
+                **_entry(one, studies[one.optimizer, name]),
+                "notes": [*one.notes, *_unknown(studies[one.optimizer, name])],
+            }
             for name, one in defaults.workloads.items()
         },
     }
@@ -189,7 +204,7 @@ def _entry(one: Recommendation, study: Study) -> Document:
         "batch_size": batch_size,
         **({} if warmup is None else {"warmup": warmup}),
         **({"schedule": study.attributes["schedule"]} if study.attributes.get("schedule") else {}),
-        "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
+        **({} if _unknown(study) else {"arguments": _all_plain(arguments)}),
         "params": {name: _plain(value) for name, value in one.params.items()},
         "evidence": {
             "campaign": study.campaign["name"],
@@ -229,7 +244,18 @@ def _all_plain(params: Mapping[str, object]) -> Document:
     return {name: _plain(value) for name, value in params.items() if value is not None}
 
 
+def _unknown(study: Study) -> list[str]:
+    """Return a note where this version does not know how values become the optimizer's arguments."""
+    space = study.attributes.get("search_space")
+    stored = isinstance(space, Mapping) and ("arguments" in space or space.get("file") is not None)
+    if stored or study.optimizer in SEARCH_SPACES:
+        return []
+    return [f"this version knows no optimizer {study.optimizer}: params are what was searched, and no arguments follow"]
+
+
 def _arguments(one: Recommendation, study: Study) -> dict[str, object]:
+    if _unknown(study):
+        return {**study.fixed, **one.params}
     try:
         return dict(stored_space(study).arguments(cast("Mapping[str, Value]", one.params)))
     except (UserError, KeyError, TypeError) as error:

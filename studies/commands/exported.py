@@ -62,10 +62,14 @@ def _lines(document: Document) -> Iterator[str]:
     imports: list[str] = []
     body: list[str] = []
     for optimizer, where, entry in _entries(document):
-        imported, _, line = code_line(optimizer, _as_python(entry["arguments"])).partition("\n\n")
-        imports.append(imported)
         body += ["", f"# {optimizer} {where}: {_origin(entry)}"]
         body += [f"#   {said}" for said in (*_evidence(entry), *_notes(entry))]
+        if "arguments" not in entry:
+            body.append(f"#   {format_params(entry['params'])}")
+            continue
+        table = document["optimizers"][optimizer].get("optimizer")
+        imported, _, line = code_line(optimizer, _as_python(entry["arguments"]), table=table).partition("\n\n")
+        imports += imported.splitlines()
         body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
     yield from sorted(set(imports))
     yield from body
@@ -82,7 +86,8 @@ def print_recommended(document: Document, console: Console) -> None:
         for optimizer, entry in own:
             told = entry["evidence"]
             measured = f"{told['metric']} {_value(told)}" if told["seeds"] else "never run"
-            values = format_params({**_as_python(entry["arguments"]), "batch_size": entry["batch_size"]})
+            arguments = entry["arguments"] if "arguments" in entry else entry["params"]
+            values = format_params({**_as_python(arguments), "batch_size": entry["batch_size"]})
             rows.append((optimizer, measured, str(told["seeds"] or ""), values))
         console.print()
         console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)

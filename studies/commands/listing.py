@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from analysis.optimizers import custom_optimizers, described
 from analysis.text import format_value
 from search_spaces.errors import number_of
 from studies.called import DEFAULT_STORAGE, command_line
@@ -72,6 +73,9 @@ def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], c
         from analysis.load import studies
 
         found = studies(storage, replicates=True)
+        custom = [(name, described(name, s.campaign)) for s in found for name in custom_optimizers(s.campaign)]
+        if custom:
+            _section(console, f"Optimizers of your own in {shown}", dict.fromkeys(custom))
         names = dict.fromkeys(str(study.campaign["name"]) for study in found)
         counts = {name: sum(study.campaign["name"] == name for study in found) for name in names}
         start = command_line("launch", "quickstart", *option)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
-from search_spaces import OF_TRAINING
+from analysis.optimizers import made_by
+from search_spaces import OF_TRAINING, SearchSpace, Value
 from search_spaces.errors import UserError, shown, suggestion
 
 _PUBLIC = ("sofim", "torch.optim", "sofim.library", "sofim.registry")  # modules that people import optimizers from
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "needs_closure": (
+        "# it needs optimizer.step(closure): a function that clears the gradients, computes the loss of the batch,",
+        "# calls backward on it and returns it; the optimizer calls it several times a step",
+    ),
+    "needs_create_graph": ("# it needs loss.backward(create_graph=True), and optimizer.zero_grad() after each step",),
+    "needs_hessian": ("# it needs this before loss.backward(): if optimizer.refresh_due: optimizer.refresh(loss)",),
+    "has_modes": (
+        "# it needs optimizer.train() before it trains, and optimizer.eval() before the model is evaluated or saved",
+    ),
+}
 
 
 def code_line(
@@ -20,7 +33,7 @@ def code_line(
     digits: int | None = None,
     table: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return an import line, an empty line, and an expression that makes the optimizer of a ``model``.
+    """Return lines that import, an empty line, and an expression that makes the optimizer of a ``model``.
 
     What the registry's factory adds to the class (momentum 0.9 for SGD) is written out, so that the line gives what
     was trained with.
@@ -30,7 +43,7 @@ def code_line(
         arguments: Of its factory; ``batch_size``, which is a data loader's, and a searched warm-up, which is a
             schedule's, may be among them and are left out.
         digits: Significant digits of the numbers; all that they have when ``None``.
-        table: Of an optimizer of one's own its ``[optimizer.NAME]``; nothing of it is imported.
+        table: Of a person's own, what the campaign stores of it, see `analysis.optimizers`; nothing of it is imported.
 
     Raises:
         UserError: There is no such optimizer.
@@ -39,42 +52,72 @@ def code_line(
     from sofim import SOFIM
     <BLANKLINE>
     SOFIM(model.parameters(), lr=0.1, beta=0.9, rho=0.5)
+    >>> print(code_line("lion", {"lr": 0.1, "betas": (0.9, 0.99)}, table={"factory": "pytorch_optimizer:Lion"}))
+    import pytorch_optimizer
+    <BLANKLINE>
+    pytorch_optimizer.Lion(model.parameters(), lr=0.1, betas=(0.9, 0.99))
     """
-    from sofim import OPTIMIZERS
-
     if table is not None:
         return _custom_line(table, arguments, digits)
+    from sofim import OPTIMIZERS
+
     if optimizer not in OPTIMIZERS:
         raise UserError(
             f"unknown optimizer {shown(optimizer)}: known are {', '.join(OPTIMIZERS)}"
             f"{suggestion(optimizer, OPTIMIZERS)}"
         )
-    spec = OPTIMIZERS[optimizer]
-    made_by: Any = spec.factory
+    made_by: Any = OPTIMIZERS[optimizer].factory
     preset: Mapping[str, object] = {}
     if isinstance(made_by, partial):
         made_by, preset = made_by.func, made_by.keywords
-    module, name = _public_place(made_by)
-    chosen = {key: value for key, value in {**preset, **arguments}.items() if key not in OF_TRAINING}
-    written = [f"{key}={_written(value, digits)}" for key, value in chosen.items()]
-    imports, params = f"from {module} import {name}", "model.parameters()"
-    if spec.groups is not None:
-        place, groups = _public_place(spec.groups)
-        imports += f", {groups}" if place == module else f"\nfrom {place} import {groups}"
-        params = f"{groups}(model)"
-    return f"{imports}\n\n{name}({', '.join([params, *written])})"
+    places = [_public_place(made_by)]
+    groups, of_model = OPTIMIZERS[optimizer].groups, "model.parameters()"
+    if groups is not None:
+        places.append(_public_place(groups))
+        of_model = f"{places[-1][1]}(model)"
+    imports = "\n".join(f"from {module} import {name}" for module, name in places)
+    return f"{imports}\n\n{places[0][1]}({_call(of_model, {**preset, **arguments}, digits)})"
+
+
+def _call(of_model: str, arguments: Mapping[str, object], digits: int | None) -> str:
+    chosen = {key: value for key, value in arguments.items() if key not in OF_TRAINING}
+    return ", ".join([of_model, *(f"{key}={_written(value, digits)}" for key, value in chosen.items())])
 
 
 def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None) -> str:
-    module, _, name = str(table.get("spec") or table["factory"]).partition(":")
-    imports, parameters = [f"from {module} import {name}"], "model.parameters()"
-    if "groups" in table:
-        place, _, groups = str(table["groups"]).partition(":")
-        imports.append(f"from {place} import {groups}")
-        parameters = f"{groups}(model)"
-    written = [f"{key}={_written(value, digits)}" for key, value in arguments.items() if key not in OF_TRAINING]
-    expression = f"{name}{'.factory' if 'spec' in table else ''}({', '.join([parameters, *written])})"
-    return "\n".join(imports) + f"\n\n{expression}"
+    """Return the lines for an optimizer of a person's own, by names with their modules: two may be called alike."""
+    maker, groups = made_by(table), str(table.get("groups", ""))
+    modules = dict.fromkeys(place.partition(":")[0] for place in (maker, groups) if place)
+    imports = [
+        "# made where the script or the notebook defines it" if module == "__main__" else f"import {module}"
+        for module in modules
+    ]
+    factory = _in_full(maker) + ("" if "factory" in table else ".factory")
+    space = getattr(_imported_row(table), "space", None)
+    if isinstance(space, SearchSpace):  # which may make the arguments by code
+        values = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
+        arguments = space.build(cast("Mapping[str, Value]", values))
+    of_model = f"{_in_full(groups)}(model)" if groups else "model.parameters()"
+    return "\n".join(imports) + f"\n\n{factory}({_call(of_model, arguments, digits)})"
+
+
+def _in_full(place: str) -> str:
+    return place.removeprefix("__main__:").replace(":", ".")
+
+
+def needs_of_a_loop(optimizer: str, table: Mapping[str, Any] | None = None) -> list[str]:
+    """Return comments that say what an optimizer needs of a training loop; arguments as of `code_line`."""
+    from sofim import OPTIMIZERS
+
+    row = OPTIMIZERS.get(optimizer) if table is None else _imported_row(table)
+    asked = table or {} if row is None else {name: getattr(row, name) for name in _NEEDS}
+    return [line for name, lines in _NEEDS.items() if asked.get(name) for line in lines]
+
+
+def _imported_row(table: Mapping[str, Any]) -> Any:
+    """Return the row that a table names, where this process has trained with it; else ``None``."""
+    module, _, name = str(table.get("spec", "")).partition(":")
+    return getattr(sys.modules.get(module), name, None)
 
 
 def _public_place(factory: object) -> tuple[str, str]:

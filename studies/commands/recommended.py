@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from analysis.optimizers import custom_optimizers, made_by
 from search_spaces import ANY, from_dict
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
@@ -137,6 +138,8 @@ def _studies(
         for study in found
         if (not optimizers or study.optimizer in optimizers) and (not workloads or study.workload in workloads)
     ]
+    for name in dict.fromkeys(study.optimizer for study in found):
+        _same_everywhere([study for study in found if study.optimizer == name])
     pairs = [(study.optimizer, study.workload) for study in found if study.replicate == 1]
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice:
@@ -144,6 +147,20 @@ def _studies(
             f"two of the campaigns have a study of {twice[0]} on {twice[1]}; name them one by one, or leave one out"
         )
     return found
+
+
+def _same_everywhere(found: Sequence[Study]) -> None:
+    """Refuse studies of campaigns that call different optimizers by the same name."""
+    first, *others = found
+    for other in others:
+        tables = [custom_optimizers(study.campaign).get(first.optimizer) for study in (first, other)]
+        if tables[0] != tables[1]:
+            [one, another] = ["the project's own" if table is None else made_by(table) for table in tables]
+            raise UserError(
+                f"{first.optimizer} is {one} in campaign '{first.campaign['name']}' and {another}"
+                f"{' with other arguments' if one == another else ''} in '{other.campaign['name']}'; "
+                "name the campaigns one by one, or leave it out with --optimizer"
+            )
 
 
 def stored_space(study: Study) -> SearchSpace:
@@ -163,6 +180,5 @@ def stored_space(study: Study) -> SearchSpace:
 
 def unreadable_space(study: Study, error: Exception) -> UserError:
     """Return the error for a study whose search space cannot be read."""
-    return UserError(
-        f"study '{study.name}': its search space cannot be read ({error}); was it stored by another version?"
-    )
+    asked = "" if "another version" in str(error) else "; was it stored by another version?"
+    return UserError(f"study '{study.name}': its search space cannot be read ({error}){asked}")

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
+from analysis.optimizers import custom_optimizers
 from analysis.text import about, format_duration, format_value
 from search_spaces import BATCH_SIZE, OF_TRAINING
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
 from studies.commands.find import existing
-from studies.commands.python_line import code_line
+from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget
 from studies.commands.tuning._plan import Search, resolve_campaign
@@ -168,7 +169,7 @@ def tune_within(
         trials=outcomes(tally),
         ended=ended,
         seconds=clock.spent(),
-        code=_lines(found, search),
+        code=_lines(found, custom_optimizers(search.stored())),
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,
     )
@@ -337,22 +338,10 @@ def _row(row: Mapping[Any, Any]) -> Tried:
     )
 
 
-def _lines(found: ConfirmedWinner, search: Search) -> str:
+def _lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
-    from studies.optimizers import resolve
-
-    tables = search.resolved.campaign.optimizer
-    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=tables.get(found.optimizer))
+    table = custom.get(found.optimizer)
+    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table)
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    spec = resolve(found.optimizer, tables)
-    if spec.needs_closure:
-        lines += [
-            "# it needs optimizer.step(closure): a function that clears the gradients, computes the loss of the batch,",
-            "# calls backward on it and returns it; the optimizer calls it several times a step",
-        ]
-    if spec.needs_create_graph:
-        lines.append("# it needs loss.backward(create_graph=True), and optimizer.zero_grad() after each step")
-    if spec.needs_hessian:
-        lines.append("# it needs this before loss.backward(): if optimizer.refresh_due: optimizer.refresh(loss)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *needs_of_a_loop(found.optimizer, table)])
