@@ -29,7 +29,7 @@ class Edge:
         value: As it is stored.
         end: Which end.
         distance: To it, as a part of the searched scale.
-        line: Of a campaign's file, above its tables: what widens the range at that end.
+        line: Of a campaign's file: what widens the range at that end, see `widened`.
     """
 
     parameter: ParameterInfo
@@ -77,9 +77,10 @@ def edges(study: Study, params: Mapping[str, object], *, near: float = NEAR) -> 
 
 
 def widened(study: Study, parameter: ParameterInfo, end: Literal["lower", "upper"]) -> str:
-    """Return the line of a campaign's file, above its tables, that widens a range at one end.
+    """Return the line of a campaign's file that widens a range at one end: above its tables, or in that of the space.
 
-    By a factor of ten on a logarithmic scale (of 1 − value where that was searched), by its width on a linear one.
+    By a factor of ten on a logarithmic scale (of 1 − value where that was searched), by its width on a linear one; no
+    further than the optimizer accepts.
 
     >>> from analysis.study import Study
     >>> study = Study(0, "c/w/sofim", {}, "w", "sofim", "accuracy", "maximize", {})
@@ -87,7 +88,20 @@ def widened(study: Study, parameter: ParameterInfo, end: Literal["lower", "upper
     'search_space.sofim.lr = [0.001, 100.0]'
     """
     low, high = _wider(parameter, end)
-    return f"search_space.{_key(study.optimizer)}.{_key(parameter.name)} = [{low!r}, {high!r}]"
+    tables = study.campaign.get("search_space")
+    written = tables.get(study.optimizer) if isinstance(tables, Mapping) else None
+    place, name, ends = f"search_space.{_key(study.optimizer)}", _key(parameter.name), f"[{low!r}, {high!r}]"
+    if not isinstance(written, Mapping) or not written:
+        return f"{place}.{name} = {ends}"
+    before = written.get(parameter.name)
+    if isinstance(before, Mapping):  # all that a person says of it
+        entries = {**before, "low": low, "high": high}
+        ends = f"{{ {', '.join(f'{_key(key)} = {_toml(entry)}' for key, entry in entries.items())} }}"
+    return f"{name} = {ends} in [{place}]"
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value) if isinstance(value, str | bool) else repr(value)
 
 
 def _key(name: str) -> str:
@@ -103,7 +117,7 @@ def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
             low, high = (low, high * _INTEGER_FACTOR) if upper else (max(1, low // _INTEGER_FACTOR), high)
         else:
             low, high = (low, high + (high - low)) if upper else (max(min(low, 1), low - (high - low)), high)
-        return int(low), int(high)
+        return int(max(low, parameter.accepts.low)), int(min(high, parameter.accepts.high))
     if parameter.log:
         low, high = (low, high * _FACTOR) if upper else (low / _FACTOR, high)
     elif parameter.one_minus:
@@ -111,4 +125,18 @@ def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
     else:
         low, high = (low, high + (high - low)) if upper else (low - (high - low), high)
         low = max(low, 0.0) if parameter.low >= 0 else low
+    low, high = _accepted(parameter, low), _accepted(parameter, high)
     return float(f"{low:.6g}"), float(f"{high:.10g}")
+
+
+def _accepted(parameter: ParameterInfo, end: float) -> float:
+    """Return an end of a range, or how far one may go: nine tenths of the way to a limit that is itself refused."""
+    accepts = parameter.accepts
+    if end in accepts or not math.isfinite(end):
+        return end
+    limit, before, is_open = (
+        (accepts.low, parameter.low, accepts.open_low)
+        if end <= accepts.low
+        else (accepts.high, parameter.high, accepts.open_high)
+    )
+    return before + 0.9 * (limit - before) if is_open else limit

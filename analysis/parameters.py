@@ -9,10 +9,11 @@ from typing import Literal, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces import Parameter
+from search_spaces import Interval, Parameter
 from search_spaces.errors import UserError
 
 Kind = Literal["float", "int", "categorical", "mixed"]
+EVERY_NUMBER = Interval(-math.inf)
 Choice = bool | int | float | str | None
 
 
@@ -31,6 +32,7 @@ class ParameterInfo:
         choices: Of a categorical parameter, in their order; empty for a number.
         default: The value to start from, or ``None`` where nobody named one (studies of other programs).
         step: Distance of the values, counted from ``low``; 0 for every number of a range, or every whole one.
+        accepts: What the optimizer accepts, as far as the space tells: no range may be wider.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ParameterInfo:
     choices: tuple[Choice, ...] = ()
     default: Choice = None
     step: float = 0.0
+    accepts: Interval = EVERY_NUMBER
 
 
 def from_space(space: Mapping[str, object]) -> dict[str, ParameterInfo]:
@@ -76,6 +79,7 @@ def _from_parameter(name: str, parameter: Parameter) -> ParameterInfo:
         one_minus=parameter.scale == "one-minus-log",
         choices=parameter.choices,
         default=parameter.default,
+        accepts=parameter.accepts if isinstance(parameter.accepts, Interval) else EVERY_NUMBER,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 _SHORTEST = 0.5  # seconds that are told as such
+_FAR = 100.0  # times from which on two digits tell all that is known
 
 NEVER_RUN = "this very configuration was never run on fresh seeds"
 """The note on a recommendation without runs."""
@@ -117,8 +119,8 @@ def estimate(value: float, low: float, high: float) -> str:
 
     >>> estimate(0.91234, 0.9101, 0.9146), estimate(0.5, math.nan, math.nan), estimate(2.0, 1.5, math.inf)
     ('0.9123 [0.9101, 0.9146]', '0.5', '2 [1.5, ∞]')
-    >>> estimate(0.1, 0.0004, 0.2)
-    '0.1000 [0.0004, 0.2000]'
+    >>> estimate(0.1, 0.0004, 0.2), estimate(31534.0, 21000.0, 47000.0)
+    ('0.1000 [0.0004, 0.2000]', '32000 [21000, 47000]')
     """
     if math.isnan(low) or math.isnan(high):
         return number(value)
@@ -128,11 +130,36 @@ def estimate(value: float, low: float, high: float) -> str:
     size = max(abs(value), abs(low), abs(high))
     if size >= 1e6 or size < 1e-4:
         return f"{value:.3g} [{low:.3g}, {high:.3g}]"
-    digits = max(0, 1 - math.floor(math.log10(width)))
+    digits = 1 - math.floor(math.log10(width))
     nearest = min((abs(end) for end in (low, high) if end), default=1.0)
     if 0 < nearest < 0.5 * 10**-digits:
         digits = min(6, -math.floor(math.log10(nearest)))
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    told, first, last = (f"{round(each, digits):.{max(0, digits)}f}" for each in (value, low, high))
+    return f"{told} [{first}, {last}]"
+
+
+def times(value: float, low: float, high: float) -> str:
+    """Return how many times with its interval; where that goes far, two digits of each, for they are known no better.
+
+    >>> times(4.0, 2.0, 8.0), times(315343.0, 12.4, math.inf)
+    ('4.0 [2.0, 8.0]', '3.2e5 [12, ∞]')
+    """
+    ends = [each for each in (value, low, high) if math.isfinite(each)]
+    if math.isnan(low) or math.isnan(high) or max(ends) < _FAR:
+        return estimate(value, low, high)
+    told, first, last = map(_two_digits, (value, low, high))
+    return f"{told} [{first}, {last}]"
+
+
+def _two_digits(value: float) -> str:
+    if not math.isfinite(value):
+        return number(value)
+    rounded = float(f"{value:.2g}")
+    return (
+        f"{rounded:g}"
+        if 1e-3 <= rounded < 1e4
+        else re.sub(r"e([-+])0*", lambda sign: f"e{sign[1].strip('+')}", f"{rounded:.2g}")
+    )
 
 
 def percent(share: float, low: float, high: float) -> str:

@@ -16,7 +16,7 @@ from analysis.comparison.searches import ENOUGH
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.study import Study
-from analysis.text import estimate, listing, number, percent
+from analysis.text import estimate, listing, number, percent, times
 from search_spaces.errors import number_of
 
 SUBJECT = "sofim"  # the optimizer that this project asks about
@@ -145,7 +145,7 @@ def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
     gain, low, high = (float(row[name]) for name in ("gain", "gain_low", "gain_high"))
     worse = gain < 1
     ends = (1 / gain, 1 / high, math.inf if low == 0 else 1 / low) if worse else (gain, low, high)
-    middle, _, interval = estimate(*ends).partition(" ")
+    middle, _, interval = times(*ends).partition(" ")
     return f"{middle} times {'worse' if worse else 'better'} {interval}"
 
 

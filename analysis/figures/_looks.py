@@ -18,6 +18,7 @@ from search_spaces import ANY
 # Okabe and Ito's colours (2008), which colour-blind readers tell apart, a brown and a violet.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#8b5e3c", "#783beb")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "d")
+_LARGER = {"P": 1.25, "X": 1.25, "*": 1.6, "d": 1.15}  # which of one width look smaller than others
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)))
 # Whoever is nearest to another here looks least like it. A name keeps its place: new ones go to the end.
 _KNOWN = (
@@ -37,14 +38,19 @@ class Look:
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """By what it is told from others, the most important first: all, colour and line, colour and mark, colour."""
-        return (self, (self.colour, self.dashes), (self.colour, self.marker), self.colour)
+        """By what it is told from others, the most important first."""
+        pairs = ((self.colour, self.dashes), (self.colour, self.marker))
+        return (self, *pairs, self.colour, self.marker, self.dashes)
+
+    def mark(self, size: float) -> dict[str, Any]:
+        """Return the arguments of a mark about as large as a dot of so many points."""
+        return {"marker": self.marker, "markersize": size * _LARGER.get(self.marker, 1.0), "markeredgewidth": 0.0}
 
     @property
     def line(self) -> Mapping[str, Any]:
         """Arguments of a line through many values, which has a few marks on it."""
         begin = 0.03 * _MARKERS.index(self.marker)  # not one over the other where lines lie close
-        few = {"marker": self.marker, "markersize": 3.5, "markevery": (begin, 0.3)}
+        few = self.mark(4.0) | {"markevery": (begin, 0.3)}
         return {"color": self.colour, "linestyle": self.dashes, "linewidth": 1.5, **few}
 
     @property

@@ -62,8 +62,9 @@ def _lines(document: Document) -> Iterator[str]:
     imports: list[str] = []
     body: list[str] = []
     for optimizer, where, entry in _entries(document):
-        body += ["", f"# {optimizer} {where}: {_origin(entry)}"]
-        body += [f"#   {said}" for said in (*_evidence(entry), *_notes(entry))]
+        told = (f"# {optimizer} {where}: {_origin(entry)}", *(f"#   {s}" for s in (*_evidence(entry), *_notes(entry))))
+        # what follows a line break in a name would be code
+        body += ["", *("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told)]
         if "arguments" not in entry:
             body.append(f"#   {format_params(entry['params'])}")
             continue

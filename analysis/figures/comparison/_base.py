@@ -28,6 +28,7 @@ AXES: Mapping[str, str] = {
     "seconds": "seconds of training",
 }
 LEGEND = "legend"
+PLAIN = Look(_style.INK, "o", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ def forest(
     for place, (at, low, high) in enumerate(numbers):
         if not math.isfinite(at):
             continue
-        shade, mark = (_style.INK, "o") if looks is None else (looks[place].colour, looks[place].marker)
+        look = PLAIN if looks is None else looks[place]
+        shade = look.colour
         if mark_beyond(axes, at, len(rows) - 1 - place, shade):
             continue
         known = pd.notna(low) and pd.notna(high)
@@ -136,8 +138,8 @@ def forest(
             [at],
             [len(rows) - 1 - place],
             xerr=[[max(0.0, at - low)], [max(0.0, high - at)]] if known else None,
-            fmt=mark,
-            markersize=5,
+            linestyle="",
+            **look.mark(5.5),
             elinewidth=1.2,
             color=shade,
             zorder=3,
@@ -161,7 +163,7 @@ def legend(figure: Figure, names: Sequence[str]) -> None:
         figure: Of one panel.
         names: Of its lines, which tell how many have room beside each other.
     """
-    figure.legend(loc="outside lower center", ncols=columns(names), fontsize=7, columnspacing=1.2, handlelength=2.4)
+    figure.legend(loc="outside lower center", ncols=columns(names), fontsize=7, columnspacing=1.2, handlelength=3.0)
 
 
 def columns(names: Sequence[str]) -> int:
@@ -183,5 +185,5 @@ def legend_panel(looks: Mapping[str, Look]) -> Panel:
     rows = math.ceil(len(names) / columns(names))
     figure = Figure(figsize=(_style.WIDTH, 0.1 + 0.17 * rows), layout="constrained")
     handles = [Line2D([], [], **look.line, label=name) for look, name in zip(looks.values(), names, strict=True)]
-    figure.legend(handles=handles, loc="center", ncols=columns(names), fontsize=8, columnspacing=1.2, handlelength=2.4)
+    figure.legend(handles=handles, loc="center", ncols=columns(names), fontsize=8, columnspacing=1.2, handlelength=3.0)
     return Panel(LEGEND, figure)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from analysis.edges import edges, widened
-from analysis.parameters import from_space
+from analysis.parameters import ParameterInfo, from_space
 from analysis.study import Study
-from search_spaces import SEARCH_SPACES
+from search_spaces import SEARCH_SPACES, Interval, Parameter, SearchSpace
+from search_spaces._parameter import FRACTION
 from studies.campaign.plan import CampaignPlan
 from tests.support.fake_campaign import make
 
@@ -43,6 +45,34 @@ def test_the_line_that_widens_a_range_is_one_that_a_campaign_takes(optimizer: st
             assert found["low"] <= parameter.low
             assert found["high"] >= parameter.high
             assert (found["low"], found["high"]) != (parameter.low, parameter.high)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "end", "widened_to"),
+    [
+        (Parameter.linear(0.0, 0.9, default=0.5, reason="r", accepts=FRACTION), "upper", "[0.0, 0.99]"),
+        (Parameter.linear(0.2, 0.9, default=0.5, reason="r", accepts=Interval(0.0, 1.0)), "upper", "[0.2, 1.0]"),
+        (Parameter.log(0.1, 1.0, default=0.5, reason="r", accepts=Interval(0.05, 2.0)), "lower", "[0.05, 1.0]"),
+        (Parameter.log(0.1, 1.0, default=0.5, reason="r", accepts=Interval(0.05, 2.0)), "upper", "[0.1, 2.0]"),
+        (Parameter.linear(-1.0, 1.0, default=0.5, reason="r"), "upper", "[-1.0, 3.0]"),
+    ],
+)
+def test_no_range_is_widened_beyond_what_the_optimizer_accepts(parameter, end, widened_to) -> None:
+    batch = SEARCH_SPACES["sgd"].declared["batch_size"]
+    space = SearchSpace("sgd", {"momentum": parameter, "batch_size": batch})
+    [info, _] = from_space(space.to_dict()).values()
+    study = replace(space_of("sgd"), parameters={"momentum": info})
+    assert widened(study, info, end) == f"search_space.sgd.momentum = {widened_to}"
+
+
+def test_a_range_that_the_campaign_writes_is_widened_where_it_is_written() -> None:
+    written = {"lr": {"low": 0.01, "high": 1.0, "log": True, "default": 0.1}, "momentum": [0.5, 0.9]}
+    study = replace(space_of("sgd"), campaign={"search_space": {"sgd": written}})
+    info = ParameterInfo("lr", "float", 0.01, 1.0, log=True)
+    line, _, where = widened(study, info, "upper").partition(" in ")
+    assert where == "[search_space.sgd]"
+    assert tomllib.loads(line) == {"lr": {"low": 0.01, "high": 10.0, "log": True, "default": 0.1}}
+    assert widened(study, replace(info, name="momentum"), "upper") == "momentum = [0.01, 10.0] in [search_space.sgd]"
 
 
 def test_a_value_within_its_range_is_at_no_end() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,15 +13,14 @@ import torch
 
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
-from sofim import OPTIMIZERS
-from studies.commands.python_line import code_line
+from sofim import OPTIMIZERS, OptimizerSpec
+from studies.commands.python_line import code_line, needs_of_a_loop
 
 
 def made(optimizer: str, arguments: dict[str, Any], **options: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """What the line gives in an empty namespace, as a person types it."""
     imports, _, expression = code_line(optimizer, arguments, **options).partition("\n\n")
     assert all(line.startswith("from ") for line in imports.splitlines())
-    assert "\n" not in expression
     namespace: dict[str, Any] = {"model": torch.nn.Linear(3, 2)}
     exec(imports, namespace)
     return namespace["model"], eval(expression, namespace)
@@ -86,6 +88,27 @@ def test_numbers_are_whole_or_rounded_and_every_argument_is_python() -> None:
     )
     assert "line_search_fn='strong_wolfe'" in code_line("lbfgs", lbfgs | {"line_search_fn": "strong_wolfe"})
     assert code_line("adahessian", {"lr": 1e-3}).startswith("from sofim.registry import adahessian\n\nadahessian(")
+
+
+def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it(monkeypatch) -> None:
+    arguments = {"lr": 0.5, "betas": (0.9, 0.99), "batch_size": 8}
+    table = {"factory": "gone.deep:Lion", "groups": "gone:split"}
+    assert code_line("lion", arguments, table=table) == (
+        "import gone.deep\nimport gone\n\ngone.deep.Lion(gone.split(model), lr=0.5, betas=(0.9, 0.99))"
+    )
+    assert code_line("mine", arguments, table={"spec": "gone:spec"}) == (
+        "import gone\n\ngone.spec.factory(model.parameters(), lr=0.5, betas=(0.9, 0.99))"
+    )
+    assert needs_of_a_loop("lion", {"factory": "gone:Lion", "has_modes": True}) == [
+        "# it needs optimizer.train() before it trains, and optimizer.eval() before the model is evaluated or saved"
+    ]
+    assert needs_of_a_loop("mine", {"spec": "gone:spec"}) == []
+    # of a row that this process has trained with, more is known
+    sgd = SEARCH_SPACES["sgd"]
+    spec = OptimizerSpec("mine", torch.optim.SGD, space=replace(sgd, build=lambda values: {"lr": 2 * values["lr"]}))
+    monkeypatch.setitem(sys.modules, "gone", SimpleNamespace(spec=replace(spec, needs_closure=True)))
+    assert code_line("mine", {"lr": 0.5}, table={"spec": "gone:spec"}).endswith("(model.parameters(), lr=1.0)")
+    assert "optimizer.step(closure)" in needs_of_a_loop("mine", {"spec": "gone:spec"})[0]
 
 
 def test_an_unknown_optimizer_is_a_mistake_in_one_line() -> None:
