@@ -70,6 +70,8 @@ def _lines(document: Document) -> Iterator[str]:
             continue
         table = document["optimizers"][optimizer].get("optimizer")
         imported, _, line = code_line(optimizer, _as_python(entry["arguments"]), table=table).partition("\n\n")
+        if table is not None and "spec" in table:
+            body.append("#   values of its space: where that makes arguments by code, give its build these")
         imports += imported.splitlines()
         body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
     yield from sorted(set(imports))

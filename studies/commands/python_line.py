@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from analysis.optimizers import made_by
 from search_spaces import OF_TRAINING, SearchSpace, Value
 from search_spaces.errors import UserError, shown, suggestion
+
+if TYPE_CHECKING:
+    from sofim import OptimizerSpec
 
 _PUBLIC = ("sofim", "torch.optim", "sofim.library", "sofim.registry")  # modules that people import optimizers from
 _NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +34,7 @@ def code_line(
     *,
     digits: int | None = None,
     table: Mapping[str, Any] | None = None,
+    row: OptimizerSpec | None = None,
 ) -> str:
     """Return lines that import, an empty line, and an expression that makes the optimizer of a ``model``.
 
@@ -44,6 +47,7 @@ def code_line(
             schedule's, may be among them and are left out.
         digits: Significant digits of the numbers; all that they have when ``None``.
         table: Of a person's own, what the campaign stores of it, see `analysis.optimizers`; nothing of it is imported.
+        row: What ``table`` names, where this process has imported it: its space may make the arguments by code.
 
     Raises:
         UserError: There is no such optimizer.
@@ -58,6 +62,10 @@ def code_line(
     pytorch_optimizer.Lion(model.parameters(), lr=0.1, betas=(0.9, 0.99))
     """
     if table is not None:
+        space = None if row is None else row.space
+        if isinstance(space, SearchSpace):
+            values = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
+            arguments = space.build(cast("Mapping[str, Value]", values))
         return _custom_line(table, arguments, digits)
     from sofim import OPTIMIZERS
 
@@ -88,15 +96,9 @@ def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digi
     """Return the lines for an optimizer of a person's own, by names with their modules: two may be called alike."""
     maker, groups = made_by(table), str(table.get("groups", ""))
     modules = dict.fromkeys(place.partition(":")[0] for place in (maker, groups) if place)
-    imports = [
-        "# made where the script or the notebook defines it" if module == "__main__" else f"import {module}"
-        for module in modules
-    ]
+    of_script = f"# {_in_full(maker)}: the sofim.OptimizerSpec that the script or the notebook defines"
+    imports = [of_script if module == "__main__" else f"import {module}" for module in modules]
     factory = _in_full(maker) + ("" if "factory" in table else ".factory")
-    space = getattr(_imported_row(table), "space", None)
-    if isinstance(space, SearchSpace):  # which may make the arguments by code
-        values = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
-        arguments = space.build(cast("Mapping[str, Value]", values))
     of_model = f"{_in_full(groups)}(model)" if groups else "model.parameters()"
     return "\n".join(imports) + f"\n\n{factory}({_call(of_model, arguments, digits)})"
 
@@ -105,19 +107,9 @@ def _in_full(place: str) -> str:
     return place.removeprefix("__main__:").replace(":", ".")
 
 
-def needs_of_a_loop(optimizer: str, table: Mapping[str, Any] | None = None) -> list[str]:
-    """Return comments that say what an optimizer needs of a training loop; arguments as of `code_line`."""
-    from sofim import OPTIMIZERS
-
-    row = OPTIMIZERS.get(optimizer) if table is None else _imported_row(table)
-    asked = table or {} if row is None else {name: getattr(row, name) for name in _NEEDS}
-    return [line for name, lines in _NEEDS.items() if asked.get(name) for line in lines]
-
-
-def _imported_row(table: Mapping[str, Any]) -> Any:
-    """Return the row that a table names, where this process has trained with it; else ``None``."""
-    module, _, name = str(table.get("spec", "")).partition(":")
-    return getattr(sys.modules.get(module), name, None)
+def needs_of_a_loop(row: OptimizerSpec) -> list[str]:
+    """Return comments that say what an optimizer needs of a training loop."""
+    return [line for name, lines in _NEEDS.items() if getattr(row, name) for line in lines]
 
 
 def _public_place(factory: object) -> tuple[str, str]:

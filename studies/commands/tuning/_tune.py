@@ -340,8 +340,10 @@ def _row(row: Mapping[Any, Any]) -> Tried:
 
 def _lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
-    table = custom.get(found.optimizer)
-    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table)
+    from sofim import OPTIMIZERS
+
+    table, row = custom.get(found.optimizer), OPTIMIZERS[found.optimizer]
+    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    return "\n".join([*lines, *needs_of_a_loop(found.optimizer, table)])
+    return "\n".join([*lines, *needs_of_a_loop(row)])

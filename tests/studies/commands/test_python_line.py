@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,7 +88,7 @@ def test_numbers_are_whole_or_rounded_and_every_argument_is_python() -> None:
     assert code_line("adahessian", {"lr": 1e-3}).startswith("from sofim.registry import adahessian\n\nadahessian(")
 
 
-def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it(monkeypatch) -> None:
+def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it() -> None:
     arguments = {"lr": 0.5, "betas": (0.9, 0.99), "batch_size": 8}
     table = {"factory": "gone.deep:Lion", "groups": "gone:split"}
     assert code_line("lion", arguments, table=table) == (
@@ -99,16 +97,15 @@ def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it(
     assert code_line("mine", arguments, table={"spec": "gone:spec"}) == (
         "import gone\n\ngone.spec.factory(model.parameters(), lr=0.5, betas=(0.9, 0.99))"
     )
-    assert needs_of_a_loop("lion", {"factory": "gone:Lion", "has_modes": True}) == [
-        "# it needs optimizer.train() before it trains, and optimizer.eval() before the model is evaluated or saved"
-    ]
-    assert needs_of_a_loop("mine", {"spec": "gone:spec"}) == []
-    # of a row that this process has trained with, more is known
-    sgd = SEARCH_SPACES["sgd"]
-    spec = OptimizerSpec("mine", torch.optim.SGD, space=replace(sgd, build=lambda values: {"lr": 2 * values["lr"]}))
-    monkeypatch.setitem(sys.modules, "gone", SimpleNamespace(spec=replace(spec, needs_closure=True)))
-    assert code_line("mine", {"lr": 0.5}, table={"spec": "gone:spec"}).endswith("(model.parameters(), lr=1.0)")
-    assert "optimizer.step(closure)" in needs_of_a_loop("mine", {"spec": "gone:spec"})[0]
+    assert code_line("mine", arguments, table={"spec": "__main__:mine"}).startswith(
+        "# mine: the sofim.OptimizerSpec that"
+    )
+    # of a row that this process has imported, more is known
+    space = replace(SEARCH_SPACES["sgd"], build=lambda values: {"lr": 2 * values["lr"]})
+    row = OptimizerSpec("mine", torch.optim.SGD, space=space, needs_closure=True, has_modes=True)
+    line = code_line("mine", {"lr": 0.5}, table={"spec": "gone:spec"}, row=row)
+    assert line.endswith("gone.spec.factory(model.parameters(), lr=1.0)")
+    assert [word in " ".join(needs_of_a_loop(row)) for word in ("step(closure)", "optimizer.eval()")] == [True, True]
 
 
 def test_an_unknown_optimizer_is_a_mistake_in_one_line() -> None:
