@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from analysis.study import Study
-
 
 def custom_optimizers(campaign: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the optimizers of a person's own that a stored campaign defines, by name, as its file does."""
@@ -52,9 +50,9 @@ def _frozen(entry: object) -> object:
     return tuple(entry) if isinstance(entry, list) else entry
 
 
-def fixed_arguments(study: Study) -> dict[str, object]:
-    """Return the arguments of a study's optimizer that its campaign gives and that are no parameters of its space."""
-    table = custom_optimizers(study.campaign).get(study.optimizer)
+def fixed_arguments(optimizer: str, campaign: Mapping[str, Any]) -> dict[str, object]:
+    """Return the arguments of an optimizer that a stored campaign gives and that are no parameters of its space."""
+    table = custom_optimizers(campaign).get(optimizer)
     return {} if table is None else made_arguments(table)[1]
 
 

@@ -85,7 +85,7 @@ ROOMS = ("data", "models", "workloads", "training", "campaign", "storage", "ledg
 LOOSE = {"__init__", "cli", "called", "modules", "optimizers", "trials"}
 # The commands alone may import the analysis, and late; all may import what the database is called and how one counts.
 ON_TOP = ("studies/commands/", "studies/cli.py")
-SHARED = {"analysis.schema", "analysis.text"}
+SHARED = {"analysis.optimizers", "analysis.schema", "analysis.text"}
 
 # Packages that one part of studies keeps from all others.
 KEPT_TO = {"optuna": r"studies/(ledger|storage)/", "ray": r"studies/engine/"}

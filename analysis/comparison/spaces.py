@@ -24,7 +24,7 @@ def searched(study: Study) -> str:
     What is fixed since the trials are few comes last, with the number of trials from which it is searched.
     """
     below = _fixed_below(study)
-    values = {**study.fixed, **fixed_arguments(study)}
+    values = {**study.fixed, **fixed_arguments(study.optimizer, study.campaign)}
     fixed = [f"{name} = {value}" for name, value in values.items() if name not in below]
     few = [
         f"{name} = {value} (begun below {below[name]} trials)" for name, value in study.fixed.items() if name in below
@@ -47,7 +47,7 @@ def why_fixed(study: Study, name: str) -> str:
     tables = study.campaign.get("search_space")
     own = tables.get(study.optimizer) if isinstance(tables, Mapping) else None
     of_campaign = {"batch_size": "batch_size", "decoupled_weight_decay": "decay"}.get(name, "")
-    written = (isinstance(own, Mapping) and name in own) or name in fixed_arguments(study)
+    written = (isinstance(own, Mapping) and name in own) or name in fixed_arguments(study.optimizer, study.campaign)
     written = written or study.campaign.get(of_campaign) is not None
     return "the campaign fixes it" if written else "the space fixes it"
 
@@ -151,7 +151,7 @@ def search_spaces(studies: Sequence[Study]) -> pd.DataFrame:
         for p in first[optimizer].parameters.values():
             choices = ", ".join(map(str, p.choices))
             rows.append((optimizer, p.name, p.kind, _scale(p), p.low, p.high, choices, p.default, decades(p), None))
-        for name, value in {**first[optimizer].fixed, **fixed_arguments(first[optimizer])}.items():
+        for name, value in {**first[optimizer].fixed, **fixed_arguments(optimizer, first[optimizer].campaign)}.items():
             why = why_fixed(first[optimizer], name)
             rows.append((optimizer, name, FIXED, "", math.nan, math.nan, "", value, math.nan, why))
     frame = pd.DataFrame(rows, columns=list(SPACES))

@@ -20,11 +20,12 @@ PALETTE = ("#d55e00", "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#8
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "d")
 _LARGER = {"P": 1.25, "X": 1.25, "*": 1.6, "d": 1.15}  # which of one width look smaller than others
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)))
-# Whoever is nearest to another here looks least like it. A name keeps its place: new ones go to the end.
-_KNOWN = (
+# A name keeps its place, whatever comes to the table. What stands beside each other most often differs in colour.
+_FIRST = (
     "sofim", "sgd", "adam", "adamw", "adahessian", "lbfgs", "nystrom-sgd", "nadamw", "sophia", "shampoo", "muon",
     "soap", "schedule-free-adamw", "lion", "prodigy", "ademamix",
 )  # fmt: skip
+_PLACES = {name: place for place, name in enumerate(_FIRST)} | {"sofim-gradient": 20, "sofim-tensor": 21}
 _PATHS = {1: "M", 2: "L", 3: "Q", 4: "C"}  # what an SVG calls the steps of a path
 
 
@@ -84,8 +85,9 @@ def looks(optimizers: Iterable[str]) -> dict[str, Look]:
 
 @lru_cache
 def _looks(names: frozenset[str]) -> Mapping[str, Look]:
-    found = {name: _at(place) for place, name in enumerate(_KNOWN) if name in names}
-    free = [_at(place) for place in range(len(_KNOWN), len(PALETTE) * len(_MARKERS) * len(_DASHES))]
+    found = {name: _at(place) for name, place in _PLACES.items() if name in names}
+    every = range(len(PALETTE) * len(_MARKERS) * len(_DASHES))
+    free = [_at(place) for place in every if place not in _PLACES.values()]
     for name in sorted(names - found.keys()):
         start = zlib.crc32(name.encode()) % len(free)
         taken = Counter(part for look in found.values() for part in look.parts)

@@ -27,6 +27,7 @@ from analysis.figures._looks import look_of
 from analysis.figures.comparison import View
 from analysis.figures.comparison._base import LEGEND
 from analysis.figures.comparison.ranks import tells_apart
+from analysis.optimizers import custom_optimizers, described
 from analysis.report._answer import broken_rules, export_command, lines, rules_once, without_rules
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import WORKLOADS, panel_stems
@@ -37,7 +38,7 @@ from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 from analysis.sensitivity.outcomes import Outcomes, span
 from analysis.study import Study
-from analysis.text import cell, outcomes
+from analysis.text import cell, listing, outcomes
 from analysis.winners import winner
 from search_spaces.errors import number_of
 
@@ -134,6 +135,7 @@ def page(
         chapters=[_chapter(one, names[one.study.name]) for one in chapters],
         is_open=len(chapters) <= _CHAPTERS_OPEN,
         campaign=_rules(first, pd.concat([one.subject.trials for one in chapters])) if first.own else "",
+        custom=_custom(first) if first.own and across.compared is None else "",
         protocol=first.attributes.get("protocol") if first.own else None,
     )
 
@@ -223,6 +225,13 @@ def _rules(study: Study, trials: pd.DataFrame) -> str:
     told += [f"{name} {fields[name]}" for name in CAMPAIGN_RULES if name in fields]
     said = "; ".join(part for part in (", ".join(told), drawn) if part)
     return f"Campaign {fields['name']}{': ' if said else ''}{said}."
+
+
+def _custom(study: Study) -> str:
+    """Return where optimizers of a person's own come from, for a page without the methods, which tell that."""
+    fields = study.campaign
+    told = [f"{name} ({described(name, fields)})" for name in custom_optimizers(fields)]
+    return f"Optimizers of its own: {listing(told)}." if told else ""
 
 
 def _printable(value: object) -> object:
