@@ -335,6 +335,19 @@ def test_weight_that_does_not_decay_differs_from_nothing() -> None:
     assert found.loc[1, "kept"] == "yes"
 
 
+def test_what_ones_own_optimizer_is_and_what_of_it_is_fixed_is_told() -> None:
+    table = {"factory": "pytorch_optimizer:Lion", "arguments": {"betas": ["beta1", 0.99], "cautious": True}}
+    found = made({"w": {"sgd": [0.5, 0.6], "mine": [0.5, 0.6]}})
+    found.studies = [
+        dataclasses.replace(study, campaign={**study.campaign, "optimizer": {"mine": table}}) for study in found.studies
+    ]
+    evidence = ledger(found).loc[1, "evidence"]
+    assert "mine is the campaign's own, pytorch_optimizer:Lion with betas = (beta1, 0.99)" in evidence
+    assert "mine 1 parameter (4.0 decades) with cautious = True" in evidence
+    rows = search_spaces(found.studies).set_index(["optimizer", "parameter"])
+    assert rows.loc[("mine", "cautious"), "not_searched"] == "the campaign fixes it"
+
+
 def test_the_rule_of_repeated_searches_is_told_yes_or_no_with_numbers() -> None:
     three = {"w": {name: [[0.5, 0.6], [0.6, 0.6], [0.5, 0.5]] for name in ("sofim", "sgd")}}
     found = ledger(made(three))
