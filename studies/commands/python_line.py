@@ -74,22 +74,20 @@ def code_line(
             f"unknown optimizer {shown(optimizer)}: known are {', '.join(OPTIMIZERS)}"
             f"{suggestion(optimizer, OPTIMIZERS)}"
         )
-    made_by: Any = OPTIMIZERS[optimizer].factory
+    spec = OPTIMIZERS[optimizer]
+    made_by: Any = spec.factory
     preset: Mapping[str, object] = {}
     if isinstance(made_by, partial):
         made_by, preset = made_by.func, made_by.keywords
-    places = [_public_place(made_by)]
-    groups, of_model = OPTIMIZERS[optimizer].groups, "model.parameters()"
-    if groups is not None:
-        places.append(_public_place(groups))
-        of_model = f"{places[-1][1]}(model)"
-    imports = "\n".join(f"from {module} import {name}" for module, name in places)
-    return f"{imports}\n\n{places[0][1]}({_call(of_model, {**preset, **arguments}, digits)})"
-
-
-def _call(of_model: str, arguments: Mapping[str, object], digits: int | None) -> str:
-    chosen = {key: value for key, value in arguments.items() if key not in OF_TRAINING}
-    return ", ".join([of_model, *(f"{key}={_written(value, digits)}" for key, value in chosen.items())])
+    module, name = _public_place(made_by)
+    chosen = {key: value for key, value in {**preset, **arguments}.items() if key not in OF_TRAINING}
+    written = [f"{key}={_written(value, digits)}" for key, value in chosen.items()]
+    imports, params = f"from {module} import {name}", "model.parameters()"
+    if spec.groups is not None:
+        place, groups = _public_place(spec.groups)
+        imports += f", {groups}" if place == module else f"\nfrom {place} import {groups}"
+        params = f"{groups}(model)"
+    return f"{imports}\n\n{name}({', '.join([params, *written])})"
 
 
 def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None) -> str:
@@ -100,7 +98,8 @@ def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digi
     imports = [of_script if module == "__main__" else f"import {module}" for module in modules]
     factory = _in_full(maker) + ("" if "factory" in table else ".factory")
     of_model = f"{_in_full(groups)}(model)" if groups else "model.parameters()"
-    return "\n".join(imports) + f"\n\n{factory}({_call(of_model, arguments, digits)})"
+    written = [f"{key}={_written(value, digits)}" for key, value in arguments.items() if key not in OF_TRAINING]
+    return "\n".join(imports) + f"\n\n{factory}({', '.join([of_model, *written])})"
 
 
 def _in_full(place: str) -> str:

@@ -19,6 +19,7 @@ def made(optimizer: str, arguments: dict[str, Any], **options: Any) -> tuple[tor
     """What the line gives in an empty namespace, as a person types it."""
     imports, _, expression = code_line(optimizer, arguments, **options).partition("\n\n")
     assert all(line.startswith("from ") for line in imports.splitlines())
+    assert "\n" not in expression
     namespace: dict[str, Any] = {"model": torch.nn.Linear(3, 2)}
     exec(imports, namespace)
     return namespace["model"], eval(expression, namespace)
