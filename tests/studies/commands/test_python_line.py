@@ -71,7 +71,7 @@ def test_what_the_factory_adds_to_the_class_is_written_out(optimizer: str) -> No
     preset = factory.keywords if isinstance(factory, partial) else {}
     line = code_line(optimizer, {"lr": 0.25})
     for key, value in preset.items():
-        assert f"{key}={value}" in line
+        assert f"{key}={value!r}" in line
     assert len(made(optimizer, {"lr": 0.25})[1].param_groups) == 1
 
 
