@@ -23,7 +23,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from search_spaces import adahessian, adam, adamw, lbfgs, muon, nystrom_sgd, prodigy, schedule_free_adamw, sgd, sofim
+from search_spaces import (
+    adahessian,
+    adam,
+    adamw,
+    ademamix,
+    lbfgs,
+    lion,
+    muon,
+    nadamw,
+    nystrom_sgd,
+    prodigy,
+    schedule_free_adamw,
+    sgd,
+    shampoo,
+    soap,
+    sofim,
+    sophia,
+)
 from search_spaces._base import BATCH_SIZE, OF_TRAINING, WARMUP, Build, SearchSpace
 from search_spaces._conditional import ANY, OPTIMIZER, ConditionalSpace, Space
 from search_spaces._custom import CustomSpace, custom_space
@@ -76,6 +93,12 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
         prodigy.SPACE,
         sofim.GRADIENT,
         sofim.TENSOR,
+        nadamw.SPACE,
+        soap.SPACE,
+        shampoo.SPACE,
+        lion.SPACE,
+        ademamix.SPACE,
+        sophia.SPACE,
     )
 }
 """The search space of each optimizer, by the optimizer's key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
@@ -56,6 +57,18 @@ EPSILON = Parameter.log(
     ),
 )
 
+UPDATE_PERIOD = Parameter.integer(
+    5,
+    100,
+    log=True,
+    default=10,
+    rank=4,
+    reason=(
+        "Steps from one decomposition or estimate of curvature to the next: SOAP, Shampoo and Sophia are published "
+        "with 10 and hold up to 100; below 5 most of the time of a step goes into it."
+    ),
+)
+
 COUPLED_DECAY = Parameter.log(
     1e-7,
     1e-2,
@@ -86,6 +99,13 @@ DECAY_RANGES: Mapping[Decay, Parameter] = {"coupled": COUPLED_DECAY, "decoupled"
 DECOUPLED = Parameter.categorical(
     [False, True], default=False, reason="Where weight decay acts, the same for every optimizer of a campaign."
 )
+
+
+def starting_at(parameter: Parameter, default: float, whose: str) -> Parameter:
+    """Return the parameter with another default, of which the reason says ``whose`` it is."""
+    return dataclasses.replace(
+        parameter, default=default, reason=f"{parameter.reason} The default is {whose} {default:g}."
+    )
 
 
 def warmup(low: float, high: float) -> Parameter:

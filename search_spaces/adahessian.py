@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from search_spaces._base import SearchSpace
 from search_spaces._parameter import Parameter
-from search_spaces._ranges import BATCH_SIZE, DECOUPLED_DECAY, EPSILON, MOMENTUM, SECOND_MOMENT
+from search_spaces._ranges import BATCH_SIZE, DECOUPLED_DECAY, EPSILON, MOMENTUM, SECOND_MOMENT, starting_at
 from search_spaces.adam import betas_arguments
 
 # The Hessian's update period and power are not in the space: pytorch_optimizer's bias correction is right for a period
@@ -26,7 +24,7 @@ SPACE = SearchSpace(
         ),
         "beta1": MOMENTUM,
         "beta2": SECOND_MOMENT,
-        "eps": dataclasses.replace(EPSILON, default=1e-4, reason=f"{EPSILON.reason} The default is the authors' 1e-4."),
+        "eps": starting_at(EPSILON, 1e-4, "the authors'"),
         "weight_decay": DECOUPLED_DECAY,
         "batch_size": BATCH_SIZE,
     },

@@ -7,27 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytorch_optimizer
 import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from sofim._curvature import hessian_products
+from sofim._mended import Mended
 
+if TYPE_CHECKING:
     from torch import Tensor
 
-_DELAYED_ERROR = "torch::autograd::Error"
 
+class AdaHessian(Mended, pytorch_optimizer.AdaHessian):
+    """The library's, except that a gradient that depends on no parameter has no curvature, where it raises."""
 
-class AdaHessian(pytorch_optimizer.AdaHessian):
-    """The library's, except that a gradient that depends on no parameter has no curvature.
-
-    Where the loss is linear in a parameter, in pieces (hinge, absolute error, a network of ReLUs) or at all, autograd
-    keeps no graph of its gradient, and the library's Hessian-vector product raises.
-    """
-
-    # The library sets these on the instance, where pickle and deepcopy of an Optimizer lose them.
+    # The library sets these on the instance, as what Mended has.
     update_period = 1
     num_samples = 1
     distribution = "rademacher"
-    maximize = False
-    foreach = None
 
     @staticmethod
     @torch.no_grad()
@@ -60,30 +53,7 @@ class AdaHessian(pytorch_optimizer.AdaHessian):
         ]
         # Drawn for all of them, so that the numbers do not depend on which have curvature.
         probes = [torch.randint_like(param, 0, 2) * 2.0 - 1.0 for param in params]
-        curved = [(param.grad, probe) for param, probe in zip(params, probes, strict=True) if param.grad.requires_grad]
-        if not curved:
-            return
-        grads, directions = zip(*curved, strict=True)
-        _check_differentiable(grads)
-        products = torch.autograd.grad(grads, params, grad_outputs=directions, allow_unused=True)
+        products = hessian_products([param.grad for param in params], params, probes, keep_graph=False)
         for param, probe, product in zip(params, probes, products, strict=True):
             if product is not None:
                 state[param]["hessian"].addcmul_(product, probe, value=alpha)
-
-
-def _check_differentiable(grads: Sequence[Tensor]) -> None:
-    """Raise RuntimeError where autograd kept an error instead of a derivative.
-
-    The way to it leads to no parameter, so that the product passes it by: what is unknown would be taken for zero.
-    """
-    seen: set[Any] = {grad.grad_fn for grad in grads}
-    todo = [*seen]
-    while todo:
-        node = todo.pop()
-        if node is None:
-            continue
-        if node.name() == _DELAYED_ERROR:
-            raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
-        new = {function for function, _ in node.next_functions} - seen
-        seen |= new
-        todo += new

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from sofim.registry import OPTIMIZERS
+
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
@@ -30,7 +32,7 @@ class Recommended:
 
 
 def recommended(optimizer: str, workload: str | None = None) -> Recommended:
-    """Return what this package's own campaigns recommend.
+    """Return what this package's own campaigns recommend; of an optimizer that none has tuned, nothing.
 
     Args:
         optimizer: Its key in ``sofim.OPTIMIZERS``.
@@ -44,6 +46,11 @@ def recommended(optimizer: str, workload: str | None = None) -> Recommended:
     >>> optimizer = SOFIM(torch.nn.Linear(2, 1).parameters(), **recommended("sofim").arguments)
     """
     every = shipped()["optimizers"]
+    if optimizer in OPTIMIZERS and optimizer not in every:
+        raise KeyError(
+            f"nothing was measured of {optimizer} yet, so that nothing is recommended; its factory has the defaults of "
+            f"its source ({OPTIMIZERS[optimizer].source}). Measured are {', '.join(every)}"
+        )
     if optimizer not in every:
         raise KeyError(f"nothing is recommended of {optimizer!r}, only of {', '.join(every)}")
     own = every[optimizer]

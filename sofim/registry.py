@@ -10,17 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 
-from sofim._checks import check_decay, check_learning_rate, check_not_negative
+from sofim._nadamw import NAdamW
 from sofim._nystrom_sgd import NystromSGD
 from sofim._sofim import SOFIM
+from sofim._sophia import Sophia
+from sofim.factories import adahessian, ademamix, lion, shampoo, soap
 from sofim.library import muon, muon_groups, prodigy, schedule_free_adamw
-
-if TYPE_CHECKING:
-    from torch.optim.optimizer import ParamsT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,67 +66,6 @@ class OptimizerSpec:
     space: object = None
 
 
-def adahessian(
-    params: ParamsT,
-    lr: float = 0.15,
-    *,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-4,
-    weight_decay: float = 0.0,
-    decoupled_weight_decay: bool = True,
-    hessian_power: float = 1.0,
-) -> torch.optim.Optimizer:
-    """AdaHessian with the defaults of its paper and one Rademacher sample a step.
-
-    m_t = β₁ m_{t−1} + (1 − β₁) g_t,  v_t = β₂ v_{t−1} + (1 − β₂) D_t²,  D_t = z ⊙ (H z), z of ±1
-    p_t = p_{t−1} − η m̂_t / (v̂_t^{k/2} + ε)
-
-    Source: Yao et al., arXiv 2006.00719; implementation: pytorch_optimizer, whose `update_period` is left at 1, since
-    other periods distort its early bias correction. z comes from torch's global generator.
-
-    Differs from the paper: D is not averaged over the entries of a convolution kernel. Where the loss is linear D is 0,
-    and the step η m̂ / ε: with the defaults a thousand times the gradient.
-
-    Args:
-        params: Parameters, or dicts that define parameter groups.
-        lr: Learning rate η ≥ 0.
-        betas: Decays β₁ and β₂ of the averages of gradient and squared Hessian diagonal, in [0, 1).
-        eps: ε ≥ 0, in the unit of the Hessian.
-        weight_decay: λ ≥ 0; p is multiplied by 1 − η λ in each step.
-        decoupled_weight_decay: False adds λ p to the gradient instead, after its curvature has been taken.
-        hessian_power: k in (0, 1]; 1 is Newton-like.
-
-    Raises:
-        ValueError: A hyperparameter is out of its range.
-    """
-    # Here, since it takes a second, which every command and every worker would wait for.
-    from sofim._adahessian import AdaHessian
-
-    # The library raises errors of its own, which are no ValueError, and lets NaN pass.
-    check_learning_rate(lr)
-    check_decay("betas[0]", betas[0])
-    check_decay("betas[1]", betas[1])
-    check_not_negative("eps", eps)
-    check_not_negative("weight_decay", weight_decay)
-    if not 0.0 < hessian_power <= 1.0:
-        raise ValueError(f"hessian_power must be in (0, 1], not {hessian_power}")
-    return cast(
-        "torch.optim.Optimizer",
-        AdaHessian(
-            params,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            weight_decouple=decoupled_weight_decay,
-            hessian_power=hessian_power,
-            update_period=1,
-            num_samples=1,
-            hessian_distribution="rademacher",
-        ),
-    )
-
-
 _ROWS = (
     OptimizerSpec("sofim", SOFIM, source="arXiv 2403.02833"),
     OptimizerSpec("sgd", partial(torch.optim.SGD, momentum=0.9), source="torch.optim.SGD; nesterov=True is an option"),
@@ -161,6 +99,12 @@ _ROWS = (
         partial(SOFIM, blocks="tensor"),
         source="arXiv 2403.02833, with a Fisher block for each tensor",
     ),
+    OptimizerSpec("nadamw", NAdamW, source="arXiv 1910.05446, torch.optim.NAdam with constant momentum"),
+    OptimizerSpec("soap", soap, source="arXiv 2409.11321, pytorch_optimizer.SOAP"),
+    OptimizerSpec("shampoo", shampoo, source="arXiv 2309.06497, on statistics of pytorch_optimizer.SOAP"),
+    OptimizerSpec("lion", lion, source="arXiv 2302.06675, pytorch_optimizer.Lion"),
+    OptimizerSpec("ademamix", ademamix, source="arXiv 2409.03137, pytorch_optimizer.AdEMAMix"),
+    OptimizerSpec("sophia", Sophia, needs_hessian=True, source="arXiv 2305.14342, Sophia-H"),
 )
 
 OPTIMIZERS: Mapping[str, OptimizerSpec] = MappingProxyType({row.key: row for row in _ROWS})

@@ -128,7 +128,7 @@ def sofim(context: click.Context) -> None:
 def launch(**options: Any) -> None:
     """Tune: run CAMPAIGN, or what is left of it.
 
-    CAMPAIGN is a preset (quickstart, fashion, paper), a TOML file, or the name of a campaign in the storage.
+    CAMPAIGN is a preset (quickstart, modern, fashion, paper), a TOML file, or the name of a campaign in the storage.
     """
     from studies.commands.launch import launch_campaign
 
@@ -159,7 +159,13 @@ def confirm(**options: Any) -> None:
 @sofim.command()
 @click.argument("workload")
 @click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
-@click.option("--optimizers", default="all", show_default=True, metavar="A,B", help="Those to choose from.")
+@click.option(
+    "--optimizers",
+    default="measured",
+    show_default=True,
+    metavar="A,B",
+    help="Those to choose from; measured: those that something is recommended of; all.",
+)
 @custom_optimizers_option
 @click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
 @storage_option

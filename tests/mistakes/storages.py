@@ -492,9 +492,9 @@ ROWS = [
         id="a campaign whose optimizer is no more",
         typed="launch fake",
         storage="copy",
-        prepare=stored(optimizers=["shampoo"]),
+        prepare=stored(optimizers=["rprop"]),
         says=(
-            "stored campaign 'fake': search_space.shampoo: 'shampoo' has no search space: known are "
+            "stored campaign 'fake': search_space.rprop: 'rprop' has no search space: known are "
             "{optimizers}; it was stored by another version: go on with that, or launch its file under another "
             "--name"
         ),

@@ -66,7 +66,7 @@ def test_it_is_stored_as_a_space_is_and_read_by_the_analysis() -> None:
 
 def test_optuna_sees_a_conditional_space() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(40):
+    for _ in range(120):
         trial = study.ask(fixed_distributions=SPACE.search_distributions())
         for name, distribution in SPACE.search_distributions(trial.params).items():
             if name != OPTIMIZER:

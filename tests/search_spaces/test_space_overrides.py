@@ -278,8 +278,8 @@ def test_a_parameter_that_makes_no_sense_is_refused_when_it_is_written(make: obj
 
 def test_a_space_stored_by_another_version_is_refused_by_name() -> None:
     data = SEARCH_SPACES["sgd"].to_dict()
-    with pytest.raises(UserError, match=r"'lion', which is unknown"):
-        from_dict({**data, "optimizer": "lion"})
+    with pytest.raises(UserError, match=r"'rprop', which is unknown"):
+        from_dict({**data, "optimizer": "rprop"})
     with pytest.raises(UserError, match=r"'polar' is unknown"):
         from_dict({**data, "parameterization": "polar"})
 

@@ -45,6 +45,13 @@ def test_what_is_not_there_is_named() -> None:
         recommended("sofim", "cifar")
 
 
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - set(shipped()["optimizers"])))
+def test_of_what_nobody_measured_nothing_is_recommended_and_the_defaults_are_those_of_its_source(optimizer) -> None:
+    with pytest.raises(KeyError, match=rf"nothing was measured of {optimizer} yet.*arXiv.*Measured are sofim, "):
+        recommended(optimizer)
+    OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters())
+
+
 @pytest.mark.slow
 def test_the_file_is_made_from_the_shipped_database_by_its_command_alone(tmp_path: Path, capsys) -> None:
     from studies.cli import main

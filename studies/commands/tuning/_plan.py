@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from studies.campaign.plan import StudyPlan
     from studies.workloads import Workload
 
+MEASURED = "measured"
+"""Stands for the optimizers that the package's own campaigns have tuned: those that it can recommend anything of."""
+
 _MOST_SEEDS = 10_000
 _NAME_LENGTH = 64
 
@@ -136,8 +139,16 @@ def default_name(workload: str) -> str:
 
 
 def _parts(optimizers: str | Sequence[str | OptimizerSpec]) -> list[str | OptimizerSpec]:
-    """Return what a person asked for one by one, each of the table's for ``all``."""
+    """Return what a person asked for one by one, each of the table's for ``all``, of what ships for `MEASURED`."""
     if isinstance(optimizers, str):
         optimizers = [part.strip() for part in optimizers.split(",") if part.strip()]
     asked = optimizers if isinstance(optimizers, Iterable) else [optimizers]
-    return [one for part in asked for one in (SEARCH_SPACES if part == "all" else [part])]
+    return [one for part in asked for one in _meant(part)]
+
+
+def _meant(part: str | OptimizerSpec) -> Iterable[str | OptimizerSpec]:
+    if part == MEASURED:
+        from sofim.recommended import shipped
+
+        return tuple(shipped()["optimizers"])
+    return SEARCH_SPACES if part == "all" else [part]

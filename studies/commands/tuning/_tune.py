@@ -21,7 +21,7 @@ from studies.commands.find import existing
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget
-from studies.commands.tuning._plan import Search, resolve_campaign
+from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
 from studies.commands.work import versions, work_off
 from studies.storage.durability import STORAGE_TIMEOUT, Durability
@@ -44,7 +44,7 @@ def tune(
     workload: str | Workload | Callable[[], Workload],
     *,
     budget: str | int | timedelta,
-    optimizers: str | Sequence[str | OptimizerSpec] = "all",
+    optimizers: str | Sequence[str | OptimizerSpec] = MEASURED,
     name: str | None = None,
     storage: str = "sqlite:///sofim.db",
     seed: int = 0,
@@ -73,6 +73,8 @@ def tune(
         budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
         optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them; among
             them one's own, ``"module:spec"`` or a ``sofim.OptimizerSpec`` with its search space.
+            By default those that the package's own campaigns have tuned (``sofim.recommended``): each optimizer costs
+            a trial before the search knows which to prefer, and these begin with what was good elsewhere.
         name: Of the search in the storage; one is made of the workload's by default.
         storage: Database URL.
         seed: Of configurations, initial weights and data order in the search.
