@@ -1,27 +1,37 @@
 """Time of one optimizer step: SOFIM against torch's optimizers, the paper's formula as written, and memory traffic.
 
     python benchmarks/step_time.py [--device cuda] [--seconds 30]
+    python benchmarks/step_time.py --rows
 
 All candidates take turns of a millisecond in every round, so that a disturbance hits them alike, and ratios are taken
 within a round. Read the ratios; the times are those of this machine at this hour. Where others use the machine too, the
 ratio of the best times says most.
+
+With ``--rows`` every optimizer of the table at its space's default instead, and how many numbers it keeps for a
+parameter: means over steps, so that what is done now and then is in them. A closure, a graph of the gradients and
+Hessian-vector products are of half the squared norm of all parameters, the cheapest loss there is, and in the time.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import math
 import os
 import platform
 import random
 import statistics
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torchvision
 
-from sofim import SOFIM
+from search_spaces import OF_TRAINING, SEARCH_SPACES
+from sofim import OPTIMIZERS, SOFIM, OptimizerSpec
+from studies import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +148,72 @@ def print_table(title: str, times: dict[str, list[float]], size: int) -> None:
         print(f"| {name:30} | {statistics.median(own) * 1e3:9.4f} | {' | '.join(cells)} |")
 
 
+def stepper(spec: OptimizerSpec, model: torch.nn.Module) -> tuple[Callable[[], object], torch.optim.Optimizer]:
+    """Return a step of a row of the table, with all that it needs but the gradient, and the optimizer."""
+    params = list(model.parameters())
+    grads = [torch.randn_like(param) for param in params]
+    space = SEARCH_SPACES[spec.key]
+    arguments = {name: value for name, value in space.arguments(space.default).items() if name not in OF_TRAINING}
+    optimizer = spec.factory(params if spec.groups is None else spec.groups(model), **arguments | {"lr": 1e-6})
+    if spec.has_modes:
+        optimizer.train()
+
+    def loss() -> torch.Tensor:
+        return sum(param.square().sum() for param in params) / 2
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    def step() -> None:
+        if spec.needs_closure:
+            optimizer.step(closure)
+            return
+        if spec.needs_hessian and optimizer.refresh_due:
+            optimizer.refresh(loss())
+        if spec.needs_create_graph:
+            optimizer.zero_grad()
+            torch.autograd.backward(loss(), create_graph=True)
+        else:
+            for param, grad in zip(params, grads, strict=True):
+                param.grad = grad
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step, optimizer
+
+
+def kept(value: object) -> int:
+    """Return how many numbers there are in the tensors of a state."""
+    if isinstance(value, torch.Tensor):
+        return value.numel()
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(kept(entry) for entry in entries)
+
+
+def print_rows(title: str, model: torch.nn.Module, steps: int) -> None:
+    """Print time and state of every row of the table on a model's parameters."""
+    size = sum(param.numel() for param in model.parameters())
+    warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
+    print(f"\n{title}, {size:,} parameters, float32, means of {steps} steps\n")
+    print(f"| {'':20} | {'ms a step':>10} | {'× sgd':>7} | {'numbers kept a parameter':>24} |")
+    print(f"|{'-' * 22}|{'-' * 11}:|{'-' * 8}:|{'-' * 25}:|")
+    of_sgd = math.nan
+    for key in ("sgd", *(key for key in OPTIMIZERS if key != "sgd")):
+        spec = OPTIMIZERS[key]
+        step, optimizer = stepper(spec, copy.deepcopy(model))
+        step()
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        seconds = (time.perf_counter() - start) / steps
+        of_sgd = seconds if key == "sgd" else of_sgd
+        state = kept(optimizer.state_dict()["state"]) / size
+        print(f"| {key:20} | {seconds * 1e3:10.3f} | {seconds / of_sgd:7.1f} | {state:24.2f} |", flush=True)
+
+
 def machine(device: torch.device) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -152,11 +228,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=25.0, help="a table (default: %(default)s)")
+    parser.add_argument("--rows", action="store_true", help="every optimizer of the table instead")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(machine(device))
+    if arguments.rows:
+        lenet5 = models.LeNet5(channels=1, size=28, num_classes=10, padding=0)
+        for title, model, steps in (("ResNet18", models.resnet18(10), 10), ("LeNet5", lenet5, 200)):
+            print_rows(title, model.to(device), steps)
+        return
     for title, shapes in (("ResNet18", resnet18()), ("LeNet5", LENET5)):
         params = [torch.nn.Parameter(0.1 * torch.randn(shape, device=device)) for shape in shapes]
         for param in params:

@@ -487,4 +487,4 @@ def test_the_presets_end_with_a_learning_rate_that_has_decayed_and_compare_over_
         campaign = load(name).campaign
         assert campaign.schedule in ("cosine", "linear")
         assert campaign.decay == "coupled"  # what SGD has: SOFIM's space contains SGD's then
-        assert campaign.replicates == (1 if name == "quickstart" else 3)
+        assert campaign.replicates == (1 if name in ("quickstart", "modern") else 3)

@@ -156,7 +156,7 @@ MISTAKES = {
     "confirm fake --cpus-per-trial 0": "--cpus-per-trial 0: must be a number from 0.01",
     "confirm fake --gpus-per-trial -1": "--gpus-per-trial -1: must be 0, a share of one GPU from 0.01 to 1, "
     "or a whole number of GPUs",
-    "confirm nosuch": "no campaign 'nosuch': it is no preset (quickstart, fashion, paper), no TOML file, "
+    "confirm nosuch": "no campaign 'nosuch': it is no preset (quickstart, modern, fashion, paper), no TOML file, "
     "and not in sqlite:///sofim.db (fake, half, own)",
     "confirm quickstart": "no campaign 'quickstart' in sqlite:///sofim.db to confirm; there are: fake, half, own; "
     "launch it first",
