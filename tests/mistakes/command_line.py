@@ -318,7 +318,7 @@ ROWS = [
         typed="tune digits-mlp --budget 10 --name fake",
         says=(
             "campaign 'fake' is in the storage with another configuration (optimizers was sgd, is "
-            "{optimizers}; pruner was none, is asha; sampler was random, is tpe; spaces of adahessian, "
+            "{measured}; pruner was none, is asha; sampler was random, is tpe; spaces of adahessian, "
             "adam, adamw, lbfgs, nystrom-sgd, sofim changed); give this one another name with --name"
         ),
     ),

@@ -21,6 +21,7 @@ import pytest
 import sklearn.datasets
 
 from search_spaces import SEARCH_SPACES
+from sofim.recommended import shipped
 from studies.campaign.model import Campaign
 from studies.campaign.reading import PRESETS
 from studies.cli import main
@@ -38,6 +39,7 @@ WORDS = {
     "keys": ", ".join(Campaign.model_fields),
     "workloads": ", ".join(WORKLOADS),
     "optimizers": ", ".join(SEARCH_SPACES),
+    "measured": ", ".join(shipped()["optimizers"]),
     "presets": ", ".join(PRESETS),
     "datasets": ", ".join(DATASETS),
     "long": "d" * 300,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import studies
 from analysis.intervals import mean
 from search_spaces.errors import UserError
+from sofim.recommended import shipped
 from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name
 from studies.ledger import Clock, ConfirmationBudget
@@ -184,7 +185,7 @@ def test_mistakes_of_the_function(field):
 
 
 def finished(url: str) -> None:
-    asked = search(Budget(trials=12), seeds=3)
+    asked = search(Budget(trials=12), seeds=3, optimizers=tuple(shipped()["optimizers"]))
     with searching(url, asked) as ledger:
         work_off(ledger)
     with confirming(url, asked, budget=ConfirmationBudget(Clock(), 3), top=2, of_each=True) as ledger:
