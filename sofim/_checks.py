@@ -1,16 +1,20 @@
-"""Range checks of hyperparameters, made when an optimizer or a parameter group is built. NaN fails each of them."""
+"""Range checks of hyperparameters, made when an optimizer or a parameter group is built. NaN fails each of them.
+
+Also checks of what an optimizer is given, and of the library that it comes from.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 
@@ -43,6 +47,16 @@ def check_count(name: str, value: int) -> None:
     """Raise ValueError unless value is a whole number of at least 1."""
     if not (math.isfinite(value) and value == int(value) and value >= 1):
         raise ValueError(f"{name} must be a whole number and at least 1, not {value}")
+
+
+@contextmanager
+def brought_by_extra() -> Iterator[None]:
+    """Say that the extra brings the library that is imported in this context, where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed; pip install 'sofim-studies[studies]'"
+        raise ModuleNotFoundError(message, name=error.name) from None
 
 
 def check_real(optimizer: str, params: Iterable[Tensor]) -> None:

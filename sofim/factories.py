@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from sofim._checks import check_count, check_decay, check_learning_rate, check_not_negative
+from sofim._checks import brought_by_extra, check_count, check_decay, check_learning_rate, check_not_negative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,9 @@ def _made(
         check_count("update_period", period[1])
         options[period[0]] = int(period[1])
     module, _, name = place.partition(":")
-    return cast("Optimizer", getattr(import_module(f"sofim.{module}"), name)(params, lr=lr, betas=betas, **options))
+    with brought_by_extra():
+        made_by = getattr(import_module(f"sofim.{module}"), name)
+    return cast("Optimizer", made_by(params, lr=lr, betas=betas, **options))
 
 
 def adahessian(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from sofim._checks import check_decay, check_learning_rate, check_not_negative, check_positive
+from sofim._checks import brought_by_extra, check_decay, check_learning_rate, check_not_negative, check_positive
 from sofim._matrices import muon_groups
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def muon(
     Raises:
         ValueError: A hyperparameter is out of its range.
     """
-    from sofim._library import Muon
+    with brought_by_extra():
+        from sofim._library import Muon
 
     check_learning_rate(lr)
     check_decay("momentum", momentum)
@@ -99,7 +100,8 @@ def schedule_free_adamw(
     Raises:
         ValueError: A hyperparameter is out of its range.
     """
-    from sofim._library import ScheduleFreeAdamW
+    with brought_by_extra():
+        from sofim._library import ScheduleFreeAdamW
 
     check_learning_rate(lr)
     _check_adam(betas, eps, weight_decay)
@@ -140,7 +142,8 @@ def prodigy(
     Raises:
         ValueError: A hyperparameter is out of its range, or the groups have several learning rates.
     """
-    from sofim._library import Prodigy
+    with brought_by_extra():
+        from sofim._library import Prodigy
 
     check_learning_rate(lr)
     _check_adam(betas, eps, weight_decay)

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 from studies import modules
 
 modules.import_own()
 if sys.argv[:1] == ["-m"]:  # python -m studies.cli: what comes next could be found in the current directory
     modules.look_here_last()
+    if find_spec("click") is None:
+        from studies import start
+
+        start.main()  # says it, and ends
 
 from typing import TYPE_CHECKING  # noqa: E402
 
@@ -25,7 +30,13 @@ def __getattr__(name: str) -> object:
     """Import what is asked for only now: whoever needs a module of this package alone waits for nothing else."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from studies.commands import tuning
+    try:
+        from studies.commands import tuning
+    except ModuleNotFoundError as error:
+        message = modules.what_is_missing()
+        if message is None:
+            raise
+        raise ModuleNotFoundError(message, name=error.name) from None
 
     found: object = getattr(tuning, name)
     return found

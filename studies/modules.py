@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PROJECT = "sofim-studies"
 _OWN = ("sofim", "search_spaces", "studies", "analysis")
 _NEEDED = ("sofim", "search_spaces")  # by this package, in whichever process it is imported
 
@@ -118,6 +119,32 @@ def in_the_way(module: str) -> str | None:
         whose = next(_places(spec), top)
     taken = os.path.join(here, top) if rest else file
     return f"{taken} has the name of {whose}, which is imported instead; rename it"
+
+
+def what_is_missing() -> str | None:
+    """Say which libraries of those that tune and report are not installed, and how to get them.
+
+    Returns:
+        A line; ``None`` where all are installed, or this program itself is not.
+    """
+    import re
+    from importlib.metadata import PackageNotFoundError, distribution, requires
+
+    def is_installed(library: str) -> bool:
+        try:
+            return distribution(library) is not None
+        except PackageNotFoundError:
+            return False
+
+    try:
+        needed = [line for line in requires(_PROJECT) or () if re.search(r"; extra == .studies.$", line)]
+    except PackageNotFoundError:  # run from its source
+        return None
+    missing = [library for library in (re.split(r"[^\w.-]", line)[0] for line in needed) if not is_installed(library)]
+    if not missing:
+        return None
+    named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return f"libraries that tune and report are not installed ({named}); pip install '{_PROJECT}[studies]'"
 
 
 def _places(spec: ModuleSpec) -> Iterator[str]:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_ROOT = Path(__file__).parent.parent.parent
-_PACKAGES = ("sofim", "search_spaces", "studies", "analysis")
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("sofim", "search_spaces", "studies", "analysis")
 
 
 class CopiedTree:
@@ -18,8 +18,8 @@ class CopiedTree:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.touched: set[str] = set()
-        for package in _PACKAGES:
-            shutil.copytree(_ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
 
     def add(self, file: str, text: str) -> None:
         """Write a new file."""
