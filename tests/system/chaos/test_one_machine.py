@@ -31,7 +31,7 @@ def left_of(session: int) -> list[psutil.Process]:
 
 
 def test_killed_drivers_cost_no_trial_and_leave_no_process(tmp_path: Path, nightly: bool) -> None:
-    home = Home.settle(tmp_path, trials=10, nap_seconds=0.15)
+    home = Home.settle(tmp_path, trials=10 if nightly else 6, nap_seconds=0.15)
     url = f"sqlite:///{tmp_path}/chaos.db"
     havoc = Havoc(home, url, random.Random(SEED))
     try:
