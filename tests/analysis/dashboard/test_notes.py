@@ -376,6 +376,7 @@ def test_too_few_trials_are_said_to_be_too_few() -> None:
     assert "3 trials<br>are too few" in figure["layout"]["annotations"][0]["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [True, False])
 def test_importances_that_cannot_be_computed_are_said_and_tried_again(
     ended: bool, url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
