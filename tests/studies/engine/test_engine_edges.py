@@ -9,11 +9,13 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -25,11 +27,12 @@ from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import LocalStore
 from studies.engine._signals import SignalGuard
 from studies.ledger import OutOfTimeError, open_search
+from studies.storage import rdb
 from studies.training import worker
 from studies.trials import Assignment
 from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan
 from tests.support import probe_home
-from tests.support.probe_home import python, settle
+from tests.support.probe_home import called, settle
 
 # -------- the callbacks, with neither Ray nor ledger
 
@@ -386,24 +389,20 @@ def trials_of(home: Path, workload: str = PLAIN) -> list[FrozenTrial]:
     return [trial for o in ("sofim", "sgd") for trial in probe_home.trials_of(home, f"{workload}/{o}")]
 
 
-FULL_DISK = """
-import sqlalchemy
-from studies.storage import rdb as _rdb
-whole, writes = _rdb.write_in_one_transaction, []
-def write(*arguments):
-    writes.append(1)
-    if len(writes) > 3:
-        raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
-    return whole(*arguments)
-_rdb.write_in_one_transaction = write
-from studies.cli import main
-main(["launch", "probe.toml", "--trials", "10", "--storage-timeout", "0", "--cpus-per-trial", "2"])
-"""
-
-
 @pytest.mark.cluster
-def test_a_full_disk_ends_a_campaign_in_one_line_and_loses_nothing_that_was_written(home):
-    done = python(home, "-c", FULL_DISK, PROBE_SECONDS="0.5")
+def test_a_full_disk_ends_a_campaign_in_one_line_and_loses_nothing_that_was_written(home, one_ray, monkeypatch):
+    whole, writes = rdb.write_in_one_transaction, count(1)
+
+    def write(*arguments: Any) -> Any:
+        if next(writes) > 3:
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+        return whole(*arguments)
+
+    monkeypatch.setattr(rdb, "write_in_one_transaction", write)
+    one_ray.use(home)
+    (home / "notes" / "PROBE_SECONDS").write_text("0.5")
+    options = ("--trials", "10", "--storage-timeout", "0", "--cpus-per-trial", "2")
+    done = called(home, "launch", "probe.toml", *options)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(
         "sofim: storage 'sqlite:///sofim.db' refuses: database or disk is full; mend that and run the same command"
