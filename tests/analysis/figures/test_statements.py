@@ -300,6 +300,7 @@ def test_numbers_of_a_logarithmic_axis_are_powers() -> None:
 # ---- legends and files
 
 
+@pytest.mark.slow
 def test_legends_cover_no_line() -> None:
     names = ("sofim", "sgd", "adam", "adamw", "adahessian", "lbfgs", "nystrom-sgd")
     found = made({w: {name: around(0.9, 3, k) for k, name in enumerate(names)} for w in "uv"})

@@ -230,6 +230,7 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert set(found.arguments) == {"lr", "momentum", "nesterov", "weight_decay"}
 
 
+@pytest.mark.slow
 def test_the_report_begins_with_the_optimizers_also_where_time_was_the_budget(sofim, tmp_path):
     url = f"sqlite:///{tmp_path}/sofim.db"
     with searching(url, search(Budget(seconds=1000.0))) as ledger:

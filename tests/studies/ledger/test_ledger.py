@@ -187,7 +187,7 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
     assert trial.constraints == {"diverged": 1.0}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+@pytest.mark.parametrize("sampler", [pytest.param("tpe", marks=pytest.mark.slow), "cmaes"])
 def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
     """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often.
 

@@ -99,7 +99,7 @@ def drawers(trials: list[FrozenTrial]) -> list[str]:
 @pytest.mark.parametrize(
     ("sampler", "pruner", "trials"),
     [("tpe", "hyperband", 24), ("tpe", "asha", 24), ("random", "hyperband", 24), ("cmaes", "median", 24),
-     ("gp", "none", 14)],
+     pytest.param("gp", "none", 14, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_no_name_decides_anything(tmp_path, sampler, pruner, trials):
     """One optimizer under three names, on two workloads; then all is called otherwise, and stored otherwise."""
