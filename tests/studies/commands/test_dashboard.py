@@ -34,26 +34,27 @@ SOFIM = Path(sys.executable).with_name("sofim")
 ROOT = Path(__file__).parents[3]
 STUDIES = {1: 4, 2: 4, 3: 1, 4: 1}  # by study_id, the epoch of the best value: two are minimized
 PAGE = '<meta name="generator" content="SOFIM Studies"><title>A report</title><h1>The report itself</h1>'
-# A driver that ends about ten trials a second, of a metric that the learning rate decides and `expected` knows, until a
-# line comes; then it says how many there were.
+# A driver that ends some trials at once and then about ten a second, of a metric that the learning rate decides and
+# `expected` knows, until a line comes; then it says how many there were.
 DRIVER = f"""
 import select, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support.fake_campaign import campaign, open_ledger, record
 from tests.studies.commands.test_dashboard import expected
 with open_ledger("sqlite:///sofim.db", campaign(trials=100_000)) as ledger:
-    ended = 0
-    while not select.select([sys.stdin], [], [], 0.05)[0]:
+    ended, nap = 0, 0.0
+    while not select.select([sys.stdin], [], [], nap)[0]:
         assignment = ledger.ask()
         for epoch in (1, 2, 3, 4):
             ledger.report(assignment, record(epoch, expected(assignment.arguments, epoch), 0.5 * epoch))
-        select.select([sys.stdin], [], [], 0.05)
+        select.select([sys.stdin], [], [], nap)
         if assignment.number % 10 == 9:
             ledger.end(assignment, "diverged", {{"device": "cpu"}})
         else:
             ledger.end(assignment, "complete", {{"device": "cpu"}})
         ended += 1
         if ended == 120:
+            nap = 0.05
             print("go on", flush=True)
 print(ended, flush=True)
 """
@@ -235,6 +236,7 @@ def test_whoever_edits_a_note_can_save_it_though_trials_end_meanwhile(browser_pa
         line = page.get_by_text(re.compile(r"Trials: \d+ of")).text_content(timeout=PATIENCE) or ""
         return int(line.split()[1])
 
+    page.clock.install()
     page.goto(f"{url}dashboard/studies/1/note")
     before = ended()
     page.locator("[class*=MuiCard] button").first.click()
@@ -242,7 +244,7 @@ def test_whoever_edits_a_note_can_save_it_though_trials_end_meanwhile(browser_pa
     editor.fill("Ask **Ada** first.\n\n" + editor.input_value())
     for _ in range(2):  # the first answer may have been on its way
         with page.expect_response(re.compile(r"/api/studies/1(\?|$)"), timeout=PATIENCE):
-            pass  # the page asks again, every ten seconds
+            page.clock.fast_forward(10_000)  # the page asks again, every ten seconds
     with page.expect_response(re.compile("/api/studies/1/note")) as answer:
         page.get_by_role("button", name="Save").click()
     assert answer.value.status == 204
