@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 # threads that wait for each other spin: beside another process a forest of trees takes 25 times as long with two
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -34,6 +36,26 @@ torch.set_num_threads(1)
 # a busy machine is no bug
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
+
+
+def _memory_for_files() -> str | None:
+    """Where files lie in memory, on Linux with room for them: every commit of SQLite waits for a disk, 5 ms and more.
+
+    Processes are killed in these tests, no machine is, so that they find what a disk would hold.
+    """
+    place = Path("/dev/shm")
+    if not os.access(place, os.W_OK | os.X_OK) or os.statvfs(place).f_flag & os.ST_NOEXEC:
+        return None
+    room = min(shutil.disk_usage(place).free, psutil.virtual_memory().available)
+    return str(place) if room >= 6 * 2**30 else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """The directories ``tmp_path`` are there, of the processes too that are handed tests."""
+    place = _memory_for_files()
+    if place is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
