@@ -179,6 +179,28 @@ def test_trainings_that_are_best_at_the_beginning_are_named_and_noise_is_not() -
     assert (flag.sentence[:40], flag.remedy) == ("The winner's best epoch is 20 of 20, and", "epochs = 40")
 
 
+@pytest.mark.parametrize(("apart", "flagged"), [(0.0, False), (0.02, True)])
+def test_survivors_that_are_as_good_as_equal_are_no_curves_that_cross(apart: float, flagged: bool) -> None:
+    """Eight of twenty trials go on from epoch 1, and end in the other order: by noise, or by much more."""
+    rng = np.random.default_rng(0)
+    noise = np.sort(0.01 * rng.standard_normal(20))
+
+    def curve(value: float, epoch: int) -> float:
+        place = round(1000 * (value - 0.8))
+        if epoch == 1:
+            return 0.3 + apart * place + float(noise[place])
+        last = -noise[place] if epoch == EPOCHS else 0.01 * rng.standard_normal()
+        return 0.9 - apart * place + float(last)
+
+    outcomes = ["pruned"] * 12 + ["complete"] * 8
+    studies, trials, curves = searched([0.8 + n / 1000 for n in range(20)], outcomes=outcomes, curve=curve)
+    curves = curves[(curves["number"] >= 12) | (curves["epoch"] == 1)]
+    found = only((studies, trials, curves), "correlation")
+    assert bool(found) == flagged
+    if flagged:
+        assert "rank correlation -1.00, told by 8 trials" in found[0].sentence
+
+
 def test_values_that_are_no_numbers_break_nothing() -> None:
     outcomes = ["complete"] * 10 + ["diverged", "failed", "pruned", "complete", "complete"]
     values = [*SOUND[:10], np.nan, np.nan, 0.2, -np.inf, np.nan]
