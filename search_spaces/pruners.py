@@ -10,7 +10,7 @@ Optuna is imported late, because the command line reads this table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,13 @@ class Pruner:
     Args:
         in_words: How a search with it was made, as a report says it.
         make: ``epochs -> BasePruner`` for trials of at most ``epochs`` epochs, which are its steps, from 1.
+        stops: ``(number, epochs) -> epochs`` after which it may stop the trial of that number, in order; ``None``:
+            after any.
     """
 
     in_words: str
     make: Callable[[int], BasePruner]
+    stops: Callable[[int, int], Sequence[int]] | None = None
 
 
 def _hyperband(epochs: int) -> BasePruner:
@@ -92,13 +95,35 @@ def hyperband_sequence(epochs: int) -> tuple[int, ...]:
     return tuple(sequence)
 
 
+def rungs(epochs: int, bracket: int = 0) -> list[int]:
+    """Return the epochs after which successive halving stops trials of ``epochs`` epochs.
+
+    >>> rungs(20), rungs(20, bracket=1)
+    ([1, 3, 9], [3, 9])
+    """
+    found, rung = [], FACTOR**bracket
+    while rung < epochs:
+        found.append(rung)
+        rung *= FACTOR
+    return found
+
+
+def _rungs_of(number: int, epochs: int) -> list[int]:
+    sequence = hyperband_sequence(epochs)
+    return rungs(epochs, sequence[number % len(sequence)])
+
+
 PRUNERS: dict[str, Pruner] = {
-    "asha": Pruner("with successive halving stopping unpromising trials early", _asha),
-    "hyperband": Pruner("with Hyperband stopping unpromising trials early", _hyperband),
+    "asha": Pruner(
+        "with successive halving stopping unpromising trials early", _asha, lambda _number, epochs: rungs(epochs)
+    ),
+    "hyperband": Pruner("with Hyperband stopping unpromising trials early", _hyperband, _rungs_of),
     "first-epoch": Pruner(
-        "with trials stopped after one epoch that were not among the best three by then", _first_epoch
+        "with trials stopped after one epoch that were not among the best three by then",
+        _first_epoch,
+        lambda _number, _epochs: (1,),
     ),
     "median": Pruner("with the median rule stopping unpromising trials early", _median),
-    "none": Pruner("without early stopping", _none),
+    "none": Pruner("without early stopping", _none, lambda _number, _epochs: ()),
 }
 """By the name that campaigns give them."""

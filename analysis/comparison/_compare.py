@@ -119,7 +119,7 @@ def compare(
         "inclusion": inclusion(found, pairs),
         "variance": variance(found),
         "cost": cost(found),
-        "fairness": fairness(found, budgets),
+        "fairness": fairness(found, budgets, frames.curves),
         "search_spaces": search_spaces(studies),
     }
     tables["answer"] = answer(found, tables, replicates)

@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
+from analysis.comparison.stopping import stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
 from analysis.schema import COUNTED
@@ -60,12 +61,15 @@ class Finding:
         return NO if self.problems else UNKNOWN if self.doubts else YES
 
 
-def fairness(contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = None) -> pd.DataFrame:
+def fairness(
+    contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = None, histories: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Rules 1 to 7 on every workload, a row each.
 
     Args:
         contests: Of a campaign.
         curves: See :func:`analysis.comparison.budget.budget_curves`; tells how its intervals were made.
+        histories: Of the trials, see :func:`analysis.load.curves`; tells after which epochs they were stopped.
 
     Returns:
         Columns: ``rule`` (1 to 7), ``requirement``, ``workload``, ``kept`` (yes, no, unknown), ``evidence`` (all that
@@ -76,6 +80,11 @@ def fairness(contests: Sequence[WorkloadRuns], curves: pd.DataFrame | None = Non
     for contest in contests:
         for rule, check in enumerate(checks, start=1):
             found = check(contest)
+            if rule == 1 and histories is not None:
+                searches = {label(contest, search): search for search in _every(contest)}
+                of_stops = stopping(searches, contest.trials, histories)
+                for part, more in zip((found.problems, found.doubts, found.evidence), of_stops, strict=True):
+                    part.extend(more)
             if rule == 6 and curves is not None and found.kept != NO:
                 found.evidence.extend(_of_budgets(contest, curves))
             told = ("; ".join(part) for part in (found.problems, found.doubts))

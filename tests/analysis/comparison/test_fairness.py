@@ -17,6 +17,7 @@ from analysis.comparison.workload_runs import contests
 from analysis.load import confirmations, curves, studies, trials
 from analysis.parameters import ParameterInfo, from_space
 from search_spaces import configured
+from search_spaces.pruners import hyperband_sequence
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import make
 from tests.support.made_campaign import Made, made
@@ -371,6 +372,59 @@ def test_rules_look_at_every_search() -> None:
     assert "trials of replicate 3 have different seeds: 0 and 9" in problems
     campaign.confirmations = campaign.confirmations[campaign.confirmations["study"] != "made/w/sofim/replicate-2"]
     assert "sofim (search 2) was not confirmed" in ledger(campaign).loc[3, "problems"]
+
+
+def stopped(after: dict[str, dict[int, int]], pruner: str = "asha", protocol: int = 2) -> pd.Series:
+    """The first rule, where of trials of twenty epochs these were stopped after these epochs, by optimizer."""
+    found = made(RUNS, pruner=pruner, trials={"w": {name: ["pruned"] * 6 + [0.5] for name in after}}, trials_asked=7)
+    found.studies = [
+        dataclasses.replace(study, attributes={**study.attributes, "epochs": 20, "protocol": protocol})
+        for study in found.studies
+    ]
+    points = [
+        {"study": f"made/w/{name}", "number": number, "epoch": epoch, "value": 0.5}
+        for name, own in after.items()
+        for number, last in own.items()
+        for epoch in range(1, last + 1)
+    ]
+    return fairness(found.contests(), histories=pd.DataFrame(points)).set_index("rule").loc[1]
+
+
+ALIKE = {"sofim": {0: 1, 1: 3, 2: 1, 3: 9, 4: 1, 5: 3}, "sgd": {0: 1, 1: 1, 2: 1, 3: 1, 4: 9, 5: 3}}
+
+
+def test_trials_that_were_stopped_where_the_rule_allows_it_are_evidence() -> None:
+    evidence = stopped(ALIKE)["evidence"]
+    assert (
+        "stopped where the pruner may, as the numbers of the trials say: sofim 3 after epoch 1, 2 after epoch 3, "
+        "1 after epoch 9; sgd 4 after epoch 1, 1 after epoch 3, 1 after epoch 9" in evidence
+    )
+
+
+@pytest.mark.parametrize("name", ["sofim", "sgd"])
+def test_a_trial_that_was_stopped_by_another_rule_breaks_the_first_rule(name: str) -> None:
+    broken = {**ALIKE, name: {**ALIKE[name], 3: 5}}
+    found = stopped(broken)
+    assert found["kept"] == "no"
+    assert f"asha stops no such trial there, {name} stopped trial 3 after epoch 5" in found["problems"]
+    assert stopped(broken, "none")["kept"] == "no"
+    assert "stopped trial" not in stopped(broken, "median")["problems"], "it may stop after any epoch"
+
+
+def test_brackets_of_hyperband_go_by_the_numbers_of_trials() -> None:
+    sequence = hyperband_sequence(20)
+    first = {number: 3**bracket for number, bracket in enumerate(sequence[:6])}
+    assert set(first.values()) > {1}
+    assert "stopped trial" not in stopped({"sofim": first, "sgd": first}, "hyperband")["problems"]
+    late = next(number for number, epoch in first.items() if epoch > 1)
+    other = {**first, late: 1}
+    assert f"sgd stopped trial {late} after epoch 1" in stopped({"sofim": first, "sgd": other}, "hyperband")["problems"]
+    assert "stopped trial" not in stopped({"sofim": first, "sgd": other}, "hyperband", protocol=1)["problems"]
+
+
+def test_stops_that_are_not_stored_are_a_doubt() -> None:
+    short = {name: {0: 1} for name in ALIKE}
+    assert "after which epoch 5 trials of sgd stopped: not stored" in stopped(short)["doubts"]
 
 
 def test_brackets_that_hung_on_names_are_a_doubt_of_the_first_protocol() -> None:

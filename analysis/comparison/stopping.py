@@ -1,0 +1,66 @@
+"""Whether the trials of all optimizers could be stopped at the same epochs, read off where they were stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.study import Study
+from analysis.text import listing
+from search_spaces.errors import number_of
+from search_spaces.pruners import PRUNERS
+
+
+def stopping(
+    searches: Mapping[str, Study], trials: pd.DataFrame, curves: pd.DataFrame
+) -> tuple[list[str], list[str], list[str]]:
+    """Return what breaks the rule that a trial's number and values alone decide where it is stopped, doubts, evidence.
+
+    Each trial that was stopped is held against the epochs after which the campaign's pruner may stop a trial of its
+    number. In studies of the first protocol the bracket of a trial hung on names: there each of the brackets counts.
+
+    Args:
+        searches: Of a workload, by what they are called.
+        trials: Of them, and perhaps of others; columns of :func:`analysis.load.trials`.
+        curves: Of the trials; columns of :func:`analysis.load.curves`.
+    """
+    pruned = trials.loc[trials["outcome"] == "pruned", ["study", "number"]]
+    last = curves.groupby(["study", "number"])["epoch"].max().rename("epoch")
+    stopped = pruned.join(last, on=["study", "number"])
+    problems, doubts, told = [], [], []
+    for name, study in searches.items():
+        own = stopped[stopped["study"] == study.name]
+        known = own.dropna().astype({"epoch": int})
+        if len(own) > len(known):
+            doubts.append(
+                f"after which epoch {number_of(len(own) - len(known), 'trial')} of {name} stopped: not stored"
+            )
+        elsewhere = [
+            f"trial {number} after epoch {epoch}"
+            for number, epoch in zip(known["number"], known["epoch"], strict=True)
+            if epoch not in _allowed(study, int(number))
+        ]
+        if elsewhere:
+            more = f" and {number_of(len(elsewhere) - 3, 'trial')} more" if len(elsewhere) > 3 else ""
+            shown = listing(elsewhere[:3]) if not more else ", ".join(elsewhere[:3]) + more
+            problems.append(f"{study.campaign.get('pruner')} stops no such trial there, {name} stopped {shown}")
+        counts = sorted(Counter(known["epoch"]).items())
+        if counts:
+            told.append(f"{name} {', '.join(f'{count} after epoch {epoch}' for epoch, count in counts)}")
+    if told and not problems:
+        told[0] = f"stopped where the pruner may, as the numbers of the trials say: {told[0]}"
+    return problems, doubts, ["; ".join(told)] if told else []
+
+
+def _allowed(study: Study, number: int) -> Sequence[int]:
+    """Return the epochs after which a trial may be stopped; all where the pruner is not known."""
+    epochs = study.attributes.get("epochs")
+    pruner = PRUNERS.get(str(study.campaign.get("pruner")))
+    if pruner is None or pruner.stops is None or not isinstance(epochs, int):
+        return range(1, sys.maxsize)
+    by_name = study.attributes.get("protocol") == 1
+    numbers = range(number, number + epochs * epochs) if by_name else (number,)
+    return sorted({epoch for one in numbers for epoch in pruner.stops(one, epochs)})
