@@ -1,9 +1,11 @@
 """How often what is told of a study is true: known functions, with samplers and pruners as users have them.
 
-    python benchmarks/sensitivity.py [--full] [--trials N [N ...]] [--searches NAME [NAME ...]]
+    python benchmarks/sensitivity.py [--full] [--held-out] [--trials N [N ...]] [--studies N]
+        [--searches NAME [NAME ...]]
 
-Each function is the metric of a training run at its last epoch, an accuracy with four parameters of which the last does
-nothing; the runs have curves, so that a pruner can stop them. Two tables:
+Each function is the metric of a training run at its last epoch, an accuracy with parameters of which the last does
+nothing; the runs have curves, so that a pruner can stop them. What is told, and when nothing is, was chosen on the
+functions of `FUNCTIONS`; those of `HELD_OUT` have other shapes and were looked at afterwards. Two tables:
 
 Widths: in how many studies an interval that is told as within 5 % of the best holds a loss four times as large, when
 that one parameter is moved there from the best configuration. Documented: at most 10 % under every search.
@@ -17,6 +19,7 @@ Exits 1 where one of the two is not kept.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,7 +43,6 @@ from search_spaces.samplers import SAMPLERS
 Floats = NDArray[np.float64]
 EPOCHS = 20
 CHANCE = 0.1
-NAMES = ("x0", "x1", "x2", "inert")
 ALLOWED = 0.10  # of studies whose told interval holds four times the loss
 COVERED = 0.80  # of the intervals of shares
 
@@ -69,7 +71,70 @@ def ridge(u: Floats) -> Floats:
     return np.asarray(0.97 - 0.8 * (u[:, 0] - u[:, 1]) ** 2 - 0.25 * (u[:, 2] - 0.7) ** 2)
 
 
-FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {"collapse": collapse, "cliff": cliff, "bowl": bowl, "ridge": ridge}
+def narrow(u: Floats) -> Floats:
+    """Return a ridge that is a tenth of the space wide, between slopes."""
+    across = (u[:, 0] - 0.8 * u[:, 1] - 0.1) / 0.1
+    return np.asarray(0.5 + 0.46 * np.exp(-(across**2) / 2) - 0.1 * (u[:, 2] - 0.6) ** 2)
+
+
+def wall(u: Floats) -> Floats:
+    """Return slow gains along one parameter up to a collapse, whatever the others are."""
+    good = 0.93 - 0.12 * np.clip(0.62 - u[:, 0], 0, None) - 0.05 * (u[:, 1] - 0.3) ** 2
+    return np.where(u[:, 0] < 0.62, good, CHANCE)
+
+
+def slope(u: Floats) -> Floats:
+    """Return a plateau that rises a little along one parameter and falls off on both sides of another."""
+    return np.asarray(0.88 + 0.06 * u[:, 0] - 0.9 * np.clip(np.abs(u[:, 1] - 0.5) - 0.2, 0, None))
+
+
+def noisy(u: Floats) -> Floats:
+    """Return a smooth function; a run multiplies what it gains by a factor of its own."""
+    return np.asarray(0.93 - 0.7 * np.abs(u[:, 0] - 0.35) ** 1.5 - 0.3 * np.abs(u[:, 1] - 0.7) ** 1.5)
+
+
+def two(u: Floats) -> Floats:
+    """Return a narrow optimum, and a wide one that is nearly as good."""
+    one = np.exp(-((u[:, 0] - 0.25) ** 2 + (u[:, 1] - 0.7) ** 2) / 0.03)
+    other = np.exp(-((u[:, 0] - 0.75) ** 2 + (u[:, 1] - 0.3) ** 2) / 0.12)
+    return np.asarray(0.45 + np.maximum(0.5 * one, 0.47 * other) - 0.05 * (u[:, 2] - 0.5) ** 2)
+
+
+def six(u: Floats) -> Floats:
+    """Return what five of six parameters decide, each less than the one before, two of them together."""
+    apart = np.array([0.5, 0.25, 0.12, 0.06, 0.03]) * (u[:, :5] - np.array([0.4, 0.6, 0.5, 0.3, 0.7])) ** 2
+    return np.asarray(0.95 - apart.sum(axis=1) - 0.5 * (u[:, 0] - 0.4) * (u[:, 1] - 0.6))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A known function of the unit cube.
+
+    Attributes:
+        of: Positions (n, d) to the metric at the last epoch (n,).
+        parameters: d; the last does nothing.
+        spread: Standard deviation of the logarithm of a factor that a run multiplies its gain with.
+    """
+
+    of: Callable[[Floats], Floats]
+    parameters: int = 4
+    spread: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters."""
+        return [*(f"x{place}" for place in range(self.parameters - 1)), "inert"]
+
+
+FUNCTIONS = {"collapse": Known(collapse), "cliff": Known(cliff), "bowl": Known(bowl), "ridge": Known(ridge)}
+HELD_OUT = {
+    "narrow": Known(narrow),
+    "wall": Known(wall),
+    "slope": Known(slope),
+    "noisy": Known(noisy, spread=0.03),
+    "two": Known(two),
+    "six": Known(six, parameters=6),
+}
 
 
 @dataclass(frozen=True)
@@ -95,21 +160,20 @@ def curve(end: float, u: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(CHANCE + (end - CHANCE) * (1 - np.exp(-epochs / slowness)) + 0.003 * rng.standard_normal(EPOCHS))
 
 
-def study(
-    function: Callable[[Floats], Floats], search: Search, num_trials: int, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def study(known: Known, search: Search, num_trials: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return trials and curves of one study, as `analysis.load` gives them."""
     rng = np.random.default_rng(500 + seed)
     tuned = optuna.create_study(
         study_name=f"known-{seed}", direction="maximize", sampler=search.sampler(seed), pruner=search.pruner()
     )
-    space = {name: FloatDistribution(0.0, 1.0) for name in NAMES}
-    tuned.enqueue_trial(dict.fromkeys(NAMES, 0.5))
+    space = {name: FloatDistribution(0.0, 1.0) for name in known.names}
+    tuned.enqueue_trial(dict.fromkeys(known.names, 0.5))
     rows, epochs = [], []
     for number in range(num_trials):
         trial = tuned.ask(dict(space))
-        at = np.array([trial.params[name] for name in NAMES])
-        values = curve(float(function(at[None])[0]), at, rng)
+        at = np.array([trial.params[name] for name in known.names])
+        factor = math.exp(known.spread * rng.standard_normal()) if known.spread else 1.0
+        values = curve(CHANCE + factor * (float(known.of(at[None])[0]) - CHANCE), at, rng)
         outcome, value = "complete", float(values.max())
         for epoch, accuracy in enumerate(values, 1):
             trial.report(float(accuracy), epoch)
@@ -124,9 +188,6 @@ def study(
         rows.append(("known", number, outcome, value, dict(trial.params)))
     trials = pd.DataFrame(rows, columns=["study", "number", "outcome", "value", "params"])
     return trials, pd.DataFrame(epochs, columns=["study", "number", "epoch", "value"])
-
-
-PARAMETERS = [ParameterInfo(name, "float", 0.0, 1.0, default=0.5) for name in NAMES]
 
 
 @dataclass(frozen=True)
@@ -148,37 +209,38 @@ class Told:
     missed: Sequence[bool]
 
 
-def totals(function: Callable[[Floats], Floats]) -> Floats:
-    """Return the total-order shares of a function of the cube, by Jansen's estimator; shape (4,)."""
-    points = qmc.Sobol(2 * len(NAMES), rng=np.random.default_rng(0)).random(2**15)
-    one, two = points[:, : len(NAMES)], points[:, len(NAMES) :]
-    values = function(one)
+def totals(known: Known) -> Floats:
+    """Return the total-order shares of a function of the cube, by Jansen's estimator; shape (d,)."""
+    d = known.parameters
+    points = qmc.Sobol(2 * d, rng=np.random.default_rng(0)).random(2**15)
+    one, two = points[:, :d], points[:, d:]
+    values = known.of(one)
     shares = []
-    for j in range(len(NAMES)):
+    for j in range(d):
         moved = one.copy()
         moved[:, j] = two[:, j]
-        shares.append(0.5 * float(((values - function(moved)) ** 2).mean()) / float(values.var()))
+        shares.append(0.5 * float(((values - known.of(moved)) ** 2).mean()) / float(values.var()))
     return np.array(shares)
 
 
-def judged(found: Findings, function: Callable[[Floats], Floats], truth: Floats) -> Told:
+def judged(found: Findings, known: Known, truth: Floats) -> Told:
     """Return what is told of a study and whether it is so."""
     used, table = found.used, found.robustness
     wrong = False
     told = table[table["resolved"].astype(bool) & (table["loss_percent"] >= 5.0)] if len(table) else table
     if used is not None and used.best is not None and len(told):
         told = told[told["loss_percent"] == told["loss_percent"].min()]
-        best = np.array([used.trials["params"].iloc[used.best][name] for name in NAMES])
+        best = np.array([used.trials["params"].iloc[used.best][name] for name in known.names])
         unit, _ = used.loss_unit
         for row in told.to_dict("records"):
             moved = np.tile(best, (401, 1))
-            moved[:, NAMES.index(str(row["parameter"]))] = np.linspace(row["low"], row["high"], 401)
-            loss = float((function(best[None])[0] - function(moved)).max())
+            moved[:, known.names.index(str(row["parameter"]))] = np.linspace(row["low"], row["high"], 401)
+            loss = float((known.of(best[None])[0] - known.of(moved)).max())
             wrong |= loss > 4 * float(row["loss_percent"]) / 100 * unit
     shares = found.importance[found.importance["region"] == "all"].set_index("parameter")
     if not found.conclusive or not len(shares):
         return Told(len(told) > 0, wrong, False, (), ())
-    rows = shares.loc[list(NAMES)]
+    rows = shares.loc[known.names]
     held = (rows["total_order_low"] <= truth) & (truth <= rows["total_order_high"])
     missed = ~rows["stands_out"].astype(bool)[truth > 0.25]
     return Told(len(told) > 0, wrong, True, tuple(held), tuple(missed))
@@ -191,6 +253,9 @@ def share(flags: Sequence[bool]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="all numbers of trials, 40 studies of each")
+    parser.add_argument("--held-out", action="store_true", help="functions on which nothing was chosen")
+    parser.add_argument("--studies", type=int, metavar="N", help="of each function (default 6; --full: 40)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first study")
     parser.add_argument("--trials", type=int, nargs="+", metavar="N", help="of a study (default 60; --full: four)")
     parser.add_argument("--searches", nargs="+", choices=list(SEARCHES), default=list(SEARCHES)[:2], metavar="NAME")
     parser.add_argument("--stopped", choices=METHODS, default=METHODS[0], help="how stopped trials are valued")
@@ -198,26 +263,27 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     sizes = arguments.trials or ([30, 60, 100, 300] if arguments.full else [60])
-    studies = 40 if arguments.full else 6
-    truths = {name: totals(function) for name, function in FUNCTIONS.items()}
+    studies = arguments.studies or (40 if arguments.full else 6)
+    functions = HELD_OUT if arguments.held_out else FUNCTIONS
+    truths = {name: totals(known) for name, known in functions.items()}
     kept = True
     print("search           trials function  studies | widths told, false | conclusive, intervals that hold, missed")
     for name in arguments.searches:
         for size in sizes:
             every: list[Told] = []
-            for key, function in FUNCTIONS.items():
+            for key, known in functions.items():
                 told = []
-                for seed in range(studies):
-                    trials, curves = study(function, SEARCHES[name], size, seed)
+                for seed in range(arguments.seed, arguments.seed + studies):
+                    trials, curves = study(known, SEARCHES[name], size, seed)
                     found = analyse(
-                        PARAMETERS,
+                        [ParameterInfo(one, "float", 0.0, 1.0, default=0.5) for one in known.names],
                         trials,
                         curves,
                         direction="maximize",
                         rng=np.random.default_rng(seed),
                         method=arguments.stopped,
                     )
-                    told.append(judged(found, function, truths[key]))
+                    told.append(judged(found, known, truths[key]))
                 print(f"{name:16s} {size:6d} {line(key, told)}", flush=True)
                 every += told
             print(f"{name:16s} {size:6d} {line('together', every)}", flush=True)
