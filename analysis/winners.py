@@ -1,10 +1,11 @@
-"""The best trials of a study: one rule for whoever asks."""
+"""The best trials of a study, and whether it has ended: one rule for whoever asks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from analysis.schema import COUNTED, MAX_FAILURES_IN_A_ROW
 from analysis.study import Study
 
 
@@ -35,3 +36,18 @@ def winner(study: Study, trials: pd.DataFrame) -> pd.Series | None:
 def places(study: Study, trials: pd.DataFrame) -> dict[int, int]:
     """Return the place of every complete trial of `ranked` by its number: 1 for the winner."""
     return {int(number): place for place, number in enumerate(ranked(study, trials)["number"], start=1)}
+
+
+def finished(study: Study, trials: pd.DataFrame) -> bool:
+    """Return whether a search has ended: all its trials did, or it was given up.
+
+    Args:
+        study: Of a campaign.
+        trials: Of it, and perhaps of others, in the order of their numbers.
+    """
+    outcomes = trials.loc[trials["study"] == study.name, "outcome"]
+    ended = outcomes[outcomes.isin(COUNTED)]
+    last = ended.tail(MAX_FAILURES_IN_A_ROW)
+    given_up = len(last) == MAX_FAILURES_IN_A_ROW and bool((last == "failed").all())
+    wanted = study.campaign.get("trials")
+    return given_up or (isinstance(wanted, int) and len(ended) >= wanted)

@@ -9,6 +9,5 @@ Values are ordered, or their gains compared with each other, on the scale of the
 
 from analysis.audit._flags import Flag, as_table, audit, shown
 from analysis.audit._looks import KINDS
-from analysis.audit._search import finished
 
-__all__ = ["KINDS", "Flag", "as_table", "audit", "finished", "shown"]
+__all__ = ["KINDS", "Flag", "as_table", "audit", "shown"]

@@ -10,11 +10,10 @@ import pandas as pd
 from analysis.audit._looks import KINDS
 from analysis.audit._search import Search, search_of
 from analysis.audit._stopping import correlation
+from analysis.comparison.searches import ENOUGH
 from analysis.study import Study
 from search_spaces import ANY
 
-SEARCHES = 3
-"""Searches from which optimizers are compared, and not the configurations that one search found."""
 _NO_RUNS = pd.DataFrame({"study": [], "outcome": [], "value": []})
 COLUMNS = ("kind", "workload", "optimizer", "study", "sentence", "remedy")
 
@@ -97,10 +96,10 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
         of_this = [study for study in studies if study.campaign["name"] == name]
         optimizers = {study.optimizer for study in of_this}
         made = max(int(campaign.get("replicates", 1)), *(study.replicate for study in of_this))
-        if len(optimizers) > 1 and made < SEARCHES:
+        if len(optimizers) > 1 and made < ENOUGH:
             each = "once" if made == 1 else f"{made} times"
             sentence = f"Each optimizer was searched {each}: what differs are the configurations that were found."
-            yield Flag("searches", "", "", "", sentence, f"replicates = {SEARCHES}")
+            yield Flag("searches", "", "", "", sentence, f"replicates = {ENOUGH}")
         if campaign.get("schedule", "constant") == "constant":
             sentence = "The learning rate was constant: which optimizer is ahead may change where it decays."
             yield Flag("schedule", "", "", "", sentence, 'schedule = "cosine"')

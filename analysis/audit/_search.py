@@ -11,10 +11,10 @@ import pandas as pd
 
 from analysis.metric_scale import floor_of, on_scale, scale_of
 from analysis.parameters import ParameterInfo
-from analysis.schema import COUNTED, MAX_FAILURES_IN_A_ROW
+from analysis.schema import COUNTED
 from analysis.sensitivity import scales
 from analysis.study import Study
-from analysis.winners import ranked
+from analysis.winners import finished, ranked
 
 _FEWEST_SEEDS = 3  # of the winner, which tell how much seeds alone change
 
@@ -48,20 +48,6 @@ class Search:
     def varying(self) -> list[ParameterInfo]:
         """The parameters that had more than one value to take."""
         return [one for one in self.study.parameters.values() if scales.varies(one)]
-
-
-def finished(study: Study, trials: pd.DataFrame) -> bool:
-    """Return whether a search has ended: all its trials did, or it was given up.
-
-    Args:
-        study: Of a campaign.
-        trials: Of it.
-    """
-    ended = trials[trials["outcome"].isin(COUNTED)]
-    last = ended["outcome"].tail(MAX_FAILURES_IN_A_ROW)
-    given_up = len(last) == MAX_FAILURES_IN_A_ROW and bool((last == "failed").all())
-    wanted = study.campaign.get("trials")
-    return given_up or (isinstance(wanted, int) and len(ended) >= wanted)
 
 
 def search_of(study: Study, trials: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame) -> Search | None:

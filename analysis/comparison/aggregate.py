@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from analysis.comparison.pairwise import RUNS, SEARCHES
-from analysis.comparison.searches import repeated, units
+from analysis.comparison.searches import RUNS, SEARCHES, repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
 from analysis.comparison.workload_runs import WorkloadRuns, first_epochs
 from analysis.intervals import (

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, between
+from analysis.comparison.searches import ENOUGH
 from analysis.comparison.time_to_target import comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.study import Study
@@ -26,7 +27,6 @@ COLUMNS = (
     "hyperparameters", "epochs", "gradient_evaluations", "seconds", "trials", "searches", "runs", "broken",
 )  # fmt: skip
 OPTIMIZERS, CONFIGURATIONS = "optimizers", "configurations"
-ENOUGH_SEARCHES = 3  # from which something may be said of optimizers, not of configurations alone
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -257,12 +257,12 @@ def _of_searches(table: pd.DataFrame) -> str:
     )
     single = confirmed.loc[confirmed["basis"] == CONFIGURATIONS, "workload"]
     if not len(single):
-        how = "" if fewest >= ENOUGH_SEARCHES else ", and what another search would find is told from its trials"
+        how = "" if fewest >= ENOUGH else ", and what another search would find is told from its trials"
         return f" {confirmed_searches}{how}: this is about the optimizers."
     where = "" if single.nunique() == confirmed["workload"].nunique() else f" on {listing(list(dict.fromkeys(single)))}"
     return (
         f" {confirmed_searches}: this is about these configurations{where}, and another search may find others; "
-        f"to tell of optimizers takes {ENOUGH_SEARCHES} searches of each."
+        f"to tell of optimizers takes {ENOUGH} searches of each."
     )
 
 

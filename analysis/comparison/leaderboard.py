@@ -94,11 +94,11 @@ def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.Dat
         count, of all searches), ``validation``, ``test`` (what the winners reach, runs that broke included, see
         :mod:`analysis.comparison.workload_runs`; the test metric at the epoch that validation chose; ``validation`` is
         on training data where ``split`` says so), each with ``…_low``, ``…_high`` (95 %, not corrected for the number
-        of optimizers; NaN where runs are too few), ``statistic`` (what they are: mean, geometric mean or median of
-        what ``over`` says; see :func:`analysis.comparison.searches.level`), ``data`` (what is ranked by), ``split``
-        (what the search chose by: validation or training), ``searches`` (that count), ``over`` (what the interval is
-        over), ``tuned`` (the first winner's value in tuning: the best of many, too good to be expected again),
-        ``number`` (of that winner, -1 where there is none), ``params`` (its configuration), ``target``,
+        of optimizers; NaN where runs are too few, or too far apart), ``statistic`` (what they are: mean or geometric
+        mean of what ``over`` says; see :func:`analysis.comparison.searches.level`), ``data`` (what is ranked by),
+        ``split`` (what the search chose by: validation or training), ``searches`` (that count), ``over`` (what the
+        interval is over), ``tuned`` (the first winner's value in tuning: the best of many, too good to be expected
+        again), ``number`` (of that winner, -1 where there is none), ``params`` (its configuration), ``target``,
         ``target_source``, ``reached`` (runs), the medians
         ``epochs_to_target``, ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the
         runs reached it), ``trials`` (that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,

@@ -1,11 +1,11 @@
 """Every pair of optimizers on a workload: how far apart they are, and what may be said of them.
 
-The verdict is about optimizers. Where both were searched three times or more it is that of Welch's t on the means of
-the searches (`analysis.comparison.searches`), on the scale of the metric: on a logarithmic one the difference is that
-of logarithms, and is told as a ratio. Where the search was made once, with independent trials and the runners-up
-confirmed, what another search would have found is told from its own trials (`searches.redrawn`). Otherwise the search
-says nothing of the optimizers, "no difference shown", and the column ``configurations`` says what may be said of the
-two configurations that were found: Welch's t over their runs.
+The verdict is about optimizers. Where all of a workload were searched three times or more it is that of Welch's t on
+the means of the searches (`analysis.comparison.searches`), on the scale of the metric: on a logarithmic one the
+difference is that of logarithms, and is told as a ratio. Where the search was made once, with independent trials and
+the runners-up confirmed, what another search would have found is told from its own trials (`searches.redrawn`).
+Otherwise the search says nothing of the optimizers, "no difference shown", and the column ``configurations`` says what
+may be said of the two configurations that were found: Welch's t over their runs.
 
 A verdict is read off its interval: "better" or "worse" where it leaves out zero, else "no difference shown". The
 intervals are corrected by Holm's step-down (1979) over the m pairs of all workloads: the pair that is clearest is
@@ -35,6 +35,7 @@ import pandas as pd
 
 from analysis.comparison import searches
 from analysis.comparison.limits import limit
+from analysis.comparison.searches import RUNS, TRIALS
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import (
     LEVEL,
@@ -51,7 +52,6 @@ COLUMNS = (
     "probability_low", "probability_high", "p", "p_holm", "level", "data", "metric", "direction", "runs_a", "runs_b",
 )  # fmt: skip
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
-SEARCHES, TRIALS, RUNS = "searches", "trials and seeds", "runs of two configurations"
 
 
 def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
@@ -122,21 +122,18 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
 def _differences(contest: WorkloadRuns) -> list[tuple[str, Difference, tuple[int, int]]]:
     """Return of every pair of a workload over what the difference is taken, it, and how many searches there are."""
     confirmed = contest.confirmed()
+    unit = searches.unit(contest)
     means = [searches.means(contest, study) for study in confirmed]
-    drawn = [searches.redrawn(contest, study) for study in confirmed]
-    runs = [searches.configuration(contest, study) for study in confirmed]
-    of_means, of_runs = (resolution(np.concatenate(values or [np.empty(0)])) for values in (means, runs))
-    found: list[tuple[str, Difference, tuple[int, int]]] = []
-    for i, j in itertools.combinations(range(len(confirmed)), 2):
-        sizes = (len(means[i]), len(means[j]))
-        one, two = drawn[i], drawn[j]
-        if min(sizes) >= searches.ENOUGH:
-            found.append((SEARCHES, difference(means[i], means[j], of_means), sizes))
-        elif one is not None and two is not None:
-            found.append((TRIALS, _redrawn(one, two), sizes))
-        else:
-            found.append((RUNS, difference(runs[i], runs[j], of_runs), sizes))
-    return found
+    pairs = list(itertools.combinations(range(len(confirmed)), 2))
+    if unit == TRIALS:
+        drawn = [again for study in confirmed if (again := searches.redrawn(contest, study)) is not None]
+        told = [_redrawn(drawn[i], drawn[j]) for i, j in pairs]
+    else:
+        values = [searches.units(contest, study) for study in confirmed]
+        step = resolution(np.concatenate(values or [np.empty(0)]))
+        told = [difference(values[i], values[j], step) for i, j in pairs]
+    sizes = [(len(means[i]), len(means[j])) for i, j in pairs]
+    return [(unit, found, size) for found, size in zip(told, sizes, strict=True)]
 
 
 def _redrawn(a: searches.Redrawn, b: searches.Redrawn) -> Difference:

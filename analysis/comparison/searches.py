@@ -3,7 +3,8 @@
 A search that is made again finds another configuration. So the winner of one search tells of that configuration, and an
 optimizer is known by the winners of several searches (Bouthillier et al. 2021, arXiv 2103.03098). The unit is the
 search: the mean over the seeds on which its winner was confirmed, on the scale of the metric. A search none of whose
-trials was complete counts as the worst run of the workload.
+trials was complete counts as the worst run of the workload. All optimizers of a workload have one unit (`unit`): what
+an optimizer reaches, who is first, and who is told better are of the same numbers.
 
 Of a search that drew its trials independently and stopped none, what another search would have found can be told from
 its own trials: see `redrawn`.
@@ -17,17 +18,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import Floats, resolution, typical
+from analysis.intervals import Difference, Floats, resolution, typical
 from analysis.metric_scale import on_scale
 from analysis.schema import COUNTED
 from analysis.study import Study
+from analysis.text import number
 from analysis.winners import places
 from search_spaces.errors import number_of
 
-ENOUGH = 3  # searches from which optimizers are compared
+ENOUGH = 3
+"""Searches from which optimizers are compared, and not the configurations that one search found."""
+SEARCHES, TRIALS, RUNS = "searches", "trials and seeds", "runs of two configurations"
+"""Units: of what the differences of a workload are taken."""
 COLUMNS = (
     "workload", "optimizer", "searches", "runs", "sd_searches", "sd_seeds", "variance_searches", "variance_seeds",
     "share_searches", "scale", "data",
@@ -62,6 +67,15 @@ def repeated(contest: WorkloadRuns) -> bool:
     return bool(confirmed) and all(len(means(contest, study)) >= ENOUGH for study in confirmed)
 
 
+def unit(contest: WorkloadRuns) -> str:
+    """Return of what differences on a workload are taken: the most that all its optimizers can be compared over."""
+    if repeated(contest):
+        return SEARCHES
+    confirmed = contest.confirmed()
+    drawn_again = bool(confirmed) and all(redrawn(contest, study) is not None for study in confirmed)
+    return TRIALS if drawn_again else RUNS
+
+
 def units(contest: WorkloadRuns, study: Study) -> Floats:
     """Return the values (n,) that count one each, on the scale of comparison: means of searches, or runs of one."""
     return means(contest, study) if repeated(contest) else configuration(contest, study)
@@ -88,7 +102,7 @@ def grouped(contest: WorkloadRuns, study: Study) -> list[NDArray[np.int64]]:
 class Level:
     """What an optimizer reaches on a workload, in units of the metric, with an interval, and what that is over.
 
-    ``statistic`` is mean, geometric mean (on a logarithmic scale) or median; ``over`` says what was repeated.
+    ``statistic`` is mean or geometric mean (on a logarithmic scale); ``over`` says what was repeated.
     """
 
     value: float
@@ -100,21 +114,38 @@ class Level:
 
 
 def level(contest: WorkloadRuns, study: Study, data: str | None = None) -> Level:
-    """Return what an optimizer reaches: over its searches from three on, else the first search's winner over seeds.
+    """Return what an optimizer reaches: the mean whose differences the verdicts are about, see `unit`.
 
-    See `analysis.intervals.typical` for the interval. An accuracy's stays within 0 and 1.
+    So who is first by it is told worse than nobody. Student's t interval, within what the metric can be; none where a
+    run lies so far out that it would not cover, and there ``over`` has the median (see `analysis.intervals.typical`).
     """
-    of_searches = means(contest, study, data)
-    by_search = contest.by_search(study, data)
-    over_searches = len(of_searches) >= ENOUGH
-    found = typical(of_searches if over_searches else configuration(contest, study, data))
-    numbers, statistic = found[:3], found[3]
-    if contest.scale == "log":
-        numbers = (math.exp(numbers[0]), math.exp(numbers[1]), math.exp(numbers[2]))
-        statistic = "geometric mean" if statistic == "mean" else statistic
-    if "accuracy" in contest.metric.lower() and 0 <= numbers[0] <= 1:
-        numbers = (numbers[0], float(np.clip(numbers[1], 0, 1)), float(np.clip(numbers[2], 0, 1)))
-    return Level(*numbers, statistic, len(of_searches), _over(study, list(by_search.values()), over_searches))
+    count = len(means(contest, study, data))
+    over_searches = repeated(contest)
+    values = means(contest, study, data) if over_searches else configuration(contest, study, data)
+    over = _over(study, list(contest.by_search(study, data).values()), over_searches)
+    column = "test" if (data or contest.data) == "test" else "validation"
+    again = redrawn(contest, study) if data in (None, contest.data) and unit(contest) == TRIALS else None
+    if again is None:
+        *numbers, statistic = typical(values)
+        if len(values) == 1:
+            over = f"{over}; too few runs for an interval"
+        elif statistic == "median" or math.isnan(numbers[1]):
+            numbers = [float(values.mean()) if len(values) else math.nan, math.nan, math.nan]
+            median = number(float(_in_units(contest, np.median(values)))) if len(values) else "not known"
+            over = f"{over}; too far apart for an interval, their median is {median}"
+    else:
+        numbers = [again.estimate, *Difference(again.estimate, again.error, again.configurations - 1).interval()]
+        over = f"what another search finds, told from {again.configurations} configurations of this one"
+    value, *ends = (float(end) for end in _in_units(contest, np.array(numbers)))
+    lowest, highest = study.bounds(contest.runs[column].dropna())
+    statistic = "geometric mean" if contest.scale == "log" else "mean"
+    return Level(value, max(ends[0], lowest), min(ends[1], highest), statistic, count, over)
+
+
+def _in_units(contest: WorkloadRuns, values: ArrayLike) -> Floats:
+    """Return values on the scale of comparison in units of the metric."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.exp(numbers) if contest.scale == "log" else numbers
 
 
 def _over(study: Study, runs: Sequence[Floats], over_searches: bool) -> str:

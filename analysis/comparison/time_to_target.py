@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.comparison.pairwise import RUNS, SEARCHES, holm
-from analysis.comparison.searches import grouped, repeated
+from analysis.comparison.pairwise import holm
+from analysis.comparison.searches import RUNS, SEARCHES, grouped, repeated
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import DRAWS, FEW, LEVEL, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
 from analysis.study import Study

@@ -165,8 +165,9 @@ def _two(
     is_tested = not on_training and all(len(_finite(own, "test_metric")) for own in through)
     column = "test_metric" if is_tested else "value"
     label = f"{'test' if is_tested else 'training' if on_training else 'validation'} {study.metric}"
-    shared = set(through[0]["seed"]) & set(through[1]["seed"])  # time may have run out between the two
-    values = [_finite(own[own["seed"].isin(shared)], column) for own in through]
+    known = [own[np.isfinite(own[column].to_numpy(np.float64))] if column in own else own.head(0) for own in through]
+    shared = set(known[0]["seed"]) & set(known[1]["seed"])  # time may have run out between the two
+    values = [_finite(own[own["seed"].isin(shared)], column) for own in known]
     if min(map(len, values)) < 2:
         return [
             f"{names[0]} came furthest in the search and {names[1]} next; the two were not run on enough fresh seeds "

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.comparison.aggregate import studies_missing, takes_part
 from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
-from analysis.comparison.pairwise import BETTER, NOT_SHOWN, RUNS, SEARCHES, WORSE, between
-from analysis.comparison.searches import ENOUGH
+from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
+from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.study import Study
@@ -90,9 +90,8 @@ def _workload(contest: WorkloadRuns, tables: Tables) -> list[str]:
     data = "test" if contest.data == "test" else "validation"
     value = estimate(top[data], top[f"{data}_low"], top[f"{data}_high"])
     have = f"{leaders[0]} has" if len(leaders) == 1 else f"{listing(leaders)} have"
-    of = "best" if top["searches"] >= ENOUGH else f"configuration{'s' * (len(leaders) > 1)} with the best"
-    missing = "; too few runs for an interval" if math.isnan(top[f"{data}_low"]) else ""
-    said = [f"{contest.workload}: {have} the {of} {contest.label}, {value} ({top['over']}{missing})."]
+    of = "best" if unit(contest) != RUNS else f"configuration{'s' * (len(leaders) > 1)} with the best"
+    said = [f"{contest.workload}: {have} the {of} {contest.label}, {value} ({top['over']})."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
     said.extend(_division(contest, tables["variance"]))
     said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from analysis.intervals import Floats
 from analysis.metric_scale import Scale, floor_of, on_scale, scale_of
-from analysis.schema import COUNTED, MAX_FAILURES_IN_A_ROW
+from analysis.schema import COUNTED
 from analysis.study import Study, check_protocols
-from analysis.winners import places
+from analysis.winners import finished, places
 from search_spaces.errors import UserError
 
 _SLACK = 0.1  # cores; what the driver and the system take beside a run
@@ -163,12 +163,7 @@ class WorkloadRuns:
         A search ends with its last trial, or before that after ten that failed in a row.
         """
         outcomes = self.trials.loc[self.trials["study"] == study.name, "outcome"]
-        ended = outcomes[outcomes.isin(COUNTED)]
-        if not len(ended) or outcomes.isin(["complete", "running"]).any():
-            return False
-        last = ended.tail(MAX_FAILURES_IN_A_ROW)
-        given_up = len(last) == MAX_FAILURES_IN_A_ROW and bool((last == "failed").all())
-        return given_up or len(ended) >= int(study.campaign.get("trials", 1))
+        return not outcomes.isin(["complete", "running"]).any() and finished(study, self.trials)
 
 
 def _once_a_seed(values: Floats, seeds: NDArray[Any]) -> Floats:

@@ -178,7 +178,9 @@ def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest
     reached = level(contest, study)
     parts = [
         f"{reached.statistic} of {number_of(len(values), 'run')}",
-        "too few for an interval" if math.isnan(reached.low) else "95 % over seeds",
+        "95 % over seeds"
+        if not math.isnan(reached.low)
+        else f"too {'few' if len(values) < 2 else 'far apart'} for an interval",
         f"{broken} broke and count with the worst value of the workload" if broken else "",
         "few" if len(values) < FEW else "",
     ]

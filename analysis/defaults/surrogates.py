@@ -21,7 +21,7 @@ from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.eligibility import obstacle, usable, within
 from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_among_good, predictions, refits, score
-from analysis.sensitivity.outcomes import Outcomes, outcomes
+from analysis.sensitivity.outcomes import Outcomes, in_metric, outcomes
 from analysis.sensitivity.robustness import STEP, cube
 from analysis.study import Study
 from analysis.winners import ranked
@@ -48,7 +48,7 @@ class SurrogateStudy:
         winner: The configuration of the best complete trial, or ``None`` without one.
         offsets: (m, d) by which neighbours lie around a configuration, at most a tenth of the range to either side.
         scale: On which the metric is compared.
-        floor: What a value of 0 counts as on a logarithmic scale, and in the trials any smaller one.
+        floor: What a value of 0 counts as on a logarithmic scale.
         examples: Most training examples that the workload can have, as far as the trials' epochs tell.
         first_losses: Training losses after the first epoch of the trials that did not diverge, (k,).
     """
@@ -69,20 +69,17 @@ class SurrogateStudy:
 
     def goodness(self, values: Floats) -> Floats:
         """Return values of the metric as goodness, same shape."""
-        return self.used.sign * on_scale(values, self.scale, min(self.floor, floor_of(values)))
+        above = values if self.scale == "linear" else np.where(values <= 0, self.floor, values)
+        return self.used.sign * on_scale(above, self.scale, np.finfo(np.float64).tiny)
 
     def metric(self, goodness: Floats | float) -> Floats:
         """Return goodness as values of the metric, same shape."""
-        values = self.used.sign * np.asarray(goodness, dtype=np.float64)
-        return np.exp(values) if self.scale == "log" else values
+        return in_metric(np.asarray(goodness), self.used.sign, self.scale)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """What the metric can be: an accuracy of trials up to 1 ends there, a loss that is never negative at 0."""
-        values = self.metric(self.used.goodness)
-        share = len(values) and "accuracy" in self.study.metric.lower() and 0 <= values.min() <= values.max() <= 1
-        positive = len(values) and self.study.direction == "minimize" and values.min() >= 0
-        return (0.0 if share or positive else -math.inf), (1.0 if share else math.inf)
+        """Between which values the metric lies, see `analysis.study.Study.bounds`."""
+        return self.study.bounds(self.metric(self.used.goodness))
 
     @property
     def ceiling(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.comparison.pairwise import RUNS, SEARCHES, TRIALS
+from analysis.comparison.searches import RUNS, SEARCHES, TRIALS
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import View, forest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.comparison import Comparison
-from analysis.comparison.pairwise import SEARCHES
+from analysis.comparison.searches import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures.comparison._base import forest, looks_in

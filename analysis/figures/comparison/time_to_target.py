@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.comparison.pairwise import SEARCHES
+from analysis.comparison.searches import SEARCHES
 from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures._looks import Look

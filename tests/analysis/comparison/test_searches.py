@@ -15,6 +15,7 @@ from analysis.comparison.inclusion import inclusion
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.searches import components, level, means, redrawn, variance
 from analysis.study import Study
+from analysis.text import number as in_words
 from tests.support.made_campaign import Made, made
 
 Searches = list[list[float | str]]
@@ -284,12 +285,66 @@ def test_what_an_interval_of_a_value_is_over_is_said() -> None:
     assert reached(made({"w": {"sgd": [0.9, 0.8]}}))[4] == "2 seeds of one configuration, one split of the data"
 
 
-def test_collapsed_runs_get_a_median_or_no_interval() -> None:
-    few = reached(made({"w": {"sgd": [0.98, 0.981, 0.1]}}))
-    assert math.isnan(few[1])
-    many = reached(made({"w": {"sgd": [0.98, 0.981, 0.982, 0.979, 0.983, 0.978, 0.977, 0.1]}}))
-    assert many[3] == "median"
-    assert 0.1 <= many[1] < many[0] < many[2] <= 0.983
+def test_collapsed_runs_get_no_interval_and_their_median_is_told() -> None:
+    for runs in ([0.98, 0.981, 0.1], [0.98, 0.981, 0.982, 0.979, 0.983, 0.978, 0.977, 0.1]):
+        value, low, high, statistic, over = reached(made({"w": {"sgd": runs}}))
+        assert (value, statistic) == (pytest.approx(np.mean(runs)), "mean")
+        assert math.isnan(low)
+        assert math.isnan(high)
+        assert over.endswith(f"too far apart for an interval, their median is {in_words(float(np.median(runs)))}")
+
+
+COLLAPSING: Searches = [[0.98] * 7 + [0.1, 0.1, 0.1, 0.1]]
+UNITS: dict[str, dict[str, Searches]] = {
+    # the median of sgd is the best, its mean is told worse than adam's
+    "runs that collapse": {"sgd": COLLAPSING, "adam": [[0.95 + 0.001 * n for n in range(11)]], "lion": [[0.6] * 11]},
+    # over its three searches sgd is first, of configurations of a first search it is last
+    "one is searched less": {
+        "sgd": [[0.7, 0.71], [0.95, 0.96], [0.97, 0.96]], "adam": [[0.9, 0.91]], "lion": [[0.8, 0.81]],
+    },
+    "searches": {"sgd": drawn(0.9, 1), "adam": drawn(0.96, 2), "lion": drawn(0.96, 3)},
+}  # fmt: skip
+
+
+def ranking(found: Made) -> tuple[list[tuple[object, ...]], list[str]]:
+    """By optimizer rank, value and tie; and the sentences that name who is better than whom."""
+    compared = found.compare()
+    table = compared.tables["answer"].sort_values("optimizer")
+    names = ("optimizer", "rank", "tied")
+    rows = [tuple(row[name] for name in names) for row in table.to_dict("records")]
+    return rows, [text for text in compared.sentences if " better " in text]
+
+
+@pytest.mark.parametrize("case", UNITS)
+def test_nobody_is_told_better_than_who_is_first(case: str) -> None:
+    found = made({"w": UNITS[case]})
+    pairs = comparisons(found.contests())
+    table = found.compare().tables["answer"]
+    first = table["optimizer"].iloc[0]
+    assert len(set(pairs["unit"])) == 1
+    for pair in pairs.to_dict("records"):
+        a, b = (table.set_index("optimizer").loc[pair[side], "value"] for side in "ab")
+        said = pair["verdict"] if pair["unit"] == "searches" else pair["configurations"]
+        assert pair["gain"] == pytest.approx(a - b), "the values that rank are those that are compared"
+        assert said != ("worse" if pair["a"] == first else "better" if pair["b"] == first else "")
+        if first in (pair["a"], pair["b"]):
+            other = pair["b"] if pair["a"] == first else pair["a"]
+            assert table.set_index("optimizer").loc[other, "tied"] == (said == "no difference shown")
+
+
+@pytest.mark.parametrize("case", UNITS)
+def test_order_sign_offset_and_copies_of_rows_change_neither_ranks_nor_ties(case: str) -> None:
+    runs = UNITS[case]
+    first, sentences = ranking(made({"w": runs}))
+    assert ranking(made({"w": dict(reversed(runs.items()))}).shuffled(1))[0] == first
+    turned = {name: [[2 - float(v) for v in one] for one in own] for name, own in runs.items()}
+    assert ranking(made({"w": turned}, direction="minimize"))[0] == first
+    shifted = {name: [[float(v) - 0.05 for v in one] for one in own] for name, own in runs.items()}
+    assert ranking(made({"w": shifted}))[0] == first
+    again = made({"w": runs})
+    copies = again.confirmations.assign(number=again.confirmations["number"] + 100)
+    again.confirmations = pd.concat([again.confirmations, copies], ignore_index=True)
+    assert ranking(again) == (first, sentences)
 
 
 def test_values_over_decades_have_a_geometric_mean_and_no_negative_end() -> None:
