@@ -220,7 +220,7 @@ def totals(known: Known) -> Floats:
         moved = one.copy()
         moved[:, j] = two[:, j]
         shares.append(0.5 * float(((values - known.of(moved)) ** 2).mean()) / float(values.var()))
-    return np.array(shares)
+    return np.clip(shares, 0.0, 1.0)  # an estimate may be a little beyond
 
 
 def judged(found: Findings, known: Known, truth: Floats) -> Told:
