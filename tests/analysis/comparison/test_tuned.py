@@ -110,6 +110,13 @@ def test_seeds_that_one_alone_was_run_on_are_in_no_difference():
     assert said.startswith("On 3 fresh seeds, test accuracy, adam against sgd: difference of the means 0.4 [")
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_a_seed_on_which_one_gave_no_number_is_in_no_difference(lost):
+    confirmed = runs({1: [*GOOD, lost], 0: [*BAD, 0.0]})
+    [said, _] = tuned(study(), TWO, confirmed).sentences
+    assert said.startswith("On 3 fresh seeds, test accuracy, adam against sgd: difference of the means 0.4 [")
+
+
 def test_a_metric_over_decades_is_told_as_a_ratio():
     searched = trials(("sgd", 1e-8), ("adam", 1e-3))
     confirmed = runs({0: [1e-8, 2e-8, 3e-8], 1: [1e-3, 2e-3, 3e-3]}, column="test_loss")

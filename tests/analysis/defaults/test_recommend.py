@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -174,6 +175,14 @@ def test_a_study_without_a_complete_trial_recommends_nothing() -> None:
     broken = trials.assign(outcome="failed", value=np.nan)
     empty = surrogate_study(study("u"), broken, trials.head(0).assign(epoch=0), np.random.default_rng(0))
     assert recommend([empty], broken, runs(study("u"), 0, [])) == []
+
+
+def test_what_a_value_is_good_for_does_not_depend_on_others() -> None:
+    found, _ = surface(study("u", direction="minimize"), lambda rate, share: 10.0 ** (rate - 3))
+    surrogate = replace(found, scale="log", floor=1e-7)
+    alone = [float(surrogate.goodness(np.array([value]))[0]) for value in (1e-9, 0.0, 1e-3)]
+    assert surrogate.goodness(np.array([1e-9, 0.0, 1e-3])).tolist() == alone
+    assert surrogate.metric(np.array(alone)).tolist() == pytest.approx([1e-9, 1e-7, 1e-3])
 
 
 def test_the_portfolio_of_all_begins_with_the_better_optimizer() -> None:
