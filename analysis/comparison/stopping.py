@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -20,7 +19,7 @@ def stopping(
     """Return what breaks the rule that a trial's number and values alone decide where it is stopped, doubts, evidence.
 
     Each trial that was stopped is held against the epochs after which the campaign's pruner may stop a trial of its
-    number. In studies of the first protocol the bracket of a trial hung on names: there each of the brackets counts.
+    number, where that is known: in studies of the first protocol the bracket of a trial hung on names.
 
     Args:
         searches: Of a workload, by what they are called.
@@ -38,10 +37,11 @@ def stopping(
             doubts.append(
                 f"after which epoch {number_of(len(own) - len(known), 'trial')} of {name} stopped: not stored"
             )
+        rule = _rule(study)
         elsewhere = [
             f"trial {number} after epoch {epoch}"
             for number, epoch in zip(known["number"], known["epoch"], strict=True)
-            if epoch not in _allowed(study, int(number))
+            if rule is not None and epoch not in rule(int(number))
         ]
         if elsewhere:
             more = f" and {number_of(len(elsewhere) - 3, 'trial')} more" if len(elsewhere) > 3 else ""
@@ -50,17 +50,15 @@ def stopping(
         counts = sorted(Counter(known["epoch"]).items())
         if counts:
             told.append(f"{name} {', '.join(f'{count} after epoch {epoch}' for epoch, count in counts)}")
-    if told and not problems:
-        told[0] = f"stopped where the pruner may, as the numbers of the trials say: {told[0]}"
-    return problems, doubts, ["; ".join(told)] if told else []
+    kept = not problems and all(_rule(study) is not None for study in searches.values())
+    head = "stopped where the pruner may, as the numbers of the trials say: " if kept else "stopped: "
+    return problems, doubts, [head + "; ".join(told)] if told else []
 
 
-def _allowed(study: Study, number: int) -> Sequence[int]:
-    """Return the epochs after which a trial may be stopped; all where the pruner is not known."""
-    epochs = study.attributes.get("epochs")
-    pruner = PRUNERS.get(str(study.campaign.get("pruner")))
-    if pruner is None or pruner.stops is None or not isinstance(epochs, int):
-        return range(1, sys.maxsize)
-    by_name = study.attributes.get("protocol") == 1
-    numbers = range(number, number + epochs * epochs) if by_name else (number,)
-    return sorted({epoch for one in numbers for epoch in pruner.stops(one, epochs)})
+def _rule(study: Study) -> Callable[[int], Sequence[int]] | None:
+    """Return what tells of a trial's number the epochs after which it may be stopped; ``None`` where nothing does."""
+    name, epochs = str(study.campaign.get("pruner")), study.attributes.get("epochs")
+    stops = PRUNERS[name].stops if name in PRUNERS else None
+    if stops is None or not isinstance(epochs, int) or (name == "hyperband" and study.attributes.get("protocol") == 1):
+        return None
+    return lambda number: stops(number, epochs)

@@ -409,6 +409,7 @@ def test_a_trial_that_was_stopped_by_another_rule_breaks_the_first_rule(name: st
     assert f"asha stops no such trial there, {name} stopped trial 3 after epoch 5" in found["problems"]
     assert stopped(broken, "none")["kept"] == "no"
     assert "stopped trial" not in stopped(broken, "median")["problems"], "it may stop after any epoch"
+    assert "where the pruner may" not in stopped(broken, "median")["evidence"], "nothing was held against it"
 
 
 def test_brackets_of_hyperband_go_by_the_numbers_of_trials() -> None:
