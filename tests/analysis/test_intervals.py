@@ -177,6 +177,6 @@ def test_coverage_of_a_ratio_of_means() -> None:
 
 def test_numbers_have_the_digits_that_their_intervals_deserve() -> None:
     assert estimate(0.5, 0.5, 0.5) == "0.5 [0.5, 0.5]"
-    assert estimate(123456.7, 120000.0, 130000.0) == "123457 [120000, 130000]"
+    assert estimate(123456.7, 120000.0, 130000.0) == "123000 [120000, 130000]"
     assert estimate(2e-7, 1e-7, 3e-7) == "2e-07 [1e-07, 3e-07]"
     assert number(math.inf) == "∞"

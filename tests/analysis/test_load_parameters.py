@@ -64,7 +64,9 @@ def test_a_campaigns_own_ranges_count_and_fixed_parameters_are_not_searched(url,
     assert found == study(opened, "fake/digits-mlp/sofim")
     assert found.own
     assert list(found.parameters) == ["lr", "rho", "weight_decay", "batch_size"]
-    assert found.parameters["rho"] == ParameterInfo("rho", "float", 0.01, 1.0, log=True, default=0.5)
+    assert found.parameters["rho"] == ParameterInfo(
+        "rho", "float", 0.01, 1.0, log=True, default=0.5, accepts=SEARCH_SPACES["sofim"].declared["rho"].accepts
+    )
     assert (found.parameters["batch_size"].low, found.parameters["batch_size"].high) == (16.0, 32.0)
 
 

@@ -126,12 +126,14 @@ ROWS = [
     Mistake(
         id="a negative share",
         typed="launch quickstart --gpus-per-trial -1",
-        says="--gpus-per-trial -1: must be 0, a share of one GPU from 0.01 to 1, or a whole number of GPUs",
+        says="--gpus-per-trial -1: must be 0, or a share of a GPU from 0.01 to 1: a trial trains on one GPU at most, "
+        "and several GPUs run several trials",
     ),
     Mistake(
         id="one and a half GPUs",
         typed="tune digits-mlp --budget 10 --gpus-per-trial 1.5",
-        says="--gpus-per-trial 1.5: must be 0, a share of one GPU from 0.01 to 1, or a whole number of GPUs",
+        says="--gpus-per-trial 1.5: must be 0, or a share of a GPU from 0.01 to 1: a trial trains on one GPU at most, "
+        "and several GPUs run several trials",
     ),
     Mistake(
         id="processors without end",

@@ -93,7 +93,7 @@ ROWS = [
         "returns",
     ),
     made(
-        "a factory that raises",
+        "an optimizer whose factory raises",
         "optimizer mine: called with the parameters, lr, its factory raised OSError: no luck "
         f"({{here}}/mine.py:{line_of('raise OSError')})",
         "raises",
@@ -132,7 +132,7 @@ ROWS = [
         "needs_closure = false",
     ),
     table(
-        "an unknown key",
+        "an unknown key of an optimizer",
         "mine.toml: optimizer.mine: factry is no key of an optimizer: allowed are spec, factory, "
         "arguments, needs_closure, needs_create_graph, evaluations_per_step, has_modes, groups; did you mean factory?",
         'factry = "mine:Signed"',
@@ -143,7 +143,7 @@ ROWS = [
         'spec = "mine:spec"\nhas_modes = true',
     ),
     table(
-        "no form of a name",
+        "no form of a factory",
         "mine.toml: optimizer.mine: factory = 'mine.Signed': must be of the form module:name",
         'factory = "mine.Signed"',
     ),

@@ -374,7 +374,10 @@ def furnished(tmp_path_factory) -> Path:
 KNOWN_WORKLOADS = ", ".join(WORKLOADS)
 KNOWN_OPTIMIZERS = ", ".join(SEARCH_SPACES)
 PRESETS = ", ".join(PRESET_FILES)
-GPUS = "must be 0, a share of one GPU from 0.01 to 1, or a whole number of GPUs"
+GPUS = (
+    "must be 0, or a share of a GPU from 0.01 to 1: "
+    "a trial trains on one GPU at most, and several GPUs run several trials"
+)
 RAN = "launch quickstart --optimizers sgd --workloads digits-mlp"
 
 MISTAKES = [

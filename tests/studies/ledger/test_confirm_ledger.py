@@ -484,7 +484,7 @@ def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
 
 def test_nobody_tunes_while_winners_are_confirmed_nor_the_other_way_round(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
-    busy = rf"is being run by process {os.getpid()} on .*; wait for it"
+    busy = rf"is being run by process {os.getpid()} on .*; wait for it \(--wait\)"
     with confirming(url, made):
         for second in (open_ledger, confirming):
             with pytest.raises(UserError, match=busy):

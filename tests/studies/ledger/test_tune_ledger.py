@@ -150,10 +150,10 @@ def test_a_search_of_another_protocol_is_not_gone_on_with(url):
 
 
 def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_conditional_space(url):
-    asked = search(Budget(trials=20))
+    asked = search(Budget(trials=40))
     with searching(url, asked) as ledger:
         done = work_off(ledger)
-        assert ledger.rule.reason == "all 20 trials were run"
+        assert ledger.rule.reason == "all 40 trials were run"
     begun = [start[OPTIMIZER] for start in asked.initial]
     assert begun[-len(SEARCH_SPACES) :] == list(SEARCH_SPACES)
     assert [assignment.optimizer for assignment in done[: len(begun)]] == begun
@@ -161,7 +161,7 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
         space = SEARCH_SPACES[assignment.optimizer]
         assert assignment.arguments == space.arguments(space.default)
     found, attributes = stored(url)
-    assert len(found) == 20
+    assert len(found) == 40
     space = ConditionalSpace(SEARCH_SPACES)
     for trial, assignment in zip(found, done, strict=True):
         assert trial.params[OPTIMIZER] == assignment.optimizer
@@ -171,9 +171,9 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
         assert space.arguments(trial.params) == assignment.arguments
     assert (attributes["optimizer"], attributes["workload"], attributes["metric"]) == ("any", WORKLOAD, "accuracy")
     assert {"campaign", "protocol", "versions", "epochs", "search_space", "spent_seconds"} <= attributes.keys()
-    assert attributes["campaign"]["budget"] == {"trials": 20}
+    assert attributes["campaign"]["budget"] == {"trials": 40}
     assert [start[OPTIMIZER] for start in attributes["campaign"]["starts"]] == begun
-    assert attributes["search_ended"] == {"reason": "all 20 trials were run", "trials": 20}
+    assert attributes["search_ended"] == {"reason": "all 40 trials were run", "trials": 20}
 
 
 def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
