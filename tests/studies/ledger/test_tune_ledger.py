@@ -173,7 +173,7 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     assert {"campaign", "protocol", "versions", "epochs", "search_space", "spent_seconds"} <= attributes.keys()
     assert attributes["campaign"]["budget"] == {"trials": 40}
     assert [start[OPTIMIZER] for start in attributes["campaign"]["starts"]] == begun
-    assert attributes["search_ended"] == {"reason": "all 40 trials were run", "trials": 20}
+    assert attributes["search_ended"] == {"reason": "all 40 trials were run", "trials": 40}
 
 
 def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
