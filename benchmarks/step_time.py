@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import os
 import platform
 import random
@@ -193,25 +192,28 @@ def kept(value: object) -> int:
     return sum(kept(entry) for entry in entries)
 
 
-def print_rows(title: str, model: torch.nn.Module, steps: int) -> None:
-    """Print time and state of every row of the table on a model's parameters."""
+def print_rows(title: str, model: torch.nn.Module, steps: int, rounds: int = 3) -> None:
+    """Print time and state of every row of the table on a model's parameters; ratios are within a round."""
     size = sum(param.numel() for param in model.parameters())
     warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
-    print(f"\n{title}, {size:,} parameters, float32, means of {steps} steps\n")
+    made = {key: stepper(spec, copy.deepcopy(model)) for key, spec in OPTIMIZERS.items()}
+    times: dict[str, list[float]] = {key: [] for key in made}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for key in order.sample(list(made), len(made)):
+            step, _ = made[key]
+            step()
+            start = time.perf_counter()
+            for _ in range(steps):
+                step()
+            times[key].append((time.perf_counter() - start) / steps)
+    print(f"\n{title}, {size:,} parameters, float32, {rounds} rounds of {steps} steps, medians\n")
     print(f"| {'':20} | {'ms a step':>10} | {'× sgd':>7} | {'numbers kept a parameter':>24} |")
     print(f"|{'-' * 22}|{'-' * 11}:|{'-' * 8}:|{'-' * 25}:|")
-    of_sgd = math.nan
-    for key in ("sgd", *(key for key in OPTIMIZERS if key != "sgd")):
-        spec = OPTIMIZERS[key]
-        step, optimizer = stepper(spec, copy.deepcopy(model))
-        step()
-        start = time.perf_counter()
-        for _ in range(steps):
-            step()
-        seconds = (time.perf_counter() - start) / steps
-        of_sgd = seconds if key == "sgd" else of_sgd
+    for key, (_, optimizer) in made.items():
+        ratio = statistics.median(own / of_sgd for own, of_sgd in zip(times[key], times["sgd"], strict=True))
         state = kept(optimizer.state_dict()["state"]) / size
-        print(f"| {key:20} | {seconds * 1e3:10.3f} | {seconds / of_sgd:7.1f} | {state:24.2f} |", flush=True)
+        print(f"| {key:20} | {statistics.median(times[key]) * 1e3:10.3f} | {ratio:7.1f} | {state:24.2f} |", flush=True)
 
 
 def machine(device: torch.device) -> str:

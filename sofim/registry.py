@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
+from sofim._matrices import muon_groups
 from sofim._nadamw import NAdamW
 from sofim._nystrom_sgd import NystromSGD
 from sofim._sofim import SOFIM
 from sofim._sophia import Sophia
-from sofim.factories import adahessian, ademamix, lion, shampoo, soap
-from sofim.library import muon, muon_groups, prodigy, schedule_free_adamw
+from sofim.factories import adahessian, ademamix, lion, muon, prodigy, schedule_free_adamw, shampoo, soap
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from search_spaces.errors import UserError, shown, suggestion
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
 
-_PUBLIC = ("sofim", "torch.optim", "sofim.library", "sofim.registry")  # modules that people import optimizers from
+_PUBLIC = ("sofim", "torch.optim", "sofim.factories")  # modules that people import optimizers from
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "needs_closure": (
         "# it needs optimizer.step(closure): a function that clears the gradients, computes the loss of the batch,",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sofim.library import muon, prodigy, schedule_free_adamw
+from sofim.factories import muon, prodigy, schedule_free_adamw
 
 STEPS = 12
 
