@@ -73,6 +73,7 @@ LESS = {  # by a pattern: what makes it short; the last of two values counts
     r"sofim confirm": "--seeds 2",
     r"sofim tune": "--optimizers sgd --budget 3 --seeds 2",
     r"sofim dashboard": "--port 0",
+    r"sofim launch mine.toml": "--trials 1",
 }
 
 
@@ -97,6 +98,7 @@ class Road:
         self.here = here
         (here / ".venv").symlink_to(sys.prefix)
         (here / "mine.py").write_text(next(block for block in blocks("python") if "Workload(" in block))
+        (here / "mine.toml").write_text(next(block for block in blocks("toml") if "[optimizer." in block))
         hidden = str(Path(sys.prefix) / "bin")
         path = [part for part in os.environ["PATH"].split(os.pathsep) if part != hidden]
         self.environment = os.environ | {"PATH": os.pathsep.join(path)}
@@ -153,7 +155,7 @@ def test_its_commands_work_in_their_order_and_so_does_all_that_they_tell_to_type
                 typed.append(following)
                 road.types(shortened(following))
     words = {shlex.split(command)[1] for command in typed if "sofim" in command}
-    assert words == {"launch", "confirm", "report", "export", "status", "dashboard", "list", "data", "tune"}
+    assert words == {"launch", "confirm", "report", "export", "status", "dashboard", "list", "data", "tune", "check"}
     assert any(command.startswith(".venv/bin/sofim confirm") for command in typed), "told as the first was called"
     assert any("report --study" in command for command in typed)
 
