@@ -24,6 +24,7 @@ from studies.commands.options import (
     how_to_go_on,
     machine_options,
     recommendation_options,
+    save_options,
     seeds_option,
     split,
     storage_again,
@@ -143,6 +144,7 @@ def launch(**options: Any) -> None:
 @click.option("--default", is_flag=True, help="Also run the untuned default, once for each optimizer and workload.")
 @click.option("--ablation", is_flag=True, help="The same, and the path from there to the winner, change by change.")
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
+@save_options
 @data_option
 @whole_machine_options
 @durability_options
@@ -173,6 +175,7 @@ def confirm(**options: Any) -> None:
 @data_option
 @click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
 @seeds_option(10, "Fresh seeds at the end.")
+@save_options
 @machine_options
 @durability_options
 def tune(**options: Any) -> None:

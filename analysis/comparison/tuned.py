@@ -94,8 +94,8 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
                 int((own["outcome"] == "complete").sum()),
                 len(confirmed),
                 len(confirmed) - len(through),
-                *_estimate(study, _finite(through, "value")),
-                *_estimate(study, _finite(through, "test_metric")),
+                *estimate(study, _finite(through, "value")),
+                *estimate(study, _finite(through, "test_metric")),
                 number,
                 {} if leader is None else _own_names(leader["params"], name),
             )
@@ -111,7 +111,7 @@ def _own_names(params: Mapping[str, object], optimizer: str) -> dict[str, object
     return {name.removeprefix(f"{optimizer}."): value for name, value in params.items() if name != "optimizer"}
 
 
-def _estimate(study: Study, values: Floats) -> tuple[float, float, float]:
+def estimate(study: Study, values: Floats) -> tuple[float, float, float]:
     """Return what a typical run gives, with its interval, within what the metric can be; NaN ends where none covers."""
     scale = scale_of(study.scale, values, study.direction)
     level, *ends, _ = typical(on_scale(values, scale, floor_of(values)))

@@ -51,6 +51,8 @@ def confirm_campaign(
     ablation: bool,
     like_tuning: bool,
     data: Path | None,
+    save: Path | None = None,
+    save_optimizer: bool = False,
 ) -> None:
     """Do what ``sofim confirm`` says, see there for the options.
 
@@ -64,8 +66,10 @@ def confirm_campaign(
 
         plan = find_tuned(campaign, storage)
         resolved = resolve_campaign(plan, data, test=True, rehearsed=False)
+    from studies.commands.save import check_places, save_best
     from studies.commands.tables import print_confirmed
 
+    places = {} if save is None else check_places(resolved, save)
     confirm(
         resolved,
         storage,
@@ -80,6 +84,11 @@ def confirm_campaign(
     )
     console.print()
     print_confirmed(plan.campaign.name, storage, console, top)
+    if places:
+        save_best(
+            resolved.study_plans(), places, resolved, storage, resources, durability, console,
+            optimizer_state=save_optimizer, like_tuning=like_tuning,
+        )  # fmt: skip
     say(console, f"{PURE_LUCK} Next:")
     print_next_commands(AFTER_CONFIRM, storage, console, campaign=plan.campaign.name)
 

@@ -78,6 +78,27 @@ def _are_paths(_context: click.Context, _parameter: click.Parameter, paths: tupl
     return paths
 
 
+def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--save`` and ``--save-optimizer``; the command gets an absolute path or ``None``, and the other."""
+
+    @functools.wraps(command)
+    def with_place(*, save: Path | None, save_optimizer: bool, **others: Any) -> Any:
+        if save is None and save_optimizer:
+            raise UserError("--save-optimizer: says what is saved beside the weights; give a directory with --save")
+        return command(save=save and save.absolute(), save_optimizer=save_optimizer, **others)
+
+    return _with_options(
+        with_place,
+        click.option("--save-optimizer", is_flag=True, help="The optimizer's state too, for torch.load."),
+        click.option(
+            "--save",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Train the best confirmation run once more, and save its weights there (safetensors).",
+        ),
+    )
+
+
 def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``CAMPAIGN...``, ``--storage``, and which recommendations are meant."""
     return _with_options(
@@ -258,7 +279,7 @@ def storage_again(storage: str) -> list[str]:
     return storage_named(storage, hide_password(storage))
 
 
-_PLACES = ("--data", "--out", "--from", "--checkpoints")  # files, which the system knows by their bytes
+_PLACES = ("--data", "--out", "--from", "--checkpoints", "--save")  # files, which the system knows by their bytes
 
 
 def as_typed(arguments: Sequence[str]) -> list[str]:

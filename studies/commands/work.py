@@ -20,28 +20,42 @@ if TYPE_CHECKING:
 
     from studies.campaign.resolve import ResolvedCampaign
     from studies.ledger import Ledger
+    from studies.training.worker import TrainingOptions
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
 
 
-def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, console: Console) -> None:
-    """Run all that ``ledger`` has to ask for, on view."""
-    from studies.campaign.resolve import custom_tables, user_code
-    from studies.commands.progress import Progress
-    from studies.engine import execute, session
+def training_options(resolved: ResolvedCampaign, resources: Resources, checkpoint_every: int) -> TrainingOptions:
+    """Return what all runs of a campaign share.
+
+    Args:
+        resolved: Of the campaign.
+        resources: Where they run.
+        checkpoint_every: Epochs between two checkpoints; 0: none.
+    """
+    from studies.campaign.resolve import custom_tables
     from studies.training.worker import TrainingOptions
 
-    options = TrainingOptions(
+    return TrainingOptions(
         schedule=resolved.campaign.schedule,
         warmup=resolved.campaign.fixed_warmup,
         amp=resolved.campaign.amp,
         data_directory=resolved.data_directory,
         use_gpu=resources.gpus_per_trial > 0,
-        checkpoint_every=ledger.durability.every,
+        checkpoint_every=checkpoint_every,
         modules=search_path() if resources.address is None else (),
         carried=resolved.carried,
         optimizers=json.dumps(custom_tables(resolved.campaign)),
     )
+
+
+def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, console: Console) -> None:
+    """Run all that ``ledger`` has to ask for, on view."""
+    from studies.campaign.resolve import user_code
+    from studies.commands.progress import Progress
+    from studies.engine import execute, session
+
+    options = training_options(resolved, resources, ledger.durability.every)
 
     def tell(line: str) -> None:
         say(console, line)

@@ -6,8 +6,9 @@ Tuner with one resource shape, so that workers are used again (mixed shapes with
 while another study ends.
 """
 
+from studies.engine._again import execute_again
 from studies.engine._cluster import slots_offered
 from studies.engine._run import execute, session
 from studies.trials import Resources
 
-__all__ = ["Resources", "execute", "session", "slots_offered"]
+__all__ = ["Resources", "execute", "execute_again", "session", "slots_offered"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from studies.data import Split
+from studies.data import Data, Split
 from studies.training.randomness import Stream, generator
 from studies.workloads import Workload
 
@@ -89,6 +89,24 @@ def evaluate(workload: Workload, model: nn.Module, split: Split, *, amp: bool) -
     penalty = workload.penalty(model) if function is None and workload.penalty is not None else 0.0
     mean_loss, mean_value = (sums / len(split)).tolist()
     return mean_loss, mean_value + float(penalty)
+
+
+def evaluate_validation(workload: Workload, model: nn.Module, data: Data, *, amp: bool) -> tuple[float, float]:
+    """Return validation loss and metric; a metric of the training objective is taken on the training examples."""
+    metric = workload.metric
+    loss, value = evaluate(workload, model, data.validation, amp=amp)
+    if metric.split == "train":
+        _, value = evaluate(workload, model, data.train, amp=amp)
+    return loss, value if metric.finish is None else metric.finish(value)
+
+
+def evaluate_test(workload: Workload, model: nn.Module, data: Data, *, amp: bool) -> tuple[float, float]:
+    """Return test loss and metric; in place of a metric of the training objective the test loss once more."""
+    metric = workload.metric
+    loss, value = evaluate(workload, model, data.test(), amp=amp)
+    if metric.split == "train":
+        return loss, loss
+    return loss, value if metric.finish is None else metric.finish(value)
 
 
 def _evaluated_at_once(split: Split) -> int:

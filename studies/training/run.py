@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError
 from studies.data import Data
-from studies.training.batches import batch_starts, epoch_batches, evaluate
+from studies.training.batches import batch_starts, epoch_batches, evaluate_test, evaluate_validation
 from studies.training.divergence import LaggedWatch, LossWatch, PromptWatch
 from studies.training.modes import evaluated_weights
 from studies.training.parameter_groups import make_optimizer, rates
@@ -211,7 +211,7 @@ class Run:
                 return self._evaluation(train_loss)
 
     def _evaluation(self, train_loss: float) -> Record:
-        validation_loss, metric = self._validate()
+        validation_loss, metric = evaluate_validation(self.workload, self.model, self._data, amp=self._amp)
         if math.isnan(metric) and math.isfinite(validation_loss):
             name = self.workload.metric.name
             raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
@@ -224,7 +224,7 @@ class Run:
         if self._best_metric is None or self.workload.metric.is_better(metric, self._best_metric):
             self._best_metric = metric
             if self._with_test:
-                test_loss, test_metric = self._test()
+                test_loss, test_metric = evaluate_test(self.workload, self.model, self._data, amp=self._amp)
         return self._record(train_loss, validation_loss, metric, test_loss, test_metric)
 
     def _record(self, train_loss: float, validation_loss: float, metric: float, *test: float | None) -> Record:
@@ -314,22 +314,6 @@ class Run:
         precision = torch.autocast(device.type, torch.bfloat16, enabled=self._amp)
         with evaluated_weights(cast("HasModes", self.optimizer), self.model, batches, generators, precision):
             yield
-
-    def _validate(self) -> tuple[float, float]:
-        """Return validation loss and metric."""
-        metric = self.workload.metric
-        loss, value = evaluate(self.workload, self.model, self._data.validation, amp=self._amp)
-        if metric.split == "train":
-            _, value = evaluate(self.workload, self.model, self._data.train, amp=self._amp)
-        return loss, value if metric.finish is None else metric.finish(value)
-
-    def _test(self) -> tuple[float, float]:
-        """Return test loss and metric."""
-        metric = self.workload.metric
-        loss, value = evaluate(self.workload, self.model, self._data.test(), amp=self._amp)
-        if metric.split == "train":
-            return loss, loss
-        return loss, value if metric.finish is None else metric.finish(value)
 
     # -- random numbers and state -------------------------------------------------------------------------------------
 

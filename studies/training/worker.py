@@ -6,12 +6,13 @@ No Ray and no Optuna here: the engine hands in ``send``.
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -140,6 +141,46 @@ def run(
     send(trial.message(end))
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What is kept of a run that was trained once more, up to one of its epochs.
+
+    Attributes:
+        device: On which it ran, in a person's words.
+        on_gpu: Whether that is a GPU.
+        weights: Those that are evaluated, as ``studies.training.saved.exported`` has them.
+        optimizer: The optimizer's state, if it was asked for.
+        metric: On validation data, after that epoch.
+        failure: Why there is nothing of it.
+    """
+
+    device: str = ""
+    on_gpu: bool = False
+    weights: bytes = b""
+    optimizer: bytes | None = None
+    metric: float = math.nan
+    failure: str | None = None
+
+
+def train_again(
+    assignment: Assignment, options: TrainingOptions, epoch: int, store: CheckpointStore, *, optimizer_state: bool
+) -> Trained:
+    """Train ``assignment`` up to ``epoch``, and return what the model is then; raise nothing that its code raises.
+
+    It goes on from its checkpoint, if it has one.
+
+    Args:
+        assignment: What was trained before.
+        options: Of the campaign.
+        epoch: From 1; the schedule spans the whole budget all the same.
+        store: Where checkpoints are.
+        optimizer_state: Whether the optimizer's state is wanted too.
+    """
+    device, name = _device(options.use_gpu)
+    trial = _Trial(assignment, options, device, store, {})
+    return trial.up_to(epoch, Trained(name, device == "cuda"), optimizer_state=optimizer_state)
+
+
 class _Trial:
     """A training run on its way, what of it has not been sent, and what of it has been saved."""
 
@@ -236,6 +277,27 @@ class _Trial:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 self.facts["checkpoint_failure"] = reason
         return "interrupted" if stopping else None
+
+    def up_to(self, epoch: int, trained: Trained, *, optimizer_state: bool) -> Trained:
+        """Train up to an epoch; return ``trained`` with what the model is then, or why it is nothing."""
+        from studies.training.saved import exported
+
+        saved = time.monotonic()
+        while self._run is None or self._run.epoch < epoch:
+            end = self.advance()
+            if end == "failed":
+                return replace(trained, failure=self._failure)
+            assert self._run is not None
+            if end == "diverged":
+                return replace(trained, failure=f"it diverged in epoch {self._run.epoch}")
+            if self._run.epoch < epoch and time.monotonic() - saved > SEND_SECONDS:
+                self.save_if_due()
+                saved = time.monotonic()
+        try:
+            weights, optimizer = exported(self._run, optimizer_state=optimizer_state)
+        except UserError as error:
+            return replace(trained, failure=str(error))
+        return replace(trained, weights=weights, optimizer=optimizer, metric=self._records[-1]["metric"])
 
     def message(self, end: End | None) -> Message:
         """Return what has not been sent."""

@@ -19,6 +19,7 @@ from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
 from studies.commands.find import existing
 from studies.commands.python_line import code_line, needs_of_a_loop
+from studies.commands.save import check_place, save_best
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._budget import parse_budget
 from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
@@ -61,6 +62,8 @@ def tune(
     storage_timeout: float = STORAGE_TIMEOUT,
     checkpoints: Path | None = None,
     checkpoint_every: int = 1,
+    save: str | Path | None = None,
+    save_optimizer: bool = False,
 ) -> Tuned:
     """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
 
@@ -91,6 +94,9 @@ def tune(
         storage_timeout: Seconds that the storage may be away before the search ends.
         checkpoints: Directory for those of trials that run; by default beside an SQLite file, else in the cache.
         checkpoint_every: Epochs between two checkpoints of a trial; 0 for none.
+        save: Directory for the weights of the winner's best confirmation run, which is trained once more for them when
+            the budget is spent; `studies.load_model` reads it.
+        save_optimizer: Whether the optimizer's state is written there too.
 
     Raises:
         UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
@@ -111,6 +117,8 @@ def tune(
         seeds=seeds,
         console=make_console() if console is None else console,
         began=began,
+        save=None if save is None else Path(save).absolute(),
+        save_optimizer=save_optimizer,
     )
 
 
@@ -129,6 +137,8 @@ def tune_within(
     seeds: int,
     console: Console,
     began: float | None,
+    save: Path | None = None,
+    save_optimizer: bool = False,
 ) -> Tuned:
     """Do what :func:`tune` does, see there for the arguments."""
     from studies.ledger import Clock
@@ -147,11 +157,19 @@ def tune_within(
         )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
+    if save is not None:
+        check_place(search.resolved, save)
     with _Machines(search, console) as machines:
         tally, ended, room_for_two = _search(search, storage, clock, machines, resources, durability)
         top = 2 if room_for_two else 1
         found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability, top)
-    plan = search.plan()
+        plan, seconds = search.plan(), clock.spent()
+        if save is not None:
+            save_best(
+                [plan], {(search.workload, found.optimizer): save}, search.resolved, storage,
+                resources.for_one_run_alone(), durability, console, optimizer_state=save_optimizer,
+                confirms=found.number,
+            )  # fmt: skip
     tried = _tried(plan.name, storage)
     winner = tried.table.set_index("optimizer").loc[found.optimizer]
     return Tuned(
@@ -170,7 +188,7 @@ def tune_within(
         broken=found.broken,
         trials=outcomes(tally),
         ended=ended,
-        seconds=clock.spent(),
+        seconds=seconds,
         code=_lines(found, custom_optimizers(search.stored())),
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,

@@ -1,0 +1,269 @@
+"""A trained model on disk: its weights, what it is in ``model.json``, and a ``load.py`` that evaluates it again.
+
+Weights are those that are evaluated, with BatchNorm's averages, in the format of safetensors. Nothing that is read here
+executes code from a file but the workload's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from search_spaces.errors import UserError
+from studies.data import Data
+from studies.training.batches import evaluate_test, evaluate_validation
+from studies.workloads import Workload, load, named, resolve
+from studies.workloads._load import seeded
+
+if TYPE_CHECKING:
+    from studies.training.run import Run
+
+WEIGHTS, OPTIMIZER, DESCRIPTION, SCRIPT = "model.safetensors", "optimizer.pt", "model.json", "load.py"
+
+_FORMAT = "sofim-studies model 1"
+_LOAD = '''"""Load the trained model beside this file, evaluate it, and print its metric again."""
+from pathlib import Path
+from studies import load_model
+saved = load_model(Path(__file__).parent)
+print(saved)
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A trained model that was saved, and what it gives now.
+
+    Attributes:
+        model: With its weights, in evaluation mode.
+        description: What ``model.json`` says: workload, optimizer, arguments, seed, epoch, intervals, versions.
+        value: Of the workload's metric on validation data, or on training data for a metric of the optimization.
+        test: The metric on test data (the test loss for a metric of the optimization); ``None`` where there are none.
+    """
+
+    model: nn.Module
+    description: Mapping[str, Any]
+    value: float
+    test: float | None = None
+
+    def __str__(self) -> str:
+        of, metric = self.description, self.description["metric"]
+        on_training = metric["split"] == "train"
+        now = {f"{'training' if on_training else 'validation'} {metric['name']}": (self.value, metric.get("value"))}
+        if self.test is not None:
+            now[f"test {'loss' if on_training else metric['name']}"] = (self.test, metric.get("test"))
+        told = (
+            f"{name} {value!r}" + ("" if before in (value, None) else f" ({before!r} when it was saved)")
+            for name, (value, before) in now.items()
+        )
+        of_run = f"{of['optimizer']}, seed {of['seed']}, epoch {of['epoch']} of {of['epochs']}"
+        return f"{of['workload']}, {of_run}: {', '.join(told)}"
+
+
+def load_model(
+    directory: str | Path,
+    *,
+    data: Path | None = None,
+    workload: str | Workload | Callable[[], Workload] | None = None,
+) -> SavedModel:
+    """Load a model that ``--save`` wrote, and evaluate it.
+
+    On the processor that it was saved on, with the same versions, a CPU gives the same numbers to the last digit.
+
+    Args:
+        directory: Where it is.
+        data: Directory of the data sets; ``None`` for the usual places.
+        workload: That it was trained on, where it is not found by the name that it had: of a notebook's cell, say.
+
+    Raises:
+        UserError: There is none, a file or the workload is another than it was, or data are missing.
+    """
+    directory = Path(directory)
+    description = _described(directory)
+    weights = _content(directory / WEIGHTS, description["files"][WEIGHTS])
+    name = description["workload"] if workload is None else workload if isinstance(workload, str) else named(workload)
+    found = resolve(name)
+    return evaluated(description, weights, found, load(found, data, description["split"]))
+
+
+def exported(run: Run, *, optimizer_state: bool) -> tuple[bytes, bytes | None]:
+    """Return the weights of a run as they are evaluated, and the optimizer's state of the same moment if it is wanted.
+
+    Raises:
+        UserError: The model or the optimizer holds something else than tensors and plain values.
+    """
+    with run.evaluated():
+        weights = _packed(run.workload.name, run.model)
+        if not optimizer_state:
+            return weights, None
+        buffer = io.BytesIO()
+        try:
+            torch.save(run.optimizer.state_dict(), buffer)
+            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True, map_location="cpu")
+        except Exception as error:  # whatever the state holds may raise anything
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"optimizer {run.spec.key}: its state cannot be saved as tensors and plain values ({reason}); leave "
+                "out --save-optimizer"
+            ) from None
+        return weights, buffer.getvalue()
+
+
+def check_model(workload: Workload) -> None:
+    """Refuse a workload whose model cannot be saved, before anything is trained.
+
+    Raises:
+        UserError: Its state is not of tensors alone.
+    """
+    with seeded():
+        _packed(workload.name, workload.model())
+
+
+def check_place(directory: Path) -> None:
+    """Refuse a directory with files of these names that were written by somebody else.
+
+    Raises:
+        UserError: It has one.
+    """
+    there = [name for name in (WEIGHTS, OPTIMIZER, DESCRIPTION, SCRIPT) if (directory / name).exists()]
+    if not there:
+        return
+    try:
+        _described(directory)
+    except UserError:
+        raise UserError(
+            f"--save {directory}: has a file {there[0]} that sofim did not write, and saving would replace it; name "
+            "another directory"
+        ) from None
+
+
+def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload, data: Data) -> SavedModel:
+    """Return a model with its weights, and what it gives on validation data, and on test data if there are any.
+
+    Args:
+        description: What it is; of a model that was saved, with ``data``, the checksum of what it was evaluated on.
+        weights: As of `exported`.
+        workload: That it was trained on.
+        data: The workload's.
+
+    Raises:
+        UserError: The workload is another than it was: its metric, its model or its data.
+    """
+    what, metric = f"workload {workload.name}", description["metric"]
+    if (workload.metric.name, workload.metric.split) != (metric["name"], metric["split"]):
+        raise UserError(f"{what}: its metric is {workload.metric.name}, and the model was saved by {metric['name']}")
+    if description.get("data", "") not in ("", checksum_of(workload, data)):
+        raise UserError(f"{what}: its data are not those that the model was evaluated on when it was saved")
+    with seeded():
+        model = workload.model()
+    try:
+        model.load_state_dict(safetensors.torch.load(weights))
+    except (RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{what}: its model is not the one whose weights were saved ({reason})") from None
+    device = torch.device("cuda" if description["on_gpu"] and torch.cuda.is_available() else "cpu")
+    model, data, amp = model.to(device), data.on(device), bool(description["amp"])
+    with _one_thread(device):
+        _, value = evaluate_validation(workload, model, data, amp=amp)
+        test = evaluate_test(workload, model, data, amp=amp)[1] if data.has_test else None
+    return SavedModel(model.eval(), description, value, test)
+
+
+def checksum_of(workload: Workload, data: Data) -> str:
+    """Return what tells the examples that the metric is taken on from others."""
+    split = data.train if workload.metric.split == "train" else data.validation
+    digest = hashlib.sha256()
+    for tensor in (split.inputs, split.targets):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def write(directory: Path, description: Mapping[str, Any], weights: bytes, optimizer: bytes | None) -> None:
+    """Write a model, in the place of an earlier one; its description comes last, with the checksums of the others.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    check_place(directory)
+    contents = {WEIGHTS: weights, **({} if optimizer is None else {OPTIMIZER: optimizer})}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    described = {"format": _FORMAT, **description, "files": files}
+    contents |= {SCRIPT: _LOAD.encode(), DESCRIPTION: f"{json.dumps(described, indent=2)}\n".encode()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            unfinished = directory / f"{name}.{os.getpid()}"
+            unfinished.write_bytes(content)
+            unfinished.replace(directory / name)
+        if optimizer is None:
+            (directory / OPTIMIZER).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--save {directory}: cannot be written ({error.strerror or error}); name another directory"
+        ) from None
+
+
+def _packed(name: str, model: nn.Module) -> bytes:
+    state = model.state_dict()
+    other = next((key for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    if other is not None:
+        raise UserError(
+            f"workload {name}: its model keeps {other} in its state, of type {type(state[other]).__name__}, and "
+            "safetensors holds tensors alone; leave out --save, or keep that elsewhere"
+        )
+    # copies, since tensors that share their memory are refused
+    tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    return safetensors.torch.save(tensors)
+
+
+def _described(directory: Path) -> dict[str, Any]:
+    file = directory / DESCRIPTION
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        keys = ("workload", "optimizer", "seed", "epoch", "epochs", "split", "amp", "on_gpu")
+        is_whole = found["format"] == _FORMAT and all(key in found for key in keys) and WEIGHTS in found["files"]
+        is_whole = is_whole and {"name", "split"} <= set(found["metric"])
+    except OSError as error:
+        raise UserError(
+            f"{directory}: has no model that sofim saved ({DESCRIPTION}: {error.strerror or error}); name the "
+            "directory that --save gave, or one in it"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise UserError(f"{file}: is not as sofim wrote it; save the model again")
+    return dict(found)
+
+
+def _content(file: Path, checksum: str) -> bytes:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error}); save the model again") from None
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise UserError(f"{file}: is not the file that {DESCRIPTION} describes, its checksum differs; save it again")
+    return content
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Compute as a run does: sums depend on the number of threads."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
