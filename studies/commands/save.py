@@ -20,7 +20,7 @@ from studies.campaign.resolve import user_code
 from studies.commands.find import existing
 from studies.commands.screen import say, working
 from studies.commands.work import training_options, versions
-from studies.storage.durability import Durability, check_writable
+from studies.storage.durability import Durability
 from studies.trials import Assignment, Resources
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def check_place(resolved: ResolvedCampaign, *directories: Path) -> None:
     from studies.training.saved import check_place as check_free
 
     for directory in directories:
-        check_writable(directory, "--save")
         check_free(directory)
     for workload in resolved.workloads.values():
         check_model(workload)
@@ -152,10 +151,13 @@ def save_best(
         )
     failures = []
     for (key, one), made in zip(best.items(), trained, strict=True):
-        if made.failure is None:
-            _write(places[key], one, made, resolved, console)
-        else:
+        if made.failure is not None:
             failures.append(f"{one.label} could not be trained once more: {_reason(made.failure)}")
+            continue
+        try:
+            _write(places[key], one, made, resolved, console)
+        except UserError as error:
+            failures.append(str(error))
     if checkpoints is not None:
         checkpoints.sweep(folder, ())
     if failures:

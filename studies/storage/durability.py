@@ -130,17 +130,17 @@ class Durability:
         if every < 0:
             raise UserError(f"--checkpoint-every {every}: must be a number of epochs from 1, or 0 for none")
         if directory is not None and every:
-            check_writable(directory, "--checkpoints")
+            _check_writable(directory)
         return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every, waiting)
 
 
-def check_writable(directory: Path, option: str) -> None:
-    """Refuse the directory that ``option`` gives if it cannot be made or written to; nothing is made yet."""
+def _check_writable(directory: Path) -> None:
+    """Refuse a directory that cannot be made or written to; nothing is made yet."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return
     reason = "it is not yours to write" if there.is_dir() else f"{there} is no directory"
-    raise UserError(f"{option} {directory}: cannot be written ({reason}); name another directory")
+    raise UserError(f"--checkpoints {directory}: cannot be written ({reason}); name another directory")
 
 
 def _usual_place(storage: str) -> Path:

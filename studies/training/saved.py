@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,21 +132,24 @@ def check_model(workload: Workload) -> None:
 
 
 def check_place(directory: Path) -> None:
-    """Refuse a directory with files of these names that were written by somebody else.
+    """Make a directory for a model, and refuse one that cannot be written or has files of these names by others.
 
     Raises:
-        UserError: It has one.
+        UserError: It cannot be used.
     """
     there = [name for name in (WEIGHTS, OPTIMIZER, DESCRIPTION, SCRIPT) if (directory / name).exists()]
-    if not there:
-        return
     try:
-        _described(directory)
+        if there:
+            _described(directory)
     except UserError:
         raise UserError(
             f"--save {directory}: has a file {there[0]} that sofim did not write, and saving would replace it; name "
             "another directory"
         ) from None
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
 
 
 def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload, data: Data) -> SavedModel:
@@ -201,14 +205,19 @@ def write(directory: Path, description: Mapping[str, Any], weights: bytes, optim
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     described = {"format": _FORMAT, **description, "files": files}
     contents |= {SCRIPT: _LOAD.encode(), DESCRIPTION: f"{json.dumps(described, indent=2)}\n".encode()}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with _writing(directory):
         for name, content in contents.items():
             unfinished = directory / f"{name}.{os.getpid()}"
             unfinished.write_bytes(content)
             unfinished.replace(directory / name)
         if optimizer is None:
             (directory / OPTIMIZER).unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"--save {directory}: cannot be written ({error.strerror or error}); name another directory"

@@ -52,9 +52,11 @@ def test_on_a_cluster_its_module_travels_and_a_script_s_own_is_carried(tmp_path:
         wait_until(lambda: progress(f"sqlite:///{tmp_path}/sofim.db").finished >= 4)
     done = sofim(tmp_path, "launch", "own", at)  # by its name: the whole of it is in the storage
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    confirmed = sofim(tmp_path, "confirm", "own.toml", "--seeds", "2", at)
+    confirmed = sofim(tmp_path, "confirm", "own.toml", "--seeds", "2", at, "--save", "models")
     assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
     for optimizer in ("sgd", "signed"):
+        weights = tmp_path / "models" / "digits-mlp" / optimizer / "model.safetensors"
+        assert weights.stat().st_size > 10_000, "a node trained it, and it is on the driver's disk"
         assert finished(tmp_path, f"own/digits-mlp/{optimizer}") == 3
         assert finished(tmp_path, f"own/digits-mlp/{optimizer}/confirm") == 2
     tuned = python(tmp_path, "script.py", three_nodes.address)
