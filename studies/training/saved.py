@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from studies.data import Data
 from studies.training.batches import evaluate_test, evaluate_validation
 from studies.workloads import Workload, load, named, resolve
 from studies.workloads._load import seeded
+from studies.workloads._pickled import MAIN
 
 if TYPE_CHECKING:
     from studies.training.run import Run
@@ -93,9 +95,24 @@ def load_model(
     directory = Path(directory)
     description = _described(directory)
     weights = _content(directory / WEIGHTS, description["files"][WEIGHTS])
-    name = description["workload"] if workload is None else workload if isinstance(workload, str) else named(workload)
-    found = resolve(name)
+    found = resolve(_named(directory, description) if workload is None else _name(workload))
     return evaluated(description, weights, found, load(found, data, description["split"]))
+
+
+def _name(workload: str | Workload | Callable[[], Workload]) -> str:
+    return workload if isinstance(workload, str) else named(workload)
+
+
+def _named(directory: Path, description: Mapping[str, Any]) -> str:
+    """Return the name of the workload, unless it was defined where no other process finds it."""
+    name = str(description["workload"])
+    module, _, attribute = name.partition(":")
+    if module == MAIN and not hasattr(sys.modules[MAIN], attribute):
+        raise UserError(
+            f"workload {name}: was defined in a notebook or a script; give it here too: "
+            f"studies.load_model({str(directory)!r}, workload={attribute})"
+        )
+    return name
 
 
 def exported(run: Run, *, optimizer_state: bool) -> tuple[bytes, bytes | None]:

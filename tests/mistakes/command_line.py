@@ -55,6 +55,20 @@ ROWS = [
         says="Invalid value for '--trials': '2.5' is not a valid integer; see: sofim launch --help",
     ),
     Mistake(
+        id="what is saved, and not where",
+        typed="confirm fake --save-optimizer",
+        says="--save-optimizer: says what is saved beside the weights; give a directory with --save",
+    ),
+    Mistake(
+        id="a file of one's own where a model is to be saved",
+        typed="tune digits-mlp --budget 1 --save kept",
+        files={"kept/load.py": "mine = 1\n"},
+        storage="empty",
+        prints=True,
+        says="--save {here}/kept: has a file load.py that sofim did not write, and saving would replace it; name "
+        "another directory",
+    ),
+    Mistake(
         id="a share in words",
         typed="launch quickstart --cpus-per-trial two",
         says="Invalid value for '--cpus-per-trial': 'two' is not a valid float; see: sofim launch --help",

@@ -173,6 +173,8 @@ def test_what_is_changed_since_is_named_in_one_line(tmp_path, mine):
         assert f"workload probe: {said}" in refused(place)
     del mine.factory
     assert "has no factory" in refused(place)
+    (place / "model.json").write_bytes(whole["model.json"].replace(b"saved_probe:factory", b"__main__:xor"))
+    assert refused(place).endswith(f"give it here too: studies.load_model({str(place)!r}, workload=xor)")
     elsewhere = load_model(place, workload=workload)
     assert elsewhere.value == json.loads(whole["model.json"])["metric"]["value"]
 
