@@ -46,6 +46,17 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def in_short(seconds: float) -> str:
+    """Return a duration that somebody gave.
+
+    >>> in_short(7200), in_short(600), in_short(90), in_short(1.5)
+    ('2 h', '10 min', '1 min 30 s', '1.5 s')
+    """
+    if seconds < 60:
+        return f"{seconds:g} s"
+    return format_duration(seconds).removesuffix(" 00 s").removesuffix(" 00 min")
+
+
 def about(seconds: float) -> str:
     """Return a duration that is not known exactly.
 

@@ -230,6 +230,7 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
         checkpoint_every: int,
         checkpoints: Path | None,
         wait: bool,
+        trial_timeout: float | None,
         **others: Any,
     ) -> Any:
         durability = Durability.of(
@@ -238,11 +239,18 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
             directory=checkpoints,
             every=checkpoint_every,
             waiting=Waiting(wait, lambda line: say(make_console(), line)),
+            trial_timeout=trial_timeout,
         )
         return command(storage=storage, durability=durability, **others)
 
     return _with_options(
         with_durability,
+        click.option(
+            "--trial-timeout",
+            callback=_is_time,
+            metavar="TIME",
+            help="A trial that hangs or takes longer fails, and its worker ends: 1h, 10min, 90s. Default: none.",
+        ),
         click.option(
             "--wait",
             is_flag=True,
@@ -272,6 +280,15 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Where they are; default: beside an SQLite file, else in the cache.",
         ),
     )
+
+
+def _is_time(_context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of a time."""
+    if value is None:
+        return None
+    from studies.commands.budget import parse_time
+
+    return parse_time(parameter.opts[0], value)
 
 
 def storage_again(storage: str) -> list[str]:

@@ -8,11 +8,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
+import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from analysis.text import in_short
 from studies.engine._cluster import living_nodes, slots_of
 from studies.engine._signals import SignalGuard
 from studies.training.worker import Message
@@ -23,6 +26,7 @@ if TYPE_CHECKING:  # not in workers, which import this module: the ledger would 
 
 MAX_RESTARTS = 3  # of a trial whose worker or node died
 _TIMES = ("", "first", "second", "third and last")
+_STALL_SECONDS = 5.0  # between two steps: this driver stood still, and results wait to be heard
 COLD_SECONDS = 60.0  # that a worker may take to start, and others wait for it
 
 
@@ -138,7 +142,15 @@ class LedgerSearcher(_NotSaved, Searcher):
 
 
 class LedgerScheduler(_NotSaved, FIFOScheduler):
-    """Tells the ledger what workers send, and stops the trials that it says."""
+    """Tells the ledger what workers send, stops the trials that it says, and ends those that take too long.
+
+    Args:
+        ledger: Of the campaign.
+        searcher: That asks it.
+        guard: Around Ray's loop.
+        begun: Is called when workers have started.
+        timeout: Seconds that a trial may take on its worker, ``None`` for ever.
+    """
 
     def __init__(
         self,
@@ -146,6 +158,7 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         searcher: LedgerSearcher,
         guard: SignalGuard,
         begun: Callable[[], None] = lambda: None,
+        timeout: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._begun = begun
@@ -156,6 +169,10 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         self._held: dict[str, Trial] | None = {}  # trials that wait for other workers; None once all have started
         self._began = time.monotonic()
         self._waits: dict[str, float] = {}  # since when, by Ray's trial id
+        self._timeout = timeout
+        self._started: WeakSet[Any] = WeakSet()  # workers that have; to hold one would keep it alive
+        self._trains: dict[str, float] = {}  # since when, by Ray's trial id
+        self._looked = self._began  # when that was looked at
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the trial that a free worker gets; called once every step.
@@ -168,6 +185,8 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         self._guard.check(idle=not self._assignments)
         with self._guard.deferring_signals():
             self._ledger.look()
+            if self._timeout is not None:
+                self._end_late(tune_controller, self._timeout)
             waiting = self._searcher.look_after(tune_controller)
             if self._guard.stopping:
                 self._searcher.stop_waiting([*(trial.trial_id for trial in waiting), *(self._held or {})])
@@ -180,6 +199,31 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
         if not waiting:
             return None
         return waiting[0] if now - self._waits[waiting[0].trial_id] > COLD_SECONDS else waiting[-1]
+
+    def _end_late(self, tune_controller: Any, timeout: float) -> None:
+        """Fail the trials that take longer than ``timeout`` on their workers, and kill these.
+
+        The code of a trial may sleep in C, hold the interpreter or ignore signals: nothing less than the end of its
+        process ends it. Ray then tells of a worker that died, whose trial is none of the ledger's any more.
+        """
+        now = time.monotonic()
+        stood_still = now - self._looked if now - self._looked > _STALL_SECONDS else 0.0
+        self._looked = now
+        training = {
+            trial.trial_id: trial
+            for trial in tune_controller.get_live_trials()
+            if trial.trial_id in self._assignments
+            and trial.trial_id not in (self._held or {})
+            and trial.status == Trial.RUNNING
+            and trial.temporary_state.ray_actor in self._started
+        }
+        self._trains = {key: self._trains.get(key, now - stood_still) + stood_still for key in training}
+        for trial_id, since in self._trains.items():
+            if now - since > timeout:
+                why, assignment = f"timed out after {in_short(timeout)}", self._assignments.pop(trial_id)
+                self._ledger.end(assignment, "failed", failure=why)
+                self._guard.say(f"Trial {assignment.number} of {assignment.study} {why}; its worker is ended.")
+                ray.kill(training[trial_id].temporary_state.ray_actor, no_restart=True)
 
     def _hold(self, trial: Trial) -> str:
         """Have a worker that has started wait until the others have too.
@@ -222,6 +266,8 @@ class LedgerScheduler(_NotSaved, FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         message = _message_in(result)
         if message["end"] is None and not message["records"]:
+            if trial.temporary_state.ray_actor is not None:
+                self._started.add(trial.temporary_state.ray_actor)
             return self._hold(trial)
         facts = message["facts"]
         for record in message["records"]:

@@ -25,6 +25,9 @@ from studies.trials import Resources
 WORKER_ENVIRONMENT = {
     # for a stopped trial to leave its worker; Ray's 2 s are little on a busy machine, and then it gives both up
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # of what a worker prints, which fills the disk otherwise: the last 2 x 32 MiB
+    "RAY_ROTATION_MAX_BYTES": str(32 * 2**20),
+    "RAY_ROTATION_BACKUP_COUNT": "1",
 }
 _CREDENTIALS = ("SOFIM_STORAGE", "PGPASSWORD")
 

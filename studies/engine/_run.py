@@ -100,7 +100,7 @@ def execute(
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=LedgerScheduler(ledger, searcher, guard, begun),
+                scheduler=LedgerScheduler(ledger, searcher, guard, begun, ledger.durability.trial_timeout),
                 num_samples=-1,  # until the searcher says that it has finished
                 reuse_actors=True,
                 trial_name_creator=_trial_name,

@@ -1,4 +1,4 @@
-"""What keeps a run's results when something dies: how long a database may be away, and checkpoints of trials."""
+"""What is done against loss: how long a database may be away, checkpoints of trials, how long one may take."""
 
 from __future__ import annotations
 
@@ -102,16 +102,25 @@ class Durability:
         checkpoints: Those of the trials; ``None``: a trial that is lost begins anew.
         every: Epochs between two checkpoints of a trial; 0: none are made, those of earlier drivers are removed.
         waiting: For another driver of the same campaign.
+        trial_timeout: Seconds after which a trial has failed that has not ended; ``None``: it may take for ever.
     """
 
     storage_timeout: float = STORAGE_TIMEOUT
     checkpoints: Checkpoints | None = None
     every: int = 1
     waiting: Waiting = WAITING
+    trial_timeout: float | None = None
 
     @classmethod
     def of(
-        cls, storage: str, *, timeout: float, directory: Path | None, every: int, waiting: Waiting = WAITING
+        cls,
+        storage: str,
+        *,
+        timeout: float,
+        directory: Path | None,
+        every: int,
+        waiting: Waiting = WAITING,
+        trial_timeout: float | None = None,
     ) -> Durability:
         """Return what the options of the command line say.
 
@@ -121,6 +130,7 @@ class Durability:
             directory: ``--checkpoints``; ``None``: beside the storage's file, else in the cache of decoded data.
             every: ``--checkpoint-every``, in epochs; 0: no checkpoints.
             waiting: ``--wait``.
+            trial_timeout: ``--trial-timeout``, in seconds.
 
         Raises:
             UserError: One of them makes no sense, or the directory cannot be made or written to.
@@ -131,7 +141,7 @@ class Durability:
             raise UserError(f"--checkpoint-every {every}: must be a number of epochs from 1, or 0 for none")
         if directory is not None and every:
             _check_writable(directory)
-        return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every, waiting)
+        return cls(timeout, Checkpoints((directory or _usual_place(storage)).absolute()), every, waiting, trial_timeout)
 
 
 def _check_writable(directory: Path) -> None:

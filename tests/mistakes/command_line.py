@@ -15,7 +15,7 @@ def unfinished(place: Place) -> None:
 
 def tuned(place: Place) -> None:
     """A search by ``sofim tune``."""
-    from studies.commands.tuning._budget import parse_budget
+    from studies.commands.budget import parse_budget
     from studies.commands.tuning._plan import resolve_campaign
     from studies.ledger import Clock, SearchBudget, open_search
 
@@ -72,6 +72,19 @@ ROWS = [
         id="a share in words",
         typed="launch quickstart --cpus-per-trial two",
         says="Invalid value for '--cpus-per-trial': 'two' is not a valid float; see: sofim launch --help",
+    ),
+    *(
+        Mistake(
+            id=f"a time of a trial that is {what}",
+            typed=f"{command} --trial-timeout {given}",
+            says=f"--trial-timeout {given}: must be a time from a second, such as 1h, 10min or 90s",
+        )
+        for what, given, command in (
+            ("none", "0", "launch quickstart"),
+            ("no time", "soon", "confirm fake"),
+            ("below zero", "-5s", "tune digits-mlp --budget 3"),
+            ("without its unit", "600", "launch quickstart"),
+        )
     ),
     Mistake(
         id="an argument too many",

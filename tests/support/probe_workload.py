@@ -3,7 +3,9 @@
 It is copied to a directory of its own, beside which nothing of this project lies.
 """
 
+import ctypes
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -100,6 +102,52 @@ def dying():
         return nn.functional.cross_entropy(outputs, targets)
 
     return Workload("xor", _load, _model, loss, Metric("accuracy", "maximize", accuracy), epochs=3)
+
+
+def _held_up(how):
+    """In one trial of all, a loss that never returns."""
+
+    def loss(outputs, targets):
+        if _in_a_worker():
+            try:
+                (_notes() / how.__name__).touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                _note("hangs")
+                how()
+        return nn.functional.cross_entropy(outputs, targets)
+
+    return Workload("xor", _load, _model, loss, Metric("accuracy", "maximize", accuracy), epochs=3)
+
+
+def hanging():
+    """Sleeps for ever in C."""
+
+    def sleep():
+        time.sleep(1e6)
+
+    return _held_up(sleep)
+
+
+def deaf():
+    """Hears no signal, and keeps the interpreter to itself."""
+
+    def pause():
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        ctypes.PyDLL(None).pause()
+
+    return _held_up(pause)
+
+
+def printing():
+    """Prints without end."""
+
+    def say():
+        while True:
+            print("and so on" * 100)
+
+    return _held_up(say)
 
 
 def exiting():

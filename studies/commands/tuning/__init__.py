@@ -4,7 +4,7 @@ One study whose first parameter is the optimizer and whose others depend on it r
 improvement is expected; then its winner is run again on fresh seeds. What it begins with is never pruned.
 """
 
-from studies.commands.tuning._budget import Budget, parse_budget
+from studies.commands.budget import Budget, parse_budget
 from studies.commands.tuning._tune import tune, tune_within
 from studies.commands.tuning._tuned import Estimate, Tried, Tuned
 

@@ -14,7 +14,7 @@ from studies.campaign._checks import MOST
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.campaign.resolve import resolve_campaign as draw_up_campaign
-from studies.commands.tuning._budget import Budget
+from studies.commands.budget import Budget
 from studies.commands.tuning._initial import initial_configurations
 
 if TYPE_CHECKING:

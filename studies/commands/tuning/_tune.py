@@ -17,11 +17,11 @@ from analysis.text import about, format_duration, format_value
 from search_spaces import BATCH_SIZE, OF_TRAINING
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
+from studies.commands.budget import parse_budget, parse_time
 from studies.commands.find import existing
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.save import check_place, save_best
 from studies.commands.screen import make_console, say, working
-from studies.commands.tuning._budget import parse_budget
 from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
 from studies.commands.work import versions, work_off
@@ -64,6 +64,7 @@ def tune(
     checkpoint_every: int = 1,
     save: str | Path | None = None,
     save_optimizer: bool = False,
+    trial_timeout: str | timedelta | None = None,
 ) -> Tuned:
     """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
 
@@ -97,6 +98,8 @@ def tune(
         save: Directory for the weights of the winner's best confirmation run, which is trained once more for them when
             the budget is spent; `studies.load_model` reads it.
         save_optimizer: Whether the optimizer's state is written there too.
+        trial_timeout: A time (``"10min"``, a timedelta) after which a trial that has not ended fails, confirmation runs
+            too; ``None`` for none.
 
     Raises:
         UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
@@ -108,7 +111,13 @@ def tune(
         budget,
         storage,
         Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus),
-        Durability.of(storage, timeout=storage_timeout, directory=checkpoints, every=checkpoint_every),
+        Durability.of(
+            storage,
+            timeout=storage_timeout,
+            directory=checkpoints,
+            every=checkpoint_every,
+            trial_timeout=None if trial_timeout is None else parse_time("trial_timeout", trial_timeout),
+        ),
         optimizers=optimizers,
         name=name,
         seed=seed,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support import probe_home
-from tests.support.probe_home import assert_as_if_undisturbed, called, settle, sofim
+from tests.support.probe_home import assert_as_if_undisturbed, called, settle, sofim, undisturbed
 
 pytestmark = pytest.mark.cluster
 
@@ -86,6 +87,33 @@ def test_a_worker_that_dies_costs_nothing(misbehaving):
     assert (home / "notes" / "died").exists()
     assert (done.returncode, done.stderr) == (0, "")
     assert_as_if_undisturbed(home, "probe_workload:dying", trials=4, epochs=3)
+
+
+def test_a_trial_that_never_ends_fails_with_its_time_and_the_others_are_as_if_it_was_not_there(home, one_ray):
+    """It sleeps in C, holds the interpreter and hears no signal, or prints without end."""
+    kinds = ("hanging", "deaf", "printing")
+    file = home / "probe.toml"
+    listed = ", ".join(f'"probe_workload:{kind}"' for kind in kinds)
+    file.write_text(file.read_text().replace(f'"{PLAIN}"', listed))
+    one_ray.use(home)
+    done = called(home, "launch", "probe.toml", "--trial-timeout", "8s")
+    assert (done.returncode, done.stderr) == (0, "")
+    hung = notes_of(home).query("what == 'hangs'")
+    assert len(hung) == 3
+    assert not any(psutil.pid_exists(pid) for pid in hung["pid"])
+    for kind in kinds:
+        workload = f"probe_workload:{kind}"
+        every = {o: trials_of(home, workload, o) for o in ("sofim", "sgd")}
+        assert [len(trials) for trials in every.values()] == [4, 4]
+        [late] = [t for trials in every.values() for t in trials if t.state != TrialState.COMPLETE]
+        assert late.user_attrs["failure"] == "timed out after 8 s"
+        assert late.datetime_complete is not None
+        assert 8 <= (late.datetime_complete - late.datetime_start).total_seconds() < 60
+        for optimizer, trials in every.items():
+            for trial in trials:
+                if trial is not late:
+                    right = undisturbed(home, workload, optimizer, trial, epochs=3)
+                    assert {column: trial.user_attrs["history"][column] for column in right} == right
 
 
 def test_workers_that_cannot_be_used_again_cost_nothing(tmp_path):

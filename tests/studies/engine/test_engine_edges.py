@@ -98,11 +98,14 @@ def greeting() -> dict[str, Any]:
 
 @pytest.fixture
 def engine(monkeypatch):
-    def build(trials: int, slots: int) -> tuple[Ray, FakeLedger, LedgerSearcher, LedgerScheduler]:
+    def build(
+        trials: int, slots: int, timeout: float | None = None
+    ) -> tuple[Ray, FakeLedger, LedgerSearcher, LedgerScheduler]:
         monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": float(slots)}])
         ledger, guard = FakeLedger(trials), SignalGuard()
         searcher = LedgerSearcher(ledger, Resources(), guard)  # type: ignore[arg-type]
-        return Ray(), ledger, searcher, LedgerScheduler(ledger, searcher, guard)  # type: ignore[arg-type]
+        scheduler = LedgerScheduler(ledger, searcher, guard, timeout=timeout)  # type: ignore[arg-type]
+        return Ray(), ledger, searcher, scheduler
 
     return build
 
@@ -189,6 +192,52 @@ def test_the_search_is_not_over_before_what_it_might_have_to_begin_again_is(engi
     del searcher.assignments["c"]  # as the scheduler does when it ends
     assert searcher.suggest("d") == LedgerSearcher.FINISHED
     assert ledger.failed == []
+
+
+class Worker:
+    """Stands for the handle of one."""
+
+
+def test_a_trial_has_its_time_from_when_it_begins_on_its_worker_and_is_not_begun_again(engine, monkeypatch):
+    """Neither a worker's start counts, nor that it waits for others, nor that the driver stood still meanwhile."""
+    ray, ledger, searcher, scheduler = engine(trials=3, slots=2, timeout=10.0)
+    begun, killed, hear = time.monotonic(), [], scheduler.on_trial_result
+    monkeypatch.setattr(_callbacks.ray, "kill", lambda actor, no_restart: killed.append(actor))
+
+    def after(seconds: float) -> None:
+        monkeypatch.setattr(_callbacks.time, "monotonic", lambda: begun + seconds)
+        scheduler.choose_trial_to_run(ray)
+
+    first, second = (ray.start(searcher, name) for name in "ab")
+    workers = Worker(), Worker()
+    for trial, made in zip((first, second), workers, strict=True):
+        trial.temporary_state.ray_actor = made
+    hear(ray, first, greeting())
+    for seconds in range(0, 40, 4):
+        after(seconds)  # the second is still importing
+    hear(ray, second, greeting())
+    after(40)
+    after(44)
+    assert ray.trained == ["a", "b"]
+    after(52)  # nobody looked for eight seconds
+    after(53)
+    assert killed == []
+    end = worker.Message(records=[], end="diverged", failure=None, saved=False, facts={})
+    ledger.end = lambda assignment, outcome, *_, failure=None: ledger.failed.append((assignment.number, failure))
+    hear(ray, first, result_of(end))
+    first.status = Trial.TERMINATED
+    third = ray.start(searcher, "c")
+    third.temporary_state.ray_actor = workers[0]  # used again
+    after(57)
+    after(60)
+    after(63)
+    assert (ledger.failed, killed) == ([(0, None), (1, "timed out after 10 s")], [workers[1]])
+    searcher.on_trial_complete("b", error=True)  # as Ray tells of it
+    second.status = Trial.ERROR
+    after(66)
+    after(69)
+    assert ledger.failed[2:] == [(2, "timed out after 10 s")]
+    assert searcher.suggest("d") == LedgerSearcher.FINISHED
 
 
 def test_a_worker_that_never_starts_is_waited_for_no_longer_than_a_minute(engine, monkeypatch):

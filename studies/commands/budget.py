@@ -1,4 +1,4 @@
-"""What a person writes as a budget: a time, or a number of trials."""
+"""What a person writes as a budget, a time or a number of trials, and as a time alone."""
 
 from __future__ import annotations
 
@@ -50,10 +50,35 @@ def parse_budget(budget: str | int | timedelta) -> Budget:
         if not 1 <= len(text) <= 9 or not 1 <= int(text) <= MOST:
             raise UserError(f"budget {text[:20]}: a number of trials is from 1 to {MOST}")
         return Budget(trials=int(text))
-    if not re.fullmatch(rf"(?:{_PART}\s*)+", text, re.ASCII):
+    seconds = _seconds(text)
+    if seconds is None:
         raise UserError(f"budget {str(budget)[:60]!r}: must be {_EXAMPLES}")
-    parts = re.findall(_PART, text, re.ASCII)
-    return _time(sum(float(number) * _UNITS[unit] for number, unit in parts), text)
+    return _time(seconds, text)
+
+
+def parse_time(option: str, given: str | timedelta) -> float:
+    """Return the seconds that an option names, which is a time alone: ``"10m"``, ``"1h30min"``.
+
+    Raises:
+        UserError: It is no time, shorter than a second, or longer than a year.
+
+    >>> parse_time("--trial-timeout", "10m")
+    600.0
+    """
+    text = str(given).strip().lower()
+    seconds = given.total_seconds() if isinstance(given, timedelta) else _seconds(text)
+    if seconds is None or seconds < 1:
+        raise UserError(f"{option} {str(given)[:60]}: must be a time from a second, such as 1h, 10min or 90s")
+    if seconds > _LONGEST_SECONDS:
+        raise UserError(f"{option} {str(given)[:60]}: too long; give at most a year")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    """Return the seconds of a time in lower case, ``None`` if it is none."""
+    if not re.fullmatch(rf"(?:{_PART}\s*)+", text, re.ASCII):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text, re.ASCII))
 
 
 def _time(seconds: float, shown: str) -> Budget:
