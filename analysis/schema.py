@@ -77,11 +77,21 @@ EVALUATES = "evaluates"
 TEST_PREFIX = "test_"
 """What user attributes of confirmation runs begin with that come from test data."""
 
+ENDED_BY = "ended_by"
+"""The user attribute of a campaign's first study that says why studies ended before their last trial, by their names:
+a budget of time, or trials without an improvement."""
+
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
 
 _ASIDE = re.compile(rf"(/replicate-[1-9][0-9]*)?({CONFIRM}|{EVALUATE})?")  # may follow campaign/workload/optimizer
 _PARTS = re.compile(rf"([^/]+)/([^/]+)/([^/]+?){_ASIDE.pattern}")
+
+
+def ended_by(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return why studies ended before their last trial, by the attributes of a study; empty where it does not say."""
+    said = attributes.get(ENDED_BY)
+    return {str(name): str(reason) for name, reason in said.items()} if isinstance(said, Mapping) else {}
 
 
 def study_name(campaign: str, workload: str, optimizer: str, replicate: int = 1) -> str:

@@ -22,6 +22,7 @@ from studies.commands.options import (
     durability_options,
     hide_title,
     how_to_go_on,
+    in_seconds,
     machine_options,
     recommendation_options,
     save_options,
@@ -123,6 +124,18 @@ def sofim(context: click.Context) -> None:
 @data_option
 @machine_options
 @durability_options
+@click.option(
+    "--budget",
+    callback=in_seconds,
+    metavar="TIME",
+    help="Of the search, that of earlier drivers with one included: 2h, 30min; what it cuts it cuts evenly.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="N",
+    help="A study ends when its best value has not improved in N trials.",
+)
 @click.option("--extend", is_flag=True, help="Add trials, optimizers or workloads to the campaign in the storage.")
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")

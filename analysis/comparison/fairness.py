@@ -19,7 +19,7 @@ from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in
 from analysis.comparison.stopping import stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
-from analysis.schema import COUNTED
+from analysis.schema import COUNTED, ended_by
 from analysis.study import Study
 from analysis.text import listing
 from analysis.text import outcomes as in_words
@@ -77,6 +77,9 @@ def fairness(
     """
     checks = (_same_budgets, _selection, _confirmation, _repeated, _costs, _intervals, _counts)
     rows = []
+    reasons = {
+        name: why for one in contests for study in _every(one) for name, why in ended_by(study.attributes).items()
+    }
     for contest in contests:
         for rule, check in enumerate(checks, start=1):
             found = check(contest)
@@ -85,6 +88,8 @@ def fairness(
                 of_stops = stopping(searches, contest.trials, histories)
                 for part, more in zip((found.problems, found.doubts, found.evidence), of_stops, strict=True):
                     part.extend(more)
+            if rule == 1:
+                found.problems += _cut(contest, reasons)
             if rule == 6 and curves is not None and found.kept != NO:
                 found.evidence.extend(_of_budgets(contest, curves))
             told = ("; ".join(part) for part in (found.problems, found.doubts))
@@ -143,6 +148,15 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]
     return found
+
+
+def _cut(contest: WorkloadRuns, reasons: Mapping[str, str]) -> list[str]:
+    """Return what ended searches before their last trial, a phrase a reason."""
+    cut: dict[str, list[str]] = {}
+    for search in _every(contest):
+        if search.name in reasons:
+            cut.setdefault(reasons[search.name], []).append(label(contest, search))
+    return [f"{listing(names)} ended before the last trial: {reason}" for reason, names in cut.items()]
 
 
 def label(contest: WorkloadRuns, search: Study) -> str:

@@ -5,10 +5,13 @@ What is heavy is imported once something is on the screen.
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, PURE_LUCK, print_next_commands
 from studies.commands.screen import make_console, say, working
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from studies.campaign.resolve import ResolvedCampaign
+    from studies.ledger import Limits
     from studies.storage.durability import Durability
 
 
@@ -39,6 +43,8 @@ def launch_campaign(
     seed: int | None,
     start: Path | None,
     data: Path | None,
+    budget: float | None,
+    patience: int | None,
     extend: bool,
     dry_run: bool,
     then_confirm: bool,
@@ -51,7 +57,7 @@ def launch_campaign(
     """
     if own and workloads is not None:
         raise UserError("--workload and --workloads exclude each other; give one of them")
-    console = make_console()
+    console, began = make_console(), time.monotonic()
     not_taken: list[str] = []
     with working(console, f"Reading {campaign} and its data ..."):
         from studies.campaign.initial import read_initial
@@ -73,9 +79,12 @@ def launch_campaign(
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
+    from studies.ledger import Clock, Limits
     from studies.training.failures import failing_lines
 
-    tallies = launch(resolved, storage, resources, console, durability=durability, extend=extend)
+    clock = Clock(math.inf if budget is None else budget, began)
+    limits = None if budget is None and patience is None else Limits(clock, patience)
+    tallies = launch(resolved, storage, resources, console, durability=durability, extend=extend, limits=limits)
     check_any_worked(plan.campaign.name, tallies, storage)
     console.print()
     print_leaderboard(plan.campaign.name, storage, console)
@@ -118,6 +127,7 @@ def launch(
     *,
     durability: Durability | None = None,
     extend: bool = False,
+    limits: Limits | None = None,
 ) -> list[Tally]:
     """Run what is left of a campaign and show it on ``console``.
 
@@ -128,6 +138,7 @@ def launch(
         console: For the live view.
         durability: What is done against loss.
         extend: Whether the campaign of this name in the storage is made this one.
+        limits: What ends it before its last trial.
 
     Returns:
         How far each study is at the end.
@@ -136,21 +147,40 @@ def launch(
         UserError: The storage or the cluster cannot be used, or the storage holds another campaign of this name.
         KeyboardInterrupt: Ctrl-C; running trials are closed and will be asked again.
     """
-    from studies.ledger import open_search
+    from studies.ledger import OutOfTimeError, open_search
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
     campaign = resolved.campaign
     plans = resolved.study_plans()
-    made = open_search(storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend)
+    made = open_search(
+        storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend, limits=limits
+    )
     with made as ledger:
-        if ledger.finished:
-            _say_finished(campaign.name, ledger.tallies(), console)
-        else:
+        finished = ledger.finished
+        if not finished:
             if not any(tally.done for tally in ledger.tallies()):  # what was begun keeps its search spaces
                 for note in resolved.notes:
                     say(console, note)
-            work_off(ledger, resolved, resources, console)
-        return ledger.tallies()
+            with suppress(OutOfTimeError):
+                work_off(ledger, resolved, resources, console)
+    tallies = ledger.tallies()
+    if limits is not None and limits.reasons:
+        _say_what_ended(limits, tallies, console)
+    elif finished:
+        _say_finished(campaign.name, tallies, console)
+    return tallies
+
+
+def _say_what_ended(limits: Limits, tallies: list[Tally], console: Console) -> None:
+    from studies.commands.progress import stopped_lines
+
+    for line in stopped_lines(tallies):
+        say(console, line)
+    options = (("--budget", limits.clock.limited), ("--patience", limits.patience))
+    larger = " or ".join(option for option, given in options if given)
+    done, asked_for = sum(one.done for one in tallies), sum(one.asked_for or 0 for one in tallies)
+    ended = f"{done} of {number_of(asked_for, 'trial')} have ended"
+    say(console, f"{ended}; with a larger {larger}, or none, the same command goes on.")
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

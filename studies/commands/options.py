@@ -247,7 +247,7 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
         with_durability,
         click.option(
             "--trial-timeout",
-            callback=_is_time,
+            callback=in_seconds,
             metavar="TIME",
             help="A trial that hangs or takes longer fails, and its worker ends: 1h, 10min, 90s. Default: none.",
         ),
@@ -282,7 +282,7 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def _is_time(_context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def in_seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Return the seconds of a time."""
     if value is None:
         return None

@@ -178,8 +178,16 @@ def _style(count: str, tally: Tally) -> str:
 
 
 def stopped_lines(tallies: Sequence[Tally]) -> list[str]:
-    """Return a line for each study that was stopped before its last trial, with the reason."""
-    return [f"{tally.study} stopped: {tally.stopped}" for tally in tallies if tally.stopped]
+    """Return a line for each study that was stopped before its last trial, with the reason; for many of one, one."""
+    reasons: dict[str, list[str]] = {}
+    for tally in tallies:
+        if tally.stopped:
+            reasons.setdefault(tally.stopped, []).append(tally.study)
+    lines = []
+    for reason, names in reasons.items():
+        which = names if len(names) <= _STOPPED_SHOWN else [number_of(len(names), "study", "studies")]
+        lines += [f"{name} stopped: {reason}" for name in which]
+    return lines
 
 
 def _count(number: int) -> str:
@@ -259,7 +267,8 @@ class Progress:
         left = self._clock()
         if left is not None and (self._stop.is_set() or all(is_over(tally) for tally in tallies)):
             return None  # it is over, whatever the clock says
-        return self._pace.seconds_left(tallies) if left is None else left
+        paced = self._pace.seconds_left(tallies)
+        return min((known for known in (left, paced) if known is not None), default=None)
 
     def _print_lines(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

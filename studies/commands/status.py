@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -54,11 +55,14 @@ def show_status(campaign: str | None, storage: str) -> list[str]:
 def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     """Return what drives a campaign, in words, and how far each study is, from the database alone."""
     from analysis.load import studies, trials
+    from analysis.schema import ended_by
     from studies.storage.lease import in_words as driver_in_words
 
     found = studies(storage, campaign, replicates=True)
-    every = trials(storage, found)
-    return driver_in_words(found[0].attributes), [_tally(study, every[every["study"] == study.name]) for study in found]
+    every, cut = trials(storage, found), ended_by(found[0].attributes)
+    counted = [_tally(study, every[every["study"] == study.name]) for study in found]
+    told = [replace(one, stopped=cut.get(one.study)) if one.missing else one for one in counted]
+    return driver_in_words(found[0].attributes), told
 
 
 def _tally(study: Study, trials: pd.DataFrame) -> Tally:

@@ -3,6 +3,7 @@
 from studies.ledger.budget import Clock, OutOfTimeError, SearchBudget
 from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.ledger import Ledger
+from studies.ledger.limits import Limits
 from studies.ledger.open import open_confirmation, open_evaluation, open_search
 from studies.ledger.repeats import Candidate, fresh_seeds
 from studies.ledger.winner import ConfirmedWinner, confirmed_winner
@@ -13,6 +14,7 @@ __all__ = [
     "ConfirmationBudget",
     "ConfirmedWinner",
     "Ledger",
+    "Limits",
     "OutOfTimeError",
     "SearchBudget",
     "confirmed_winner",

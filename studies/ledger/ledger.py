@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Self
 
 from optuna.storages import BaseStorage
@@ -35,6 +36,10 @@ class Rule:
     def is_over(self) -> bool:
         """Return whether no trial is asked for any more."""
         return False
+
+    def why_over(self, study: StudyLedger) -> str | None:
+        """Return why no more trials of one study are asked for, ``None`` while they are."""
+        return None
 
     def asked(self, assignment: Assignment) -> None:
         """Hear that a trial was asked for."""
@@ -119,14 +124,18 @@ class Ledger:
     def finished(self) -> bool:
         """Return whether there is nothing left to ask for (trials may still run)."""
         with self._lock:
-            return self.rule.is_over() or not any(study.wants_more for study in self.studies.values())
+            return self.rule.is_over() or not self._waiting()
+
+    def _waiting(self) -> list[StudyLedger]:
+        """Return the studies that trials are asked for."""
+        return [study for study in self.studies.values() if study.wants_more and self.rule.why_over(study) is None]
 
     def ask(self) -> Assignment | None:
         """Return the next trial, of the study that has come least far, or ``None`` when there is nothing left."""
         with self._lock:
-            if self.finished:
+            waiting = [] if self.rule.is_over() else self._waiting()
+            if not waiting:
                 return None
-            waiting = [study for study in self.studies.values() if study.wants_more]
             assignment = min(waiting, key=lambda study: study.asked_share).ask()
             self.rule.asked(assignment)
             return assignment
@@ -179,7 +188,13 @@ class Ledger:
     def tallies(self) -> list[Tally]:
         """Return how far each study is, in the campaign's order."""
         with self._lock:
-            return [study.tally() for study in self.studies.values()]
+            return [self._tally(study) for study in self.studies.values()]
+
+    def _tally(self, study: StudyLedger) -> Tally:
+        """Return how far a study is; one whose trials run may still go on, whatever its rule says now."""
+        tally = study.tally()
+        over = None if tally.running or not tally.missing else self.rule.why_over(study)
+        return tally if over is None else replace(tally, stopped=over)
 
     @property
     def devices(self) -> list[str]:

@@ -14,13 +14,14 @@ from typing import Any
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, EVALUATE
+from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, ended_by
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import SearchBudget
 from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.counting import best_of_each, ranked, tally
 from studies.ledger.ledger import Ledger, Rule
+from studies.ledger.limits import Limits
 from studies.ledger.opening import Command, Opening, opened
 from studies.ledger.path import default_of, differing, from_default, in_order
 from studies.ledger.repeats import Beside, Candidate, confirmation, evaluation, fresh_seeds, overtaken
@@ -43,6 +44,7 @@ def open_search(
     durability: Durability | None = None,
     extend: bool = False,
     budget: SearchBudget | None = None,
+    limits: Limits | None = None,
 ) -> Ledger:
     """Return the ledger of a campaign's search; a database that is not there is made.
 
@@ -57,13 +59,14 @@ def open_search(
         extend: Whether a campaign of this name in the storage is made this one, which has more trials, optimizers or
             workloads, and is the same otherwise.
         budget: Of a search that ends with it, which has one study.
+        limits: Of a campaign that may end before its last trial.
 
     Raises:
         UserError: The storage cannot be opened, another driver is alive, or the storage has a campaign of this name
             with another configuration.
     """
     command: Command = "launch" if budget is None else "tune"
-    rule = Rule() if budget is None else budget
+    rule = budget or limits or Rule()
     with opened(url, campaign, command, versions, rule, durability, create=True) as opening:
         before: Mapping[str, Any] = {}
         if budget is not None:
@@ -76,6 +79,10 @@ def open_search(
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
         opening.take(first)
+        if limits is not None:
+            limits.resume(opening.attributes(first))
+        if opening.attributes(first).get(ENDED_BY):  # it goes on, or ends again
+            opening.storage.set_study_user_attr(first, ENDED_BY, None)
         if extend:
             opening.grow()
         study_ids = [first, *(opening.open_study(plan) for plan in plans[1:])]
@@ -137,11 +144,13 @@ def open_confirmation(
         plans = [opening.as_begun(plan) for plan in plans]
         opening.refuse_others({plan.name + CONFIRM for plan in plans})
         opening.take(study_ids[0])
-        every, tallies = {}, []
+        every, tallies, cut = {}, [], ended_by(opening.attributes(study_ids[0]))
         for plan, study_id in zip(plans, study_ids, strict=True):
             trials = recall(plan, study_id, opening.writer, opening.trials(study_id))[0]
             every[plan.name] = ranked(trials, plan.direction)
-            tallies.append(tally(plan, trials))
+            counted = tally(plan, trials)
+            why = counted.stopped or (cut.get(plan.name) if counted.missing else None)
+            tallies.append(replace(counted, stopped=why))
         if budget is None:
             opening.judge(tallies, anyway=anyway)
         for one in tallies:

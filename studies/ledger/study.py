@@ -185,7 +185,7 @@ class StudyLedger:
         self._interrupted: set[int] = set()  # origins of trials that the next driver asks again
         self._count = TrialCount(plan, source.runs)
         known, again = recall(plan, study_id, writer, trials)
-        for trial in known:
+        for trial in sorted(known, key=lambda one: one.datetime_complete or datetime.max):  # as they were heard of
             if not is_asked_again(trial) and source.counts(trial):
                 self._count.add(trial)
         # the latest attempts at trials that are to be asked again

@@ -87,6 +87,16 @@ ROWS = [
         )
     ),
     Mistake(
+        id="a campaign's budget in trials",
+        typed="launch quickstart --budget 200",
+        says="--budget 200: must be a time from a second, such as 1h, 10min or 90s",
+    ),
+    Mistake(
+        id="no patience",
+        typed="launch quickstart --patience 0",
+        says="Invalid value for '--patience': 0 is not in the range x>=1; see: sofim launch --help",
+    ),
+    Mistake(
         id="an argument too many",
         typed="list everything",
         says="Got unexpected extra argument (everything); see: sofim list --help",

@@ -1,0 +1,163 @@
+"""A campaign that ends with its time, studies that end where nothing improves: what is cut, told and gone on with."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+from optuna.storages import BaseStorage
+from rich.console import Console
+
+from analysis.comparison.fairness import fairness
+from analysis.comparison.workload_runs import contests
+from analysis.load import read, studies
+from studies.campaign.resolve import ResolvedCampaign
+from studies.commands.launch import _say_what_ended
+from studies.commands.status import print_status
+from studies.ledger import Clock, Ledger, Limits, OutOfTimeError, open_confirmation, open_search
+from studies.storage.database import close_storage, open_storage
+from studies.workloads import WORKLOADS
+from tests.support.fake_campaign import campaign, end, record
+
+TRIALS = 6
+MADE = campaign(trials=TRIALS)
+PLANS = ResolvedCampaign(MADE, {name: WORKLOADS[name] for name in MADE.campaign.workloads}).study_plans()
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/trials.db"
+
+
+@pytest.fixture
+def time():
+    return [0.0]
+
+
+def launched(url: str, limits: Limits | None) -> Ledger:
+    return open_search(url, MADE.stored(), PLANS, {"torch": "x"}, limits=limits)
+
+
+def within(seconds: float, now: list[float]) -> Limits:
+    return Limits(Clock(seconds, now[0], now=lambda: now[0]))
+
+
+def work_off(ledger: Ledger, now: list[float]) -> None:
+    """Each trial takes ten seconds."""
+    while (assignment := ledger.ask()) is not None:
+        now[0] += 10.0
+        end(ledger, assignment, 0.5)
+
+
+def stored(url: str, shown=studies):
+    storage = open_storage(url, create=False)
+    try:
+        return shown(storage, "fake")
+    finally:
+        close_storage(storage)
+
+
+def ended(url: str) -> dict[str, int]:
+    """The trials that count, by study."""
+    frames = stored(url, lambda storage, name: read(storage, studies(storage, name)))
+    counted = frames.trials[frames.trials["outcome"] != "lost"]
+    assert not (counted["outcome"] == "running").any()
+    return dict(Counter(counted["study"]))
+
+
+def judged(storage: BaseStorage, name: str) -> pd.DataFrame:
+    searched = studies(storage, name)
+    frames = read(storage, searched)
+    return fairness(contests(searched, frames.trials, frames.confirmations, frames.curves))
+
+
+def said(limits: Limits, ledger: Ledger) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        _say_what_ended(limits, ledger.tallies(), console)
+    return captured.get()
+
+
+def status(url: str) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        stored(url, lambda storage, name: print_status(storage, name, console))
+    return captured.get()
+
+
+def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_runs_the_rest(url, time):
+    limits = within(125.0, time)
+    with launched(url, limits) as ledger:
+        first = ledger.ask()
+        assert first is not None
+        ledger.report(first, record(1, 0.5, 1.0))
+        work_off(ledger, time)
+        assert ledger.finished
+        assert ledger.report(first, record(2, 0.5, 1.0))  # its next epoch
+        ledger.end(first, "pruned", {})
+    assert said(limits, ledger).splitlines() == [
+        "4 studies stopped: the time was spent (2 min 05 s)",
+        "13 of 24 trials have ended; with a larger --budget, or none, the same command goes on.",
+    ]
+    assert sorted(ended(url).values()) == [3, 3, 3, 4]
+    again = within(125.0, time)
+    with launched(url, again) as ledger:
+        assert ledger.finished
+    assert again.clock.before == 130.0
+    assert "fake: stopped" in status(url)
+    assert "4 studies stopped: the time was spent (2 min 05 s)" in status(url)
+    with launched(url, within(1000.0, time)) as ledger:
+        asked = ledger.ask()
+        assert asked is not None
+        assert (asked.study, asked.arguments) == (first.study, first.arguments)  # that was interrupted
+        end(ledger, asked, 0.5)
+        work_off(ledger, time)
+    assert set(ended(url).values()) == {TRIALS}
+    assert "fake: finished" in status(url)
+
+
+def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fairness_names_it(url, time):
+    with launched(url, within(85.0, time)) as ledger:
+        work_off(ledger, time)
+    with open_confirmation(url, MADE.stored(), PLANS, {"torch": "x"}, seeds=1, test=False) as confirming:
+        assert (
+            "fake/digits-mlp/sofim was stopped after 3 of 6 trials: the time was spent (1 min 25 s)" in confirming.notes
+        )
+        assert confirming.ask() is not None
+    found = stored(url, judged)
+    rule = found[(found["rule"] == 1) & (found["workload"] == "digits-mlp")].iloc[0]
+    assert rule["kept"] == "no"
+    assert "trials that ended, of 6 asked for: sofim 3, sgd 2" in rule["problems"]
+    assert "sofim and sgd ended before the last trial: the time was spent (1 min 25 s)" in rule["problems"]
+    with launched(url, None) as ledger:  # without a budget, the whole of it
+        work_off(ledger, time)
+    assert set(ended(url).values()) == {TRIALS}
+    assert stored(url)[0].attributes["ended_by"] is None
+
+
+def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
+    limits = Limits(Clock(), patience=3)
+    with launched(url, limits) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            better = assignment.study == "fake/digits-mlp/sgd"
+            end(ledger, assignment, assignment.number / 10 if better else ("pruned", 0.1) if assignment.number else 0.5)
+    expected = dict.fromkeys((plan.name for plan in PLANS), 4) | {"fake/digits-mlp/sgd": TRIALS}
+    assert ended(url) == expected
+    assert set(limits.reasons.values()) == {"no improvement in the last 3 of 4 trials"}
+    with launched(url, Limits(Clock(), patience=3)) as ledger:
+        assert ledger.finished
+    with launched(url, Limits(Clock(), patience=4)) as ledger:
+        work_off(ledger, time)  # as good as the best, and no better
+    assert ended(url) == dict.fromkeys(expected, 5) | {"fake/digits-mlp/sgd": TRIALS}
+
+
+def test_a_trial_that_does_not_come_to_its_next_epoch_is_not_waited_for_for_ever(url, time):
+    with launched(url, within(100.0, time)) as ledger:
+        ledger.ask()
+        for seconds in (50.0, 102.0):
+            time[0] = seconds
+            ledger.look()
+        time[0] = 104.0
+        with pytest.raises(OutOfTimeError):
+            ledger.look()
