@@ -81,6 +81,10 @@ ENDED_BY = "ended_by"
 """The user attribute of a campaign's first study that says why studies ended before their last trial, by their names:
 a budget of time, or trials without an improvement."""
 
+WIDENED = "widened"
+"""The user attribute of a study that lists ranges that were widened: ``parameter``, ``from``, ``to``, and ``after`` how
+many trials, those that were asked again included."""
+
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
 

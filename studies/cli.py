@@ -136,7 +136,11 @@ def sofim(context: click.Context) -> None:
     metavar="N",
     help="A study ends when its best value has not improved in N trials.",
 )
-@click.option("--extend", is_flag=True, help="Add trials, optimizers or workloads to the campaign in the storage.")
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Add trials, optimizers or workloads to the campaign in the storage, or widen ranges.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(**options: Any) -> None:

@@ -19,7 +19,7 @@ from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in
 from analysis.comparison.stopping import stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
-from analysis.schema import COUNTED, ended_by
+from analysis.schema import COUNTED, WIDENED, ended_by
 from analysis.study import Study
 from analysis.text import listing
 from analysis.text import outcomes as in_words
@@ -145,9 +145,22 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
             if name in present
         ),
         f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
+        *_widened(contest),
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]
     return found
+
+
+def _widened(contest: WorkloadRuns) -> list[str]:
+    """Return which ranges were widened while trials ran: the earlier ones were drawn from less."""
+    told = []
+    for search in _every(contest):
+        listed = search.attributes.get(WIDENED)
+        for one in listed if isinstance(listed, list) else []:
+            low, high, lower, higher = (f"{end:g}" for end in (*one["from"], *one["to"]))
+            ranges = f"from [{low}, {high}] to [{lower}, {higher}]"
+            told.append(f"{one['parameter']} of {label(contest, search)} widened {ranges} after {one['after']} trials")
+    return told
 
 
 def _cut(contest: WorkloadRuns, reasons: Mapping[str, str]) -> list[str]:

@@ -13,10 +13,11 @@ _PER_WORKLOAD = ("epochs", "targets")
 
 
 def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the campaign ``stored`` with the trials, optimizers and workloads of ``asked`` that it has not.
+    """Return the campaign ``stored`` with the trials, optimizers, workloads and wider ranges of ``asked``.
 
     Nothing is taken away: of the trials it has the larger number. What is said of an optimizer or a workload that it
-    has stays. All else is as it was; where ``asked`` differs there, the two cannot be one campaign.
+    has stays, but that its search space is the one of ``asked`` where that widens it. All else is as it was; where
+    ``asked`` differs there, the two cannot be one campaign.
     """
     grown = dict(stored)
     for key in ("workloads", "optimizers"):
@@ -29,7 +30,36 @@ def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, A
             if isinstance(now, Mapping) and (before is None or isinstance(before, Mapping)):
                 new = {name: entry for name, entry in now.items() if name not in stored[key_of_known]}
                 grown |= {key: {**(before or {}), **new}} if new else {}  # without any it stays as it was stored
+    spaces, wider = grown.get("spaces", {}), asked.get("spaces", {})
+    for name in stored["optimizers"]:
+        if wider_ranges(spaces.get(name), wider.get(name)):
+            for key in ("spaces", "search_space"):
+                grown[key] = {**(grown.get(key) or {}), name: (asked.get(key) or {}).get(name, {})}
     return grown
+
+
+def wider_ranges(before: object, now: object) -> list[dict[str, Any]]:
+    """Return the ranges that are wider in the search space ``now`` than ``before``, as spaces are stored.
+
+    Returns:
+        One for each such parameter: ``parameter``, ``from`` and ``to``, ``[low, high]`` each on the stored scale. None
+        if a range is narrower, or the spaces differ in more than ranges: then neither is the other made wider.
+    """
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return []
+    old, new = before.get("parameters"), now.get("parameters")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or old.keys() != new.keys():
+        return []
+    rest, rest_now = ({k: v for k, v in space.items() if k != "parameters"} for space in (before, now))
+    wider = []
+    for name, range_ in old.items():
+        was, is_ = ([one.get(key) for key in ("scale", "choices", "low", "high")] for one in (range_, new[name]))
+        if was == is_:
+            continue
+        if was[:2] != is_[:2] or is_[2] > was[2] or is_[3] < was[3]:
+            return []
+        wider.append({"parameter": name, "from": was[2:], "to": is_[2:]})
+    return wider if rest == rest_now else []
 
 
 def join(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

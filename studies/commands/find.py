@@ -90,8 +90,8 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
     joined, different = join(before.stored(), plan.fitted_to(before.fitted).stored())
     if different:
         raise UserError(
-            f"--extend adds trials, optimizers or workloads to campaign '{name}' and changes nothing else "
-            f"({'; '.join(different)}); leave that as it was, or give this one another name with --name"
+            f"--extend adds trials, optimizers or workloads to campaign '{name}', or widens ranges, and changes "
+            f"nothing else ({'; '.join(different)}); leave that as it was, or give this one another name with --name"
         )
     return CampaignPlan.from_stored(joined)
 

@@ -57,7 +57,7 @@ def open_search(
         versions: Of the software that computes the values.
         durability: How long the storage may be away, and where checkpoints are.
         extend: Whether a campaign of this name in the storage is made this one, which has more trials, optimizers or
-            workloads, and is the same otherwise.
+            workloads, or wider ranges, and is the same otherwise.
         budget: Of a search that ends with it, which has one study.
         limits: Of a campaign that may end before its last trial.
 
@@ -75,7 +75,7 @@ def open_search(
             plans = [plan]
         free = frozenset() if budget is None else _BUDGETED
         opening.check({plan.name for plan in plans}, extend=extend, free=free)
-        plans = [opening.as_begun(plan) for plan in plans]
+        plans = [opening.as_extended(plan) if budget is None else opening.as_begun(plan) for plan in plans]
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
         opening.take(first)
@@ -88,6 +88,8 @@ def open_search(
         study_ids = [first, *(opening.open_study(plan) for plan in plans[1:])]
         for plan, study_id in zip(plans, study_ids, strict=True):
             trials = opening.trials(study_id)
+            if budget is None:
+                opening.widen(plan, study_id)
             opening.add(plan, study_id, trials, Search(plan))
             if budget is not None:
                 for name, value in budget.resume(before, opening.campaign, trials).items():

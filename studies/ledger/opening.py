@@ -12,11 +12,11 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, maker_of
+from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, WIDENED, maker_of
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
-from studies.campaign.extension import differences, extended
+from studies.campaign.extension import differences, extended, wider_ranges
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import SPENT, SearchBudget
 from studies.ledger.ledger import Ledger, Rule
@@ -198,12 +198,12 @@ class Opening:
         other = f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
         if extend:
             return other + (
-                "--extend adds trials, optimizers or workloads and changes nothing else: give this one another name "
-                "with --name"
+                "--extend adds trials, optimizers or workloads, or widens ranges, and changes nothing else: give this "
+                "one another name with --name"
             )
         if self.command == "launch":
             return other + (
-                "give this one another name with --name, or add trials, optimizers or workloads to that one with "
+                "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to that one with "
                 "--extend"
             )
         return other + "give this one another name with --name"
@@ -266,6 +266,21 @@ class Opening:
             return replace(plan, space=stored_space(stored))
         except (UserError, KeyError) as error:
             raise UserError(f"study '{plan.name}': its search space cannot be read ({error})") from None
+
+    def as_extended(self, plan: StudyPlan) -> StudyPlan:
+        """Return ``plan`` with the search space that its study was begun with, or its own where that is a wider one."""
+        begun = self.as_begun(plan)
+        return plan if wider_ranges(begun.space.to_dict(), plan.space.to_dict()) else begun
+
+    def widen(self, plan: StudyPlan, study_id: int) -> None:
+        """Describe a study with the search space of ``plan`` where that is wider, and note since which trial."""
+        attributes, space = self.attributes(study_id), plan.space.to_dict()
+        after = self.storage.get_n_trials(study_id)
+        wider = [{**one, "after": after} for one in wider_ranges(attributes.get("search_space"), space)]
+        if wider:
+            before = [one for one in attributes.get(WIDENED) or [] if one not in wider]
+            self.storage.set_study_user_attr(study_id, WIDENED, [*before, *wider])
+            self.storage.set_study_user_attr(study_id, "search_space", space)
 
     def open_study(self, plan: StudyPlan) -> int:
         """Return the id of the study, which is made and described if it is not there."""

@@ -339,7 +339,7 @@ ROWS = [
         typed="launch fake --trials 3",
         says=(
             "campaign 'fake' is in the storage with another configuration (trials was 2, is 3); give this one "
-            "another name with --name, or add trials, optimizers or workloads to that one with --extend"
+            "another name with --name, or add trials, optimizers, workloads or wider ranges to that one with --extend"
         ),
     ),
     Mistake(

@@ -56,8 +56,8 @@ ROWS = [
         id="an extension by another seed",
         typed="launch fake --extend --seed 7",
         says=(
-            "--extend adds trials, optimizers or workloads to campaign 'fake' and changes nothing else (seed was 0, "
-            "is 7); leave that as it was, or give this one another name with --name"
+            "--extend adds trials, optimizers or workloads to campaign 'fake', or widens ranges, and changes nothing "
+            "else (seed was 0, is 7); leave that as it was, or give this one another name with --name"
         ),
     ),
     Mistake(
@@ -65,8 +65,8 @@ ROWS = [
         typed="launch mine.toml --extend --name fake",
         files={"mine.toml": CAMPAIGN + 'schedule = "cosine"\n'},
         says=(
-            "--extend adds trials, optimizers or workloads to campaign 'fake' and changes nothing else (<any>schedule "
-            "was constant, is cosine<any>); leave that as it was, or give this one another name with --name"
+            "--extend adds trials, optimizers or workloads to campaign 'fake', or widens ranges, and changes nothing "
+            "else (<any>schedule was constant, is cosine<any>); leave that as it was, or give this one another name with --name"
         ),
     ),
     Mistake(

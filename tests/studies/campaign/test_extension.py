@@ -1,15 +1,21 @@
-"""``launch --extend``: more trials, optimizers or workloads for a campaign that is there, and nothing else."""
+"""``launch --extend``: more trials, optimizers or workloads, or wider ranges, for a campaign that is there; no more."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from optuna.trial import FrozenTrial
+
+from analysis.comparison.fairness import fairness
+from analysis.comparison.workload_runs import contests
+from analysis.load import read, studies
 from search_spaces.errors import UserError
 from studies.campaign.extension import extended, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import as_begun, grown
-from studies.ledger import open_search
+from studies.ledger import open_search, opening
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import resolve
 from tests.studies.ledger.test_ledger_edges import work_off
@@ -35,6 +41,16 @@ def trials_of(url: str) -> dict[str, int]:
         studies = storage.get_all_studies()
         assert len({str(study.user_attrs["campaign"]) for study in studies}) == 1
         return {s.study_name: storage.get_n_trials(s._study_id) for s in studies}
+    finally:
+        close_storage(storage)
+
+
+def study_in(url: str) -> tuple[list[FrozenTrial], dict[str, Any]]:
+    """The trials and attributes of the one study, without the lease."""
+    storage = open_storage(url)
+    try:
+        [study] = storage.get_all_studies()
+        return storage.get_all_trials(study._study_id), study.user_attrs
     finally:
         close_storage(storage)
 
@@ -86,6 +102,68 @@ def test_whatever_else_changes_is_named_and_refused_and_nothing_is_changed(any_s
     assert said in str(raised.value)
     assert "--name" in str(raised.value)
     assert trials_of(any_storage) == {"c/digits-mlp/sofim": 4}
+
+
+def test_a_range_is_widened_and_the_sampler_draws_beyond_what_it_was(every_storage):
+    """The earlier trials stay as they are; study, campaign and the ledger of fairness have the change."""
+    narrow, wide = ({"search_space": {"sofim": {"lr": limits}}} for limits in ([0.05, 0.2], [1e-4, 2.0]))
+    tune(every_storage, campaign(**narrow))
+    before, _ = study_in(every_storage)
+    tune(every_storage, campaign(**wide, trials=12), extend=True)
+    tune(every_storage, as_begun(campaign(**wide, trials=12), every_storage))  # goes on without the option
+    trials, study = study_in(every_storage)
+    assert [trial.params for trial in trials[:4]] == [trial.params for trial in before]
+    drawn = [trial.params["lr"] for trial in trials]
+    assert all(0.05 <= lr <= 0.2 for lr in drawn[:4])
+    assert any(not 0.05 <= lr <= 0.2 for lr in drawn[4:])
+    assert study["search_space"]["parameters"]["lr"]["low"] == 1e-4
+    assert study["campaign"]["search_space"] == {"sofim": {"lr": [1e-4, 2.0]}}
+    assert study["widened"] == [{"parameter": "lr", "from": [0.05, 0.2], "to": [1e-4, 2.0], "after": 4}]
+    storage = open_storage(every_storage, create=False)
+    try:
+        searched = studies(storage, "c")
+        frames = read(storage, searched)
+    finally:
+        close_storage(storage)
+    rule = fairness(contests(searched, frames.trials, frames.confirmations, frames.curves)).iloc[0]
+    assert "lr of sofim widened from [0.05, 0.2] to [0.0001, 2] after 4 trials" in rule["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("sofim", "why"),
+    [
+        ({"lr": [0.06, 2.0]}, "narrower below"),
+        ({"lr": [0.01, 0.1]}, "narrower above"),
+        ({"lr": [0.01, 2.0], "rho": [0.1, 1.0]}, "one narrower"),
+        ({"lr": [0.01, 2.0], "beta": 0.5}, "another value fixed"),
+        ({"lr": 0.1, "rho": [0.01, 100.0]}, "fixed now"),
+    ],
+)
+def test_no_range_is_narrowed_by_extending_though_others_are_widened(tmp_path, sofim, why):
+    url = f"sqlite:///{tmp_path}/trials.db"
+    tune(url, campaign(search_space={"sofim": {"lr": [0.05, 0.2]}}, trials=50))
+    stored = study_in(url)[1]
+    with pytest.raises(UserError, match=r"widens ranges, and changes nothing else \(.*spaces of sofim changed"):
+        tune(url, campaign(search_space={"sofim": sofim}, trials=50), extend=True)
+    assert study_in(url)[1] == stored
+
+
+def test_a_driver_killed_between_campaign_and_study_leaves_what_the_next_one_ends(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/trials.db"
+    tune(url, campaign(search_space={"sofim": {"lr": [0.05, 0.2]}}))
+    wide = campaign(search_space={"sofim": {"lr": [0.01, 0.2]}}, trials=6)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opening.Opening, "widen", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(url, wide, extend=True)
+    monkeypatch.undo()
+    tune(url, wide)
+    trials, study = study_in(url)
+    assert (len(trials), study["search_space"]["parameters"]["lr"]["low"]) == (6, 0.01)
+    assert [one["after"] for one in study["widened"]] == [4]
 
 
 def test_spaces_and_epochs_of_what_is_new_come_with_it(any_storage):
