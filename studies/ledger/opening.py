@@ -203,8 +203,8 @@ class Opening:
             )
         if self.command == "launch":
             return other + (
-                "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to that one with "
-                "--extend"
+                "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to "
+                "that one with --extend"
             )
         return other + "give this one another name with --name"
 

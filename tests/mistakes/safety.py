@@ -66,7 +66,8 @@ ROWS = [
         files={"mine.toml": CAMPAIGN + 'schedule = "cosine"\n'},
         says=(
             "--extend adds trials, optimizers or workloads to campaign 'fake', or widens ranges, and changes nothing "
-            "else (<any>schedule was constant, is cosine<any>); leave that as it was, or give this one another name with --name"
+            "else (<any>schedule was constant, is cosine<any>); leave that as it was, or give this one another name "
+            "with --name"
         ),
     ),
     Mistake(

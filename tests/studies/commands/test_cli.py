@@ -410,7 +410,8 @@ MISTAKES = [
     (
         "launch fake --trials 3",
         "campaign 'fake' is in the storage with another configuration (trials was 2, is 3); "
-        "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to that one with --extend",
+        "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to that one with "
+        "--extend",
     ),
     (
         f"{RAN} --name fake",
