@@ -167,8 +167,8 @@ def _with_resources(
         gpus_per_trial: float | None,
         **others: Any,
     ) -> Any:
-        _check_shares(cpus_per_trial, gpus_per_trial)
-        _check_place(address, cpus, gpus)
+        check_shares(cpus_per_trial, gpus_per_trial)
+        check_place(address, cpus, gpus)
         if alone:
             others["like_tuning"] = gpus_per_trial is None
         resources = Resources(address, cpus_per_trial, gpus_per_trial or 0.0, cpus=cpus, gpus=gpus)
@@ -197,7 +197,7 @@ def _with_options(command: Callable[..., Any], *options: Callable[[Any], Any]) -
     return command
 
 
-def _check_shares(cpus_per_trial: float | None, gpus_per_trial: float | None) -> None:
+def check_shares(cpus_per_trial: float | None, gpus_per_trial: float | None) -> None:
     """Refuse shares of a machine that no trial can have."""
     cpus, gpus = 1.0 if cpus_per_trial is None else cpus_per_trial, gpus_per_trial or 0.0
     if not SMALLEST_SHARE <= cpus < math.inf:
@@ -209,7 +209,7 @@ def _check_shares(cpus_per_trial: float | None, gpus_per_trial: float | None) ->
         )
 
 
-def _check_place(address: str | None, cpus: int | None, gpus: int | None) -> None:
+def check_place(address: str | None, cpus: int | None, gpus: int | None) -> None:
     """Refuse to limit what another program has started."""
     for option, number in (("--cpus", cpus), ("--gpus", gpus)):
         if address is not None and number is not None:

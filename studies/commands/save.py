@@ -73,18 +73,17 @@ def check_places(resolved: ResolvedCampaign, directory: Path) -> dict[tuple[str,
         for workload in resolved.workloads
         for optimizer in resolved.campaign.optimizers
     }
-    check_place(resolved, *places.values())
+    check_directories(resolved, *places.values())
     return places
 
 
-def check_place(resolved: ResolvedCampaign, *directories: Path) -> None:
+def check_directories(resolved: ResolvedCampaign, *directories: Path) -> None:
     """Refuse what cannot be saved, before anything runs.
 
     Raises:
         UserError: A directory cannot be written, or holds something else; or a workload's model cannot be saved.
     """
-    from studies.training.saved import check_model
-    from studies.training.saved import check_place as check_free
+    from studies.training.saved import check_free, check_model
 
     for directory in directories:
         check_free(directory)

@@ -148,7 +148,7 @@ def check_model(workload: Workload) -> None:
         _packed(workload.name, workload.model())
 
 
-def check_place(directory: Path) -> None:
+def check_free(directory: Path) -> None:
     """Make a directory for a model, and refuse one that cannot be written or has files of these names by others.
 
     Raises:
@@ -217,7 +217,7 @@ def write(directory: Path, description: Mapping[str, Any], weights: bytes, optim
     Raises:
         UserError: It cannot be written.
     """
-    check_place(directory)
+    check_free(directory)
     contents = {WEIGHTS: weights, **({} if optimizer is None else {OPTIMIZER: optimizer})}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     described = {"format": _FORMAT, **description, "files": files}

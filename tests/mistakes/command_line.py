@@ -7,6 +7,10 @@ from tests.mistakes.storages import RUN
 from tests.support.fake_campaign import make
 
 CLI = {"mine.toml": CAMPAIGN}
+GPUS = (
+    "must be 0, or a share of a GPU from 0.01 to 1: "
+    "a trial trains on one GPU at most, and several GPUs run several trials"
+)
 
 
 def unfinished(place: Place) -> None:
@@ -163,14 +167,12 @@ ROWS = [
     Mistake(
         id="a negative share",
         typed="launch quickstart --gpus-per-trial -1",
-        says="--gpus-per-trial -1: must be 0, or a share of a GPU from 0.01 to 1: a trial trains on one GPU at most, "
-        "and several GPUs run several trials",
+        says=f"--gpus-per-trial -1: {GPUS}",
     ),
     Mistake(
         id="one and a half GPUs",
         typed="tune digits-mlp --budget 10 --gpus-per-trial 1.5",
-        says="--gpus-per-trial 1.5: must be 0, or a share of a GPU from 0.01 to 1: a trial trains on one GPU at most, "
-        "and several GPUs run several trials",
+        says=f"--gpus-per-trial 1.5: {GPUS}",
     ),
     Mistake(
         id="processors without end",

@@ -19,8 +19,9 @@ from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
 from studies.commands.budget import parse_budget, parse_time
 from studies.commands.find import existing
+from studies.commands.options import check_place, check_shares
 from studies.commands.python_line import code_line, needs_of_a_loop
-from studies.commands.save import check_place, save_best
+from studies.commands.save import check_directories, save_best
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
@@ -87,7 +88,7 @@ def tune(
         seeds: Fresh seeds of the confirmation; where time runs out there are fewer, but three.
         address: Of a Ray cluster to join; ``None`` for this machine.
         cpus_per_trial: Logical CPUs of a trial in the search. Confirmation runs are alone on a device.
-        gpus_per_trial: Share of a GPU of a trial in the search.
+        gpus_per_trial: Share of a GPU of a trial in the search, at most 1: a trial trains on one GPU.
         cpus: Of this machine, at most; ``None`` for all that this process may use.
         gpus: The same of GPUs.
         console: Where progress is shown; standard output by default.
@@ -106,6 +107,8 @@ def tune(
             cluster cannot be used, or the budget is too short for anything.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
     """
+    check_shares(cpus_per_trial, gpus_per_trial)
+    check_place(address, cpus, gpus)
     return tune_within(
         workload,
         budget,
@@ -167,7 +170,7 @@ def tune_within(
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
     if save is not None:
-        check_place(search.resolved, save)
+        check_directories(search.resolved, save)
     with _Machines(search, console) as machines:
         tally, ended, room_for_two = _search(search, storage, clock, machines, resources, durability)
         top = 2 if room_for_two else 1

@@ -177,10 +177,18 @@ def test_a_mistake_is_one_line(sofim, tmp_path, arguments, words):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("field", ["seeds", "workload"])
-def test_mistakes_of_the_function(field):
-    wrong = {"seeds": {"seeds": 0}, "workload": {"workload": 3}}[field]
-    with pytest.raises(UserError, match=f"^{field}"):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seeds": 0}, "seeds"),
+        ({"workload": 3}, "workload"),
+        ({"gpus_per_trial": 2}, "--gpus-per-trial 2: .*a trial trains on one GPU at most"),
+        ({"cpus_per_trial": -1}, "--cpus-per-trial -1: "),
+        ({"cpus": 1, "address": "auto"}, "--cpus 1: limits this machine"),
+    ],
+)
+def test_mistakes_of_the_function(wrong, words):
+    with pytest.raises(UserError, match=f"^{words}"):
         studies.tune(**{"workload": "digits-mlp", "budget": 3, "storage": "sqlite:///never.db"} | wrong)
 
 

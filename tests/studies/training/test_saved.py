@@ -21,7 +21,7 @@ from studies.engine._checkpoints import LocalStore
 from studies.storage.durability import Checkpoints
 from studies.training import worker
 from studies.training.run import Record, train
-from studies.training.saved import check_model, check_place, checksum_of, evaluated, write
+from studies.training.saved import check_free, check_model, checksum_of, evaluated, write
 from studies.trials import Assignment
 from studies.workloads import Data, Metric, Workload, accuracy
 
@@ -200,10 +200,10 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_trained(tmp_path, mi
         check_model(workload(model=lambda: Holding(2, 2)))
     (tmp_path / "load.py").write_text("mine = 1\n")
     with pytest.raises(UserError, match=r"has a file load\.py that sofim did not write"):
-        check_place(tmp_path)
+        check_free(tmp_path)
     save(tmp_path / "model", "sgd", 1, again("sgd", 1, LocalStore(tmp_path, "token")))
     assert (tmp_path / "model" / "optimizer.pt").exists()
-    check_place(tmp_path / "model")  # an earlier model is replaced
+    check_free(tmp_path / "model")  # an earlier model is replaced
     made = again("sgd", 1, LocalStore(tmp_path, "token"))
     save(tmp_path / "model", "sgd", 1, replace(made, optimizer=None))
     assert not (tmp_path / "model" / "optimizer.pt").exists(), "that would be another run's"
