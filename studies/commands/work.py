@@ -67,7 +67,7 @@ def work_off(ledger: Ledger, resolved: ResolvedCampaign, resources: Resources, c
         return None if begun.is_set() else "Workers are starting; training begins when they have."
 
     with (
-        session(resources, tell),  # nothing is shown of trials before there can be one
+        session(resources, tell, ledger.shown),  # nothing is shown of trials before there can be one
         Progress(ledger.tallies, console, ledger.seconds_left, lambda: ledger.trouble, waiting),
     ):
         execute(ledger, options, resources, tell, begun.set)

@@ -12,12 +12,14 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray._private import services
 from ray.exceptions import AuthenticationError
 
 from search_spaces.errors import UserError
 from studies.engine._local import reread_token
+from studies.storage.url import file_of
 
 ANSWER_SECONDS = 10.0  # for a cluster to accept a connection
 
@@ -27,6 +29,9 @@ _SETTINGS = 4  # the kind of the first frame that a server sends
 _START = "start one with: ray start --head"
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
 _OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
+_JOB_DIRECTORIES = "working_dir_files"  # where Ray unpacks the working directories of jobs
+# of one machine; what else there is may be shared
+_DISKS = frozenset({"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"})
 
 
 @contextmanager
@@ -92,6 +97,40 @@ def _within_job(packed: dict[str, Any]) -> Iterator[dict[str, Any]]:
             del os.environ[_OVERRIDE]
         else:
             os.environ[_OVERRIDE] = kept
+
+
+def kept_here_alone(storage: str) -> str | None:
+    """Return a line on a ``storage`` that a driver on another machine would not find; ``None`` where there is no need.
+
+    On a cluster of this machine alone there is none, unless a job was submitted to it: whoever did is elsewhere.
+    """
+    file, in_job = file_of(storage), _JOB in os.environ
+    if file is None or not (in_job or _has_other_machines()):
+        return None
+    file = file.resolve()
+    if in_job and _JOB_DIRECTORIES in file.parts:
+        where, other = "in the directory that Ray made for this job and may remove", "the next job"
+    elif _file_system(file) in _DISKS:
+        where, other = "on a disk of this machine", "a driver that starts on another machine"
+    else:
+        return None
+    return (
+        f"Warning: {storage} is a file {where}: {other} would begin anew without it. Give a database that all "
+        "reach (--storage postgresql+psycopg://user@host/name), or a file on a disk that all share "
+        "(--storage journal:////path/sofim.log)."
+    )
+
+
+def _has_other_machines() -> bool:
+    own = ray.get_runtime_context().get_node_id()
+    addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+    return any(address != addresses.get(own) for address in addresses.values())
+
+
+def _file_system(file: Path) -> str | None:
+    """Return the type of the file system that a file is on, or will be."""
+    found = [part for part in psutil.disk_partitions(all=True) if file.is_relative_to(part.mountpoint)]
+    return max(found, key=lambda part: len(Path(part.mountpoint).parts)).fstype if found else None
 
 
 def check_answers(address: str) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import CheckpointAccess, checkpoint_access
 from studies.engine._cluster import WORKER_ENVIRONMENT, alone_here, check_fits, connected, settled
+from studies.engine._joining import kept_here_alone
 from studies.engine._local import temporary_directory
 from studies.engine._signals import SignalGuard
 from studies.training.worker import TrainingOptions, run
@@ -35,18 +37,22 @@ _QUIET = {
 
 
 @contextmanager
-def session(resources: Resources, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
+def session(resources: Resources, say: Callable[[str], None] = lambda _line: None, storage: str = "") -> Iterator[None]:
     """Start Ray for several runs of :func:`execute`, which otherwise start and stop it each.
 
     Args:
         resources: Where they run.
         say: Takes a line that the person should read.
+        storage: URL of what is written; where other machines would not find it, a line says so.
 
     Raises:
         UserError: Ray does not start, or the cluster cannot be joined.
     """
     _quieten()
+    joins = resources.address is not None and not ray.is_initialized()
     with connected(resources, say):
+        if joins and (warning := kept_here_alone(storage)) is not None:
+            say(warning)
         yield
 
 

@@ -169,6 +169,11 @@ class Ledger:
         """Return a folder among the checkpoints that is this campaign's alone."""
         return next(iter(self.studies.values())).folder
 
+    @property
+    def shown(self) -> str:
+        """Return the storage's URL as a message may show it."""
+        return self._shown
+
     def look(self) -> None:
         """Look at the database, and at the clock where there is one: called all the time while trials run.
 

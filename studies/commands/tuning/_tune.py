@@ -232,7 +232,7 @@ class _Machines:
 
         resolved = self._search.resolved
         if not self._running:
-            self._session.enter_context(session(replace(resources, code=user_code(resolved)), self.say))
+            self._session.enter_context(session(replace(resources, code=user_code(resolved)), self.say, ledger.shown))
             self._running = True
         try:
             work_off(ledger, resolved, resources, self.console)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,3 +264,36 @@ def test_a_machine_that_is_no_node_is_told_so():
     error = ConnectionError("Failed to connect to Ray cluster at head:6379")
     error.__cause__ = RuntimeError("No node info found matching attributes: '' when trying to resolve node")
     assert "this machine is no node of that cluster" in str(_joining._refusal("head:6379", error))
+
+
+# -------- what another machine would not find
+
+
+def partition(directory: Path, kind: str) -> Any:
+    return type("Partition", (), {"mountpoint": str(directory), "fstype": kind})
+
+
+@pytest.mark.parametrize(
+    ("storage", "where"),
+    [
+        ("sqlite:///sofim.db", "a file on a disk of this machine: a driver that starts on another machine"),
+        ("journal:///sofim.log", "a file on a disk of this machine: "),
+        ("sqlite:///working_dir_files/sofim.db", "a file in the directory that Ray made for this job and may remove: "),
+        ("sqlite:///shared/sofim.db", None),
+        ("sqlite:///:memory:", None),
+        ("postgresql+psycopg://me@dbhost/sofim", None),
+    ],
+)
+def test_a_job_hears_where_its_database_would_not_be_found_again(monkeypatch, tmp_path, storage, where):
+    """Of a submitted job, which may be anywhere; on a file system that machines share nothing is claimed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    there = [partition(Path("/"), "ext4"), partition(tmp_path / "shared", "nfs4")]
+    monkeypatch.setattr(_joining.psutil, "disk_partitions", lambda all: there)
+    said = _joining.kept_here_alone(storage)
+    if where is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert said.startswith(f"Warning: {storage} is {where}")
+        assert "--storage postgresql+psycopg://" in said
