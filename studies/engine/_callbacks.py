@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from analysis.text import in_short
 from studies.engine._cluster import living_nodes, slots_of
+from studies.engine._losses import Losses
 from studies.engine._signals import SignalGuard
 from studies.training.worker import Message
 from studies.trials import Assignment, Resources
@@ -24,8 +25,6 @@ from studies.trials import Assignment, Resources
 if TYPE_CHECKING:  # not in workers, which import this module: the ledger would cost each 50 MiB and a second
     from studies.ledger import Ledger
 
-MAX_RESTARTS = 3  # of a trial whose worker or node died
-_TIMES = ("", "first", "second", "third and last")
 _STALL_SECONDS = 5.0  # between two steps: this driver stood still, and results wait to be heard
 COLD_SECONDS = 60.0  # that a worker may take to start, and others wait for it
 
@@ -61,7 +60,7 @@ class LedgerSearcher(_NotSaved, Searcher):
         self._slots = (0, -math.inf)  # and when they were counted
         self._controller: Any = None  # Ray's, once it runs
         self._again: deque[Assignment] = deque()
-        self._losses: Counter[tuple[str, int]] = Counter()  # of workers, by study and number
+        self._losses = Losses()
         self.assignments: dict[str, Assignment] = {}  # by Ray's trial id, while the ledger has them as running
 
     def slots(self) -> int:
@@ -80,20 +79,26 @@ class LedgerSearcher(_NotSaved, Searcher):
     def look_after(self, tune_controller: Any) -> list[Trial]:
         """Begin again what Ray gave up without a word; return the trials that wait for a worker, oldest first."""
         self._controller = tune_controller
+        for line in self._losses.settle():
+            self._guard.say(line)
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials() if not trial.is_finished()}
         for trial_id in [trial_id for trial_id in self.assignments if trial_id not in live]:
             self._begin_again(trial_id)
         return [live[trial_id] for trial_id in self.assignments if live[trial_id].status == Trial.PENDING]
 
-    def _begin_again(self, trial_id: str) -> None:
-        """Have the next worker take a trial whose own is gone, under another of Ray's ids, but not for ever."""
+    def _begin_again(self, trial_id: str) -> str:
+        """Have the next worker take a trial whose own is gone, under another of Ray's ids, but not for ever.
+
+        Return in words what became of it.
+        """
         assignment = self.assignments.pop(trial_id)
-        self._losses[assignment.study, assignment.number] += 1
-        losses = self._losses[assignment.study, assignment.number]
-        if losses > MAX_RESTARTS:
-            self._ledger.end(assignment, "failed", failure=f"its worker died {losses} times")
-        else:
+        said = self._losses.add(assignment, self._controller and self._controller.get_trial(trial_id))
+        failure = self._losses.failure_of(assignment)
+        if failure is None:
             self._again.append(assignment)
+        else:
+            self._ledger.end(assignment, "failed", failure=failure)
+        return said
 
     def stop_waiting(self, trial_ids: Iterable[str]) -> None:
         """Give up trials that have not begun on a worker, or not again; the next driver asks for them."""
@@ -124,13 +129,7 @@ class LedgerSearcher(_NotSaved, Searcher):
             return  # the scheduler has told of its end
         with self._guard.deferring_signals():
             if error:
-                assignment = self.assignments[trial_id]
-                self._begin_again(trial_id)
-                losses = self._losses[assignment.study, assignment.number]
-                goes_on = (
-                    f"it goes on elsewhere, for the {_TIMES[losses]} time" if losses <= MAX_RESTARTS else "it fails"
-                )
-                self._guard.say(f"The worker of trial {assignment.number} of {assignment.study} died; {goes_on}.")
+                self._guard.say(self._begin_again(trial_id))
             else:
                 self._ledger.end(self.assignments.pop(trial_id), "failed", failure="the worker was stopped")
 

@@ -54,7 +54,14 @@ class Nodes:
             self._cluster: Any = Cluster(
                 initialize_head=True,
                 # as on most clusters it trains nothing; with a third worker every start takes twice as long here
-                head_node_args={"num_cpus": 0, "object_store_memory": _MEMORY, "include_dashboard": False},
+                head_node_args={
+                    "num_cpus": 0,
+                    "object_store_memory": _MEMORY,
+                    "include_dashboard": False,
+                    "_system_config": {
+                        "health_check_period_ms": 500
+                    },  # a node that is lost is known to be in 3 s, not 15
+                },
             )
         self.address: str = self._cluster.address
         self._plain: set[str] = set()

@@ -184,3 +184,14 @@ def slow():
 
     metric = Metric("accuracy", "maximize", accuracy, finish=finish)
     return Workload("slow", _load, model, nn.functional.cross_entropy, metric, epochs=6)
+
+
+def deadly():
+    """Kills every worker that trains it."""
+
+    def loss(outputs, targets):
+        if _in_a_worker():
+            os._exit(9)
+        return nn.functional.cross_entropy(outputs, targets)
+
+    return Workload("xor", _load, _model, loss, Metric("accuracy", "maximize", accuracy), epochs=3)

@@ -165,7 +165,7 @@ def test_the_same_command_goes_on_from_the_very_epoch(story):
 def test_a_killed_worker_is_one_line_and_its_trial_goes_on_elsewhere(story):
     told = story.after_a_killed_worker
     assert (told.code, told.err) == (0, "")
-    assert told.out.count(" died; it goes on elsewhere, for the first time.") == 1
+    assert told.out.count(" died; it goes on elsewhere (restart 1 of 3).") == 1
     assert "raylet" not in told.out  # Ray has pages to say of it
 
 

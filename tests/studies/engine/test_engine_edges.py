@@ -47,6 +47,9 @@ class Ray:
     def get_live_trials(self) -> set[Trial]:
         return set(self.trials)
 
+    def get_trial(self, trial_id: str) -> Trial | None:
+        return next((trial for trial in self.trials if trial.trial_id == trial_id), None)
+
     def _schedule_trial_train(self, trial: Trial) -> None:
         self.trained.append(trial.trial_id)
 
