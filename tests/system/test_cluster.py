@@ -147,7 +147,8 @@ def xor():
 
     def load(directory):
         if _in_a_worker():
-            assert (os.environ["OF_THE_JOB"], Path("beside.txt").read_text()) == ("yes", "here")
+            beside = Path(os.environ["TUNE_ORIG_WORKING_DIR"], "beside.txt")  # trials have directories of their own
+            assert (os.environ["OF_THE_JOB"], beside.read_text()) == ("yes", "here")
         return workload.load(directory)
 
     return replace(workload, load=load)
