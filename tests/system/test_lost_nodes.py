@@ -14,16 +14,17 @@ from tests.support.probe_home import environment, notes_of, settle, trials_of, u
 pytestmark = pytest.mark.cluster
 
 SLOW, DEADLY = "probe_workload:slow", "probe_workload:deadly"
+LOST = 4  # one more than a worker has restarts
 
 
-def test_a_trial_that_loses_its_nodes_completes_and_one_whose_worker_dies_four_times_fails(
+def test_a_trial_that_loses_four_nodes_completes_and_one_whose_worker_dies_four_times_fails(
     tmp_path, three_nodes: Nodes, nightly
 ):
-    """At night more nodes than a worker has restarts, and a worker that dies beside it; by day one node."""
+    if not nightly:
+        pytest.skip("takes a minute: with --nightly; by day tests/studies/engine/test_losses.py and test_cluster.py")
     home = settle(tmp_path, SLOW, trials=1)
     file, said = home / "probe.toml", home / "said.txt"
-    workloads = f'"{SLOW}", "{DEADLY}"' if nightly else f'"{SLOW}"'
-    file.write_text(file.read_text().replace(f'"{SLOW}"', workloads).replace('"sofim", ', ""))
+    file.write_text(file.read_text().replace(f'"{SLOW}"', f'"{SLOW}", "{DEADLY}"').replace('"sofim", ', ""))
     three_nodes.use({"PROBE_NOTES": str(home / "notes"), "PROBE_EPOCH": "1"})
     with said.open("wb") as out:
         driver = subprocess.Popen(
@@ -33,7 +34,7 @@ def test_a_trial_that_loses_its_nodes_completes_and_one_whose_worker_dies_four_t
         )  # fmt: skip
     lost: set[str] = set()
     try:
-        for number in range(4 if nightly else 1):
+        for number in range(LOST):
             three_nodes.add()
             wait_until(lambda: {line[1] for line in notes_of(home, "epoch")} > lost)
             (node,) = {line[1] for line in notes_of(home, "epoch")} - lost
@@ -52,8 +53,6 @@ def test_a_trial_that_loses_its_nodes_completes_and_one_whose_worker_dies_four_t
     history = trial.user_attrs["history"]
     right = undisturbed(home, SLOW, "sgd", trial, 6)
     assert {column: history[column] for column in right} == right
-    if not nightly:
-        return
     (trial,) = trials_of(home, f"{DEADLY}/sgd")
     assert (trial.state, trial.user_attrs["failure"]) == (TrialState.FAIL, "its worker died 4 times")
     name = f"The worker of trial 0 of probe/{DEADLY}/sgd died; it"
