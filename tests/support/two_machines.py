@@ -34,7 +34,7 @@ ip link show head > /dev/null 2>&1 && ip link delete head
 {" ".join(_SPACE)} --net bash -c '
     until ip link show worker > /dev/null 2>&1; do sleep 0.1; done
     ip link set lo up && ip address add 10.77.0.2/24 dev worker && ip link set worker up
-    env RAY_gcs_rpc_server_reconnect_timeout_s=5 "$@"; exit $?' - "$@" &  # a node leaves so long after its head, not 60
+    exec env RAY_gcs_rpc_server_reconnect_timeout_s=5 "$@"' - "$@" &  # a node leaves so long after its head, not 60
 while [ "$(readlink /proc/$!/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
 ip link set lo up
 ip link add head type veth peer name worker netns $! && ip address add 10.77.0.1/24 dev head && ip link set head up
