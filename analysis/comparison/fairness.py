@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
-from analysis.comparison.stopping import stopping
+from analysis.comparison.stopping import cut_short, stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
 from analysis.schema import COUNTED, WIDENED, ended_by
@@ -89,7 +89,8 @@ def fairness(
                 for part, more in zip((found.problems, found.doubts, found.evidence), of_stops, strict=True):
                     part.extend(more)
             if rule == 1:
-                found.problems += _cut(contest, reasons)
+                names = {label(contest, search): search.name for search in _every(contest)}
+                found.problems += cut_short(names, reasons)
             if rule == 6 and curves is not None and found.kept != NO:
                 found.evidence.extend(_of_budgets(contest, curves))
             told = ("; ".join(part) for part in (found.problems, found.doubts))
@@ -161,15 +162,6 @@ def _widened(contest: WorkloadRuns) -> list[str]:
             ranges = f"from [{low}, {high}] to [{lower}, {higher}]"
             told.append(f"{one['parameter']} of {label(contest, search)} widened {ranges} after {one['after']} trials")
     return told
-
-
-def _cut(contest: WorkloadRuns, reasons: Mapping[str, str]) -> list[str]:
-    """Return what ended searches before their last trial, a phrase a reason."""
-    cut: dict[str, list[str]] = {}
-    for search in _every(contest):
-        if search.name in reasons:
-            cut.setdefault(reasons[search.name], []).append(label(contest, search))
-    return [f"{listing(names)} ended before the last trial: {reason}" for reason, names in cut.items()]
 
 
 def label(contest: WorkloadRuns, search: Study) -> str:

@@ -62,3 +62,17 @@ def _rule(study: Study) -> Callable[[int], Sequence[int]] | None:
     if stops is None or not isinstance(epochs, int) or (name == "hyperband" and study.attributes.get("protocol") == 1):
         return None
     return lambda number: stops(number, epochs)
+
+
+def cut_short(names: Mapping[str, str], reasons: Mapping[str, str]) -> list[str]:
+    """Return what ended searches before their last trial, a phrase a reason.
+
+    Args:
+        names: Of their studies, by what they are called in words.
+        reasons: By the name of a study.
+    """
+    cut: dict[str, list[str]] = {}
+    for label, name in names.items():
+        if name in reasons:
+            cut.setdefault(reasons[name], []).append(label)
+    return [f"{listing(labels)} ended before the last trial: {reason}" for reason, labels in cut.items()]
