@@ -23,6 +23,7 @@ from studies.commands.options import (
     hide_title,
     how_to_go_on,
     in_seconds,
+    log_option,
     machine_options,
     recommendation_options,
     save_options,
@@ -141,6 +142,7 @@ def sofim(context: click.Context) -> None:
     is_flag=True,
     help="Add trials, optimizers or workloads to the campaign in the storage, or widen ranges.",
 )
+@log_option
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(**options: Any) -> None:
@@ -165,6 +167,7 @@ def launch(**options: Any) -> None:
 @data_option
 @whole_machine_options
 @durability_options
+@log_option
 def confirm(**options: Any) -> None:
     """Confirm: train the winners of CAMPAIGN on fresh seeds and test them, or what is left of that.
 
@@ -195,6 +198,7 @@ def confirm(**options: Any) -> None:
 @save_options
 @machine_options
 @durability_options
+@log_option
 def tune(**options: Any) -> None:
     """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
 

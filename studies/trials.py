@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 """How a trial ends."""
@@ -129,3 +129,47 @@ class Tally:
     def missing(self) -> int:
         """Return how many trials the study still asks for; 0 where it is stopped, or their number does not end it."""
         return 0 if self.stopped is not None or self.asked_for is None else max(0, self.asked_for - self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedTrial:
+    """A trial as others than the database hear of it.
+
+    Attributes:
+        key: The same for this trial alone, whichever driver tells of it and whatever else is called as its study.
+        study: Name of the study.
+        number: Of the trial in it.
+        params: Its configuration, stored names and values.
+        tags: Of what it is a trial: ``campaign``, ``workload``, ``optimizer`` and others.
+    """
+
+    key: str
+    study: str
+    number: int
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a trial ended, ``values`` being what it is worth as a whole, and ``failure`` why it broke: one line."""
+
+    outcome: Outcome
+    values: Mapping[str, float]
+    failure: str | None = None
+
+
+class Listener(Protocol):
+    """Hears of trials as they go; no method may take time or raise anything."""
+
+    def settled(self, trial: LoggedTrial, ending: Ending) -> None:
+        """Hear of a trial of an earlier driver that has ended, whether that driver told of it or not."""
+
+    def began(self, trial: LoggedTrial) -> None:
+        """Hear that a trial begins."""
+
+    def heard(self, trial: LoggedTrial, record: Mapping[str, float]) -> None:
+        """Hear of one epoch: ``epoch``, ``seconds``, …, and the metric by its name."""
+
+    def ended(self, trial: LoggedTrial, ending: Ending) -> None:
+        """Hear how a trial ended."""

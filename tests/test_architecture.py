@@ -81,14 +81,27 @@ ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
 }
 NEVER = {"analysis": {"torch", "torchvision", "pytorch_optimizer", "ray"}}
 # The rooms of studies, each of which may import those before it, and what lies beside them.
-ROOMS = ("data", "models", "workloads", "training", "campaign", "storage", "ledger", "engine", "commands", "cli")
+ROOMS = (
+    "data",
+    "models",
+    "workloads",
+    "training",
+    "campaign",
+    "storage",
+    "ledger",
+    "loggers",
+    "engine",
+    "commands",
+    "cli",
+)
 LOOSE = {"__init__", "cli", "called", "modules", "optimizers", "start", "trials"}
 # The commands alone may import the analysis, and late; all may import what the database is called and how one counts.
 ON_TOP = ("studies/commands/", "studies/cli.py")
 SHARED = {"analysis.optimizers", "analysis.schema", "analysis.text"}
 
 # Packages that one part of studies keeps from all others.
-KEPT_TO = {"optuna": r"studies/(ledger|storage)/", "ray": r"studies/engine/"}
+LOGS = ("tensorboardX", "mlflow", "wandb", "trackio")  # none is a dependency
+KEPT_TO = {"optuna": r"studies/(ledger|storage)/", "ray": r"studies/engine/"} | dict.fromkeys(LOGS, r"studies/loggers/")
 HEAVY = {"torch", "torchvision", "pytorch_optimizer", "ray", "optuna", "pandas", "scipy", "sklearn", "matplotlib",
          "seaborn", "optuna_dashboard"}  # fmt: skip
 
@@ -143,7 +156,7 @@ def test_a_package_imports_only_the_libraries_it_is_for(package: str) -> None:
 
 
 @pytest.mark.parametrize("library", KEPT_TO)
-def test_optuna_and_ray_each_have_one_place_in_studies(library: str) -> None:
+def test_such_a_library_has_one_place_in_studies(library: str) -> None:
     offenders = [
         i
         for i in IMPORTS
@@ -299,5 +312,11 @@ def test_every_dependency_is_imported_or_has_its_reason() -> None:
 
 def test_every_imported_library_is_a_dependency() -> None:
     known = {*PACKAGES, *sys.stdlib_module_names, *declared("studies").values()}
-    offenders = [i for i in IMPORTS if i.top not in known]
+    offenders = [i for i in IMPORTS if i.top not in known and not (i.top in LOGS and i.when == "calling")]
     assert not offenders, listed(offenders)
+
+
+def test_every_log_has_an_extra_with_its_library() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for kind, library in zip(("tensorboard", *LOGS[1:]), LOGS, strict=True):
+        assert any(re.match(rf"{library}\b", wanted) for wanted in project["optional-dependencies"][kind]), kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from search_spaces.errors import number_of
 from studies.commands.find import existing, find_tuned
 from studies.commands.next_commands import AFTER_CONFIRM, PURE_LUCK, print_next_commands
 from studies.commands.screen import make_console, say, working
-from studies.commands.work import runs_asked_for, versions, work_off
+from studies.commands.work import logged, runs_asked_for, versions, work_off
 from studies.trials import Resources, Tally
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from analysis.load import Frames, Study
     from studies.campaign.model import Campaign
     from studies.campaign.resolve import ResolvedCampaign
+    from studies.loggers import Target
     from studies.storage.durability import Durability
 
 SEEDS, SEEDS_OF_REPLICATE = 10, 3
@@ -53,6 +55,7 @@ def confirm_campaign(
     data: Path | None,
     save: Path | None = None,
     save_optimizer: bool = False,
+    logs: Sequence[Target],
 ) -> None:
     """Do what ``sofim confirm`` says, see there for the options.
 
@@ -81,6 +84,7 @@ def confirm_campaign(
         beside=beside_winners(resolved, storage, console, path=ablation) if default or ablation else {},
         like_tuning=like_tuning,
         durability=durability,
+        logs=logs,
     )
     console.print()
     print_confirmed(plan.campaign.name, storage, console, top)
@@ -105,6 +109,7 @@ def confirm(
     beside: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
     like_tuning: bool = False,
     durability: Durability | None = None,
+    logs: Sequence[Target] = (),
 ) -> list[Tally]:
     """Run what is left of a campaign's confirmation runs and show it on ``console``.
 
@@ -120,6 +125,7 @@ def confirm(
         beside: What is run on the same seeds beside winners, see `beside_winners`.
         like_tuning: Whether each run gets a GPU if the winners were tuned on GPUs, whatever ``resources`` say.
         durability: What is done against loss.
+        logs: Where else runs are told of.
 
     Returns:
         How far each study's confirmation is at the end.
@@ -134,11 +140,11 @@ def confirm(
 
     campaign = resolved.campaign
     seeds = usual_seeds(campaign) if seeds is None else seeds
-    made = open_confirmation(
-        storage, resolved.plan.stored(), resolved.study_plans(), versions(), seeds=seeds, top=top, anyway=anyway,
-        durability=durability, beside=beside,
+    opened = partial(
+        open_confirmation, storage, resolved.plan.stored(), resolved.study_plans(), versions(), seeds=seeds, top=top,
+        anyway=anyway, durability=durability, beside=beside,
     )  # fmt: skip
-    with made as ledger:
+    with logged(opened, logs, console) as ledger:
         for note in ledger.notes:
             say(console, note)
         tallies = ledger.tallies()

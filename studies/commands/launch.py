@@ -9,22 +9,25 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, PURE_LUCK, print_next_commands
 from studies.commands.screen import make_console, say, working
-from studies.commands.work import versions, work_off
+from studies.commands.work import logged, versions, work_off
 from studies.trials import Resources, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
 
     from studies.campaign.resolve import ResolvedCampaign
     from studies.ledger import Limits
+    from studies.loggers import Target
     from studies.storage.durability import Durability
 
 
@@ -48,6 +51,7 @@ def launch_campaign(
     extend: bool,
     dry_run: bool,
     then_confirm: bool,
+    logs: Sequence[Target],
 ) -> None:
     """Do what ``sofim launch`` says, see there for the options.
 
@@ -84,14 +88,16 @@ def launch_campaign(
 
     clock = Clock(math.inf if budget is None else budget, began)
     limits = None if budget is None and patience is None else Limits(clock, patience)
-    tallies = launch(resolved, storage, resources, console, durability=durability, extend=extend, limits=limits)
+    tallies = launch(
+        resolved, storage, resources, console, durability=durability, extend=extend, limits=limits, logs=logs
+    )
     check_any_worked(plan.campaign.name, tallies, storage)
     console.print()
     print_leaderboard(plan.campaign.name, storage, console)
     for line in failing_lines(tallies):
         console.print(line, style="red", soft_wrap=True)
     if then_confirm:
-        confirm(resolved, storage, resources.for_one_run_alone(), console, durability=durability)
+        confirm(resolved, storage, resources.for_one_run_alone(), console, durability=durability, logs=logs)
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
     print_audit(plan.campaign.name, storage, console)
@@ -128,6 +134,7 @@ def launch(
     durability: Durability | None = None,
     extend: bool = False,
     limits: Limits | None = None,
+    logs: Sequence[Target] = (),
 ) -> list[Tally]:
     """Run what is left of a campaign and show it on ``console``.
 
@@ -139,6 +146,7 @@ def launch(
         durability: What is done against loss.
         extend: Whether the campaign of this name in the storage is made this one.
         limits: What ends it before its last trial.
+        logs: Where else trials are told of.
 
     Returns:
         How far each study is at the end.
@@ -152,10 +160,11 @@ def launch(
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
     campaign = resolved.campaign
     plans = resolved.study_plans()
-    made = open_search(
-        storage, resolved.plan.stored(), plans, versions(), durability=durability, extend=extend, limits=limits
+    stored = resolved.plan.stored()
+    opened = partial(
+        open_search, storage, stored, plans, versions(), durability=durability, extend=extend, limits=limits
     )
-    with made as ledger:
+    with logged(opened, logs, console) as ledger:
         finished = ledger.finished
         if not finished:
             if not any(tally.done for tally in ledger.tallies()):  # what was begun keeps its search spaces

@@ -16,6 +16,7 @@ import click
 from search_spaces.errors import UserError
 from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
 from studies.commands.screen import make_console, say
+from studies.loggers import KINDS, Target, targets_of
 from studies.modules import factory_named
 from studies.storage.durability import STORAGE_TIMEOUT, Durability, Waiting
 from studies.storage.url import hide_password
@@ -97,6 +98,23 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Train the best confirmation run once more, and save its weights there (safetensors).",
         ),
     )
+
+
+def log_option(command: _F) -> _F:
+    """Add ``--log``; the command gets ``logs``."""
+    return click.option(
+        "--log",
+        "logs",
+        multiple=True,
+        callback=_are_logs,
+        metavar="KIND:WHERE",
+        help=f"Show each trial there too: {', '.join(f'{name}:{kind.place}' for name, kind in KINDS.items())}; "
+        "may be repeated.",
+    )(command)
+
+
+def _are_logs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Target, ...]:
+    return targets_of(texts)
 
 
 def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -339,7 +357,8 @@ def _shown(arguments: Sequence[str]) -> list[str]:
     for before, part in zip(["", *arguments], arguments, strict=False):
         option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
         is_storage = "--storage" in (before, option) or "://" in value
-        shown.append(f"{option}{equals}{hide_password(value)}" if is_storage and value else part)
+        kind, colon, place = value.partition(":") if "--log" in (before, option) else ("", "", value)
+        shown.append(f"{option}{equals}{kind}{colon}{hide_password(place)}" if is_storage and value else part)
     return shown
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import number_of
-from studies.commands.screen import say
+from studies.commands.screen import say, working
+from studies.loggers import Logging, Target
 from studies.modules import search_path
 from studies.trials import Resources, Tally
 
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
     from studies.training.worker import TrainingOptions
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "pytorch_optimizer", "numpy", "sofim-studies")
+
+
+@contextmanager
+def logged(open_ledger: Callable[[], Ledger], logs: Sequence[Target], console: Console) -> Iterator[Ledger]:
+    """Open a ledger whose trials are told to logs too, which are open before and hear of its end.
+
+    Raises:
+        UserError: A log cannot be opened, or the ledger.
+    """
+    with ExitStack() as stack:
+        with working(console, "Opening logs ...") if logs else nullcontext():
+            logging = stack.enter_context(Logging(logs, lambda line: say(console, line, "yellow")))
+        ledger = stack.enter_context(open_ledger())
+        if logs:
+            ledger.listen(logging)
+        yield ledger
 
 
 def training_options(resolved: ResolvedCampaign, resources: Resources, checkpoint_every: int) -> TrainingOptions:

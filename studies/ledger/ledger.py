@@ -12,10 +12,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from studies.ledger.study import Facts, StudyLedger
+from studies.ledger.telling import Telling
 from studies.storage.durability import Durability
 from studies.storage.refusals import REFUSALS, refused
 from studies.storage.writer import TrialWriter
-from studies.trials import Assignment, Outcome, Tally
+from studies.trials import Assignment, Listener, Outcome, Tally
 
 
 class Rule:
@@ -119,6 +120,13 @@ class Ledger:
             self.rule.close()
             for study in self.studies.values():
                 study.interrupt()
+
+    def listen(self, listener: Listener) -> None:
+        """Have ``listener`` hear of every trial, first of those that have ended; to be called before any is asked."""
+        for name, study in self.studies.items():
+            study.telling = Telling(study.plan, study.source.runs, listener)
+            for trial in self.stored_trials(name):
+                study.telling.settled(trial)
 
     @property
     def finished(self) -> bool:

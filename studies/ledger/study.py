@@ -22,6 +22,7 @@ from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger.counting import TrialCount, cost_of, is_asked_again, origin_of
+from studies.ledger.telling import Telling
 from studies.storage.database import running_template
 from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Outcome, Runs, Tally
@@ -172,7 +173,12 @@ class StudyLedger:
         writer: Through which the database is written.
         trials: What the database has of it, in the order of their numbers.
         source: Of its trials.
+
+    Attributes:
+        telling: Tells somebody else of its trials, if anybody listens.
     """
+
+    telling: Telling | None = None
 
     def __init__(
         self, plan: StudyPlan, study_id: int, writer: TrialWriter, trials: Sequence[FrozenTrial], source: Source
@@ -212,6 +218,8 @@ class StudyLedger:
         self._writer.start(self.study_id, copy(stored))
         stored.intermediate_values = {}  # not shared with what the writer reads in its thread
         self._running[draw.number] = _Running(stored)
+        if self.telling is not None:
+            self.telling.began(stored)
         return Assignment(
             study=self.plan.name,
             number=draw.number,
@@ -244,6 +252,8 @@ class StudyLedger:
         for name, entry in record.items():
             if name not in tests:
                 running.history.setdefault(self.plan.metric if name == "metric" else name, []).append(entry)
+        if self.telling is not None:
+            self.telling.heard(running.stored, record)
         if not math.isfinite(value):
             return False
         running.stored.intermediate_values[epoch] = value
@@ -322,6 +332,8 @@ class StudyLedger:
         if failure is not None:
             stored.user_attrs["failure"] = failure
         stored.system_attrs = self.source.ended(stored)
+        if self.telling is not None:
+            self.telling.ended(stored)
         if failure == INTERRUPTED:
             self._interrupted.add(origin_of(stored))
             self._writer.finish(self.study_id, stored)

@@ -138,6 +138,42 @@ ROWS = [
         typed="dashboard --port 65536",
         says="Invalid value for '--port': 65536 is not in the range 0<=x<=65535; see: sofim dashboard --help",
     ),
+    # logs
+    Mistake(
+        id="a log of no kind that there is",
+        typed="launch quickstart --log comet:mine",
+        says="--log comet:mine: must be one of tensorboard:DIR, mlflow:URI, wandb:PROJECT, trackio:PROJECT",
+    ),
+    Mistake(
+        id="a log without a kind",
+        typed="tune digits-mlp --budget 3 --log runs",
+        says="--log runs: must be one of tensorboard:DIR, mlflow:URI, wandb:PROJECT, trackio:PROJECT",
+    ),
+    Mistake(
+        id="a log without a place",
+        typed="confirm fake --log tensorboard:",
+        says="--log tensorboard:: says no place; give --log tensorboard:DIR",
+    ),
+    Mistake(
+        id="a log in a file",
+        typed="launch quickstart --log tensorboard:mine.toml",
+        files=CLI,
+        says="--log tensorboard:{here}/mine.toml: {here}/mine.toml is no directory; give another one",
+    ),
+    Mistake(
+        id="a log below a file",
+        typed="launch quickstart --log tensorboard:mine.toml/runs",
+        files=CLI,
+        says="--log tensorboard:{here}/mine.toml/runs: {here}/mine.toml is no directory; give another one",
+    ),
+    Mistake(
+        id="a log where nothing can be written",
+        typed="launch quickstart --log tensorboard:locked/runs",
+        files={"locked/file": ""},
+        prepare=lambda place: (place.here / "locked").chmod(0o555),
+        as_nobody=True,
+        says="--log tensorboard:{here}/locked/runs: nothing can be written in {here}/locked; give another directory",
+    ),
     # numbers
     Mistake(
         id="no trials on the line",

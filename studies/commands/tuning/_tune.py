@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +26,8 @@ from studies.commands.save import check_directories, save_best
 from studies.commands.screen import make_console, say, working
 from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
-from studies.commands.work import versions, work_off
+from studies.commands.work import logged, versions, work_off
+from studies.loggers import Target, targets_of
 from studies.storage.durability import STORAGE_TIMEOUT, Durability
 from studies.trials import Resources
 
@@ -66,6 +68,7 @@ def tune(
     save: str | Path | None = None,
     save_optimizer: bool = False,
     trial_timeout: str | timedelta | None = None,
+    log: Sequence[str] = (),
 ) -> Tuned:
     """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
 
@@ -101,6 +104,7 @@ def tune(
         save_optimizer: Whether the optimizer's state is written there too.
         trial_timeout: A time (``"10min"``, a timedelta) after which a trial that has not ended fails, confirmation runs
             too; ``None`` for none.
+        log: Where else trials are told of: ``tensorboard:DIR``, ``mlflow:URI``, ``wandb:PROJECT``, ``trackio:PROJECT``.
 
     Raises:
         UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
@@ -131,6 +135,7 @@ def tune(
         began=began,
         save=None if save is None else Path(save).absolute(),
         save_optimizer=save_optimizer,
+        logs=targets_of([log] if isinstance(log, str) else log),
     )
 
 
@@ -151,6 +156,7 @@ def tune_within(
     began: float | None,
     save: Path | None = None,
     save_optimizer: bool = False,
+    logs: Sequence[Target] = (),
 ) -> Tuned:
     """Do what :func:`tune` does, see there for the arguments."""
     from studies.ledger import Clock
@@ -171,7 +177,7 @@ def tune_within(
         clock.budget = search.budget.seconds
     if save is not None:
         check_directories(search.resolved, save)
-    with _Machines(search, console) as machines:
+    with _Machines(search, console, logs) as machines:
         tally, ended, room_for_two = _search(search, storage, clock, machines, resources, durability)
         top = 2 if room_for_two else 1
         found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability, top)
@@ -214,8 +220,8 @@ def _estimate(row: Any, name: str, values: tuple[float, ...]) -> Estimate:
 class _Machines:
     """Ray, started when it is first needed and kept for what comes next. A context manager."""
 
-    def __init__(self, search: Search, console: Console) -> None:
-        self._search, self.console = search, console
+    def __init__(self, search: Search, console: Console, logs: Sequence[Target]) -> None:
+        self._search, self.console, self._logs = search, console, logs
         self._session = ExitStack()
         self._running = False
 
@@ -224,6 +230,10 @@ class _Machines:
 
     def __exit__(self, *exc: object) -> None:
         self._session.close()
+
+    def logged(self, open_ledger: Callable[[], Ledger]) -> AbstractContextManager[Ledger]:
+        """Return the ledger as a context manager, its trials told to the logs too."""
+        return logged(open_ledger, self._logs, self.console)
 
     def work_off(self, ledger: Ledger, resources: Resources) -> None:
         """Run all that ``ledger`` has to ask for, on view; a run that does not end in time is ended with Ray."""
@@ -256,8 +266,8 @@ def _search(
     from studies.ledger import SearchBudget, open_search
 
     plan, budget = search.plan(), SearchBudget(clock, search.seeds)
-    made = open_search(storage, search.stored(), [plan], versions(), durability=durability, budget=budget)
-    with made as ledger:
+    opened = partial(open_search, storage, search.stored(), [plan], versions(), durability=durability, budget=budget)
+    with machines.logged(opened) as ledger:
         [tally] = ledger.tallies()
         if not ledger.finished:
             for note in search.notes if not tally.done else ():  # what was begun keeps its search space
@@ -319,11 +329,11 @@ def _confirm(
     """Run the winner on fresh seeds, and with ``top`` 2 the best of the next best optimizer; or what is left of it."""
     from studies.ledger import ConfirmationBudget, confirmed_winner, open_confirmation
 
-    made = open_confirmation(
-        storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, top=top, test=search.test,
-        durability=durability, budget=ConfirmationBudget(clock, search.seeds), of_each=True,
+    opened = partial(
+        open_confirmation, storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, top=top,
+        test=search.test, durability=durability, budget=ConfirmationBudget(clock, search.seeds), of_each=True,
     )  # fmt: skip
-    with made as ledger:
+    with machines.logged(opened) as ledger:
         for note in ledger.notes:
             machines.say(note)
         if not ledger.finished:
