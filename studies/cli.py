@@ -35,7 +35,9 @@ from studies.commands.options import (
 )
 from studies.commands.screen import make_console, standard_streams, verbatim
 
-_LIBRARIES = r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqlalchemy|ray|torch)\b"
+_LIBRARIES = (
+    r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqlalchemy|ray|torch|mlflow|wandb|trackio)\b"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -56,7 +56,7 @@ class WandbLogger:
 
     def step(self, trial: LoggedTrial, epoch: int, values: Mapping[str, float]) -> None:
         """Write what an epoch gave."""
-        self._runs[trial.key].log(dict(values), step=epoch)
+        self._runs[trial.key].log(dict(values), step=epoch, commit=True)
 
     def end(self, trial: LoggedTrial, ending: Ending) -> None:
         """Write what the trial is worth into the run's summary, and end it."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,8 @@ from tests.support.fake_campaign import campaign, open_ledger, play
 
 ROOT = Path(__file__).parents[3]
 ONE = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+OF_LIBRARIES = pytest.mark.filterwarnings("ignore")  # that a library is told of by its own libraries
+ACCURACY = "accuracy"
 OUTCOMES = [0.5, ("pruned", 0.25), "diverged", "failed: ValueError: no luck"]
 
 
@@ -220,8 +228,116 @@ def test_a_missing_library_is_named_with_its_extra(kind, monkeypatch):
         targets_of([f"{kind}:x"])
 
 
-def test_the_password_of_a_server_is_not_shown():
+def expected(url: str) -> dict[int, tuple[str, dict[str, str], set[tuple[str, int]]]]:
+    """Of each trial in the database, by number: its outcome, parameters, and points of curves."""
+    found = {}
+    for trial in trials_in(url):
+        outcome = "interrupted" if "failure" in trial.user_attrs else "complete"
+        names = (ACCURACY, "seconds", "gradient_evaluations", "train_loss", "validation_loss")
+        points = {(name, epoch) for name in names for epoch in trial.intermediate_values}
+        found[trial.number] = outcome, {name: str(value) for name, value in trial.params.items()}, points
+    return found
+
+
+@OF_LIBRARIES
+def test_mlflow_has_each_trial_once_as_the_database_has_it(toy, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert killed_and_gone_on(toy, f"mlflow:{uri}") == []
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("fake/digits-mlp/sgd")
+    runs = {int(run.data.tags["sofim.trial"]): run for run in client.search_runs([experiment.experiment_id])}
+    found = {}
+    for number, run in runs.items():
+        names = [name for name in run.data.metrics if name != "value"]
+        points = [(name, one.step) for name in names for one in client.get_metric_history(run.info.run_id, name)]
+        assert len(points) == len(set(points))
+        found[number] = run.data.tags["sofim.outcome"], run.data.params, set(points)
+    assert found == expected(toy)
+    states = [runs[number].info.status for number in range(4)]
+    assert states == ["FINISHED", "KILLED", "FINISHED", "FINISHED"]
+    assert runs[2].data.tags["sofim.retry_of"] == "1"
+    assert runs[1].data.tags["sofim.failure"] == "driver lost"
+
+
+@OF_LIBRARIES
+def test_a_server_that_is_away_is_one_warning(toy, monkeypatch):
     pytest.importorskip("mlflow")
-    [target] = targets_of(["mlflow:http://me:s3cret@localhost:1"])
-    assert "s3cret" not in str(target)
-    assert str(target) == "mlflow:http://me:***@localhost:1"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as silent:  # takes a call, and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(_logging, "CLOSING_SECONDS", 1.0)
+        [missing] = run_all(toy, f"mlflow:http://me:s3cret@127.0.0.1:{silent.getsockname()[1]}")
+    assert re.fullmatch(
+        r"--log mlflow:http://me:\*\*\*@127.*: 11 entries are missing there \(it had 1 s .*\)\.", missing
+    )
+    assert len(trials_in(toy)) == 4
+
+
+@OF_LIBRARIES
+def test_trackio_has_each_trial_once_as_the_database_has_it(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    pytest.importorskip("trackio")
+    assert killed_and_gone_on(toy, "trackio:mine") == []
+    [database] = (tmp_path / "trackio").glob("*.db")
+    with closing(sqlite3.connect(database)) as opened:
+        configs = dict(opened.execute("SELECT run_name, config FROM configs"))
+        rows = list(opened.execute("SELECT run_name, step, metrics FROM metrics"))
+    found = {}
+    for name, config in configs.items():
+        known = json.loads(config)
+        points = [(key, step) for run, step, metrics in rows if run == name for key in json.loads(metrics)]
+        assert len(points) == len(set(points))
+        params = {key: str(known[key]) for key in trials_in(toy)[0].params}
+        kept = {point for point in points if point[0] not in ("begun", "value")}
+        found[int(name.rpartition(" ")[2])] = known["outcome"], params, kept
+    assert found == expected(toy)
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """The records of a run that W&B keeps offline: LevelDB's log format behind a header of 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:  # what is too short for a header is left free
+            at += 32768 - at % 32768
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # the only part, the last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+@OF_LIBRARIES
+def test_wandb_has_each_trial_once_as_the_database_has_it(toy, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    assert killed_and_gone_on(toy, "wandb:mine") == []
+    outcomes, configs, points, keys = {}, {}, {}, {}
+    for file in sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb")):
+        for one in wandb_records(file):
+            if one.HasField("run"):
+                number = int(one.run.display_name.rpartition(" ")[2])
+                assert (one.run.run_group, one.run.project) == ("fake/digits-mlp/sgd", "mine")
+                assert keys.setdefault(number, one.run.run_id) == one.run.run_id
+                configs.setdefault(number, {}).update({i.key: json.loads(i.value_json) for i in one.run.config.update})
+            for item in one.summary.update:
+                if (item.key or item.nested_key[0]) == "outcome":
+                    outcomes.setdefault(number, []).append(json.loads(item.value_json))
+            for item in one.history.item:
+                if not (item.key or item.nested_key[0]).startswith("_"):
+                    points.setdefault(number, []).append((item.key or item.nested_key[0], one.history.step.num))
+    known = expected(toy)
+    assert sorted(keys) == sorted(known)
+    for number, (outcome, params, wanted) in known.items():
+        assert outcomes[number][-1] == outcome
+        assert {name: str(configs[number][name]) for name in params} == params
+        at = points.get(number, [])
+        assert len(at) == len(set(at))
+        # what its process had in memory when the driver was killed is lost
+        assert set(at) == wanted or (outcome == "interrupted" and set(at) < wanted)
