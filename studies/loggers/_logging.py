@@ -38,6 +38,7 @@ class _Log:
         self._error: Exception | None = None  # of the opening
         self._entries = self._written = 0
         self._reason = ""  # why something is missing
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"log-{target.kind}", daemon=True)
         self._thread.start()
 
@@ -66,11 +67,12 @@ class _Log:
         with suppress(queue.Full):
             self._queue.put(None, timeout=max(0.0, until - time.monotonic()))
             self._thread.join(max(0.0, until - time.monotonic()))
+        self._closed = True
         missing = self._entries - self._written
         if missing:
             entries = "1 entry is" if missing == 1 else f"{missing} entries are"
             reason = self._reason or f"it had {CLOSING_SECONDS:g} s to write them at the end, and has not"
-            self._say(f"--log {self._target}: {entries} missing there ({reason}).")
+            self._say(f"--log {self._target}: {entries} missing there ({reason}); the database has them.")
 
     def _run(self) -> None:
         try:
@@ -94,7 +96,7 @@ class _Log:
 
     def _lacks(self, reason: str) -> None:
         """Note why something is not written, and say so the first time."""
-        if not self._reason:
+        if not self._reason and not self._closed:
             self._reason = reason
             self._say(f"--log {self._target}: {reason}; trials go on, and the log lacks what it does not take.")
 

@@ -22,10 +22,7 @@ class WandbLogger:
     """
 
     def __init__(self, place: str) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        self._wandb = wandb
+        self._wandb = _quiet()
         self._entity, _, self._project = place.rpartition("/")
         self._runs: dict[str, Any] = {}  # open ones, by key
 
@@ -38,7 +35,7 @@ class WandbLogger:
             disable_code=True,
             x_disable_stats=True,
             x_disable_meta=True,
-            init_timeout=20,
+            init_timeout=10,
         )
         self._runs[trial.key] = self._wandb.init(
             entity=self._entity or None,
@@ -76,6 +73,15 @@ class WandbLogger:
         """Leave what is open as it is: W&B calls it crashed."""
 
 
+def _quiet() -> Any:
+    """Return W&B's module, which then says nothing of its own."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
+
+
 def check_login(place: str) -> None:
     """See that W&B would not ask who it is.
 
@@ -84,8 +90,7 @@ def check_login(place: str) -> None:
     """
     if os.environ.get("WANDB_MODE", "online") != "online" or os.environ.get("WANDB_API_KEY"):
         return
-    import wandb
-
+    wandb = _quiet()
     if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False, verify=False):
         raise UserError(
             f"--log wandb:{place}: nobody is logged in to Weights & Biases; log in with wandb login, or set "

@@ -206,7 +206,7 @@ def test_a_log_that_hangs_holds_up_neither_the_driver_nor_the_others(toy, tmp_pa
     said = run_all(toy, "hanging:there", f"tensorboard:{tmp_path / 'runs'}", outcomes=[0.5] * 10)
     assert time.monotonic() - began < 5
     missing = "30 entries are missing there (it had 0.5 s to write them at the end, and has not)"
-    assert said == [f"--log hanging:there: {missing}."]
+    assert said == [f"--log hanging:there: {missing}; the database has them."]
     assert len(trials_in(toy)) == 10
     outcomes = [texts(folder)["outcome"] for folder in (tmp_path / "runs").rglob("trial-*")]
     assert outcomes == ["complete"] * 10
@@ -217,7 +217,7 @@ def test_what_waits_for_a_log_is_bounded(toy, monkeypatch):
     monkeypatch.setattr(_logging, "MOST_WAITING", 5)
     assert run_all(toy, "hanging:there", outcomes=[0.5] * 10) == [
         "--log hanging:there: it does not keep up; trials go on, and the log lacks what it does not take.",
-        "--log hanging:there: 30 entries are missing there (it does not keep up).",
+        "--log hanging:there: 30 entries are missing there (it does not keep up); the database has them.",
     ]
 
 
@@ -270,7 +270,8 @@ def test_a_server_that_is_away_is_one_warning(toy, monkeypatch):
         monkeypatch.setattr(_logging, "CLOSING_SECONDS", 1.0)
         [missing] = run_all(toy, f"mlflow:http://me:s3cret@127.0.0.1:{silent.getsockname()[1]}")
     assert re.fullmatch(
-        r"--log mlflow:http://me:\*\*\*@127.*: 11 entries are missing there \(it had 1 s .*\)\.", missing
+        r"--log mlflow:http://me:\*\*\*@127.*: 11 entries are missing there \(it had 1 s .*\); the database has them\.",
+        missing,
     )
     assert len(trials_in(toy)) == 4
 
