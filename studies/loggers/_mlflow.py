@@ -50,7 +50,7 @@ class MLflowLogger:
             run_name=f"trial-{trial.number}",
         )
         self._runs[trial.key] = run.info.run_id
-        params = [self._entities.Param(name, str(value)) for name, value in trial.params.items()]
+        params = [self._entities.Param(_allowed(name), str(value)) for name, value in trial.params.items()]
         self._client.log_batch(run.info.run_id, params=params)
 
     def step(self, trial: LoggedTrial, epoch: int, values: Mapping[str, float]) -> None:
@@ -79,7 +79,7 @@ class MLflowLogger:
 
     def _metrics(self, values: Mapping[str, float], step: int) -> list[Any]:
         now = int(time.time() * 1000)
-        return [self._entities.Metric(name, value, now, step) for name, value in values.items()]
+        return [self._entities.Metric(_allowed(name), value, now, step) for name, value in values.items()]
 
     def _experiment(self, study: str) -> str:
         if study not in self._experiments:
@@ -98,6 +98,15 @@ class MLflowLogger:
             token = page.token
             found |= {run.data.tags[_KEY]: run.info.run_id for run in page if _KEY in run.data.tags}
         return found
+
+
+def _allowed(name: str) -> str:
+    """Return a name as MLflow takes it: ``top-1 (%)`` is none.
+
+    >>> _allowed("top-1 (%)")
+    'top-1 ___'
+    """
+    return re.sub(r"[^\w\-./: ]", "_", name)
 
 
 def check_uri(place: str) -> None:

@@ -60,7 +60,8 @@ class WandbLogger:
         run = self._runs.pop(trial.key)
         run.summary.update({**ending.values, "outcome": ending.outcome, "failure": ending.failure})
         run.finish(exit_code=1 if ending.outcome in BROKEN else 0)
-        Path(run.settings.sync_dir, _ENDED).touch()
+        if (directory := Path(run.settings.sync_dir)).is_dir():  # none where W&B is disabled
+            (directory / _ENDED).touch()
 
     def settle(self, trial: LoggedTrial, ending: Ending) -> None:
         """End a run that is here, in W&B's directory, and was not ended."""
