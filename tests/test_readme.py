@@ -163,7 +163,9 @@ def test_its_commands_work_in_their_order_and_so_does_all_that_they_tell_to_type
 
 def test_every_command_is_run_or_there_is_a_reason_why_not():
     commands = shell_commands()
-    assert all(re.search("sofim |^python3 -m venv|pip install|pytest$|activate$|load.py$", command) for command in commands)
+    assert all(
+        re.search("sofim |^python3 -m venv|pip install|pytest$|activate$|load.py$", command) for command in commands
+    )
     assert {pattern for pattern in NOT_RUN if any(re.search(pattern, command) for command in commands)} == set(NOT_RUN)
     inline = set(re.findall(r"`(sofim [^`]+)`", README))
     assert inline, "commands in sentences are looked at too"

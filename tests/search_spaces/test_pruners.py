@@ -85,13 +85,16 @@ def test_the_order_of_values_alone_decides(pruner, curves, scale):
 @settings(deadline=None, max_examples=60)
 @given(CURVES, st.lists(st.sampled_from([math.nan, math.inf]), min_size=1, max_size=5), st.booleans())
 def test_what_is_no_number_or_infinite_is_worse_than_all_else(pruner, curves, bad, maximize):
-    """It stops as soon as anything better was there, and stops nobody who would have gone on without it."""
+    """It stops as soon as anything better was there, and stops nobody at the first look who had passed without it.
+
+    Later it may: who passes beside it for the first time may be better then.
+    """
     sign, direction = (-1, "maximize") if maximize else (1, "minimize")
     good = [[sign * value for value in curve] for curve in curves]
     worst = [[sign * value] * EPOCHS for value in bad]
     alone = play(PRUNERS[pruner].make(EPOCHS), good, direction=direction)
     after = play(PRUNERS[pruner].make(EPOCHS), worst + good, direction=direction)[len(worst) :]
-    assert all(epochs >= before for epochs, before in zip(after, alone, strict=True))
+    assert all(epochs > 1 for epochs, before in zip(after, alone, strict=True) if before > 1)
     assert play(PRUNERS[pruner].make(EPOCHS), good * 3 + worst, direction=direction)[3 * len(good) :] == [1] * len(bad)
 
 

@@ -419,7 +419,7 @@ MISTAKES = [
         "sofim, sgd, is sgd; pruner was none, is asha; sampler was random, is tpe; schedule was constant, is "
         "cosine; spaces of sofim changed; trials was 2, is 30; workloads was digits-mlp, breast-cancer-logreg, is "
         "digits-mlp); give this one another name with --name, or add trials, "
-        "optimizers or workloads to that one with --extend",
+        "optimizers, workloads or wider ranges to that one with --extend",
     ),
     ("status nope", "no campaign 'nope' in sqlite:///sofim.db; there are: fake"),
     # numbers and names
