@@ -216,15 +216,6 @@ ROWS = [
         says="--cpus-per-trial inf: must be a number from 0.01",
     ),
     Mistake(
-        id="more GPUs than any node has",
-        typed=f"{RUN} --gpus-per-trial 64",
-        cluster="joined",
-        storage="empty",
-        leaves="studies",
-        prints=True,
-        says="--gpus-per-trial 64: no node has more than <any> GPUs; ask for at most that",
-    ),
-    Mistake(
         id="more processors than any node has",
         typed=f"{RUN} --cpus-per-trial 4096",
         cluster=True,

@@ -259,7 +259,7 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
         import os, signal
         from studies.commands.tuning import Budget
         from tests.studies.ledger.test_tune_ledger import search, searching, work, work_off
-        ledger = searching({url!r}, search(Budget(trials=18)))
+        ledger = searching({url!r}, search(Budget(trials=40)))
         for number in range(11):
             assignment = ledger.ask()
             if number not in (2, 9):  # these two run still
@@ -271,10 +271,10 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
-    with searching(url, search(Budget(trials=18))) as ledger:
+    with searching(url, search(Budget(trials=40))) as ledger:
         again = work_off(ledger)
-        assert ledger.tallies()[0].done == 18
-    third = search(Budget(trials=18)).initial[2][OPTIMIZER]
+        assert ledger.tallies()[0].done == 40
+    third = search(Budget(trials=40)).initial[2][OPTIMIZER]
     assert [assignment.optimizer for assignment in again[:1]] == [third], "the lost ones first"
     found, _ = stored(url)
     lost = [trial for trial in found if trial.user_attrs.get("failure") == "driver lost"]
@@ -283,9 +283,9 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
     assert [trial.user_attrs["retry_of"] for trial in retried] == [2, 9]
     for trial, first in zip(retried, lost, strict=True):
         assert (trial.params, trial.distributions) == (first.params, first.distributions)
-    assert len(found) == 18 + 2
+    assert len(found) == 40 + 2
     kept = [trial.params for trial in found if trial.state != TrialState.FAIL]
-    assert all(kept.count(start) == 1 for start in search(Budget(trials=18)).initial)
+    assert all(kept.count(start) == 1 for start in search(Budget(trials=40)).initial)
 
 
 def test_time_spent_by_earlier_drivers_counts_and_that_between_them_does_not(url):
