@@ -47,7 +47,8 @@ def code_line(
             schedule's, may be among them and are left out.
         digits: Significant digits of the numbers; all that they have when ``None``.
         table: Of a person's own, what the campaign stores of it, see `analysis.optimizers`; nothing of it is imported.
-        row: What ``table`` names, where this process has imported it: its space may make the arguments by code.
+        row: What ``table`` names, where this process has imported it: its space may make the arguments by code, and it
+            may have groups.
 
     Raises:
         UserError: There is no such optimizer.
@@ -66,7 +67,7 @@ def code_line(
         if isinstance(space, SearchSpace):
             values = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
             arguments = space.build(cast("Mapping[str, Value]", values))
-        return _custom_line(table, arguments, digits)
+        return _custom_line(table, arguments, digits, has_groups=row is not None and row.groups is not None)
     from sofim import OPTIMIZERS
 
     if optimizer not in OPTIMIZERS:
@@ -90,13 +91,17 @@ def code_line(
     return f"{imports}\n\n{name}({', '.join([params, *written])})"
 
 
-def _custom_line(table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None) -> str:
+def _custom_line(
+    table: Mapping[str, Any], arguments: Mapping[str, object], digits: int | None, *, has_groups: bool
+) -> str:
     """Return the lines for an optimizer of a person's own, by names with their modules: two may be called alike."""
     maker, groups = made_by(table), str(table.get("groups", ""))
     modules = dict.fromkeys(place.partition(":")[0] for place in (maker, groups) if place)
     of_script = f"# {_in_full(maker)}: the sofim.OptimizerSpec that the script or the notebook defines"
     imports = [of_script if module == "__main__" else f"import {module}" for module in modules]
     factory = _in_full(maker) + ("" if "factory" in table else ".factory")
+    if has_groups and not groups:  # a row's own
+        groups = f"{maker}.groups"
     of_model = f"{_in_full(groups)}(model)" if groups else "model.parameters()"
     written = [f"{key}={_written(value, digits)}" for key, value in arguments.items() if key not in OF_TRAINING]
     return "\n".join(imports) + f"\n\n{factory}({', '.join([of_model, *written])})"

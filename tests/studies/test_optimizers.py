@@ -19,6 +19,8 @@ from studies.campaign.extension import differences, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import load_file, name_in_file
 from studies.commands.find import _launched
+from studies.commands.tuning._tune import _lines
+from studies.ledger.winner import ConfirmedWinner
 from studies.optimizers import check_made, code_of, listed, resolve
 from studies.workloads import _pickled, content
 from tests.support.own_optimizer import CAMPAIGN, MINE
@@ -155,6 +157,15 @@ def test_a_row_is_made_with_the_groups_of_the_model_and_must_have_a_learning_rat
     assert seen == [model]
     with pytest.raises(UserError, match=r"^optimizer own: its parameter groups have lr = None, which the schedule"):
         check_made(OptimizerSpec("own", without), model, {"lr": 0.1})
+
+
+def test_a_search_that_ones_own_wins_ends_with_its_line(home: Path) -> None:
+    for key, table in (("signed", {"factory": "mine:Signed"}), ("signed-row", {"spec": "mine:spec"})):
+        found = ConfirmedWinner(0, key, {}, {"lr": 0.5, "batch_size": 8}, tuned=0.1)
+        made = "mine.Signed" if key == "signed" else "mine.spec.factory"
+        assert _lines(found, {key: table}).splitlines()[:4] == [
+            "import mine", "", f"optimizer = {made}(model.parameters(), lr=0.5)", "batch_size = 8"
+        ]  # fmt: skip
 
 
 def test_the_remedy_for_a_search_with_ones_own_names_it() -> None:

@@ -382,9 +382,9 @@ def _row(row: Mapping[Any, Any]) -> Tried:
 
 def _lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
-    from sofim import OPTIMIZERS
+    from studies.optimizers import resolve
 
-    table, row = custom.get(found.optimizer), OPTIMIZERS[found.optimizer]
+    table, row = custom.get(found.optimizer), resolve(found.optimizer, custom)
     written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]

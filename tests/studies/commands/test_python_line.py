@@ -107,6 +107,9 @@ def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it(
     line = code_line("mine", {"lr": 0.5}, table={"spec": "gone:spec"}, row=row)
     assert line.endswith("gone.spec.factory(model.parameters(), lr=1.0)")
     assert [word in " ".join(needs_of_a_loop(row)) for word in ("step(closure)", "optimizer.eval()")] == [True, True]
+    row = replace(row, groups=lambda model: [{"params": list(model.parameters())}])
+    line = code_line("mine", {"lr": 0.5}, table={"spec": "gone:spec"}, row=row)
+    assert line.endswith("gone.spec.factory(gone.spec.groups(model), lr=1.0)")
 
 
 def test_an_unknown_optimizer_is_a_mistake_in_one_line() -> None:
