@@ -32,7 +32,8 @@ import torch
 from search_spaces import OF_TRAINING, CustomSpace, custom_space
 from search_spaces.errors import UserError, shown, suggestion
 from sofim import OPTIMIZERS, OptimizerSpec
-from studies.training.parameter_groups import make_optimizer
+from studies.training.parameter_groups import trained
+from studies.training.schedules import SHAPES
 from studies.workloads._pickled import MAIN, carried_as
 from studies.workloads._resolve import instance, located
 from studies.workloads.user_errors import blaming, definition, is_users
@@ -149,13 +150,17 @@ def check_made(row: OptimizerSpec, model: torch.nn.Module, arguments: Mapping[st
         raise UserError(
             f"{what}: needs_closure and {other} exclude each other: its closure makes no graph of a gradient"
         )
+    params = trained(row, model)
     try:
         with blaming(f"{what}: called with {', '.join(['the parameters', *chosen])}, its factory", row.factory):
-            made: Any = make_optimizer(row, model, chosen)
+            made: Any = row.factory(params, **chosen)
     except UserError as error:
         if not isinstance(error.__cause__, TypeError):
             raise
-        remedy = f'arguments in [optimizer.{row.key}] make one of several, as betas = ["beta1", "beta2"]'
+        if row.space is None:
+            remedy = f'arguments in [optimizer.{row.key}] make one of several, as betas = ["beta1", "beta2"]'
+        else:  # a row in Python, beside whose name there are no arguments
+            remedy = "give its row a factory that takes the parameters of its space"
         raise UserError(f"{error}; {remedy}") from error
     at = definition(row.factory)
     if not isinstance(made, torch.optim.Optimizer):
@@ -199,6 +204,10 @@ def _row(path: str) -> OptimizerSpec:
     row = instance(path, "optimizer", OptimizerSpec, "a sofim.OptimizerSpec")
     if not callable(row.factory):
         raise UserError(f"optimizer {path}: its factory is of type {type(row.factory).__name__}, and cannot be called")
+    if row.groups is not None and not callable(row.groups):
+        raise UserError(f"optimizer {path}: its groups are of type {type(row.groups).__name__}, and cannot be called")
+    if row.schedule is not None and row.schedule not in tuple(SHAPES):
+        raise UserError(f"optimizer {path}: its schedule is {shown(row.schedule)}: must be one of {', '.join(SHAPES)}")
     return row
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from search_spaces import OF_TRAINING, SEARCH_SPACES, check_arguments
 from search_spaces.errors import UserError, key_shown, shown, suggestion
 from studies.modules import factory_named
-from studies.training.schedules import WARMUP_FRACTION
+from studies.training.schedules import SHAPES, WARMUP_FRACTION
 
 MOST = 1_000_000
 """No number of trials or epochs is larger: more is a slip of the fingers."""
@@ -135,7 +135,8 @@ def check_optimizers(key: str, names: Sequence[str], custom: Collection[str]) ->
 
 
 _OWN_KEYS = (
-    "spec", "factory", "arguments", "needs_closure", "needs_create_graph", "evaluations_per_step", "has_modes", "groups"
+    "spec", "factory", "arguments", "needs_closure", "needs_create_graph", "needs_hessian", "evaluations_per_step",
+    "has_modes", "groups", "schedule",
 )  # fmt: skip
 _TAKEN = ("all", "any", "confirm", "evaluate", "measured")
 """Words that stand for something else in the place of an optimizer, or after one in the name of a study."""
@@ -177,12 +178,14 @@ def _check_custom(table: Mapping[str, object]) -> None:
     if "spec" in table and len(table) > 1:
         beside = next(key for key in table if key != "spec")
         raise UserError(f"{beside}: a row says that itself; leave it out beside spec")
-    for key in ("needs_closure", "needs_create_graph", "has_modes"):
+    for key in ("needs_closure", "needs_create_graph", "needs_hessian", "has_modes"):
         if not isinstance(table.get(key, False), bool):
             raise UserError(f"{key} = {shown(table[key])}: must be true or false")
     passes = table.get("evaluations_per_step", 0)
     if isinstance(passes, bool) or not isinstance(passes, int) or not 0 <= passes <= MOST:
         raise UserError(f"evaluations_per_step = {shown(passes)}: must be a whole number from 0 to {MOST}")
+    if "schedule" in table and table["schedule"] not in tuple(SHAPES):
+        raise UserError(f"schedule = {shown(table['schedule'])}: must be one of {', '.join(SHAPES)}")
     check_arguments(table.get("arguments", {}), OF_TRAINING)
 
 

@@ -71,7 +71,8 @@ def _lines(document: Document) -> Iterator[str]:
         table = document["optimizers"][optimizer].get("optimizer")
         imported, _, line = code_line(optimizer, _as_python(entry["arguments"]), table=table).partition("\n\n")
         if table is not None and "spec" in table:
-            body.append("#   values of its search space: if that makes arguments of them by code, its build does first")
+            groups = f"{table['spec'].removeprefix('__main__:').replace(':', '.')}.groups(model)"
+            body.append(f"#   if that row makes groups of a model, {groups} takes the place of model.parameters()")
         imports += imported.splitlines()
         body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
     yield from sorted(set(imports))

@@ -28,7 +28,7 @@ def make_optimizer(spec: OptimizerSpec, model: nn.Module, arguments: Mapping[str
     Raises:
         UserError: The row's groups are not each such parameter once.
     """
-    return spec.factory(_trained(spec, model), **arguments)
+    return spec.factory(trained(spec, model), **arguments)
 
 
 def rates(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, schedule: str) -> list[float]:
@@ -47,7 +47,12 @@ def rates(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, schedule: str) 
     return [group["lr"] for group in optimizer.param_groups]
 
 
-def _trained(spec: OptimizerSpec, model: nn.Module) -> list[nn.Parameter] | list[dict[str, Any]]:
+def trained(spec: OptimizerSpec, model: nn.Module) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """Return the parameters that require a gradient, or the groups that the row makes of the model.
+
+    Raises:
+        UserError: The row's groups are not each such parameter once.
+    """
     if spec.groups is None:
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
     names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -29,12 +29,19 @@ def narrow(params):
 def groups(model):
     return [{"params": [model]}]
 
+def unsure(model):
+    raise TypeError("no groups")
+
 number = 3
 spaceless = OptimizerSpec("spaceless", Signed)
 sgd = OptimizerSpec("sgd", Signed, space=spec.space)
 slash = OptimizerSpec("a/b", Signed, space=spec.space)
 listed = OptimizerSpec("listed", Signed, space=[1])
 empty = OptimizerSpec("empty", None, space=spec.space)
+grouped = OptimizerSpec("grouped", signed, groups="x", space=spec.space)
+sloped = OptimizerSpec("sloped", signed, schedule="constant+warmup", space=spec.space)
+narrowed = OptimizerSpec("narrowed", narrow, space=spec.space)
+confused = OptimizerSpec("confused", signed, groups=unsure, space=spec.space)
 from search_spaces import SEARCH_SPACES
 from dataclasses import replace
 coded = OptimizerSpec("coded", Signed, space=replace(SEARCH_SPACES["adam"], optimizer="coded"))
@@ -193,6 +200,11 @@ ROWS = [
         "[search_space.mine]\nlr = { low = 2, high = 1, default = 1 }\n",
     ),
     table(
+        "a schedule that is none",
+        "mine.toml: optimizer.mine: schedule = 'step': must be one of constant, cosine, linear",
+        'factory = "mine:Signed"\nschedule = "step"',
+    ),
+    table(
         "the key of another",
         "optimizer.mine: the key of mine:spec is 'signed-row'; call the table [optimizer.signed-row]",
         'spec = "mine:spec"',
@@ -278,6 +290,31 @@ ROWS = [
         "a row without a factory",
         "optimizer mine:empty: its factory is of type NoneType, and cannot be called",
         "empty",
+    ),
+    row(
+        "a row whose groups cannot be called",
+        "optimizer mine:grouped: its groups are of type str, and cannot be called",
+        "grouped",
+    ),
+    row(
+        "a row with a schedule that is none",
+        "optimizer mine:sloped: its schedule is 'constant+warmup': must be one of constant, cosine, linear",
+        "sloped",
+    ),
+    row(
+        "a row whose factory has other arguments",
+        "optimizer narrowed: called with the parameters, lr, beta1, its factory raised TypeError: narrow() got an "
+        f"unexpected keyword argument 'lr' ({{here}}/mine.py:{line_of('def narrow')}); give its row a factory that "
+        "takes the parameters of its space; leave that out: --optimizers sofim,sgd,adam,adamw,adahessian,lbfgs,"
+        "nystrom-sgd",
+        "narrowed",
+    ),
+    row(
+        "a row whose groups raise",
+        "optimizer confused: its function of parameter groups raised TypeError: no groups "
+        f"({{here}}/mine.py:{line_of('raise TypeError')}); leave that out: --optimizers sofim,sgd,adam,adamw,"
+        "adahessian,lbfgs,nystrom-sgd",
+        "confused",
     ),
     row(
         "a row for tune",

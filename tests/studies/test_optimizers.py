@@ -54,6 +54,11 @@ def test_a_table_is_a_row_and_counts_the_passes_that_its_kind_takes(home: Path) 
     assert (row.key, row.factory.__name__, row.groups.__name__) == ("signed", "Signed", "signed")  # type: ignore[attr-defined, union-attr]
     assert (row.has_modes, row.needs_closure, row.evaluations_per_step) == (True, False, 1)
     kinds = ({"needs_closure": True}, {"needs_create_graph": True}, {"needs_closure": True, "evaluations_per_step": 3})
+    table = {"factory": "mine:Signed", "has_modes": True, "schedule": "constant", "needs_hessian": True}
+    CampaignPlan.of({**FIELDS, "optimizers": ["sgd"], "optimizer": {"signed": table}, "search_space": {}})
+    assert (resolve("signed", {"signed": table}).schedule, resolve("signed", {"signed": table}).needs_hessian) == (
+        "constant", True,
+    )  # fmt: skip
     rows = [resolve("signed", {"signed": {"factory": "mine:Signed", **kind}}) for kind in kinds]
     assert [one.evaluations_per_step for one in rows] == [0, 2, 3]
     by_path, by_key = resolve("mine:spec"), resolve("signed-row", {"signed-row": {"spec": "mine:spec"}})
