@@ -220,6 +220,7 @@ def _digest(assignment: Assignment) -> str:
 def _write(directory: Path, one: _Best, made: Trained, resolved: ResolvedCampaign, console: Console) -> None:
     """Write a model with what it gives when it is loaded, and say so."""
     from studies.training.saved import checksum_of, evaluated, write
+    from studies.training.schedules import followed
     from studies.workloads import load
 
     plan, run, campaign = one.plan, one.assignment, resolved.campaign
@@ -236,7 +237,7 @@ def _write(directory: Path, one: _Best, made: Trained, resolved: ResolvedCampaig
         "batch_size": run.arguments[BATCH_SIZE],
         "seed": run.seed,
         "split": plan.split,
-        "schedule": campaign.schedule,
+        "schedule": followed(campaign.schedule, plan.schedule),
         "warmup": run.arguments.get(WARMUP, campaign.fixed_warmup),
         "epochs": run.epochs,
         "epoch": one.epoch,

@@ -34,6 +34,7 @@ workloads = ["digits-mlp", "mine:xor"]
 optimizers = ["schedule-free-adamw"]
 trials = 1
 epochs = 2
+schedule = "cosine"
 """
 OPTIMIZER = "schedule-free-adamw"
 LINE = re.compile(r"validation accuracy (\S+), test accuracy (\S+)\n")
@@ -73,6 +74,7 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
         told = json.loads((tmp_path / "models" / folder / OPTIMIZER / "model.json").read_text())
         assert (told["seed"], told["metric"]["value"]) == (best.user_attrs["seed"], best.value)
         assert told["metric"]["test"] == best.user_attrs["test_metric"]
+        assert told["schedule"] == "constant", "that of its method"
         assert sorted(told["metric"]["over_seeds"]["values"]) == sorted(run.value for run in runs)
         said = f"{OPTIMIZER} on {workload}, validation accuracy {best.value!r}, as in its confirmation run."
         assert said in saved.stdout
