@@ -8,13 +8,13 @@ import pytorch_optimizer
 import torch
 
 from sofim._curvature import hessian_products
-from sofim._mended import Mended
+from sofim._mended import Spending
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class AdaHessian(Mended, pytorch_optimizer.AdaHessian):
+class AdaHessian(Spending, pytorch_optimizer.AdaHessian):
     """The library's, except that a gradient that depends on no parameter has no curvature, where it raises."""
 
     # The library sets these on the instance, as what Mended has.

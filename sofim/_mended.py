@@ -43,17 +43,18 @@ class Mended:
 class Spending(Mended):
     """A base before those of the library's that write into the gradients: these stay as they are."""
 
-    def step(self, closure: Any = None) -> Any:
+    def step(self, *arguments: Any, **options: Any) -> Any:
         """Update all parameters that have a gradient, and return what the closure does; see `Mended`."""
-        loss = None
+        closure, loss = arguments[0] if arguments else options.pop("closure", None), None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         gradients = [(param, param.grad) for group in self.param_groups for param in group["params"]]
         try:
-            for param, grad in gradients:
-                param.grad = None if grad is None else grad.clone()
-            super().step()
+            with torch.enable_grad():  # of a gradient with a graph the Hessian may be taken
+                for param, grad in gradients:
+                    param.grad = None if grad is None else grad.clone()
+            super().step(None, *arguments[1:], **options)
         finally:
             for param, grad in gradients:
                 param.grad = grad

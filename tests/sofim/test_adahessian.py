@@ -72,6 +72,19 @@ def test_weight_decay_is_decoupled_or_a_part_of_the_gradient():
     assert ended == pytest.approx([1.0 - 0.5 * 0.1, 1.0 - 0.5 * 0.1 / 2])
 
 
+def test_decay_in_the_gradient_leaves_the_gradient_as_it_is():
+    x = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = SPEC.factory([x], weight_decay=0.1, decoupled_weight_decay=False)
+    x.pow(4).sum().backward(create_graph=True)
+    before, given = x.grad.detach().clone(), x.grad
+    with torch.no_grad():  # where a copy has a graph all the same
+        optimizer.step()
+    assert x.grad is given
+    assert torch.equal(x.grad.detach(), before)
+    assert torch.equal(optimizer.state[x]["hessian"], torch.tensor([12.0, 48.0]))
+    x.grad = None
+
+
 def test_without_curvature_the_step_is_that_of_a_zero_diagonal():
     """A loss that is linear in pieces: p ← p − η m̂ / ε, and the moving average of the gradient goes on."""
     x = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
