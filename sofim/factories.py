@@ -17,6 +17,7 @@ from sofim._checks import (
     check_not_negative,
     check_positive,
 )
+from sofim._matrices import muon_groups as muon_groups  # beside its factory, for whoever types the two
 
 if TYPE_CHECKING:
     from torch import Tensor

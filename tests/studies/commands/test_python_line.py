@@ -87,6 +87,7 @@ def test_numbers_are_whole_or_rounded_and_every_argument_is_python() -> None:
     )
     assert "line_search_fn='strong_wolfe'" in code_line("lbfgs", lbfgs | {"line_search_fn": "strong_wolfe"})
     assert code_line("adahessian", {"lr": 1e-3}).startswith("from sofim.factories import adahessian\n\nadahessian(")
+    assert code_line("muon", {}) == "from sofim.factories import muon, muon_groups\n\nmuon(muon_groups(model))"
 
 
 def test_the_line_of_ones_own_imports_its_module_and_nothing_is_imported_for_it() -> None:
