@@ -141,7 +141,8 @@ ROWS = [
     table(
         "an unknown key of an optimizer",
         "mine.toml: optimizer.mine: factry is no key of an optimizer: allowed are spec, factory, "
-        "arguments, needs_closure, needs_create_graph, evaluations_per_step, has_modes, groups; did you mean factory?",
+        "arguments, needs_closure, needs_create_graph, needs_hessian, evaluations_per_step, has_modes, groups, "
+        "schedule; did you mean factory?",
         'factry = "mine:Signed"',
     ),
     table(
