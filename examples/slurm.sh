@@ -15,6 +15,7 @@
 
 : "${SOFIM_STORAGE:?a database that all nodes reach, as postgresql+psycopg://me@dbhost/sofim; its password in ~/.pgpass}"
 export RAY_AUTH_MODE=token RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK" # which srun no longer has from the job itself
 [ -e ~/.ray/auth_token ] || (umask 077 && ray get-auth-token --generate > /dev/null)
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 

@@ -23,6 +23,8 @@ def test_the_job_file_of_slurm_is_a_clean_shell_script_that_slurm_reads_to_its_e
     options = [line for line in lines[:command] if line.startswith("#SBATCH ")]
     assert {"#SBATCH --requeue", "#SBATCH --ntasks-per-node=1", "#SBATCH --signal=B:USR1@120"} <= set(options)
     assert not any(line.startswith("#SBATCH") for line in lines[command:])  # Slurm would not read it there
+    told = next(number for number, line in enumerate(lines) if 'SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"' in line)
+    assert told < next(number for number, line in enumerate(lines) if line.startswith("srun "))
 
 
 def test_the_job_of_kubernetes_has_what_kuberay_asks_for_and_names_what_is_there():
