@@ -69,17 +69,21 @@ class Lease:
         Raises:
             UserError: Another driver is alive.
         """
-        text = self._vacated(self._storage.read(self._cell), waiting)
+        while not self._taken(self._vacated(self._storage.read(self._cell), waiting)):
+            if not waiting.for_the_living:  # else for the one that was quicker, too
+                winner = _parsed(self._storage.read(self._cell))
+                raise self._refusal(winner or {"pid": "?", "host": "?"})
+
+    def _taken(self, text: str | None) -> bool:
+        """Return whether this driver has the lease now, which nobody else took that found it as ``text`` too."""
         _held.add(self._token)  # before anybody can see it
+        taken = False
         try:
             taken = self._storage.exchange(self._cell, text, json.dumps(self._mark(written=0)))
-        except BaseException:
-            _held.discard(self._token)
-            raise
-        if not taken:
-            _held.discard(self._token)
-            winner = _parsed(self._storage.read(self._cell))
-            raise self._refusal(winner or {"pid": "?", "host": "?"})
+        finally:
+            if not taken:
+                _held.discard(self._token)
+        return taken
 
     def _vacated(self, text: str | None, waiting: Waiting) -> str | None:
         """Return what the attribute is once its holder is dead, or has gone.

@@ -320,6 +320,24 @@ def test_who_wants_to_waits_for_a_living_driver_until_it_has_gone(tmp_path, monk
     assert said[0].endswith("until it ends ...")
 
 
+def test_who_wants_to_waits_also_for_one_that_was_quicker(tmp_path, monkeypatch):
+    url, quicker = f"sqlite:///{tmp_path}/c.db", []
+    driver(url).close()
+    vacated = _lease.Lease._vacated
+
+    def vacated_and_taken(lease: _lease.Lease, text: str | None, waiting: Waiting) -> str | None:
+        found = vacated(lease, text, waiting)
+        if not quicker:
+            quicker.append(None)
+            quicker[0] = driver(url)
+        return found
+
+    monkeypatch.setattr(_lease.Lease, "_vacated", vacated_and_taken)
+    clock = Clock(monkeypatch, lambda _: quicker[0].close())
+    driver(url, durability=Durability(waiting=Waiting(for_the_living=True))).close()
+    assert clock.slept == 1
+
+
 RACER = """
 import sys
 from search_spaces.errors import UserError
