@@ -36,9 +36,15 @@ class Limits(Rule):
         self._studies: Sequence[StudyLedger] = ()
         self._halted: set[tuple[str, int]] = set()
 
-    def resume(self, before: Mapping[str, Any]) -> None:
-        """Take up what earlier drivers spent, from the attributes of the campaign's first study."""
+    def resume(self, before: Mapping[str, Any], waited: float = 0.0) -> None:
+        """Take up what earlier drivers spent, from the attributes of the campaign's first study.
+
+        Args:
+            before: These.
+            waited: Seconds for another driver to end, which has counted them if it had a budget.
+        """
         self.clock.before = float(before.get(SPENT) or 0.0)
+        self.clock.began += waited
 
     def kept(self) -> Mapping[str, Any]:
         """Return what was spent, and at the end why studies are over."""
@@ -51,12 +57,10 @@ class Limits(Rule):
 
     def why_over(self, study: StudyLedger) -> str | None:
         """Return why no more trials of a study are asked for, ``None`` while they are."""
-        if self._is_time_up():
-            return f"the time was spent ({in_short(self.clock.budget)})"
         tally = study.tally()
-        if self.patience is None or tally.best is None or tally.since_best < self.patience:
-            return None
-        return f"no improvement in the last {tally.since_best} of {number_of(tally.done, 'trial')}"
+        if self.patience is not None and tally.best is not None and tally.since_best >= self.patience:
+            return f"no improvement in the last {tally.since_best} of {number_of(tally.done, 'trial')}"
+        return f"the time was spent ({in_short(self.clock.budget)})" if self._is_time_up() else None
 
     def _is_time_up(self) -> bool:
         return self.clock.limited and self.clock.left() <= 0

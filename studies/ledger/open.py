@@ -78,9 +78,10 @@ def open_search(
         plans = [opening.as_extended(plan) if budget is None else opening.as_begun(plan) for plan in plans]
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
+        asked = 0.0 if limits is None else limits.clock.now()
         opening.take(first)
         if limits is not None:
-            limits.resume(opening.attributes(first))
+            limits.resume(opening.attributes(first), waited=limits.clock.now() - asked)
         if opening.attributes(first).get(ENDED_BY):  # it goes on, or ends again
             opening.storage.set_study_user_attr(first, ENDED_BY, None)
         if extend:

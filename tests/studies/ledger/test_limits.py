@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections import Counter
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,7 +18,9 @@ from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.launch import _say_what_ended
 from studies.commands.status import print_status
 from studies.ledger import Clock, Ledger, Limits, OutOfTimeError, open_confirmation, open_search
+from studies.storage import lease
 from studies.storage.database import close_storage, open_storage
+from studies.storage.durability import Durability, Waiting
 from studies.workloads import WORKLOADS
 from tests.support.fake_campaign import campaign, end, record
 
@@ -150,6 +154,31 @@ def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
     with launched(url, Limits(Clock(), patience=4)) as ledger:
         work_off(ledger, time)  # as good as the best, and no better
     assert ended(url) == dict.fromkeys(expected, 5) | {"fake/digits-mlp/sgd": TRIALS}
+
+
+def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, time):
+    limits = Limits(within(100.0, time).clock, patience=3)
+    with launched(url, limits) as ledger:
+        while (assignment := ledger.ask()) is not None:
+            time[0] += 6.0
+            better = {"digits-mlp": 0.1, "breast-cancer-logreg": -0.1}[assignment.workload]
+            end(ledger, assignment, 0.5 if assignment.study.endswith("sgd") else 0.5 + assignment.number * better)
+    of_itself, by_the_clock = "no improvement in the last 3 of 4 trials", "the time was spent (1 min 40 s)"
+    assert limits.reasons == {p.name: of_itself if p.name.endswith("sgd") else by_the_clock for p in PLANS}
+
+
+def test_to_wait_for_another_driver_spends_nothing_of_the_time(url, time, monkeypatch):
+    first = launched(url, within(100.0, time))
+    time[0] = 30.0
+
+    def sleep(_: float) -> None:
+        time[0] += 40.0
+        first.close()
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=sleep, time=clock.time, monotonic=clock.monotonic))
+    limits, waits = within(100.0, time), Durability(waiting=Waiting(for_the_living=True))
+    with open_search(url, MADE.stored(), PLANS, {"torch": "x"}, durability=waits, limits=limits):
+        assert limits.clock.spent() == 70.0  # all of it the first one's
 
 
 def test_a_trial_that_does_not_come_to_its_next_epoch_is_not_waited_for_for_ever(url, time):
