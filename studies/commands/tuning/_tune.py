@@ -28,7 +28,7 @@ from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
 from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
 from studies.commands.work import logged, versions, work_off
 from studies.loggers import Target, targets_of
-from studies.storage.durability import STORAGE_TIMEOUT, Durability
+from studies.storage.durability import STORAGE_TIMEOUT, Durability, Waiting
 from studies.trials import Resources
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def tune(
     save_optimizer: bool = False,
     trial_timeout: str | timedelta | None = None,
     log: Sequence[str] = (),
+    wait: bool = False,
 ) -> Tuned:
     """Find the best optimizer for a workload and its configuration, within a budget, and confirm it on fresh seeds.
 
@@ -105,6 +106,8 @@ def tune(
         trial_timeout: A time (``"10min"``, a timedelta) after which a trial that has not ended fails, confirmation runs
             too; ``None`` for none.
         log: Where else trials are told of: ``tensorboard:DIR``, ``mlflow:URI``, ``wandb:PROJECT``, ``trackio:PROJECT``.
+        wait: Whether to wait until another driver of this search ends; for one that is silent, on another machine,
+            every call waits a minute.
 
     Raises:
         UserError: Something that was asked for makes no sense, the user's code does not work, the storage or the
@@ -113,6 +116,7 @@ def tune(
     """
     check_shares(cpus_per_trial, gpus_per_trial)
     check_place(address, cpus, gpus)
+    shown = make_console() if console is None else console
     return tune_within(
         workload,
         budget,
@@ -123,6 +127,7 @@ def tune(
             timeout=storage_timeout,
             directory=checkpoints,
             every=checkpoint_every,
+            waiting=Waiting(wait, partial(say, shown)),
             trial_timeout=None if trial_timeout is None else parse_time("trial_timeout", trial_timeout),
         ),
         optimizers=optimizers,
@@ -131,7 +136,7 @@ def tune(
         data=None if data is None else data.resolve(),
         epochs=epochs,
         seeds=seeds,
-        console=make_console() if console is None else console,
+        console=shown,
         began=began,
         save=None if save is None else Path(save).absolute(),
         save_optimizer=save_optimizer,

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import studies
 from analysis.intervals import mean
 from search_spaces.errors import UserError
 from sofim.recommended import shipped
+from studies.cli import sofim as command_line
 from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name
 from studies.ledger import Clock, ConfirmationBudget
@@ -277,6 +279,11 @@ def test_a_search_that_ends_with_its_time_has_no_number_of_trials(sofim, tmp_pat
     assert code == 0
     row = next(line for line in out.splitlines() if line.strip().startswith("any"))
     assert row.split()[1] == "5"
+
+
+def test_the_function_takes_what_the_command_takes():
+    options = {option.name for option in command_line.commands["tune"].params}
+    assert options - {"custom", "logs"} | {"log", "console", "began"} == set(signature(studies.tune).parameters)
 
 
 def test_importing_studies_brings_nothing_heavy():
