@@ -32,6 +32,7 @@ from studies.storage.durability import Durability
 from studies.trials import Tally
 
 _PATH = "path"  # of a confirmation: from the default to which trial, and in which order
+_TUNE_ANEW = "tune it again under another name with more trials, or narrower search spaces"
 _BUDGETED = frozenset({"budget", "trials", "seeds", "starts"})  # keys that a driver with a budget may change
 
 
@@ -161,9 +162,11 @@ def open_confirmation(
                 opening.notes.append(f"{one.study} is left out: {_ended(one)}, none ran its whole budget")
         confirmed = [plan for plan in plans if every[plan.name]]
         if not confirmed:
+            # what a limit cut short goes on
+            remedy = "launch it again without that limit" if cut else _TUNE_ANEW
+            ended = f" ({'; '.join(sorted(set(cut.values())))})" if cut else ""
             raise UserError(
-                f"campaign '{campaign['name']}' has nothing to confirm: no trial ran its whole budget; "
-                "tune it again under another name with more trials, or narrower search spaces"
+                f"campaign '{campaign['name']}' has nothing to confirm: no trial ran its whole budget{ended}; {remedy}"
             )
         winners = {
             plan.name: (best_of_each(every[plan.name], plan.space.optimizer_of) if of_each else every[plan.name])[:top]

@@ -14,6 +14,7 @@ from rich.console import Console
 from analysis.comparison.fairness import fairness
 from analysis.comparison.workload_runs import contests
 from analysis.load import read, studies
+from search_spaces.errors import UserError
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.launch import _say_what_ended
 from studies.commands.status import print_status
@@ -138,6 +139,14 @@ def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fai
         work_off(ledger, time)
     assert set(ended(url).values()) == {TRIALS}
     assert stored(url)[0].attributes["ended_by"] is None
+
+
+def test_where_the_time_sufficed_for_nothing_the_remedy_is_more_of_it(url, time):
+    with launched(url, within(0.0, time)) as ledger:
+        assert ledger.finished
+    words = r"no trial ran its whole budget \(the time was spent \(0 s\)\); launch it again without that limit"
+    with pytest.raises(UserError, match=words):
+        open_confirmation(url, MADE.stored(), PLANS, {"torch": "x"}, seeds=1, test=False)
 
 
 def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
