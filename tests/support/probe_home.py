@@ -115,9 +115,10 @@ def called(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             main(list(arguments))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(home)):
-            del sys.modules[name]  # the next directory may have another of this name
+        finally:
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", "")).startswith(str(home)):
+                    del sys.modules[name]  # the next directory may have another of this name
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 

@@ -274,11 +274,15 @@ class StorageContract:
 
     def test_a_lapsed_lease_of_another_machine_is_watched_since_clocks_differ(self, url, monkeypatch):
         clock = Clock(monkeypatch)
-        driver(url).flush()
+        first = driver(url)
+        first.flush()
         write_lease(url, host="elsewhere", seen=clock.time() - 3600)
         said = []
         driver(url, durability=Durability(waiting=Waiting(say=said.append))).close()
         assert (clock.slept, said) == (13, [])
+        first.ask()
+        with pytest.raises(UserError, match="has taken over"):
+            first.close()
 
 
 class Clock:
