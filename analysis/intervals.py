@@ -30,7 +30,8 @@ _ROUNDING = 1e-12  # differences below this part of the values' size are those o
 def mean(values: Floats, level: float = LEVEL) -> tuple[float, float, float]:
     """Return the mean of runs (n,) with Student's t interval: estimate, low, high; the ends are NaN below two runs.
 
-    Assumes independent runs whose mean is about normal (Student 1908).
+    So they are where all runs gave one value, as a few accuracies on few examples may: how much others differ from it
+    is not seen. Assumes independent runs whose mean is about normal (Student 1908).
 
     >>> mean(np.array([1.0, 2.0, 3.0]))[0]
     2.0
@@ -39,7 +40,7 @@ def mean(values: Floats, level: float = LEVEL) -> tuple[float, float, float]:
     if n == 0:
         return math.nan, *UNKNOWN
     centre = float(values.mean())
-    if n == 1:
+    if n == 1 or resolution(values) == 0:
         return centre, *UNKNOWN
     half = float(special.stdtrit(n - 1, 0.5 + level / 2) * values.std(ddof=1) / math.sqrt(n))
     return centre, centre - half, centre + half

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _SHORTEST = 0.5  # seconds that are told as such
 _FAR = 100.0  # times from which on two digits tell all that is known
+_PLACES = 6  # of decimals, at most
+_BEYOND = 1e9  # times that are told as more than so many: an interval with such an end says nothing of it
 
 NEVER_RUN = "this very configuration was never run on fresh seeds"
 """The note on a recommendation without runs."""
@@ -132,6 +134,8 @@ def estimate(value: float, low: float, high: float) -> str:
     ('0.9123 [0.9101, 0.9146]', '0.5', '2 [1.5, ∞]')
     >>> estimate(0.1, 0.0004, 0.2), estimate(31534.0, 21000.0, 47000.0)
     ('0.1000 [0.0004, 0.2000]', '32000 [21000, 47000]')
+    >>> estimate(7.7e-5, 2.4e-9, 2.4)
+    '7.7e-05 [2.4e-09, 2.4]'
     """
     if math.isnan(low) or math.isnan(high):
         return number(value)
@@ -144,7 +148,9 @@ def estimate(value: float, low: float, high: float) -> str:
     digits = 1 - math.floor(math.log10(width))
     nearest = min((abs(end) for end in (low, high) if end), default=1.0)
     if 0 < nearest < 0.5 * 10**-digits:
-        digits = min(6, -math.floor(math.log10(nearest)))
+        digits = -math.floor(math.log10(nearest))
+        if digits > _PLACES:
+            return f"{value:.3g} [{low:.3g}, {high:.3g}]"
     told, first, last = (f"{round(each, digits):.{max(0, digits)}f}" for each in (value, low, high))
     return f"{told} [{first}, {last}]"
 
@@ -153,18 +159,22 @@ def times(value: float, low: float, high: float) -> str:
     """Return how many times with its interval; where that goes far, two digits of each, for they are known no better.
 
     >>> times(4.0, 2.0, 8.0), times(315343.0, 12.4, math.inf)
-    ('4.0 [2.0, 8.0]', '3.2e5 [12, ∞]')
+    ('4.0 [2.0, 8.0]', '3.2e5 [12, over 1e9]')
+    >>> times(160.0, 1.6e-246, 1.7e250)
+    '160 [under 1e-9, over 1e9]'
     """
     ends = [each for each in (value, low, high) if math.isfinite(each)]
-    if math.isnan(low) or math.isnan(high) or max(ends) < _FAR:
+    if math.isnan(low) or math.isnan(high) or (min(ends) > 1 / _FAR and max(ends) < _FAR):
         return estimate(value, low, high)
     told, first, last = map(_two_digits, (value, low, high))
     return f"{told} [{first}, {last}]"
 
 
 def _two_digits(value: float) -> str:
-    if not math.isfinite(value):
+    if math.isnan(value):
         return number(value)
+    if not 1 / _BEYOND <= value <= _BEYOND:
+        return "over 1e9" if value > 1 else "under 1e-9"
     rounded = float(f"{value:.2g}")
     return (
         f"{rounded:g}"

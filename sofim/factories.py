@@ -31,6 +31,7 @@ def _made(
     lr: float | Tensor,
     betas: tuple[float, ...],
     *,
+    decays: int = 2,
     period: tuple[str, int] | None = None,
     fixed: dict[str, object] | None = None,
     **not_negative: float,
@@ -42,6 +43,7 @@ def _made(
         params: Of the class, as are the others.
         lr: Checked as learning rate.
         betas: Checked as decays.
+        decays: How many of them there are.
         period: The class's name of `update_period`, and its value.
         fixed: Arguments that no caller sets.
         not_negative: Arguments from 0.
@@ -50,6 +52,8 @@ def _made(
         ValueError: A hyperparameter is out of its range.
     """
     check_learning_rate(lr)
+    if len(betas) != decays:
+        raise ValueError(f"betas must be {decays} numbers, not {betas!r}")
     for number, beta in enumerate(betas):
         check_decay(f"betas[{number}]", beta)
     for name, value in not_negative.items():
@@ -170,7 +174,9 @@ def ademamix(
         if betas[0] == 0.0:
             raise ValueError("betas[0] must be above 0 with warmup_steps: β₃ grows from it in its logarithm")
     fixed: dict[str, object] = {"weight_decouple": True, "t_alpha_beta3": warmup_steps}
-    return _made("_mended:AdEMAMix", params, lr, betas, alpha=alpha, eps=eps, weight_decay=weight_decay, fixed=fixed)
+    return _made(
+        "_mended:AdEMAMix", params, lr, betas, decays=3, alpha=alpha, eps=eps, weight_decay=weight_decay, fixed=fixed
+    )
 
 
 def soap(

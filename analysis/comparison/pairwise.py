@@ -90,7 +90,7 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
             said = NOT_SHOWN
         loser, winner = (a, b) if said == WORSE else (b, a)
         cancelled = limit(contest, loser.optimizer, winner.optimizer) if said != NOT_SHOWN else ""
-        numbers = (found.estimate, low, high)
+        numbers = (found.estimate, *_possible(contest, (low, high)))
         rows.append(
             (
                 contest.workload,
@@ -134,6 +134,17 @@ def _differences(contest: WorkloadRuns) -> list[tuple[str, Difference, tuple[int
         told = [difference(values[i], values[j], step) for i, j in pairs]
     sizes = [(len(means[i]), len(means[j])) for i, j in pairs]
     return [(unit, found, size) for found, size in zip(told, sizes, strict=True)]
+
+
+def _possible(contest: WorkloadRuns, interval: tuple[float, float]) -> tuple[float, float]:
+    """Return an interval of a difference without what the metric's bounds rule out."""
+    study = contest.confirmed()[0]
+    column = "test" if contest.data == "test" else "validation"
+    lowest, highest = study.bounds(contest.runs[column].dropna())
+    if contest.scale == "log" or not math.isfinite(highest - lowest):
+        return interval
+    low, high = interval
+    return max(low, lowest - highest), min(high, highest - lowest)
 
 
 def _redrawn(a: searches.Redrawn, b: searches.Redrawn) -> Difference:

@@ -129,6 +129,8 @@ def level(contest: WorkloadRuns, study: Study, data: str | None = None) -> Level
         *numbers, statistic = typical(values)
         if len(values) == 1:
             over = f"{over}; too few runs for an interval"
+        elif len(values) and resolution(values) == 0:
+            over = f"{over}; all gave the same, which tells nothing of how much others differ"
         elif statistic == "median" or math.isnan(numbers[1]):
             numbers = [float(values.mean()) if len(values) else math.nan, math.nan, math.nan]
             median = number(float(_in_units(contest, np.median(values)))) if len(values) else "not known"

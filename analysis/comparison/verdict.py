@@ -136,6 +136,8 @@ def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
     'gain 0.010 [0.002, 0.018]'
     >>> told({"gain": 4.0, "gain_low": 2.0, "gain_high": 8.0, "scale": "log"})
     '4.0 times better [2.0, 8.0]'
+    >>> told({"gain": 1e-12, "gain_low": 1e-300, "gain_high": 1e9, "scale": "log"})
+    'over 1e9 times worse [1e-9, over 1e9]'
     """
     if math.isnan(row["gain_low"]):
         return "no interval"
@@ -144,8 +146,8 @@ def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
     gain, low, high = (float(row[name]) for name in ("gain", "gain_low", "gain_high"))
     worse = gain < 1
     ends = (1 / gain, 1 / high, math.inf if low == 0 else 1 / low) if worse else (gain, low, high)
-    middle, _, interval = times(*ends).partition(" ")
-    return f"{middle} times {'worse' if worse else 'better'} {interval}"
+    middle, _, interval = times(*ends).partition(" [")
+    return f"{middle} times {'worse' if worse else 'better'} [{interval}"
 
 
 def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
@@ -218,11 +220,11 @@ def _slower(workload: str, first: str, never: Sequence[str], ratios: pd.DataFram
         else:
             continue
         if low > 1:
-            slower.append(f"{other} ({estimate(middle, low, high)})")
+            slower.append(f"{other} ({times(middle, low, high)})")
         elif high < 1:
-            faster.append(f"{other} ({estimate(middle, low, high)})")
+            faster.append(f"{other} ({times(middle, low, high)})")
         elif other not in never and not math.isnan(middle):  # who arrives seldom may have had less time to be slower in
-            unclear.append(f"{other} ({estimate(middle, low, high)})")
+            unclear.append(f"{other} ({times(middle, low, high)})")
     what = f"to the target on {workload} (ratio of mean times, counted to the end of the smaller budget)"
     said = [f"{listing(slower)} took longer than {first} {what}."] if slower else []
     said += [f"On average {listing(faster)} took less time than {first} {what}."] if faster else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.text import NEVER_RUN, format_params
 from search_spaces.errors import UserError, number_of
-from studies.commands.python_line import code_line
+from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _toml_escape(character: str) -> str:
 
 def _lines(document: Document) -> Iterator[str]:
     """Yield a line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
+    from sofim import OPTIMIZERS
+
     made = document["made"]
     yield f"# {made['by']}, {made['date']}"
     imports: list[str] = []
@@ -75,6 +77,7 @@ def _lines(document: Document) -> Iterator[str]:
             body.append(f"#   if that row makes groups of a model, {groups} takes the place of model.parameters()")
         imports += imported.splitlines()
         body.append(f"batch_size, optimizer = {entry['batch_size']}, {line}")
+        body += needs_of_a_loop(OPTIMIZERS[optimizer] if table is None else table)
     yield from sorted(set(imports))
     yield from body
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from analysis.optimizers import made_by
-from search_spaces import OF_TRAINING, SearchSpace, Value
+from search_spaces import OF_TRAINING
 from search_spaces.errors import UserError, shown, suggestion
 
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ def code_line(
     pytorch_optimizer.Lion(model.parameters(), lr=0.1, betas=(0.9, 0.99))
     """
     if table is not None:
-        space = None if row is None else row.space
-        if isinstance(space, SearchSpace):
-            values = {name: value for name, value in arguments.items() if name not in OF_TRAINING}
-            arguments = space.build(cast("Mapping[str, Value]", values))
         return _custom_line(table, arguments, digits, has_groups=row is not None and row.groups is not None)
     from sofim import OPTIMIZERS
 
@@ -111,9 +107,14 @@ def _in_full(place: str) -> str:
     return place.removeprefix("__main__:").replace(":", ".")
 
 
-def needs_of_a_loop(row: OptimizerSpec) -> list[str]:
-    """Return comments that say what an optimizer needs of a training loop."""
-    return [line for name, lines in _NEEDS.items() if getattr(row, name) for line in lines]
+def needs_of_a_loop(row: OptimizerSpec | Mapping[str, object]) -> list[str]:
+    """Return comments that say what an optimizer needs of a training loop.
+
+    Args:
+        row: Of the table or a person's own, or what a campaign stores of such a one.
+    """
+    asked = row if isinstance(row, Mapping) else {name: getattr(row, name) for name in _NEEDS}
+    return [line for name, lines in _NEEDS.items() if asked.get(name) for line in lines]
 
 
 def _public_place(factory: object) -> tuple[str, str]:

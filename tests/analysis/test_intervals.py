@@ -175,6 +175,12 @@ def test_coverage_of_a_ratio_of_means() -> None:
     assert stats.binom.ppf(1e-4, 1000, 0.95) <= held <= stats.binom.ppf(1 - 1e-4, 1000, 0.95)
 
 
+def test_runs_that_gave_one_value_tell_nothing_of_how_much_others_differ() -> None:
+    assert intervals.mean(np.array([0.97, 0.97]))[0] == 0.97
+    assert np.isnan(intervals.mean(np.array([0.97, 0.97]))[1:]).all()
+    assert np.isnan(intervals.typical(np.full(10, 0.97))[1:3]).all()
+
+
 def test_numbers_have_the_digits_that_their_intervals_deserve() -> None:
     assert estimate(0.5, 0.5, 0.5) == "0.5 [0.5, 0.5]"
     assert estimate(123456.7, 120000.0, 130000.0) == "123000 [120000, 130000]"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sofim.factories import muon, prodigy, schedule_free_adamw
+from sofim.factories import ademamix, lion, muon, prodigy, schedule_free_adamw
 
 STEPS = 12
 
@@ -143,3 +143,9 @@ def test_prodigy_is_its_two_sums():
 def test_what_is_out_of_range_is_a_value_error_that_names_it(make, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(model().parameters(), **wrong)
+
+
+@pytest.mark.parametrize("make", [lion, ademamix, muon])
+def test_betas_are_as_many_as_the_optimizer_has(make):
+    with pytest.raises(ValueError, match=r"betas must be [23] numbers, not \(0\.9,\)"):
+        make([torch.nn.Parameter(torch.ones(2))], betas=(0.9,))

@@ -127,6 +127,15 @@ def test_no_difference_is_a_result() -> None:
     assert found.sentences[0] == "No difference between sofim and sgd could be shown on w."
 
 
+def test_accuracies_differ_by_no_more_than_they_can_and_equal_runs_have_no_interval() -> None:
+    found = made({"w": {"sofim": [0.99, 0.60], "sgd": [0.97, 0.55], "adam": [0.95, 0.95]}}).compare()
+    table = found.tables["comparisons"]
+    ends = table[["difference_low", "difference_high"]].to_numpy()
+    assert (np.nanmin(ends), np.nanmax(ends)) == (-1.0, 1.0), "whatever two runs say"
+    answer = found.tables["answer"].set_index("optimizer")
+    assert answer.loc["adam", ["low", "high"]].isna().all()
+
+
 def test_without_confirmations_nothing_is_concluded() -> None:
     found = made({"w": {"sofim": [], "sgd": []}}).compare()
     assert found.sentences[0] == (
