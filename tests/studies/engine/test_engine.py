@@ -100,7 +100,9 @@ def test_a_trial_that_never_ends_fails_with_its_time_and_the_others_are_as_if_it
     assert (done.returncode, done.stderr) == (0, "")
     hung = notes_of(home).query("what == 'hangs'")
     assert len(hung) == 3
-    assert not any(psutil.pid_exists(pid) for pid in hung["pid"])
+    # Ray ends a worker in its own time: ten seconds are promised, and a busy machine is given more.
+    left = [psutil.Process(pid) for pid in hung["pid"] if psutil.pid_exists(pid)]
+    assert not [process for process in psutil.wait_procs(left, timeout=30)[1] if process.status() != "zombie"]
     for kind in kinds:
         workload = f"probe_workload:{kind}"
         every = {o: trials_of(home, workload, o) for o in ("sofim", "sgd")}
