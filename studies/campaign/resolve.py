@@ -17,7 +17,7 @@ from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed, replic
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
-    from studies.workloads import Data, Workload
+    from studies.workloads import Workload
     from studies.workloads._pickled import Kind
 
 
@@ -90,8 +90,11 @@ class ResolvedCampaign:
         ]
 
     def _resplits(self, workload: Workload) -> bool:
-        """Return whether the examples of a workload are drawn again: not those that an optimization is of."""
-        return self.campaign.resplit and workload.metric.split != "train"
+        """Return whether the examples of a workload are drawn again: not those that an optimization is of.
+
+        Nor those of a stream of batches, which are no rows.
+        """
+        return self.campaign.resplit and workload.metric.split != "train" and workload.sample is None
 
     def _initial(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
         """Return what the person says, and then what everybody would try first."""
@@ -132,11 +135,11 @@ def resolve_campaign(
     ]
     for name, workload in workloads.items():
         data = check(workload, data_directory, test=test)
-        examples[name] = len(data.train)
-        tested &= data.has_test
-        notes += _notes(workload, data, plan.spaces)
+        examples[name] = workload.num_examples(data)
+        tested &= workload.is_tested(data)
+        notes += _notes(workload, data, plan.spaces, plan.campaign.resplit)
         if ":" in name:
-            with_test = data.has_test if test is None else test
+            with_test = workload.is_tested(data) if test is None else test
             rehearse(workload, data, plan.spaces if rehearsed else {}, rows, test=with_test)
         elif rehearsed:
             rehearse_custom(workload, data, plan.spaces, rows)
@@ -167,25 +170,33 @@ def _other_schedules(campaign: Campaign) -> dict[str, str]:
     return {key: followed for key, followed in asked.items() if followed not in (None, shape)}
 
 
-def _notes(workload: Workload, data: Data, spaces: Mapping[str, SearchSpace]) -> list[str]:
+def _notes(workload: Workload, data: Any, spaces: Mapping[str, SearchSpace], resplit: bool) -> list[str]:
     """Return what of the data changes how they are trained on, a line each."""
     from search_spaces import BATCH_SIZE
 
     notes = []
-    if data.loaders:
+    if resplit and workload.sample is not None:
+        notes.append(
+            f"{workload.name}: resplit does not draw its data again, as its batches come from its sample: every "
+            "replicate has the same validation and test data."
+        )
+    if getattr(data, "loaders", ""):
         notes.append(
             f"{workload.name}: its DataLoader was read once, into memory; {data.loaders} are not used in training: "
             f"{BATCH_SIZE} is a parameter of the search spaces, and every epoch has a new order."
         )
-    most = len(data.train)
+    most = workload.num_examples(data)
     capped = [key for key, space in spaces.items() if space.capped(most) is not space]
     fixed = [key for key in capped if BATCH_SIZE in spaces[key].capped(most).fixed]
+    epoch = "" if workload.sample is None else " of an epoch"
     for keys, said in (
         ([key for key in capped if key not in fixed], f"is searched up to {most}"),
         (fixed, f"is {most}"),
     ):
         if keys:
-            notes.append(f"{workload.name}: {BATCH_SIZE} of {', '.join(keys)} {said}, the number of training examples.")
+            notes.append(
+                f"{workload.name}: {BATCH_SIZE} of {', '.join(keys)} {said}, the number of training examples{epoch}."
+            )
     return notes
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from analysis.text import about, format_duration
 from search_spaces.errors import number_of
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from studies.campaign.model import Campaign
     from studies.campaign.resolve import ResolvedCampaign
-    from studies.workloads import Data, Split
+    from studies.workloads import Workload
 
 _PROBE_EXAMPLES = 1024
 
@@ -93,31 +93,42 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
     estimates = []
     for key, workload in resolved.workloads.items():
         data = load(workload, resolved.data_directory)
-        examples = len(data.train.targets)
-        probe = _first(data, _PROBE_EXAMPLES)
-        share = len(probe.train.targets) / examples
+        examples = workload.num_examples(data)
+        most = min(examples, _PROBE_EXAMPLES)
+        share = most / examples
+        probe, part = _first(workload, data, share)
         for optimizer in resolved.campaign.optimizers:
             space = resolved.space(optimizer, key)
             arguments = space.arguments(space.default)
-            arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), len(probe.train.targets)))
+            arguments["batch_size"] = int(min(int(str(arguments["batch_size"])), most))
             with blaming(f"workload {key}: training", workload.model, workload.place):
                 row = resolve(optimizer, resolved.campaign.optimizer)
-                run = train(workload, row, arguments, resolved.campaign.seed, 2, data=probe)
-                times = [time.perf_counter(), *(time.perf_counter() for _ in run)]
+                run = train(probe, row, arguments, resolved.campaign.seed, 2, data=part)
+                times, trained = [time.perf_counter()], [0.0]
+                for record in run:
+                    times.append(time.perf_counter())
+                    trained.append(record.seconds)
             # the first epoch pays for what torch sets up; a run that diverges has no second
-            seconds = (times[-1] - times[-2]) / share * resolved.epochs(key)
-            estimates.append(Estimate(f"{resolved.campaign.name}/{key}/{optimizer}", seconds))
+            training, whole = trained[-1] - trained[-2], times[-1] - times[-2]
+            rest = whole - training  # an evaluation of the workload's own is not cut
+            seconds = training / share + (rest if workload.evaluate is not None else rest / share)
+            estimates.append(Estimate(f"{resolved.campaign.name}/{key}/{optimizer}", seconds * resolved.epochs(key)))
     return estimates
 
 
-def _first(data: Data, examples: int) -> Data:
-    """Return the first ``examples`` training examples of ``data``, and the same share of the validation ones."""
-    share = max(1.0, len(data.train.targets) / examples)
-    validation = max(1, int(len(data.validation.targets) / share))
-
+def _first(workload: Workload, data: Any, share: float) -> tuple[Workload, Any]:
+    """Return a workload, and its data, with a share of the examples that it trains on and is evaluated on."""
     from studies.workloads import Data, Split
 
-    def cut(split: Split, most: int) -> Split:
+    if workload.sample is not None:
+        workload = replace(workload, examples=round(share * workload.num_examples(data)))
+    if not isinstance(data, Data):
+        return workload, data
+
+    def cut(split: Split) -> Split:
+        most = max(1, round(share * len(split)))
         return Split(split.inputs[:most], split.targets[:most])
 
-    return Data(cut(data.train, examples), cut(data.validation, validation), data.test)
+    train = cut(data.train) if workload.sample is None else data.train
+    validation = cut(data.validation) if workload.evaluate is None else data.validation
+    return workload, Data(train, validation, data.test if data.has_test else None)

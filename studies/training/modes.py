@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # BatchNorm's and InstanceNorm's; it has no public name
 
 from studies.training.randomness import GlobalGenerators
@@ -32,7 +32,7 @@ class HasModes(Protocol):
 def evaluated_weights(
     optimizer: HasModes,
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    passes: Iterable[Callable[[], object]],
     generators: GlobalGenerators,
     precision: AbstractContextManager[object],
 ) -> Iterator[None]:
@@ -41,8 +41,8 @@ def evaluated_weights(
     Args:
         optimizer: In training mode.
         model: Whose parameters it has.
-        batches: Training batches in an order that is always the same; so many as `NUM_BATCHES` are taken, and none for
-            a model without BatchNorm.
+        passes: Each runs the model on a training batch, in an order that is always the same; so many as `NUM_BATCHES`
+            are taken, and none for a model without BatchNorm.
         generators: What dropout draws from meanwhile, so that training goes on with the numbers that it had.
         precision: In which the model computes meanwhile.
     """
@@ -50,7 +50,7 @@ def evaluated_weights(
     optimizer.eval()
     try:
         with generators.in_use(), precision:
-            estimate_averages(model, (inputs for inputs, _ in islice(batches, NUM_BATCHES)))
+            estimate_averages(model, islice(passes, NUM_BATCHES))
         yield
     finally:
         optimizer.train()  # whose arithmetic may round: the weights are copied back
@@ -58,14 +58,14 @@ def evaluated_weights(
 
 
 @torch.no_grad()
-def estimate_averages(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def estimate_averages(model: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
     """Estimate BatchNorm's running means and variances anew, each batch with the same weight.
 
     A model without such layers is not called at all, nor is one that keeps them in evaluation mode while it trains.
 
     Args:
         model: With the weights that the averages are for; it is in training mode afterwards.
-        batches: Inputs, as they are when it trains.
+        passes: Each runs it on a batch, as when it trains.
     """
     model.train()
     layers = [
@@ -77,10 +77,10 @@ def estimate_averages(model: nn.Module, batches: Iterable[Tensor]) -> None:
         return
     momenta = [layer.momentum for layer in layers]
     try:
-        for count, inputs in enumerate(batches, 1):
+        for count, run in enumerate(passes, 1):
             for layer in layers:
                 layer.momentum = 1 / count
-            model(inputs)
+            run()
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

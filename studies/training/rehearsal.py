@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from search_spaces.errors import UserError
 from sofim import OPTIMIZERS, OptimizerSpec
 from studies.data import Data, Split
 from studies.optimizers import check_made
-from studies.training.batches import batch_starts, evaluation_rows
+from studies.training.batches import batch_loss, batch_starts, evaluation_rows, on
 from studies.training.run import train
 from studies.workloads import Workload
 from studies.workloads.user_errors import blaming, definition
@@ -39,7 +39,7 @@ _SplitName = Literal["train", "validation", "test"]
 
 def rehearse(
     workload: Workload,
-    data: Data,
+    data: Any,
     spaces: Mapping[str, SearchSpace],
     rows: Mapping[str, OptimizerSpec] = OPTIMIZERS,
     *,
@@ -47,7 +47,8 @@ def rehearse(
 ) -> None:
     """Look at all of the data, by a new model's loss and metric, and take two steps with each optimizer.
 
-    It leaves torch's global generators as they were.
+    What a workload's own ``sample`` and ``evaluate`` make of their data is known to them alone, and not looked at. It
+    leaves torch's global generators as they were.
 
     Args:
         workload: What is to be trained.
@@ -59,19 +60,21 @@ def rehearse(
     Raises:
         UserError: If no trial can work.
     """
-    data = data.on("cpu")
+    data = on(data, torch.device("cpu"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         end = time.monotonic() + _SECONDS
-        _look_at("train", workload, data.train, end)
-        _look_at("validation", workload, data.validation, end)
-        if test:
+        if workload.sample is None:
+            _look_at("train", workload, data.train, end)
+        if workload.evaluate is None:
+            _look_at("validation", workload, data.validation, end)
+        if workload.evaluate is None and test:
             _look_at("test", workload, data.test(), end)
     _take_steps(workload, data, spaces, rows)
 
 
 def rehearse_custom(
-    workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
+    workload: Workload, data: Any, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
 ) -> None:
     """Take two steps with each optimizer of a person's own on a workload of the project's.
 
@@ -82,7 +85,7 @@ def rehearse_custom(
     """
     custom = [optimizer for optimizer in spaces if optimizer not in OPTIMIZERS]
     if custom:
-        _take_each(workload, data.on("cpu"), spaces, rows, custom)
+        _take_each(workload, on(data, torch.device("cpu")), spaces, rows, custom)
 
 
 # -- the data ---------------------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ class _Trier:
         try:
             with (
                 torch.no_grad(),
-                blaming(f"{self.what}: computing {self.described(rows)}", self.workload.loss, self.workload.place),
+                blaming(f"{self.what}: computing {self.described(rows)}", self.loss, self.workload.place),
             ):
                 values = list(self.values(rows, training=training))
         except UserError as error:
@@ -124,8 +127,11 @@ class _Trier:
             inputs = workload.augment(inputs, torch.Generator().manual_seed(0))
         if workload.prepare is not None:
             inputs = workload.prepare(inputs)
-        outputs = self.model(inputs)
-        yield "the loss", workload.loss(outputs, targets), workload.loss
+        outputs: Any = None if workload.loss is None and metric.function is None else self.model(inputs)
+        if workload.loss is None:
+            yield "the objective", batch_loss(workload, self.model, (inputs, targets)), workload.objective
+        else:
+            yield "the loss", workload.loss(outputs, targets), workload.loss
         measured = self.name == metric.split or (self.name == "test" and metric.split == "validation")
         if metric.function is not None and measured and not training:
             yield f"metric {metric.name}", metric.function(outputs, targets), metric.function
@@ -145,6 +151,11 @@ class _Trier:
         """Return the words for these examples; one is named by its place."""
         kind = _SPLITS[self.name]
         return f"{kind} example {int(rows[0])}" if len(rows) == 1 else f"a batch of {len(rows)} {kind} examples"
+
+    @property
+    def loss(self) -> object:
+        """Return the function of the training loss."""
+        return self.workload.loss or self.workload.objective
 
     @property
     def what(self) -> str:
@@ -176,7 +187,7 @@ def _look_at_gradient(trier: _Trier, rows: Tensor) -> None:
     others = torch.arange(min(len(trier.split), _STEP_BATCH))  # some models refuse a single example
     model = trier.workload.model()
     one = _Trier(trier.name, trier.workload, trier.split, model)
-    with blaming(f"{trier.what}: the gradient of {trier.described(rows)}", trier.workload.loss, trier.workload.place):
+    with blaming(f"{trier.what}: the gradient of {trier.described(rows)}", trier.loss, trier.workload.place):
         [(_, loss, _)] = one.values(torch.cat([rows, others]), training=True)
         torch.autograd.backward(loss)
     if not all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None):
@@ -224,7 +235,7 @@ def _unusual(split: Split) -> tuple[Tensor, Tensor]:
 
 
 def _take_steps(
-    workload: Workload, data: Data, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
+    workload: Workload, data: Any, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
 ) -> None:
     _take_each(workload, data, spaces, rows, spaces)
     smallest = {optimizer: _smallest(space) for optimizer, space in spaces.items()}
@@ -236,7 +247,7 @@ def _take_steps(
 
 def _take_each(
     workload: Workload,
-    data: Data,
+    data: Any,
     spaces: Mapping[str, SearchSpace],
     rows: Mapping[str, OptimizerSpec],
     tried: Iterable[str],
@@ -248,7 +259,7 @@ def _take_each(
             if optimizer not in OPTIMIZERS:
                 with torch.random.fork_rng():
                     check_made(rows[optimizer], workload.model(), _arguments(optimizer, spaces[optimizer]))
-            size = min(_STEP_BATCH, len(data.train))
+            size = min(_STEP_BATCH, workload.num_examples(data))
             _take_two(workload, data, rows[optimizer], spaces[optimizer], size, "two steps")
         except UserError as error:
             failed[optimizer] = error
@@ -257,10 +268,8 @@ def _take_each(
         raise UserError(f"{first}; leave that out: --optimizers {','.join(works)}") if works else first
 
 
-def _take_two(workload: Workload, data: Data, row: OptimizerSpec, space: SearchSpace, size: int, what: str) -> None:
-    # by an index, as a trial's batches: new tensors, whatever the data are views of
-    rows, evaluated = torch.arange(min(2 * size, len(data.train))), torch.arange(min(_EVALUATED, len(data.validation)))
-    part = Data(*(Split(s.inputs[r], s.targets[r]) for s, r in ((data.train, rows), (data.validation, evaluated))))
+def _take_two(workload: Workload, data: Any, row: OptimizerSpec, space: SearchSpace, size: int, what: str) -> None:
+    workload, data = shortened(workload, data, 2 * size, _EVALUATED)
     arguments = {**_arguments(row.key, space), BATCH_SIZE: size}
     if "max_iter" in arguments:  # a whole step of L-BFGS is twenty of others
         arguments["max_iter"] = 2
@@ -269,7 +278,27 @@ def _take_two(workload: Workload, data: Data, row: OptimizerSpec, space: SearchS
     else:
         blamed = blaming(f"optimizer {row.key}: {what} on {workload.name}", row.factory)
     with blamed:
-        list(train(workload, row, arguments, 0, 1, data=part))
+        list(train(workload, row, arguments, 0, 1, data=data))
+
+
+def shortened(workload: Workload, data: Any, train: int, validation: int) -> tuple[Workload, Any]:
+    """Return a workload, and its data, of so many examples at most to train on, and to evaluate on.
+
+    Evaluation of the workload's own is left out, as it is not known how to make it shorter: the metric is always 0.
+    """
+    shorter: dict[str, Any] = {}
+    if workload.evaluate is not None:
+        shorter["evaluate"] = lambda *_: 0.0
+    if workload.sample is not None:
+        shorter["examples"] = min(train, workload.num_examples(data))
+    changed = replace(workload, **shorter)
+    object.__setattr__(changed, "place", workload.place)
+    if len(shorter) == 2:
+        return changed, data
+    # by an index, as a trial's batches: new tensors, whatever the data are views of
+    parts = [(data.train, train if workload.sample is None else len(data.train)), (data.validation, validation)]
+    rows = [torch.arange(min(most, len(split))) for split, most in parts]
+    return changed, Data(*(Split(s.inputs[at], s.targets[at]) for (s, _), at in zip(parts, rows, strict=True)))
 
 
 def _arguments(optimizer: str, space: SearchSpace) -> dict[str, object]:

@@ -17,22 +17,30 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError
-from studies.data import Data
-from studies.training.batches import batch_starts, epoch_batches, evaluate_test, evaluate_validation
+from studies.training.batches import (
+    batch_loss,
+    evaluate_test,
+    evaluate_validation,
+    forward,
+    num_batches,
+    on,
+    training_batches,
+)
 from studies.training.divergence import LaggedWatch, LossWatch, PromptWatch
 from studies.training.modes import evaluated_weights
 from studies.training.parameter_groups import make_optimizer, rates
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
 from studies.training.schedules import followed, schedule_of
-from studies.workloads import Workload, load
+from studies.workloads import Batch, Workload, load
 
 if TYPE_CHECKING:
     from sofim.registry import OptimizerSpec
@@ -50,11 +58,13 @@ class Record:
         gradient_evaluations: Forward-backward passes since the beginning of the run, Hessian-vector products included.
         train_loss: Mean loss of the epoch's minibatches while it trained, penalty included; for L-BFGS, each
             minibatch's loss before its step. In a diverged run on a CPU, the loss that showed it.
-        validation_loss: Mean loss over the validation examples, without penalty; NaN in a diverged run.
+        validation_loss: Mean loss over the validation examples, without penalty; NaN in a diverged run, and where the
+            workload's own ``evaluate`` does not tell it.
         metric: The workload's metric; NaN in a diverged run.
         diverged: Whether the run ended here because its loss was not finite or exploded
             (``studies.training.divergence``).
-        test_loss: Mean loss over the test examples; only in confirmation runs, at epochs whose metric is the best yet.
+        test_loss: Mean loss over the test examples; only in confirmation runs, at epochs whose metric is the best yet,
+            and None too where ``evaluate`` does not tell it.
         test_metric: The metric on the test examples, likewise. For a metric of the training objective
             (``split="train"``) it is the test loss.
     """
@@ -83,7 +93,7 @@ def train(
     seed: int,
     budget: int,
     *,
-    data: Data | None = None,
+    data: Any = None,
     data_directory: Path | None = None,
     schedule: str = "constant",
     warmup: float = 0.0,
@@ -100,7 +110,7 @@ def train(
             of the optimizer's factory.
         seed: Of initial weights, data order and all else that is random.
         budget: Epochs; a schedule spans them.
-        data: The workload's data, if they are loaded already.
+        data: What the workload's ``load`` returned, if it has been called already.
         data_directory: Where to load them from otherwise.
         schedule: Key in ``SCHEDULES``; a row that asks for another has the warm-up alone.
         warmup: Share of all steps in which the learning rate rises, where the configuration has none.
@@ -135,7 +145,7 @@ class Run:
         *,
         seed: int,
         budget: int,
-        data: Data,
+        data: Any,
         schedule: str = "constant",
         warmup: float = 0.0,
         device: str | torch.device = "cpu",
@@ -155,9 +165,10 @@ class Run:
         schedule = followed(schedule, optimizer.schedule)
         self._schedule_name, self._warmup, self._schedule = schedule, warmup, schedule_of(schedule, warmup)
         self.device = torch.device(device)
-        self._data = data.on(self.device)
-        self._amp, self._with_test, self._batch_size = amp, test, min(batch_size, len(self._data.train))
-        self._steps_per_epoch = len(batch_starts(len(self._data.train), batch_size))
+        self._data = on(data, self.device)
+        self._sampled = self._data if workload.sample is None else data
+        self._amp, self._with_test, self._batch_size = amp, test, min(batch_size, workload.num_examples(data))
+        self._steps_per_epoch = num_batches(workload, data, self._batch_size)
 
         self.model = self._initial_model()
         self._generators = GlobalGenerators(stream_seed(seed, Stream.GLOBAL), self.device)
@@ -212,10 +223,11 @@ class Run:
 
     def _evaluation(self, train_loss: float) -> Record:
         validation_loss, metric = evaluate_validation(self.workload, self.model, self._data, amp=self._amp)
-        if math.isnan(metric) and math.isfinite(validation_loss):
+        lost = math.nan if validation_loss is None else validation_loss
+        if math.isnan(metric) and math.isfinite(lost):
             name = self.workload.metric.name
             raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
-        if not math.isfinite(validation_loss) or not math.isfinite(metric):
+        if not math.isfinite(metric if validation_loss is None else metric + validation_loss):
             self.diverged = True
             return self._record(train_loss, math.nan, math.nan)
         test_loss: float | None = None
@@ -225,7 +237,7 @@ class Run:
             self._best_metric = metric
             if self._with_test:
                 test_loss, test_metric = evaluate_test(self.workload, self.model, self._data, amp=self._amp)
-        return self._record(train_loss, validation_loss, metric, test_loss, test_metric)
+        return self._record(train_loss, lost, metric, test_loss, test_metric)
 
     def _record(self, train_loss: float, validation_loss: float, metric: float, *test: float | None) -> Record:
         spent = (self.epoch, self.seconds, self.gradient_evaluations)
@@ -245,24 +257,26 @@ class Run:
         started = time.perf_counter()
         step = self.epoch * self._steps_per_epoch
         num_steps = self.budget * self._steps_per_epoch
-        for inputs, targets in epoch_batches(
-            self.workload, self._data.train, batch_size=self._batch_size, seed=self.seed, epoch=self.epoch
-        ):
+        for batch, num_examples in self._batches(self.epoch):
             if self._is_scheduled:
                 factor = self._schedule(step, num_steps)
                 for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
                     group["lr"] = rate * factor
-            if watch.add(self._step(inputs, targets), len(targets)):
+            if watch.add(self._step(batch), num_examples):
                 break
             step += 1
         train_loss, self._initial_loss, self.diverged = watch.close()
         self.seconds += time.perf_counter() - started
         return train_loss
 
-    def _plain_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _batches(self, epoch: int) -> Iterator[tuple[Batch, int]]:
+        size, seed, device = self._batch_size, self.seed, self.device
+        return training_batches(self.workload, self._sampled, batch_size=size, seed=seed, epoch=epoch, device=device)
+
+    def _plain_step(self, batch: Batch) -> Tensor:
         spec, optimizer = self.spec, self.optimizer
         optimizer.zero_grad()
-        data_loss, objective = self._losses(inputs, targets)
+        data_loss, objective = self._losses(batch)
         if spec.needs_hessian:
             sampler = cast("_HessianOptimizer", optimizer)
             if sampler.refresh_due:
@@ -274,12 +288,12 @@ class Run:
             optimizer.zero_grad(set_to_none=True)  # gradients that hold their own graph would never be freed
         return objective.detach()
 
-    def _closure_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _closure_step(self, batch: Batch) -> Tensor:
         """Step with a closure. Each call runs the model anew: BatchNorm's averages move and dropout is drawn again."""
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            objective = self._losses(inputs, targets)[1]
+            objective = self._losses(batch)[1]
             torch.autograd.backward(objective)
             self.gradient_evaluations += 1
             return objective.detach()
@@ -287,13 +301,13 @@ class Run:
         self.gradient_evaluations += self.spec.evaluations_per_step
         return cast("Tensor", self.optimizer.step(closure))  # type: ignore[arg-type]  # the hint says float
 
-    def _losses(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a batch, without and with the penalty."""
         if self._amp:
             with torch.autocast(self.device.type, torch.bfloat16):
-                loss = self.workload.loss(self.model(inputs), targets)
+                loss = batch_loss(self.workload, self.model, batch)
         else:
-            loss = self.workload.loss(self.model(inputs), targets)
+            loss = batch_loss(self.workload, self.model, batch)
         penalty = self.workload.penalty
         return (loss, loss) if penalty is None else (loss, loss + penalty(self.model))
 
@@ -308,11 +322,10 @@ class Run:
         if not self.spec.has_modes:
             yield
             return
-        size, seed, device = self._batch_size, self.seed, self.device
-        batches = epoch_batches(self.workload, self._data.train, batch_size=size, seed=seed, epoch=0)
-        generators = GlobalGenerators(stream_seed(seed, Stream.AVERAGES), device)
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=self._amp)
-        with evaluated_weights(cast("HasModes", self.optimizer), self.model, batches, generators, precision):
+        passes = (partial(forward, self.workload, self.model, batch) for batch, _ in self._batches(0))
+        generators = GlobalGenerators(stream_seed(self.seed, Stream.AVERAGES), self.device)
+        precision = torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp)
+        with evaluated_weights(cast("HasModes", self.optimizer), self.model, passes, generators, precision):
             yield
 
     # -- random numbers and state -------------------------------------------------------------------------------------

@@ -25,8 +25,9 @@ from torch import nn
 
 from search_spaces.errors import UserError
 from studies.data import Data
-from studies.training.batches import evaluate_test, evaluate_validation
+from studies.training.batches import evaluate_test, evaluate_validation, on
 from studies.workloads import Workload, load, named, resolve
+from studies.workloads._base import leaves
 from studies.workloads._load import seeded
 from studies.workloads._pickled import MAIN
 
@@ -169,7 +170,7 @@ def check_free(directory: Path) -> None:
             pass
 
 
-def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload, data: Data) -> SavedModel:
+def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload, data: Any) -> SavedModel:
     """Return a model with its weights, and what it gives on validation data, and on test data if there are any.
 
     Args:
@@ -194,18 +195,27 @@ def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{what}: its model is not the one whose weights were saved ({reason})") from None
     device = torch.device("cuda" if description["on_gpu"] and torch.cuda.is_available() else "cpu")
-    model, data, amp = model.to(device), data.on(device), bool(description["amp"])
+    model, data, amp = model.to(device), on(data, device), bool(description["amp"])
     with _one_thread(device):
         _, value = evaluate_validation(workload, model, data, amp=amp)
-        test = evaluate_test(workload, model, data, amp=amp)[1] if data.has_test else None
+        test = evaluate_test(workload, model, data, amp=amp)[1] if workload.is_tested(data) else None
     return SavedModel(model.eval(), description, value, test)
 
 
-def checksum_of(workload: Workload, data: Data) -> str:
-    """Return what tells the examples that the metric is taken on from others."""
-    split = data.train if workload.metric.split == "train" else data.validation
+def checksum_of(workload: Workload, data: Any) -> str:
+    """Return what tells the examples that the metric is taken on from others; "" where they are not tensors.
+
+    An evaluation of the workload's own may look at all tensors of what ``load`` returns, but for a test part.
+    """
+    if isinstance(data, Data):
+        split = data.train if workload.metric.split == "train" else data.validation
+        tensors = [split.inputs, split.targets]
+    else:
+        tensors = [leaf for leaf in leaves(data) if isinstance(leaf, torch.Tensor)]
+    if not tensors:
+        return ""
     digest = hashlib.sha256()
-    for tensor in (split.inputs, split.targets):
+    for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()

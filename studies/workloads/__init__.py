@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from studies.data import Data, Split
-    from studies.workloads._base import Metric, Workload, accuracy
+    from studies.workloads._base import Batch, Metric, Workload, accuracy
     from studies.workloads._check import check
     from studies.workloads._load import load
     from studies.workloads._pickled import carry, content, named
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WORKLOADS",
+    "Batch",
     "Data",
     "Metric",
     "Split",
@@ -54,7 +55,7 @@ __all__ = [
 
 _PLACES = {
     "studies.data": ("Data", "Split"),
-    "studies.workloads._base": ("Metric", "Workload", "accuracy"),
+    "studies.workloads._base": ("Batch", "Metric", "Workload", "accuracy"),
     "studies.workloads._pickled": ("carry", "content", "named"),
     "studies.workloads._check": ("check",),
     "studies.workloads._load": ("load",),

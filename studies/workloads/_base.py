@@ -1,13 +1,16 @@
-"""What a workload is: data × model × loss × metric (with direction and target) × epoch budget."""
+"""What a workload is: data × model × loss × metric (with direction and target) × epoch budget.
+
+Batches, loss and evaluation are each either what most tasks need, rows of tensors, or a function of the task's own.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,13 @@ from analysis.schema import HISTORY
 from studies.data import Data, PublishedDataset, Split, dataset
 from studies.workloads.user_errors import caller
 
+Batch: TypeAlias = Any
+"""What one step trains on: a tensor, or a tuple, list or dict of tensors."""
+
+HeldOut = Literal["validation", "test"]
+"""A split that a workload's ``evaluate`` is asked for."""
+
+_NEEDED: Any = None
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -71,12 +81,17 @@ class Workload:
 
     Only functions, no tensors: a workload is small, and data and weights are made where it runs.
 
+    ``sample``, ``objective`` and ``evaluate`` are for tasks that are more than rows of tensors, and each is independent
+    of the others: a stream of batches, a loss of the model itself, an evaluation that is a program.
+
     Attributes:
         name: Its key: letters, digits, ``.``, ``_`` and ``-``.
-        load: Called with the data directory (None: the default one); returns the data. What it returns is kept and
-            shared, so it does not depend on a trial's seed.
+        load: Called with the data directory (None: the default one); returns a `Data`, or, with both ``sample`` and
+            ``evaluate``, whatever these want. What it returns is kept and shared, so it does not depend on a trial's
+            seed, and is not changed. None, with both of these: there is nothing to load.
         model: Called without arguments; returns a new model, its weights drawn from torch's global generator, which is
-            seeded with the trial's seed before the call. It maps a batch of (prepared) inputs to outputs.
+            seeded with the trial's seed before the call. It maps a batch of (prepared) inputs to outputs, or does what
+            ``objective`` and ``evaluate`` ask of it.
         loss: Called with (outputs, targets); returns the mean loss of the batch as a tensor without dimensions.
         metric: The number by which configurations are chosen.
         target: The value of the metric that counts as solved, for the time to get there; None if there is none.
@@ -88,14 +103,29 @@ class Workload:
         augment: Called with (stored inputs, generator) for training batches alone, before ``prepare``; it draws from
             that generator only.
         penalty: Called with the model; returns a regularization term that is added to the training loss.
+        sample: Called with (what ``load`` returned, n, generator); returns a batch of n examples on the CPU, drawn from
+            that generator, which is the CPU's and has its seed from the trial's and the epoch. None: batches are
+            (inputs, targets), rows of ``Data.train`` in a new order in each epoch. With a ``loss`` a batch is
+            (inputs, targets) too.
+        examples: With ``sample``: how many an epoch has, in ``examples // batch_size`` batches, at least one.
+        objective: In place of ``loss``: called with (model, batch), both on the trial's device; returns the mean loss
+            of the batch as a tensor without dimensions. It draws from torch's global generators, which are the
+            trial's, and L-BFGS calls it several times a step. Optimizers that take Hessian-vector products
+            differentiate it twice.
+        evaluate: Called with (model, data, split), ``split`` being "validation" or "test"; returns the metric, or a
+            mapping with ``"loss"`` and the metric by its name. The model is in evaluation mode, no gradients are
+            recorded, tensors in the data are on the trial's device, and the global generators of Python, NumPy and
+            torch have the same seed at every call for a split. None: loss and metric are means over a split of
+            ``Data``.
+        has_test: Whether ``evaluate`` may be asked for "test"; a `Data` needs a test part too.
         place: "file:line" where the workload was written, for messages; found, not given.
     """
 
     name: str
-    load: Callable[[Path | None], Data]
-    model: Callable[[], nn.Module]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    metric: Metric
+    load: Callable[[Path | None], Any] | None = None
+    model: Callable[[], nn.Module] = _NEEDED  # and comes after what may be left out
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    metric: Metric = _NEEDED
     target: float | None = None
     epochs: int = 10
     source: str = ""
@@ -104,23 +134,84 @@ class Workload:
     prepare: Callable[[Tensor], Tensor] | None = None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     penalty: Callable[[nn.Module], Tensor] | None = None
+    sample: Callable[[Any, int, torch.Generator], Batch] | None = None
+    examples: int | None = None
+    objective: Callable[[nn.Module, Batch], Tensor] | None = None
+    evaluate: Callable[[nn.Module, Any, HeldOut], float | Tensor | Mapping[str, float | Tensor]] | None = None
+    has_test: bool = True
     place: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "place", caller())
         _check_name("workload", self.name)
-        for name in ("load", "model", "loss"):
-            _check_callable(name, getattr(self, name))
-        for name in ("prepare", "augment", "penalty"):
+        for name in ("prepare", "augment", "penalty", "sample", "objective", "evaluate"):
             _check_callable(name, getattr(self, name), optional=True)
+        _check_callable("load", self.load, optional=self.sample is not None and self.evaluate is not None)
+        _check_callable("model", self.model)
+        _check_callable("loss", self.loss, optional=self.objective is not None)
         if isinstance(self.model, nn.Module):
             raise TypeError("model is a function that makes a new model, not a model (lambda: MyNet() is one)")
         if not isinstance(self.metric, Metric):
             raise TypeError(f"metric is a Metric, not {type(self.metric).__name__}")
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+        if not _is_whole(self.epochs):
             raise ValueError(f"epochs is a whole number from 1, not {self.epochs!r}")
         if self.target is not None and not math.isfinite(self.target):
             raise ValueError(f"target is a finite number or None, not {self.target!r}")
+        if self.sample is not None and not _is_whole(self.examples):
+            raise ValueError(
+                f"examples, of which sample makes an epoch, is a whole number from 1, not {self.examples!r}"
+            )
+        if not isinstance(self.has_test, bool):
+            raise TypeError(f"has_test is True or False, not {self.has_test!r}")
+        for refused, reason in self._contradictions():
+            if refused:
+                raise ValueError(reason)
+
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        """Yield whether fields contradict each other, and how."""
+        evaluated, sampled, metric = self.evaluate is not None, self.sample is not None, self.metric
+        yield (
+            self.loss is not None and self.objective is not None,
+            "loss and objective are two training losses; give one of them",
+        )
+        yield self.examples is not None and not sampled, "examples is of sample: without it, an epoch is Data.train"
+        yield (
+            sampled and self.augment is not None,
+            "augment is of rows of Data.train: what sample returns is used as is",
+        )
+        yield (
+            sampled and self.objective is not None and self.prepare is not None,
+            "prepare has no inputs where sample makes batches for an objective; do it in one of these",
+        )
+        for name in ("function", "finish"):
+            yield (
+                evaluated and getattr(metric, name) is not None,
+                f"metric.{name} and evaluate both compute the metric; leave one out",
+            )
+        yield (
+            evaluated and metric.split == "train",
+            "metric.split 'train' is of Data.train, and evaluate is asked for validation and test; leave one out",
+        )
+        yield not (evaluated or self.has_test), "has_test is of evaluate; a Data without a third part has no test data"
+
+    def num_examples(self, data: Any) -> int:
+        """Return how many examples an epoch has: no batch is larger."""
+        return len(data.train) if self.examples is None else self.examples
+
+    def is_tested(self, data: Any) -> bool:
+        """Return whether there is something to test on."""
+        return self.has_test and (data.has_test if isinstance(data, Data) else True)
+
+
+def leaves(value: object) -> list[object]:
+    """Return what is in tuples, lists and mappings, whatever these are in.
+
+    >>> leaves({"windows": (1, [2, 3]), "alphabet": "ab"})
+    [1, 2, 3, 'ab']
+    """
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    return [leaf for entry in value for leaf in leaves(entry)] if isinstance(value, (tuple, list)) else [value]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -163,6 +254,10 @@ def image_data(dataset_name: str, directory: Path | None, *, validation_fraction
     num_train = len(labels) - max(1, round(len(labels) * validation_fraction))
     train, validation = Split(images[:num_train], labels[:num_train]), Split(images[num_train:], labels[num_train:])
     return Data(train, validation, test)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _check_name(what: str, name: object) -> None:
