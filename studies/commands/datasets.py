@@ -43,7 +43,7 @@ def print_datasets(rows: Iterable[DatasetStatus], console: Console) -> None:
     """Whether each data set is there, and what to do where it is not."""
     for row in rows:
         state = ("there", "green") if row.present else ("missing", "red")
-        where = f", in {row.folder}" if row.folder else "" if row.looked_in else ", in scikit-learn, nothing to fetch"
+        where = f", in {row.folder}" if row.folder else f", in {row.package}, nothing to fetch" if row.package else ""
         console.print(Text.assemble((row.name, "bold"), ": ", state, where), soft_wrap=True)
         console.print(Text(f"  {row.source} ({row.licence})"), soft_wrap=True)
         for problem in dict.fromkeys(p for p in (row.problem, row.test_problem) if p):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from studies.data._bundled import BundledDataset
+from studies.data._bundled import BundledDataset, BundledText
 from studies.data._cache import cache_directory, cached_arrays
 from studies.data._datasets import DATASETS, DatasetStatus, dataset, fetch, status
 from studies.data._published import CHECKSUMS, SPLIT_SEED, PublishedDataset, PublishedFile, data_directory
@@ -16,6 +16,7 @@ __all__ = [
     "DATASETS",
     "SPLIT_SEED",
     "BundledDataset",
+    "BundledText",
     "Data",
     "DatasetStatus",
     "PublishedDataset",

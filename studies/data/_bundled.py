@@ -1,14 +1,18 @@
-"""The small data sets that scikit-learn brings along: always there, nothing to download."""
+"""The small data sets that scikit-learn or this package bring along: always there, nothing to download."""
 
 from __future__ import annotations
 
+import hashlib
+import lzma
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.errors import UserError
 from studies.data._cache import cached_arrays
 from studies.data._published import SPLIT_SEED, Part, split_order
 
@@ -43,6 +47,38 @@ class BundledDataset:
 
         # scikit-learn is imported by the first reading alone: its version stands for the content.
         return cached_arrays(f"{self.name}-{part}", [version("scikit-learn"), SPLIT_SEED], build)
+
+
+@dataclass(frozen=True)
+class BundledText:
+    """A text inside this package, compressed by xz.
+
+    Attributes:
+        name: Key in ``DATASETS``; the file is called so.
+        sha256: Checksum of the text.
+        source: Where it comes from.
+        licence: Its licence.
+    """
+
+    name: str
+    sha256: str
+    source: str
+    licence: str
+
+    def read(self) -> bytes:
+        """Return the text.
+
+        Raises:
+            UserError: The installed file is missing or damaged.
+        """
+        file = files("studies.data") / f"{self.name}.txt.xz"
+        try:
+            text = lzma.decompress(file.read_bytes())
+        except (OSError, lzma.LZMAError, EOFError):
+            text = b""
+        if hashlib.sha256(text).hexdigest() != self.sha256:
+            raise UserError(f"{self.name}: {file} is missing or damaged; install sofim-studies again")
+        return text
 
 
 def read_digits() -> dict[str, NDArray[np.generic]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
-from studies.data._bundled import BundledDataset, read_breast_cancer, read_digits
+from studies.data._bundled import BundledDataset, BundledText, read_breast_cancer, read_digits
 from studies.data._published import PARTS, PublishedDataset, PublishedFile, data_directory
 from studies.data._readers import read_cifar, read_idx, read_svhn
 
@@ -26,7 +26,7 @@ def _torchvision(name: str, *parts: dict[str, str]) -> Callable[[Path], None]:
     return fetch
 
 
-Dataset = PublishedDataset | BundledDataset
+Dataset = PublishedDataset | BundledDataset | BundledText
 
 DATASETS: Mapping[str, Dataset] = {
     dataset.name: dataset
@@ -42,6 +42,12 @@ DATASETS: Mapping[str, Dataset] = {
             decode=read_digits,
             source="Optical Recognition of Handwritten Digits, UCI Machine Learning Repository; in scikit-learn",
             licence="CC BY 4.0",
+        ),
+        BundledText(
+            name="shakespeare",
+            sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            source="Shakespeare's plays, 40,000 lines: https://github.com/karpathy/char-rnn (tinyshakespeare); in here",
+            licence="public domain",
         ),
         PublishedDataset(
             name="fashion-mnist",
@@ -123,6 +129,7 @@ class DatasetStatus:
         test_problem: What keeps one from confirming winners on test data, likewise.
         source: Where the data come from.
         licence: Their licence.
+        package: Which brings them, in words; "" for files.
     """
 
     name: str
@@ -132,6 +139,7 @@ class DatasetStatus:
     test_problem: str | None
     source: str
     licence: str
+    package: str = ""
 
     @property
     def present(self) -> bool:
@@ -163,8 +171,14 @@ def status(name: str, directory: Path | None = None) -> DatasetStatus:
         UserError: If there is no such data set. Missing or damaged files are part of the answer, not errors.
     """
     row = dataset(name)
-    if isinstance(row, BundledDataset):
-        return DatasetStatus(name, (), None, None, None, row.source, row.licence)
+    if not isinstance(row, PublishedDataset):
+        problem, package = None, "scikit-learn" if isinstance(row, BundledDataset) else "this package"
+        try:
+            if isinstance(row, BundledText):
+                row.read()
+        except UserError as error:
+            problem = str(error)
+        return DatasetStatus(name, (), None, problem, problem, row.source, row.licence, package)
     problems: list[str | None] = []
     for part in PARTS:
         try:
@@ -197,7 +211,7 @@ def fetch(name: str, directory: Path | None = None) -> DatasetStatus:
     """
     row = dataset(name)
     before = status(name, directory)
-    if before.present or isinstance(row, BundledDataset):
+    if before.present or not isinstance(row, PublishedDataset):
         return before
     root = data_directory(directory)
     try:

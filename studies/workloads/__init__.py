@@ -22,6 +22,36 @@ that Python can import (the current directory will do), and named as ``package.m
 In a file ``mine.py`` that is ``sofim launch CAMPAIGN --workload mine:xor --name NAME``; in a notebook's cell
 ``studies.tune(xor, budget=…)``. Each part of ``Data`` may also be a
 ``Dataset`` or a ``DataLoader``, and the test part a function that reads it when it is wanted.
+
+What is more than rows of tensors says itself what a batch, its loss and an evaluation are, each as far as it differs:
+windows of a text, collocation points and a residual, seeds of episodes and a policy gradient.
+
+.. code-block:: python
+
+    import math
+    import torch
+    from torch import nn
+    from studies.workloads import Metric, Workload
+
+    def load(directory):
+        text = torch.tensor(list(b"to be or not to be that is the question " * 50))
+        return {"train": text[:1200], "validation": text[1200:1600], "test": text[1600:]}
+
+    def windows(data, n, generator):  # a batch: eight letters each, and the next one
+        starts = torch.randint(len(data["train"]) - 8, (n, 1), generator=generator)
+        return data["train"][starts + torch.arange(9)]
+
+    def objective(model, batch):
+        return nn.functional.cross_entropy(model(batch[:, :-1]), batch[:, -1])
+
+    def bits(model, data, split):  # "validation" or "test"
+        return objective(model, data[split].unfold(0, 9, 1)).item() / math.log(2)
+
+    def letters():
+        net = lambda: nn.Sequential(nn.Embedding(128, 8), nn.Flatten(), nn.Linear(64, 128))
+        metric = Metric("bits", "minimize")
+        return Workload("letters", load, net, metric=metric, epochs=5,
+                        sample=windows, examples=512, objective=objective, evaluate=bits)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from studies.workloads.cifar100_resnet9 import CIFAR100_RESNET9
 from studies.workloads.digits_lenet5 import DIGITS_LENET5
 from studies.workloads.digits_mlp import DIGITS_MLP
 from studies.workloads.fashion_lenet5 import FASHION_LENET5
+from studies.workloads.shakespeare_gpt import SHAKESPEARE_GPT
 from studies.workloads.svhn_resnet9 import SVHN_RESNET9
 
 WORKLOADS: Mapping[str, Workload] = {
@@ -21,6 +22,7 @@ WORKLOADS: Mapping[str, Workload] = {
         BREAST_CANCER_LOGREG,
         DIGITS_MLP,
         DIGITS_LENET5,
+        SHAKESPEARE_GPT,
         FASHION_LENET5,
         CIFAR10_LENET5,
         CIFAR10_RESNET18,

@@ -171,6 +171,7 @@ def test_data_says_of_every_data_set_where_it_is_or_how_to_get_it(sofim, tmp_pat
     lines = done.out.splitlines()
     assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == list(DATASETS)
     assert "digits: there, in scikit-learn, nothing to fetch" in lines
+    assert "shakespeare: there, in this package, nothing to fetch" in lines
     assert "cifar10: missing" in lines
     place = tmp_path / "[nowhere]"
     remedy = f"fetch it with: sofim data cifar10 --download --data '{place}'"

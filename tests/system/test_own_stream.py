@@ -1,0 +1,39 @@
+"""A stream of batches of a person's own, written as the package's documentation says, tuned and confirmed by Ray."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import pytest
+
+import studies.workloads
+from tests.support.probe_home import called, trials_in
+
+CAMPAIGN = """
+name = "mine"
+workloads = ["mine:letters"]
+optimizers = ["sofim", "lbfgs"]
+trials = 2
+sampler = "random"
+resplit = true
+[search_space.lbfgs]
+max_iter = 2
+"""
+
+
+@pytest.mark.cluster
+def test_the_documented_stream_is_tuned_and_confirmed_through_ray(tmp_path, one_ray):
+    example = studies.workloads.__doc__.split(".. code-block:: python\n")[2]
+    (tmp_path / "mine.py").write_text(textwrap.dedent(example))
+    (tmp_path / "mine.toml").write_text(CAMPAIGN)
+    done = called(tmp_path, "launch", "mine.toml")
+    assert done.returncode == 0, done.stderr
+    assert "letters: resplit does not draw its data again" in " ".join(done.stdout.split())
+    for optimizer in ("sofim", "lbfgs"):
+        trials = trials_in(tmp_path, f"mine/mine:letters/{optimizer}")
+        assert all(0 < trial.value < math.log2(128) for trial in trials)
+        assert all(len(trial.user_attrs["history"]["epoch"]) == 5 for trial in trials)
+    done = called(tmp_path, "confirm", "mine", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "test bits" in done.stdout
