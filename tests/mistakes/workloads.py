@@ -39,6 +39,32 @@ def own(
 MAKES = "def xor():\n    return made("
 
 ROWS = [
+    # more than rows of tensors
+    own(
+        "a stream without its length",
+        f"{MAKES}sample=lambda data, n, generator: data.train.inputs[:n])\n",
+        (
+            "workload mine:xor: xor() raised ValueError: examples, of which sample makes an epoch, is a whole number "
+            "from 1, not None ({here}/mine.py:17)"
+        ),
+    ),
+    own(
+        "a stream that is not the seed's",
+        "def sample(data, n, generator):\n    rows = torch.randint(60, (n,))\n"
+        f"    return data.train.inputs[rows], data.train.targets[rows]\n{MAKES}sample=sample, examples=60)\n",
+        (
+            "workload xor: sample returned different batches for the same seed; draw from the generator that it is "
+            "given alone, and change neither data nor anything else ({here}/mine.py:19)"
+        ),
+    ),
+    own(
+        "an evaluation of a computed metric",
+        f"{MAKES}evaluate=lambda model, data, split: 1.0)\n",
+        (
+            "workload mine:xor: xor() raised ValueError: metric.function and evaluate both compute the metric; leave "
+            "one out ({here}/mine.py:17)"
+        ),
+    ),
     # found and made
     Mistake(
         id="a module that is not there",

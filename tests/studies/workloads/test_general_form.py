@@ -22,8 +22,9 @@ from studies.campaign.resolve import resolve_campaign
 from studies.commands.dry_run import estimate
 from studies.training.rehearsal import rehearse
 from studies.training.run import Run, train
-from studies.training.saved import checksum_of
+from studies.training.saved import checksum_of, evaluated, exported
 from studies.workloads import Data, Metric, Workload, carry, check
+from studies.workloads import load as load_data
 
 TEXT = torch.arange(97).repeat(4) * 31 % 7  # letters that follow one another by a rule
 WINDOW = 5
@@ -227,6 +228,17 @@ def test_the_loss_that_an_evaluation_tells_is_recorded():
     [record, *_] = run_of(LETTERS, "sgd", test=True).records()
     assert record.metric == pytest.approx(record.validation_loss / math.log(2))
     assert record.test_metric == pytest.approx(record.test_loss / math.log(2))
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_half_precision_and_a_saved_model_do_what_a_run_does(name):
+    run = run_of(GENERAL[name], "schedule-free-adamw", amp=True)
+    [*_, last] = run.records()
+    weights, _ = exported(run, optimizer_state=False)
+    metric, data = {"name": run.workload.metric.name, "split": "validation"}, load_data(run.workload, None)
+    model = evaluated({"metric": metric, "on_gpu": False, "amp": True}, weights, run.workload, data)
+    assert model.value == last.metric
+    assert (model.test is None) == (name == "physics")
 
 
 def test_what_needs_data_is_asked_of_data():
