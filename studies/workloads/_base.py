@@ -37,7 +37,8 @@ class Metric:
         name: What it is called in tables.
         direction: ``"maximize"`` or ``"minimize"``.
         function: Called with (outputs, targets) of a batch; returns its mean over the batch as a tensor without
-            dimensions. Means of batches are averaged by their sizes. None means the loss with its penalty.
+            dimensions. Means of batches are averaged by their sizes. None means the loss with its penalty, or
+            what the workload's ``evaluate`` returns.
         split: The examples it is computed on: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
         finish: Called with the mean over the split; returns the metric (a square root, the gap to a known optimum, …).
         meaning: What it is, in a few words, where its name does not say so.

@@ -123,7 +123,7 @@ def _first(split: Split, number: int) -> Split:
 
 def _rehearse_step(workload: Workload, model: nn.Module, examples: Split) -> None:
     """Loss, penalty, metric and gradients of training examples."""
-    inputs = _inputs(workload, examples, augmented=True)
+    inputs = _inputs(workload, examples.inputs, augmented=True)
     outputs = _outputs(workload, model.train(), inputs)
     loss = _loss(
         workload, model, (inputs, examples.targets), outputs, f"a freshly initialized model{_not_finite(examples)}"
@@ -158,7 +158,7 @@ def _rehearse_gradient(workload: Workload, model: nn.Module, loss: Tensor) -> No
 
 def _rows(workload: Workload, data: Data) -> Batch:
     examples = _first(data.train, _NUM_EXAMPLES)
-    return _inputs(workload, examples, augmented=True), examples.targets
+    return _inputs(workload, examples.inputs, augmented=True), examples.targets
 
 
 def _sampled(workload: Workload, data: Any) -> Batch:
@@ -180,7 +180,7 @@ def _sampled(workload: Workload, data: Any) -> Batch:
         return batches[0]
     if not isinstance(batches[0], (tuple, list)) or len(parts[0]) != 2 or len(batches[0]) != 2:
         raise UserError(f"{name}: sample returned no (inputs, targets), which a loss is of; or give objective{where}")
-    return _inputs(workload, Split(*batches[0])), batches[0][1]
+    return _inputs(workload, batches[0][0]), batches[0][1]
 
 
 def _tensors(workload: Workload, batch: object) -> list[Tensor]:
@@ -272,7 +272,7 @@ def _rehearse_evaluation(workload: Workload, model: nn.Module, data: Data) -> No
     outputs, examples = _rehearse_split(workload, model.eval(), data.validation, "validation")
     if workload.metric.split == "train":
         examples = _first(data.train, _NUM_EVALUATED)
-        outputs = _outputs(workload, model, _inputs(workload, examples))
+        outputs = _outputs(workload, model, _inputs(workload, examples.inputs))
     on = {"train": "training", "validation": "validation"}[workload.metric.split]
     value = _rehearse_metric(workload, outputs, examples, f"a freshly initialized model on {on} data")
     finish = workload.metric.finish
@@ -295,7 +295,7 @@ def _rehearse_split(workload: Workload, model: nn.Module, split: Split, kind: st
     """
     name = f"workload {workload.name}"
     examples, before = _first(split, _NUM_EVALUATED), _first(split, _NUM_EVALUATED)
-    inputs = _inputs(workload, examples)
+    inputs = _inputs(workload, examples.inputs)
     outputs = None
     if workload.objective is None or workload.metric.function is not None:
         outputs = _outputs(workload, model, inputs)
@@ -337,10 +337,9 @@ def _rehearse_metric(workload: Workload, outputs: Tensor | None, examples: Split
     return value.item()
 
 
-def _inputs(workload: Workload, examples: Split, *, augmented: bool = False) -> Tensor:
-    """Return what the model takes of examples, by the way that training, or evaluation, goes."""
+def _inputs(workload: Workload, inputs: Tensor, *, augmented: bool = False) -> Tensor:
+    """Return what the model takes of stored inputs, by the way that training, or evaluation, goes."""
     name = f"workload {workload.name}"
-    inputs = examples.inputs
     if augmented and workload.augment is not None:
         with blaming(f"{name}: augment", workload.augment, workload.place):
             inputs = workload.augment(inputs, torch.Generator().manual_seed(0))

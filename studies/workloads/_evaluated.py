@@ -44,7 +44,7 @@ def evaluated(workload: Workload, model: nn.Module, data: Any, split: HeldOut) -
             of = f" for {key!r}" if isinstance(given, Mapping) else ""
             what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise _refused(workload, f"{'nothing (None)' if value is None else what}{of}")
-    loss = told.pop("loss", None) if name != "loss" else None
+    loss = told.get("loss")
     return None if loss is None else float(loss), float(told[name])
 
 

@@ -224,6 +224,43 @@ def test_evaluation_has_the_same_random_numbers_in_every_epoch_and_others_for_th
     assert all(math.isnan(record.validation_loss) and record.test_loss is None for record in records)
 
 
+@pytest.mark.parametrize("name", ["letters", "bandit", "noise"])
+def test_what_is_evaluated_does_not_change_the_run(name):
+    def noisy(net, batch):
+        return nn.functional.mse_loss(net(batch[0] + 0.1 * torch.randn_like(batch[0])), batch[1])
+
+    noise = replace(SQUARE, loss=None, objective=noisy, metric=Metric("error", "minimize"))
+    workload = {**GENERAL, "noise": noise}[name]
+    plain, tested = (list(run_of(workload, "sofim", test=test).records()) for test in (False, True))
+    assert any(record.test_metric is not None for record in tested)
+    assert told(plain) == told(replace(record, test_loss=None, test_metric=None) for record in tested)
+
+
+def test_a_metric_that_is_the_loss_is_both():
+    workload = replace(
+        LETTERS, metric=Metric("loss", "minimize"), evaluate=lambda *given: {"loss": bits(*given)["loss"]}
+    )
+    [record, *_] = run_of(workload, "sgd").records()
+    assert record.metric == record.validation_loss
+
+
+def test_a_stream_with_a_loss_has_targets_of_any_shape():
+    def windows_of(data, n, generator):
+        batch = windows(data, n, generator)
+        return batch[:, :-1], batch[:, 1:].flatten()
+
+    net = replace(
+        LETTERS, objective=None, loss=nn.functional.cross_entropy, sample=windows_of,
+        model=lambda: nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 7), nn.Flatten(0, 1)),
+        evaluate=lambda model, data, split: model(data[split][None]).mean() ** 2,
+    )  # fmt: skip
+    assert all(math.isfinite(record.metric) for record in run_of(net, "sgd").records())
+    with pytest.raises(
+        UserError, match=r"sample returned no \(inputs, targets\), which a loss is of; or give objective"
+    ):
+        check(replace(net, sample=windows))
+
+
 def test_the_loss_that_an_evaluation_tells_is_recorded():
     [record, *_] = run_of(LETTERS, "sgd", test=True).records()
     assert record.metric == pytest.approx(record.validation_loss / math.log(2))
