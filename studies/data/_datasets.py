@@ -46,7 +46,7 @@ DATASETS: Mapping[str, Dataset] = {
         BundledText(
             name="shakespeare",
             sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-            source="Shakespeare's plays, 40,000 lines: https://github.com/karpathy/char-rnn (tinyshakespeare); in here",
+            source="Shakespeare's plays (tinyshakespeare, https://github.com/karpathy/char-rnn); in this package",
             licence="public domain",
         ),
         PublishedDataset(
