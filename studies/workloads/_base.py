@@ -147,9 +147,11 @@ class Workload:
         _check_name("workload", self.name)
         for name in ("prepare", "augment", "penalty", "sample", "objective", "evaluate"):
             _check_callable(name, getattr(self, name), optional=True)
-        _check_callable("load", self.load, optional=self.sample is not None and self.evaluate is not None)
+        if self.load is not None or self.sample is None or self.evaluate is None:
+            _check_callable("load", self.load, " (left out with both sample and evaluate alone)")
         _check_callable("model", self.model)
-        _check_callable("loss", self.loss, optional=self.objective is not None)
+        if self.loss is not None or self.objective is None:
+            _check_callable("loss", self.loss, " (left out with an objective alone)")
         if isinstance(self.model, nn.Module):
             raise TypeError("model is a function that makes a new model, not a model (lambda: MyNet() is one)")
         if not isinstance(self.metric, Metric):
@@ -266,6 +268,6 @@ def _check_name(what: str, name: object) -> None:
         raise ValueError(f"the name of a {what} is up to 64 letters, digits, '.', '_' and '-', not {name!r}")
 
 
-def _check_callable(field: str, value: object, *, optional: bool = False) -> None:
+def _check_callable(field: str, value: object, required: str = "", *, optional: bool = False) -> None:
     if not (callable(value) or (optional and value is None)):
-        raise TypeError(f"{field} is a function, not {type(value).__name__}")
+        raise TypeError(f"{field} is a function, not {type(value).__name__}{required if value is None else ''}")
