@@ -181,6 +181,7 @@ def from_dict(data: Mapping[str, object]) -> SearchSpace:
         file=file,
         fixed_below=cast("Mapping[str, int]", data.get("fixed_below", {})),
         decays=tuple(cast("Sequence[Decay]", data.get("decays", ()))),
+        of_function=data.get("of_function") is True,
     )
 
 

@@ -51,6 +51,8 @@ class SearchSpace:
         file: Where the user's own space was read from: ``{"path": …, "sha256": …}``.
         fixed_below: Those of the fixed parameters that are since the trials are few, each with the number of trials
             from which it is searched.
+        of_function: These are the hyperparameters of a person's training function, whose loop is their own: there is no
+            optimizer to make, and no ``batch_size`` that everything must have.
         decays: How the optimizer can apply its ``weight_decay``, the first as it does here; empty where it has none,
             or nobody says.
 
@@ -68,11 +70,12 @@ class SearchSpace:
     file: Mapping[str, str] | None = None
     fixed_below: Mapping[str, int] = field(default_factory=dict)
     decays: tuple[Decay, ...] = ()
+    of_function: bool = False
 
     conditional: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if BATCH_SIZE not in self.declared:
+        if BATCH_SIZE not in self.declared and not self.of_function:
             raise UserError(f"the space of {self.optimizer} has no {BATCH_SIZE}: every space needs one")
         for name, value in self.fixed.items():
             self._check_known(name)
@@ -262,6 +265,7 @@ class SearchSpace:
             **({"arguments": dict(self.build.table)} if isinstance(self.build, DeclaredArguments) else {}),
             **({"fixed_below": dict(self.fixed_below)} if self.fixed_below else {}),
             **({"decays": list(self.decays)} if self.decays else {}),
+            **({"of_function": True} if self.of_function else {}),
         }
 
     def switched(self, name: object) -> SearchSpace:

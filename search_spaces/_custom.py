@@ -26,10 +26,12 @@ class CustomSpace:
     Args:
         base: What comes with the optimizer: a `SearchSpace`, a table as in a campaign's file, or ``None``.
         arguments: How arguments are made of parameters, see `DeclaredArguments`.
+        of_function: There is no optimizer: it is what a training function of one's own takes.
     """
 
     base: object = None
     arguments: Mapping[str, object] = field(default_factory=dict)
+    of_function: bool = False
 
 
 def custom_space(optimizer: str, table: Mapping[str, object], custom: CustomSpace) -> SearchSpace:
@@ -62,7 +64,7 @@ def custom_space(optimizer: str, table: Mapping[str, object], custom: CustomSpac
     if base is not None and not isinstance(base, Mapping):
         raise UserError(f"its space is a {type(base).__name__}, not a search_spaces.SearchSpace or a table")
     whole, ranges = _merged(base or {}, table)
-    space = _declared(optimizer, whole, custom.arguments)
+    space = _declared(optimizer, whole, custom)
     return space.override(ranges)
 
 
@@ -79,8 +81,9 @@ def _merged(base: Mapping[str, object], table: Mapping[str, object]) -> tuple[di
     return whole, ranges
 
 
-def _declared(optimizer: str, table: Mapping[str, object], arguments: Mapping[str, object]) -> SearchSpace:
-    searched = [name for name, setting in table.items() if isinstance(setting, Mapping) and name != BATCH]
+def _declared(optimizer: str, table: Mapping[str, object], custom: CustomSpace) -> SearchSpace:
+    apart = () if custom.of_function else (BATCH,)
+    searched = [name for name, setting in table.items() if isinstance(setting, Mapping) and name not in apart]
     first = LEARNING_RATE if LEARNING_RATE in searched else next(iter(searched), "")
     others = [name for name in searched if name != first]
     ranks = {first: 1, **dict.fromkeys(others, 4), **dict(zip(others, _RANKS, strict=False))}
@@ -91,14 +94,16 @@ def _declared(optimizer: str, table: Mapping[str, object], arguments: Mapping[st
             raise UserError(f"{key_shown(str(name))}: is no name of a parameter")
         if name == "parameterization":
             raise UserError(f"{name} = {shown(setting)}: an optimizer of your own has but one")
-        if name == BATCH:
+        if name == BATCH and not custom.of_function:
             continue
         if isinstance(setting, Mapping):
             declared[name] = described(name, setting, rank=ranks[name])
         else:
             declared[name] = fixed(name, setting)
             values[name] = declared[name].default
-    build = DeclaredArguments(arguments)
+    if custom.of_function:
+        return SearchSpace(optimizer, declared, fixed=values, build=DeclaredArguments({}), of_function=True)
+    build = DeclaredArguments(custom.arguments)
     build.check(list(declared))
     batch = override(BATCH, BATCH_SIZE, table[BATCH]) if BATCH in table else BATCH_SIZE
     if isinstance(batch, Parameter):

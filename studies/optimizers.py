@@ -52,7 +52,7 @@ def resolve(name: str, tables: Tables = _NONE) -> OptimizerSpec:
 
     Args:
         name: Key in ``sofim.OPTIMIZERS`` or in ``tables``, or ``"module:spec"``.
-        tables: Of the campaign.
+        tables: Of the campaign; an empty one is of a search space without an optimizer.
 
     Raises:
         UserError: There is no such optimizer, or the person's module fails or has something else there.
@@ -68,6 +68,8 @@ def resolve(name: str, tables: Tables = _NONE) -> OptimizerSpec:
             f"{suggestion(name, known)}"
         )
     table = dict(tables[name])
+    if not table:
+        return OptimizerSpec(name, _none, source="a training function's own")
     if "spec" in table:
         return _with_space(_called(name, table["spec"]), table["spec"])
     table.pop("arguments", None)
@@ -190,6 +192,10 @@ def code_of(table: Mapping[str, Any]) -> Iterator[Path]:
         place = next(iter(getattr(module, "__path__", ())), getattr(module, "__file__", None))
         if top != MAIN and place is not None and is_users(place):
             yield Path(place)
+
+
+def _none(*_: object, **__: object) -> torch.optim.Optimizer:
+    raise UserError("there is no optimizer: it is the search space of a training function")
 
 
 def _row(path: str) -> OptimizerSpec:

@@ -142,8 +142,12 @@ _TAKEN = ("all", "any", "confirm", "evaluate", "measured")
 """Words that stand for something else in the place of an optimizer, or after one in the name of a study."""
 
 
-def check_custom(tables: Mapping[str, Mapping[str, object]]) -> None:
-    """Refuse tables ``[optimizer.NAME]`` that define none; what they name is not imported."""
+def check_custom(tables: Mapping[str, Mapping[str, object] | None]) -> None:
+    """Refuse tables ``[optimizer.NAME]`` that define none; what they name is not imported.
+
+    Args:
+        tables: By name; ``None`` for a search space without an optimizer, of which the name alone is looked at.
+    """
     for name, table in tables.items():
         if name in SEARCH_SPACES:
             raise UserError(f"optimizer.{name}: {name} is an optimizer of the project's own; give yours another name")
@@ -157,7 +161,8 @@ def check_custom(tables: Mapping[str, Mapping[str, object]]) -> None:
                 f"optimizer.{name}: the word has another meaning in commands and studies' names; choose another"
             )
         try:
-            _check_custom(table)
+            if table is not None:
+                _check_custom(table)
         except UserError as error:
             raise UserError(f"optimizer.{name}: {error}") from None
 

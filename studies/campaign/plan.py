@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
-from search_spaces import BATCH_SIZE, SearchSpace, Space, configured, fewest_trials, from_dict
+from search_spaces import BATCH_SIZE, CustomSpace, SearchSpace, Space, configured, fewest_trials, from_dict
 from search_spaces.errors import UserError, shown
 from studies.campaign._checks import (
     check_custom,
@@ -19,6 +19,7 @@ from studies.campaign._checks import (
     check_workloads,
     first_mistake,
 )
+from studies.campaign.functions import spaces_without_optimizer, without_optimizer
 from studies.campaign.model import Campaign
 
 InitialConfigurations = Mapping[str, Mapping[str, Mapping[str, object]]]
@@ -159,8 +160,9 @@ def checked(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str
         check_workloads(campaign.workloads)
         check_table("epochs", campaign.epochs, campaign.workloads)
         check_table("targets", campaign.targets, campaign.workloads)
-        check_optimizers("optimizers", campaign.optimizers, campaign.optimizer)
-        check_optimizers("search_space", tuple(campaign.search_space), campaign.optimizer)
+        known = (*campaign.optimizer, *spaces_without_optimizer(campaign))
+        check_optimizers("optimizers", campaign.optimizers, known)
+        check_optimizers("search_space", tuple(campaign.search_space), known)
         check_schedule(campaign.schedule, campaign.warmup)
     except UserError as error:
         raise _from(source, error) from None
@@ -185,8 +187,12 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
         names = data.get("optimizers")
         if isinstance(names, list | tuple):
             data["optimizers"] = (*names, *(name for name in added if name not in names))
-    custom = data.get("optimizer")
-    check_optimizers("optimizers", overrides.get("optimizers", ()), custom if isinstance(custom, Mapping) else ())
+    custom, alone = data.get("optimizer"), without_optimizer({**data, "optimizers": fields.get("optimizers")})
+    known = (*(custom if isinstance(custom, Mapping) else ()), *alone)
+    check_optimizers("optimizers", overrides.get("optimizers", ()), known)
+    left_out = [name for name in alone if name not in data["optimizers"]]
+    if left_out:  # whose tables nobody else could wait for
+        data["search_space"] = {name: table for name, table in data["search_space"].items() if name not in left_out}
     if "workloads" in overrides:
         kept, written = overrides["workloads"], fields.get("workloads")
         check_workloads(kept)
@@ -199,7 +205,8 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
     except ValidationError as error:
         key, line = first_mistake(error, Campaign)
         raise _from(None if key in overrides else source, UserError(line)) from None
-    for tables, written in ((added, None), (campaign.optimizer, source)):
+    alone_tables = dict.fromkeys(spaces_without_optimizer(campaign))
+    for tables, written in ((added, None), (campaign.optimizer, source), (alone_tables, source)):
         try:
             check_custom(tables)
         except UserError as error:
@@ -210,6 +217,8 @@ def _validated(fields: Mapping[str, Any], overrides: Mapping[str, Any], source: 
 def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: int | None) -> SearchSpace:
     table, custom, where = dict(campaign.search_space.get(optimizer, {})), None, f"search_space.{optimizer}"
     written = campaign.optimizer.get(optimizer)
+    if optimizer in spaces_without_optimizer(campaign):
+        custom = CustomSpace(of_function=True)
     if written is not None:
         from studies.optimizers import space_of  # late: it brings torch
 
@@ -228,7 +237,7 @@ def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: 
         space = configured(optimizer, table, decay=campaign.decay, custom=custom)
     except UserError as error:
         raise _from(source, UserError(f"{where}: {error}")) from None
-    if isinstance(campaign.warmup, tuple):
+    if isinstance(campaign.warmup, tuple) and not space.of_function:
         space = space.with_warmup(*campaign.warmup)
     return space if fitted is None else space.fitted(fitted)
 

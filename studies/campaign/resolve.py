@@ -12,12 +12,13 @@ from analysis.schema import study_name
 from search_spaces import SearchSpace, fewest_trials
 from search_spaces.errors import UserError, number_of
 from search_spaces.samplers import SAMPLERS
+from studies.campaign.functions import check_functions, spaces_without_optimizer
 from studies.campaign.model import Campaign
 from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed, replicate_seed
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
-    from studies.workloads import Workload
+    from studies.workloads import TrainingFunction, Workload
     from studies.workloads._pickled import Kind
 
 
@@ -36,7 +37,7 @@ class ResolvedCampaign:
     """
 
     plan: CampaignPlan
-    workloads: Mapping[str, Workload]
+    workloads: Mapping[str, Workload | TrainingFunction]
     data_directory: Path | None = None
     examples: Mapping[str, int] = field(default_factory=dict)
     tested: bool = False
@@ -89,12 +90,14 @@ class ResolvedCampaign:
             for number in range(1, self.campaign.replicates + 1)
         ]
 
-    def _resplits(self, workload: Workload) -> bool:
+    def _resplits(self, workload: Workload | TrainingFunction) -> bool:
         """Return whether the examples of a workload are drawn again: not those that an optimization is of.
 
         Nor those of a stream of batches, which are no rows.
         """
-        return self.campaign.resplit and workload.metric.split != "train" and workload.sample is None
+        if isinstance(workload, TrainingFunction) or not self.campaign.resplit:
+            return False
+        return workload.metric.split != "train" and workload.sample is None
 
     def _initial(self, optimizer: str, workload: str) -> tuple[Mapping[str, object], ...]:
         """Return what the person says, and then what everybody would try first."""
@@ -120,7 +123,7 @@ def resolve_campaign(
     """
     from studies.optimizers import resolve as optimizer_row
     from studies.training.rehearsal import rehearse, rehearse_custom
-    from studies.workloads import check, resolve
+    from studies.workloads import TrainingFunction, check, resolve
 
     tables = custom_tables(plan.campaign)
     rows = {name: optimizer_row(name, tables) for name in plan.campaign.optimizers}
@@ -128,12 +131,16 @@ def resolve_campaign(
     test = test or (None if plan.campaign.resplit else test)
     carried = _carried(workloads, tables)
     examples, notes, tested = {}, campaign_notes(plan), True
+    notes += check_functions(plan.campaign, workloads, rows)
     notes += [
         f"{optimizer}: schedule {followed} in place of {plan.campaign.schedule}, which its method replaces; a warm-up "
         "it has as all others."
         for optimizer, followed in _other_schedules(plan.campaign).items()
     ]
     for name, workload in workloads.items():
+        if isinstance(workload, TrainingFunction):
+            tested &= workload.test
+            continue
         data = check(workload, data_directory, test=test)
         examples[name] = workload.num_examples(data)
         tested &= workload.is_tested(data)
@@ -147,8 +154,12 @@ def resolve_campaign(
 
 
 def custom_tables(campaign: Campaign) -> dict[str, Mapping[str, Any]]:
-    """Return the tables of those optimizers of a campaign that it defines itself."""
-    return {name: campaign.optimizer[name] for name in campaign.optimizers if name in campaign.optimizer}
+    """Return the tables of those optimizers of a campaign that it defines itself.
+
+    That of a search space without an optimizer is empty.
+    """
+    tables = {**campaign.optimizer, **{name: {} for name in spaces_without_optimizer(campaign)}}
+    return {name: tables[name] for name in campaign.optimizers if name in tables}
 
 
 def _carried(workloads: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Kind, str, bytes], ...]:

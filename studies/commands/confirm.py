@@ -142,7 +142,7 @@ def confirm(
     seeds = usual_seeds(campaign) if seeds is None else seeds
     opened = partial(
         open_confirmation, storage, resolved.plan.stored(), resolved.study_plans(), versions(), seeds=seeds, top=top,
-        anyway=anyway, durability=durability, beside=beside,
+        anyway=anyway, test=resolved.tested, durability=durability, beside=beside,
     )  # fmt: skip
     with logged(opened, logs, console) as ledger:
         for note in ledger.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,10 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
                 row.study.removeprefix(f"{campaign.name}/"),
                 f"{times}{campaign.trials}",
                 str(resolved.epochs(row.study.split("/")[1])),
-                format_duration(row.seconds_per_trial),
-                format_duration(whole),
+                *(
+                    "not run" if math.isnan(seconds) else format_duration(seconds)
+                    for seconds in (row.seconds_per_trial, whole)
+                ),
             )
         )
     summary = (
@@ -47,6 +50,12 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
     print_table(
         console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
     )
+    if math.isnan(total):
+        say(
+            console,
+            f"What it costs is not known: nothing of a training function is run. {number_of(slots, 'trial')} at once.",
+        )
+        return
     place = "this machine" if address is None else "the cluster, were its nodes like this machine"
     most = about(total / slots)
     say(
@@ -71,7 +80,10 @@ def _warmup(campaign: Campaign) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one study would cost: ``seconds`` of training for one trial of the default configuration, never pruned."""
+    """What one study would cost: seconds of training for one trial of the default configuration, never pruned.
+
+    NaN of a training function, which is not run for it.
+    """
 
     study: str
     seconds_per_trial: float
@@ -86,12 +98,16 @@ def estimate(resolved: ResolvedCampaign) -> list[Estimate]:
 
     from studies.optimizers import resolve
     from studies.training.run import train
-    from studies.workloads import load
+    from studies.workloads import TrainingFunction, load
     from studies.workloads.user_errors import blaming
 
     torch.set_num_threads(1)
     estimates = []
     for key, workload in resolved.workloads.items():
+        if isinstance(workload, TrainingFunction):  # what of it is a part of an epoch it alone knows
+            names = (f"{resolved.campaign.name}/{key}/{optimizer}" for optimizer in resolved.campaign.optimizers)
+            estimates += [Estimate(name, math.nan) for name in names]
+            continue
         data = load(workload, resolved.data_directory)
         examples = workload.num_examples(data)
         most = min(examples, _PROBE_EXAMPLES)

@@ -221,10 +221,11 @@ def _write(directory: Path, one: _Best, made: Trained, resolved: ResolvedCampaig
     """Write a model with what it gives when it is loaded, and say so."""
     from studies.training.saved import checksum_of, evaluated, write
     from studies.training.schedules import followed
-    from studies.workloads import load
+    from studies.workloads import Workload, load
 
     plan, run, campaign = one.plan, one.assignment, resolved.campaign
     workload = resolved.workloads[plan.workload]
+    assert isinstance(workload, Workload)  # see check_directories
     data = load(workload, resolved.data_directory, plan.split)
     metric: dict[str, Any] = {"name": plan.metric, "direction": plan.direction, "split": plan.metric_split}
     description = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from search_spaces import ANY, OPTIMIZER
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
 from studies.commands.find import existing, without_password
@@ -114,7 +115,8 @@ def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:
     for row in trials.sort_values("number").to_dict("records"):
         if row["outcome"] not in ("lost", "running"):
             failure = str(row["failure"]) if row["outcome"] == "failed" else None
-            counted.add(str(row["params"].get("optimizer", optimizer)), failure)
+            chosen = row["params"].get(OPTIMIZER) if optimizer == ANY else None  # else a hyperparameter's name
+            counted.add(str(chosen or optimizer), failure)
     return counted.failing()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW, ROLE, WINNER
+from search_spaces import OPTIMIZER
 from studies.campaign.plan import StudyPlan
 from studies.training.failures import FailureCount, too_many_failures
 from studies.trials import Runs, Tally
@@ -83,7 +84,8 @@ class TrialCount:
         self._since_best += 1
         self._seconds += float(trial.user_attrs.get("seconds", 0.0))
         failure = str(trial.user_attrs.get("failure", "")) if trial.state == TrialState.FAIL else None
-        self._failures.add(str(trial.params.get("optimizer", self._plan.optimizer)), failure)
+        chosen = trial.params.get(OPTIMIZER) if self._plan.space.conditional else None  # else a hyperparameter's name
+        self._failures.add(str(chosen or self._plan.optimizer), failure)
         if failure is not None:
             self._counts["failed"] += 1
             self._failures_in_a_row += 1

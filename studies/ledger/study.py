@@ -325,7 +325,7 @@ class StudyLedger:
         stored.user_attrs = running.stored.user_attrs | dict(facts)
         stored.user_attrs |= {
             "seconds": history["seconds"][-1] if history else 0.0,
-            "gradient_evaluations": int(history["gradient_evaluations"][-1]) if history else 0,
+            "gradient_evaluations": _count(history),
             "history": {name: [_jsonable(entry) for entry in column] for name, column in history.items()},
             "diverged": diverged,
         }
@@ -379,6 +379,13 @@ class StudyLedger:
     def tally(self) -> Tally:
         """Return how far the study is."""
         return self._count.tally(len(self._running))
+
+
+def _count(history: Mapping[str, Sequence[float]]) -> int | None:
+    """Return the gradient evaluations of a trial, ``None`` of a training function, which does not tell them."""
+    if not history:
+        return 0
+    return int(history["gradient_evaluations"][-1]) if "gradient_evaluations" in history else None
 
 
 def _jsonable(entry: float) -> float | None:

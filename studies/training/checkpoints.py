@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from studies.training.run import Run
+    from studies.training.running import Running
 
 _FORMAT = 1  # raise it when what is written changes, so that older ones are not read
 
@@ -31,7 +31,9 @@ class Resumed:
     busy_seconds: float
 
 
-def snapshot(run: Run, identity: Mapping[str, object], records: list[dict[str, float]], busy_seconds: float) -> bytes:
+def snapshot(
+    run: Running, identity: Mapping[str, object], records: list[dict[str, float]], busy_seconds: float
+) -> bytes:
     """Return the checkpoint of a run: model, optimizer, random states, epoch, and its records so far.
 
     The data order comes from seed and epoch, the schedule from the epoch: they need no state of their own.
@@ -55,7 +57,7 @@ def snapshot(run: Run, identity: Mapping[str, object], records: list[dict[str, f
     return buffer.getvalue()
 
 
-def restore(run: Run, content: bytes, identity: Mapping[str, object]) -> Resumed | None:
+def restore(run: Running, content: bytes, identity: Mapping[str, object]) -> Resumed | None:
     """Put ``run`` where the checkpoint ``content`` stands.
 
     Returns:

@@ -67,13 +67,15 @@ class Record:
             and None too where ``evaluate`` does not tell it.
         test_metric: The metric on the test examples, likewise. For a metric of the training objective
             (``split="train"``) it is the test loss.
+
+    ``None`` is what a training function of a person's own does not tell.
     """
 
     epoch: int
     seconds: float
-    gradient_evaluations: int
-    train_loss: float
-    validation_loss: float
+    gradient_evaluations: int | None
+    train_loss: float | None
+    validation_loss: float | None
     metric: float
     diverged: bool = False
     test_loss: float | None = None
@@ -196,6 +198,11 @@ class Run:
             if any(parameter.dim() == 4 for parameter in model.parameters()):
                 model = model.to(memory_format=torch.channels_last)
         return model
+
+    resumable = True
+
+    def close(self) -> None:
+        """Hold nothing that must be given back."""
 
     @property
     def finished(self) -> bool:

@@ -26,7 +26,7 @@ from torch import nn
 from search_spaces.errors import UserError
 from studies.data import Data
 from studies.training.batches import evaluate_test, evaluate_validation, on
-from studies.workloads import Workload, load, named, resolve
+from studies.workloads import TrainingFunction, Workload, load, named, resolve
 from studies.workloads._base import leaves
 from studies.workloads._load import seeded
 from studies.workloads._pickled import MAIN
@@ -97,6 +97,8 @@ def load_model(
     description = _described(directory)
     weights = _content(directory / WEIGHTS, description["files"][WEIGHTS])
     found = resolve(_named(directory, description) if workload is None else _name(workload))
+    if isinstance(found, TrainingFunction):
+        raise UserError(f"{directory}: workload {found.name} is a training function now, of which no model is known")
     return evaluated(description, weights, found, load(found, data, description["split"]))
 
 
@@ -139,12 +141,17 @@ def exported(run: Run, *, optimizer_state: bool) -> tuple[bytes, bytes | None]:
         return weights, buffer.getvalue()
 
 
-def check_model(workload: Workload) -> None:
+def check_model(workload: Workload | TrainingFunction) -> None:
     """Refuse a workload whose model cannot be saved, before anything is trained.
 
     Raises:
-        UserError: Its state is not of tensors alone.
+        UserError: Its state is not of tensors alone, or nobody knows the model.
     """
+    if isinstance(workload, TrainingFunction):
+        raise UserError(
+            f"workload {workload.name}: is a training function, whose model nobody else knows; leave out --save, and "
+            "have the function write it"
+        )
     with seeded():
         _packed(workload.name, workload.model())
 

@@ -25,7 +25,7 @@ from studies.training.contention import CpuContention
 from studies.trials import Assignment
 
 if TYPE_CHECKING:
-    from studies.training.run import Run
+    from studies.training.running import Running
     from studies.workloads._pickled import Kind
 
 SEND_SECONDS = 0.25  # epochs that take less share a message: each costs a round trip through one loop
@@ -127,13 +127,16 @@ def run(
     trial = _Trial(assignment, options, device, store, {"device": device_name, **facts})
     sent = time.monotonic()
     end: End | None = None
-    while end is None:
-        end = trial.advance()
-        if end is None and time.monotonic() - sent > SEND_SECONDS:
-            end = trial.save_if_due()
-            if end is None:
-                send(trial.message(None))
-                sent = time.monotonic()
+    try:
+        while end is None:
+            end = trial.advance()
+            if end is None and time.monotonic() - sent > SEND_SECONDS:
+                end = trial.save_if_due()
+                if end is None:
+                    send(trial.message(None))  # which raises where the trial is to stop
+                    sent = time.monotonic()
+    finally:
+        trial.close()
     if device == "cuda":
         trial.free_gpu()
     if contention is not None:
@@ -194,7 +197,7 @@ class _Trial:
     ) -> None:
         self._assignment, self._options, self._device, self._store = assignment, options, device, store
         self.facts = facts
-        self._run: Run | None = None
+        self._run: Running | None = None
         self._records: list[dict[str, float]] = []
         self._sent = 0  # of these
         self._saved = 0  # epoch of the last checkpoint
@@ -222,7 +225,7 @@ class _Trial:
             return "diverged"
         return "complete" if self._run.finished else None
 
-    def _begin(self) -> Run:
+    def _begin(self) -> Running:
         """Return the run, as far as its checkpoint has it."""
         content = self._store.load(self._assignment.checkpoint) if self._assignment.checkpoint else None
         if content is not None:
@@ -236,20 +239,32 @@ class _Trial:
                 return run
         return self._new_run()
 
-    def _new_run(self) -> Run:
+    def _new_run(self) -> Running:
         import torch
 
         from studies.optimizers import resolve
-        from studies.training.run import Run
+        from studies.workloads import TrainingFunction
 
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
         assignment, options = self._assignment, self._options
+        tables = json.loads(options.optimizers)
         workload, data = _workload(assignment.workload, options, assignment.split)
+        row = resolve(assignment.optimizer, tables)
+        if isinstance(workload, TrainingFunction):
+            from studies.training.function_run import FunctionRun
+
+            return FunctionRun(
+                workload, row, assignment.arguments, seed=assignment.seed, budget=assignment.epochs,
+                of_optimizer=tables.get(assignment.optimizer) != {}, schedule=options.schedule, warmup=options.warmup,
+                device=self._device, test=assignment.test,
+            )  # fmt: skip
+        from studies.training.run import Run
+
         return Run(
-            workload, resolve(assignment.optimizer, json.loads(options.optimizers)), assignment.arguments,
-            seed=assignment.seed, budget=assignment.epochs, data=data, schedule=options.schedule,
-            warmup=options.warmup, device=self._device, amp=options.amp, test=assignment.test,
+            workload, row, assignment.arguments, seed=assignment.seed, budget=assignment.epochs, data=data,
+            schedule=options.schedule, warmup=options.warmup, device=self._device, amp=options.amp,
+            test=assignment.test,
         )  # fmt: skip
 
     def _identity(self) -> dict[str, object]:
@@ -263,6 +278,7 @@ class _Trial:
         assert self._run is not None
         stopping = self._store.stop_requested()
         every = self._options.checkpoint_every
+        every = every if self._run.resumable else 0
         due = self._run.epoch - self._saved >= every
         if self._assignment.checkpoint and every and (due or (stopping and self._run.epoch > self._saved)):
             from studies.training.checkpoints import snapshot
@@ -280,6 +296,7 @@ class _Trial:
 
     def up_to(self, epoch: int, trained: Trained, *, optimizer_state: bool) -> Trained:
         """Train up to an epoch; return ``trained`` with what the model is then, or why it is nothing."""
+        from studies.training.run import Run
         from studies.training.saved import exported
 
         saved = time.monotonic()
@@ -293,6 +310,7 @@ class _Trial:
             if self._run.epoch < epoch and time.monotonic() - saved > SEND_SECONDS:
                 self.save_if_due()
                 saved = time.monotonic()
+        assert isinstance(self._run, Run)  # a training function's model is refused before
         try:
             weights, optimizer = exported(self._run, optimizer_state=optimizer_state)
         except UserError as error:
@@ -309,6 +327,11 @@ class _Trial:
             saved=self._saved == self._sent,
             facts={**self.facts, "busy_seconds": self._busy_seconds},
         )
+
+    def close(self) -> None:
+        """Have the run give back what it holds."""
+        if self._run is not None:
+            self._run.close()
 
     def free_gpu(self) -> None:
         """Give back the run's memory, and what torch keeps for the next tensors: other trials may share the GPU."""
@@ -328,13 +351,13 @@ def _warm_up() -> None:
 @cache
 def _workload(name: str, options: TrainingOptions, split: int | None) -> tuple[Any, Any]:
     """Return the workload and its data, drawn by ``split``: once a process, however many trials it runs."""
-    from studies.workloads import carry, load, resolve
+    from studies.workloads import TrainingFunction, carry, load, resolve
 
     also_look_in(options.modules)
     for kind, key, content in options.carried:
         carry(key, pickle.loads(content), kind)
     workload = resolve(name)
-    return workload, load(workload, options.data_directory, split)
+    return workload, None if isinstance(workload, TrainingFunction) else load(workload, options.data_directory, split)
 
 
 def _describe(error: BaseException) -> str:

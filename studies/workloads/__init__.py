@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from studies.data import Data, Split
     from studies.workloads._base import Batch, Metric, Workload, accuracy
     from studies.workloads._check import check
+    from studies.workloads._function import TrainingFunction, check_function
     from studies.workloads._load import load
     from studies.workloads._pickled import carry, content, named
     from studies.workloads._rows import WORKLOADS, resolve
@@ -73,10 +74,12 @@ __all__ = [
     "Data",
     "Metric",
     "Split",
+    "TrainingFunction",
     "Workload",
     "accuracy",
     "carry",
     "check",
+    "check_function",
     "content",
     "load",
     "named",
@@ -88,6 +91,7 @@ _PLACES = {
     "studies.workloads._base": ("Batch", "Metric", "Workload", "accuracy"),
     "studies.workloads._pickled": ("carry", "content", "named"),
     "studies.workloads._check": ("check",),
+    "studies.workloads._function": ("TrainingFunction", "check_function"),
     "studies.workloads._load": ("load",),
     "studies.workloads._rows": ("WORKLOADS", "resolve"),
 }

@@ -12,12 +12,13 @@ from typing import Literal
 
 from search_spaces.errors import UserError
 from studies.workloads._base import Workload
+from studies.workloads._function import TrainingFunction
 from studies.workloads._load import seeded
 from studies.workloads.user_errors import blaming, definition
 
 MAIN = "__main__"  # the module of a notebook's cells, and of the script that Python runs
 
-Source = Workload | Callable[[], Workload]
+Source = Workload | TrainingFunction | Callable[[], Workload]
 
 Kind = Literal["workload", "optimizer"]
 """What a person defines and names as ``package.module:name``."""
@@ -77,14 +78,14 @@ def content(name: str, kind: Kind = "workload") -> bytes | None:
 
 
 def named(source: Source) -> str:
-    """Return a name for a workload that a person gave as it is: a ``Workload``, or a function that returns one.
+    """Return a name for a workload that a person gave as it is: itself, or a function that returns one.
 
     It is the name by which it can be imported, if it has one; otherwise ``source`` is carried under a name of its own.
 
     Raises:
         UserError: If it is neither, or the function fails.
     """
-    if not isinstance(source, Workload) and not callable(source):
+    if not isinstance(source, Workload | TrainingFunction) and not callable(source):
         raise UserError(
             "workload: must be a name such as digits-mlp or package.module:factory, or a function that returns a "
             f"Workload, not {type(source).__name__}"
@@ -95,10 +96,10 @@ def named(source: Source) -> str:
         if module == MAIN or getattr(sys.modules[module], "__file__", None):
             return name
     workload: object = source
-    if not isinstance(source, Workload):
+    if not isinstance(source, Workload | TrainingFunction):
         with blaming("workload: the function", source), seeded():
             workload = source()
-    if not isinstance(workload, Workload):
+    if not isinstance(workload, Workload | TrainingFunction):
         raise UserError(
             f"workload: the function returned {type(workload).__name__}, not a studies.workloads.Workload"
             f"{definition(source)}"

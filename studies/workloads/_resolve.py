@@ -16,6 +16,7 @@ from typing import TypeVar
 from search_spaces.errors import UserError
 from studies.modules import also_look_in, factory_named, in_the_way
 from studies.workloads._base import Workload
+from studies.workloads._function import TrainingFunction, generator_function
 from studies.workloads._load import seeded
 from studies.workloads._pickled import Kind, carried
 from studies.workloads.user_errors import blaming, definition
@@ -23,7 +24,7 @@ from studies.workloads.user_errors import blaming, definition
 _T = TypeVar("_T")
 
 
-def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
+def resolve_in(table: Mapping[str, Workload], name: str) -> Workload | TrainingFunction:
     """Return the workload that ``name`` means; see ``studies.workloads.resolve``."""
     if ":" not in name:
         if name in table:
@@ -36,8 +37,20 @@ def resolve_in(table: Mapping[str, Workload], name: str) -> Workload:
     return _own(table, name)
 
 
-def _own(table: Mapping[str, Workload], path: str) -> Workload:
-    workload = instance(path, "workload", Workload, "a studies.workloads.Workload")
+def _own(table: Mapping[str, Workload], path: str) -> Workload | TrainingFunction:
+    source = located(path, "workload")[0]
+    if isinstance(source, TrainingFunction):
+        workload: Workload | TrainingFunction = source
+    elif generator_function(source):
+        name = path.partition(":")[2]
+        raise UserError(
+            f"workload {path}: {name} is a training function, of which metric and epochs must be known: write beside "
+            f'it task = TrainingFunction("{name.strip("_")}", {name}, Metric("accuracy", "maximize"), epochs=10) and '
+            f"name {path.partition(':')[0]}:task{definition(source)}"
+        )
+    else:
+        both: tuple[type[Workload | TrainingFunction], ...] = (Workload, TrainingFunction)
+        workload = instance(path, "workload", both, "a studies.workloads.Workload")
     if workload.name in table:
         raise UserError(
             f"workload {path}: the name {workload.name} belongs to the project's own; choose another"
@@ -46,7 +59,7 @@ def _own(table: Mapping[str, Workload], path: str) -> Workload:
     return workload
 
 
-def instance(path: str, kind: Kind, wanted: type[_T], called: str) -> _T:
+def instance(path: str, kind: Kind, wanted: type[_T] | tuple[type[_T], ...], called: str) -> _T:
     """Return what ``package.module:name`` means, or what it returns when it is called.
 
     Args:

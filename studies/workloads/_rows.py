@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from studies.workloads._base import Workload
+from studies.workloads._function import TrainingFunction
 from studies.workloads._resolve import resolve_in
 from studies.workloads.breast_cancer_logreg import BREAST_CANCER_LOGREG
 from studies.workloads.cifar10_lenet5 import CIFAR10_LENET5
@@ -33,8 +34,8 @@ WORKLOADS: Mapping[str, Workload] = {
 """The project's workloads by name: small ones first, then the pairs of the SOFIM paper."""
 
 
-def resolve(name: str) -> Workload:
-    """Return a workload by its name in ``WORKLOADS``, or by the path of a function that returns one.
+def resolve(name: str) -> Workload | TrainingFunction:
+    """Return a workload by its name in ``WORKLOADS``, or by the path of it or of a function that returns one.
 
     Args:
         name: ``"digits-mlp"``, or ``"package.module:factory"`` for one's own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,13 @@ from studies.commands.tuning._initial import initial_configurations
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
     from studies.campaign.plan import StudyPlan
-    from studies.workloads import Workload
+    from studies.workloads import Metric, TrainingFunction, Workload
 
 MEASURED = "measured"
 """Stands for the optimizers that the package's own campaigns have tuned: those that it can recommend anything of."""
+
+CONFIGURATION = "configuration"
+"""What the hyperparameters of a training function are called in the place of an optimizer."""
 
 _MOST_SEEDS = 10_000
 _NAME_LENGTH = 64
@@ -90,7 +93,7 @@ class Search:
 
 
 def resolve_campaign(
-    workload: str | Workload | Callable[[], Workload],
+    workload: str | Workload | TrainingFunction | Callable[..., Any],
     budget: Budget,
     optimizers: str | Sequence[str | OptimizerSpec],
     *,
@@ -99,6 +102,7 @@ def resolve_campaign(
     epochs: int | None,
     seeds: int,
     data_directory: Path | None,
+    search_space: Mapping[str, object] | None = None,
 ) -> Search:
     """Look up all that is named, and load the data, test data included if the workload has some.
 
@@ -110,14 +114,19 @@ def resolve_campaign(
 
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
         raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
-    keys, tables = listed(_parts(optimizers))
     key = workload if isinstance(workload, str) else named(workload)
+    if search_space is None:
+        keys, tables = listed(_parts(optimizers))
+    else:
+        _check_space(search_space, key, optimizers)
+        keys, tables = (CONFIGURATION,), {}
     plan = CampaignPlan.of(
         {
             "name": default_name(key) if name is None else name,
             "workloads": (key,),
             "optimizers": keys,
             "optimizer": tables,
+            **({} if search_space is None else {"search_space": {CONFIGURATION: dict(search_space)}}),
             "trials": budget.trials or MOST,
             "seed": seed,
             "epochs": epochs,
@@ -127,6 +136,37 @@ def resolve_campaign(
     resolved = draw_up_campaign(plan, data_directory, test=None)
     initial, notes = initial_configurations(ConditionalSpace(plan.spaces), key)
     return Search(resolved, key, budget, seeds, resolved.tested, tuple(initial), (*notes, *resolved.notes))
+
+
+def with_metric(
+    workload: str | Workload | TrainingFunction | Callable[..., Any],
+    metric: str | Metric | None,
+    direction: str | None,
+    epochs: int | None,
+) -> str | Workload | TrainingFunction | Callable[..., Any]:
+    """Return the workload; of a generator function the training function that it is, with that metric and budget.
+
+    Raises:
+        UserError: Something is missing, or is said of what says it itself.
+    """
+    from studies.workloads._function import declared, generator_function
+
+    if callable(workload) and generator_function(workload):
+        return declared(workload, metric, direction, epochs)
+    for name, given in (("metric", metric), ("direction", direction)):
+        if given is not None:
+            raise UserError(f"{name} = {given!r}: a workload says it itself; it is for a generator function alone")
+    return workload
+
+
+def _check_space(search_space: object, workload: str, optimizers: object) -> None:
+    """Refuse hyperparameters of nobody, or beside optimizers."""
+    if optimizers != MEASURED:
+        raise UserError("search_space: stands in the place of optimizers; leave one of them out")
+    if not isinstance(search_space, Mapping) or not search_space:
+        raise UserError(f"search_space = {search_space!r}: must be a table {{name: {{low, high, default, …}}}}")
+    if ":" not in workload:
+        raise UserError(f"search_space: {workload} is no training function: tune it with optimizers")
 
 
 def default_name(workload: str) -> str:

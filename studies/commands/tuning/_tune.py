@@ -21,11 +21,10 @@ from studies.campaign.resolve import user_code
 from studies.commands.budget import parse_budget, parse_time
 from studies.commands.find import existing
 from studies.commands.options import check_place, check_shares
-from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.save import check_directories, save_best
 from studies.commands.screen import make_console, say, working
-from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign
-from studies.commands.tuning._tuned import DIGITS, Estimate, Tried, Tuned, in_words, outcomes
+from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign, with_metric
+from studies.commands.tuning._tuned import Estimate, Tried, Tuned, code_lines, in_words, outcomes
 from studies.commands.work import logged, versions, work_off
 from studies.loggers import Target, targets_of
 from studies.storage.durability import STORAGE_TIMEOUT, Durability, Waiting
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from sofim import OptimizerSpec
     from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
-    from studies.workloads import Workload
+    from studies.workloads import Metric, TrainingFunction, Workload
 
 SEEDS = 10
 """Fresh seeds of the winner where nobody asks for another number."""
@@ -45,10 +44,13 @@ _TIMES_THE_QUICKEST = 8  # what a budget should have room for: some trials, and 
 
 
 def tune(
-    workload: str | Workload | Callable[[], Workload],
+    workload: str | Workload | TrainingFunction | Callable[..., Any],
     *,
     budget: str | int | timedelta,
     optimizers: str | Sequence[str | OptimizerSpec] = MEASURED,
+    search_space: Mapping[str, object] | None = None,
+    metric: str | Metric | None = None,
+    direction: str | None = None,
     name: str | None = None,
     storage: str = "sqlite:///sofim.db",
     seed: int = 0,
@@ -78,12 +80,17 @@ def tune(
 
     Args:
         workload: Key in ``studies.workloads.WORKLOADS``, or ``"package.module:factory"`` for one's own, or the function
-            itself, in a notebook say.
+            itself, in a notebook say; or a training function (a generator that yields a metric an epoch, see
+            `studies.workloads.TrainingFunction`), which needs ``metric`` and ``epochs`` if it is given as it is.
         budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
         optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them; among
             them one's own, ``"module:spec"`` or a ``sofim.OptimizerSpec`` with its search space.
             By default those that the package's own campaigns have tuned (``sofim.recommended``): each optimizer costs
             a trial before the search knows which to prefer, and these begin with what was good elsewhere.
+        search_space: Of a training function's own hyperparameters, in place of optimizers: a table of each, as in a
+            campaign's file, or a fixed value.
+        metric: That a training function yields, if it is given as it is: its name, or a `studies.workloads.Metric`.
+        direction: ``"maximize"`` or ``"minimize"``, beside a metric's name.
         name: Of the search in the storage; one is made of the workload's by default.
         storage: Database URL.
         seed: Of configurations, initial weights and data order in the search.
@@ -118,7 +125,7 @@ def tune(
     check_place(address, cpus, gpus)
     shown = make_console() if console is None else console
     return tune_within(
-        workload,
+        with_metric(workload, metric, direction, epochs),
         budget,
         storage,
         Resources(address, cpus_per_trial, gpus_per_trial, cpus=cpus, gpus=gpus),
@@ -141,11 +148,12 @@ def tune(
         save=None if save is None else Path(save).absolute(),
         save_optimizer=save_optimizer,
         logs=targets_of([log] if isinstance(log, str) else log),
+        search_space=search_space,
     )
 
 
 def tune_within(
-    workload: str | Workload | Callable[[], Workload],
+    workload: str | Workload | TrainingFunction | Callable[..., Any],
     budget: str | int | timedelta,
     storage: str,
     resources: Resources,
@@ -162,6 +170,7 @@ def tune_within(
     save: Path | None = None,
     save_optimizer: bool = False,
     logs: Sequence[Target] = (),
+    search_space: Mapping[str, object] | None = None,
 ) -> Tuned:
     """Do what :func:`tune` does, see there for the arguments."""
     from studies.ledger import Clock
@@ -177,6 +186,7 @@ def tune_within(
             epochs=epochs,
             seeds=seeds,
             data_directory=data,
+            search_space=search_space,
         )
     if search.budget.seconds is not None:
         clock.budget = search.budget.seconds
@@ -195,12 +205,13 @@ def tune_within(
             )  # fmt: skip
     tried = _tried(plan.name, storage)
     winner = tried.table.set_index("optimizer").loc[found.optimizer]
+    of_function = search.resolved.plan.spaces[found.optimizer].of_function
     return Tuned(
         study=plan.name,
         workload=search.workload,
         optimizer=found.optimizer,
-        arguments={key: value for key, value in found.arguments.items() if key not in OF_TRAINING},
-        batch_size=int(found.arguments[BATCH_SIZE]),
+        arguments={key: value for key, value in found.arguments.items() if of_function or key not in OF_TRAINING},
+        batch_size=None if of_function else int(found.arguments[BATCH_SIZE]),
         metric=plan.metric,
         direction=plan.direction,
         metric_split=plan.metric_split,
@@ -212,7 +223,7 @@ def tune_within(
         trials=outcomes(tally),
         ended=ended,
         seconds=seconds,
-        code=_lines(found, custom_optimizers(search.stored())),
+        code=code_lines(found, custom_optimizers(search.stored()), of_function=of_function),
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,
     )
@@ -383,14 +394,3 @@ def _row(row: Mapping[Any, Any]) -> Tried:
         test=Estimate(row["test"], row["test_low"], row["test_high"]),
         params=row["params"],
     )
-
-
-def _lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop."""
-    from studies.optimizers import resolve
-
-    table, row = custom.get(found.optimizer), resolve(found.optimizer, custom)
-    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
-    imports, _, expression = written.partition("\n\n")
-    lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    return "\n".join([*lines, *needs_of_a_loop(row)])

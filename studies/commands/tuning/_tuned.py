@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from analysis.text import format_duration, format_value
+from search_spaces import BATCH_SIZE
 from search_spaces.errors import number_of
+from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.trials import Tally
+
+if TYPE_CHECKING:
+    from studies.ledger import ConfirmedWinner
 
 DIGITS = 6
 """Significant digits of the configuration in the line of code: more than any validation data can tell apart."""
@@ -64,8 +70,8 @@ class Tuned:
         study: Name of the study in the database; ``sofim report --study`` tells how sensitive it is.
         workload: What was trained.
         optimizer: Key of the best optimizer.
-        arguments: Of its factory.
-        batch_size: To train with.
+        arguments: Of its factory, or what the training function takes.
+        batch_size: To train with; ``None`` for hyperparameters of a training function, which are all in ``arguments``.
         metric: What configurations were chosen by.
         direction: ``"maximize"`` or ``"minimize"``.
         metric_split: ``"validation"``, or ``"train"`` for a metric of the optimization itself.
@@ -87,7 +93,7 @@ class Tuned:
     workload: str
     optimizer: str
     arguments: Mapping[str, object]
-    batch_size: int
+    batch_size: int | None
     metric: str
     direction: str
     metric_split: str
@@ -171,3 +177,23 @@ def in_words(trials: Mapping[str, int]) -> str:
 def outcomes(tally: Tally) -> dict[str, int]:
     """Trials of a search by how they ended."""
     return {name: getattr(tally, name) for name in ("complete", "pruned", "diverged", "failed")}
+
+
+def code_lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], *, of_function: bool) -> str:
+    """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop.
+
+    Args:
+        found: The winner.
+        custom: The tables of optimizers of a person's own.
+        of_function: Whether there is no optimizer: the code is the configuration of a training function.
+    """
+    if of_function:
+        values = {name: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for name, v in found.arguments.items()}
+        return f"configuration = {values!r}"
+    from studies.optimizers import resolve
+
+    table, row = custom.get(found.optimizer), resolve(found.optimizer, custom)
+    written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
+    imports, _, expression = written.partition("\n\n")
+    lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
+    return "\n".join([*lines, *needs_of_a_loop(row)])

@@ -1,0 +1,296 @@
+"""A person's own loop as a trial: what it is given, what becomes of what it yields, and where it goes on."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from search_spaces.errors import UserError
+from sofim import OPTIMIZERS
+from studies.engine._checkpoints import LocalStore
+from studies.training import worker
+from studies.training.function_run import FunctionRun
+from studies.training.schedules import SCHEDULES
+from studies.trials import Assignment
+from studies.workloads import Metric, TrainingFunction
+
+ACCURACY = Metric("accuracy", "maximize")
+EPOCHS = 3
+
+
+class MemoryStore:
+    """Checkpoints in memory; trials go on until ``stops``."""
+
+    def __init__(self):
+        self.saved, self.stops = {}, False
+
+    def save(self, key, content):
+        self.saved[key] = content
+
+    def load(self, key):
+        return self.saved.get(key)
+
+    def stop_requested(self):
+        return self.stops
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Runs a training function as a trial, and returns the messages."""
+
+    def run(function, *, store=None, send_seconds=math.inf, send=None, test=False, optimizer="mine", **options):
+        module = type(sys)("function_probe")
+        module.task = TrainingFunction("task", function, ACCURACY, EPOCHS, test=test)
+        monkeypatch.setitem(sys.modules, "function_probe", module)
+        monkeypatch.setattr(worker, "SEND_SECONDS", send_seconds)
+        monkeypatch.setattr(worker, "_greeted", True)
+        worker._workload.cache_clear()
+        messages = []
+        asked = Assignment(
+            "c/w/mine", 0, "function_probe:task", optimizer, {"lr": 0.1}, seed=1, epochs=EPOCHS, test=test,
+            checkpoint="one" if store else "",
+        )  # fmt: skip
+        options = worker.TrainingOptions(optimizers='{"mine": {}}', **options)
+        worker.run(asked, options, send or messages.append, store or LocalStore(Path("/nowhere"), "token"))
+        return messages
+
+    return run
+
+
+def drawn(run):
+    """Draws from every global generator, without a seed."""
+    for _ in range(run.epochs):
+        yield random.random() + np.random.rand() + torch.rand(()).item()  # noqa: NPY002
+
+
+def test_a_function_that_seeds_nothing_repeats_and_leaves_the_generators_alone(sent):
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    expected = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    first = [record["metric"] for record in sent(drawn)[0]["records"]]
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected  # noqa: NPY002
+    torch.rand(7)
+    assert [record["metric"] for record in sent(drawn)[0]["records"]] == first
+    assert len(set(first)) == EPOCHS
+
+
+def test_a_record_has_what_was_yielded_and_nothing_that_nobody_knows(sent):
+    def function(run):
+        yield torch.tensor(0.5)
+        yield {"accuracy": np.float32(0.25), "loss": 2, "train_loss": 3.0, "test_accuracy": 0.9}
+        yield 1
+
+    records = sent(function)[0]["records"]
+    assert [record["metric"] for record in records] == [0.5, 0.25, 1.0]
+    assert records[0].keys() == {"epoch", "seconds", "metric"}
+    assert records[1].keys() == {*records[0], "validation_loss", "train_loss"}  # test data are for confirmation runs
+
+
+def test_test_data_are_told_in_confirmation_runs_and_must_be_there_if_promised(sent):
+    def function(run):
+        assert run.test
+        for _ in range(run.epochs):
+            yield {"accuracy": 0.5, "test_accuracy": 0.4}
+
+    assert sent(function, test=True)[0]["records"][0]["test_metric"] == 0.4
+    failure = sent(lambda run: iter([0.5]), test=True)[0]["failure"]
+    assert "test = True, and it yielded no test_accuracy" in failure
+
+
+def raises(run):
+    yield 0.5
+    raise RuntimeError("no more")
+
+
+@pytest.mark.parametrize(
+    ("function", "end", "epochs", "said"),
+    [
+        (lambda run: iter([0.1, 0.2]), "failed", 2, "it ended after 2 of 3 epochs"),
+        (lambda run: iter([0.1] * 9), "complete", 3, None),
+        (lambda run: iter([0.1, math.nan, 0.2]), "diverged", 2, None),
+        (lambda run: iter([0.1, {"accuracy": 0.1, "loss": math.inf}]), "diverged", 2, None),
+        (lambda run: iter([{"accuracy": math.nan, "loss": 1.0}]), "failed", 0, "NaN in epoch 1 though its loss is"),
+        (lambda run: iter([{"acuracy": 0.1}]), "failed", 0, "'acuracy'.*did you mean accuracy"),
+        (lambda run: iter([{"loss": 0.1}]), "failed", 0, "epoch 1 has no accuracy, its metric"),
+        (lambda run: iter(["much"]), "failed", 0, "accuracy that it yielded in epoch 1 is of type str, not a number"),
+        (lambda run: iter([None]), "failed", 0, "of type None, not a number"),
+        (lambda run: iter([True]), "failed", 0, "of type bool, not a number"),
+        (raises, "failed", 1, "test_function_run.py.*RuntimeError: no more"),
+    ],
+)
+def test_each_way_to_end_has_its_state_and_says_why(sent, function, end, epochs, said):
+    (message,) = sent(function)
+    assert (message["end"], len(message["records"])) == (end, epochs)
+    if said is None:
+        assert message["failure"] is None
+    else:
+        import re
+
+        assert re.search(said, message["failure"], re.DOTALL), message["failure"]
+
+
+def test_the_function_is_closed_when_the_trial_is_stopped_and_at_the_end_of_its_budget(sent):
+    closed = []
+
+    def function(run):
+        try:
+            while True:
+                yield 0.5
+        finally:
+            closed.append(random.random())
+            raise RuntimeError("of the closing: it changes nothing")
+
+    def send(_message):
+        raise SystemExit  # as Ray does where a trial is pruned
+
+    with pytest.raises(SystemExit):
+        sent(function, send_seconds=0.0, send=send)
+    assert len(closed) == 1
+    (message,) = sent(function)
+    assert message["end"] == "complete"
+    assert len(closed) == 2
+
+
+# -- the optimizer that is tuned --------------------------------------------------------------------------------------
+
+
+def trained(run, rates, **options):
+    model = nn.Linear(2, 1)
+    optimizer = run.optimizer(model, **options)
+    for _ in range(run.epochs):
+        for _ in range(4):
+            optimizer.zero_grad()
+            model(torch.ones(3, 2)).pow(2).mean().backward()
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+        yield 0.5
+
+
+def test_the_optimizer_follows_the_schedule_step_by_step(sent):
+    rates = []
+    sent(lambda run: trained(run, rates, steps_per_epoch=4), optimizer="sgd", schedule="cosine")
+    assert rates == [0.1 * SCHEDULES["cosine"](step, 12) for step in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("options", "loop", "said"),
+    [
+        ({"schedule": "cosine"}, lambda run: trained(run, []), "the campaign's schedule is cosine"),
+        ({"warmup": 0.1}, lambda run: trained(run, []), "constant with a warm-up of 0.1"),
+        ({"schedule": "linear"}, lambda run: trained(run, [], steps_per_epoch=5), "4 steps were taken in 1 epoch"),
+        ({}, lambda run: iter([0.5] * 3), "never called run.optimizer"),
+    ],
+)
+def test_a_comparison_of_optimizers_that_would_not_be_one_is_refused(sent, options, loop, said):
+    (message,) = sent(loop, optimizer="sgd", **options)
+    assert said in message["failure"]
+
+
+def test_a_scheduler_of_the_loop_beside_that_of_the_campaign_is_refused(sent):
+    def function(run):
+        model = nn.Linear(2, 1)
+        optimizer = run.optimizer(model, steps_per_epoch=1)
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        for _ in range(run.epochs):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            scheduler.step()
+            yield 0.5
+
+    assert "something else sets the learning rate" in sent(function, optimizer="sgd", schedule="linear")[0]["failure"]
+
+
+def test_a_search_space_without_an_optimizer_makes_none(sent):
+    assert "mine is a search space without an optimizer" in sent(lambda run: trained(run, []))[0]["failure"]
+
+
+# -- going on ---------------------------------------------------------------------------------------------------------
+
+
+def with_state(run, begun=None):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=run.configuration["lr"])
+    state = run.resume()
+    if begun is not None:
+        begun.append(run.epoch)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    for _ in range(run.epoch, run.epochs):
+        optimizer.zero_grad()
+        loss = model(torch.rand(8, 2)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        yield {"accuracy": loss.item() + random.random(), "state": state}
+
+
+def stopped_after_one(sent, function, store):
+    store.stops = True
+    (message,) = sent(function, store=store, send_seconds=-1.0)
+    store.stops = False
+    assert (message["end"], len(message["records"])) == ("interrupted", 1)
+    return message
+
+
+def test_a_function_that_yields_its_state_goes_on_from_it_bit_for_bit(sent):
+    whole = [record["metric"] for record in sent(with_state)[0]["records"]]
+    store, begun = MemoryStore(), []
+    assert stopped_after_one(sent, lambda run: with_state(run, begun), store)["saved"]
+    (message,) = sent(lambda run: with_state(run, begun), store=store)
+    assert [record["metric"] for record in message["records"]] == whole
+    assert (begun, message["facts"]["resumed"]) == ([0, 1], 1)
+
+
+def test_a_function_without_a_state_begins_again_and_gives_the_same(sent):
+    whole = [record["metric"] for record in sent(drawn)[0]["records"]]
+    store = MemoryStore()
+    message = stopped_after_one(sent, drawn, store)
+    assert not message["saved"]
+    assert "checkpoint_failure" not in message["facts"]
+    (message,) = sent(drawn, store=store)
+    assert [record["metric"] for record in message["records"]] == whole
+
+
+def test_a_state_that_is_no_plain_data_is_told_and_one_that_is_not_taken_up_fails(sent):
+    def odd(run):
+        for _ in range(run.epochs):
+            yield {"accuracy": 0.5, "state": {"path": Path("x")}}
+
+    message = stopped_after_one(sent, odd, MemoryStore())
+    assert "holds more than tensors, numbers" in message["facts"]["checkpoint_failure"]
+
+    def deaf(run):
+        for _ in range(run.epochs):
+            yield {"accuracy": 0.5, "state": {"epoch": 1}}
+
+    store = MemoryStore()
+    stopped_after_one(sent, deaf, store)
+    assert "it did not call run.resume()" in sent(deaf, store=store)[0]["failure"]
+
+
+def test_a_declaration_says_what_it_refuses():
+    with pytest.raises(ValueError, match="epochs is a whole number"):
+        TrainingFunction("task", drawn, ACCURACY, 0)
+    with pytest.raises(ValueError, match="serves is a tuple of some of needs_closure"):
+        TrainingFunction("task", drawn, ACCURACY, 1, serves=("closure",))
+    with pytest.raises(ValueError, match="finish"):
+        TrainingFunction("task", drawn, Metric("rmse", "minimize", finish=math.sqrt), 1)
+
+
+def test_a_row_of_the_table_is_what_the_loop_gets():
+    task = TrainingFunction("task", lambda run: trained(run, []), ACCURACY, EPOCHS)
+    arguments = {"lr": 0.1, "batch_size": 8}
+    run = FunctionRun(task, OPTIMIZERS["adamw"], arguments, seed=0, budget=1, of_optimizer=True)
+    assert run.next_epoch().metric == 0.5
+    with pytest.raises(UserError, match=r"run.optimizer: the campaign's schedule is linear"):
+        FunctionRun(
+            task, OPTIMIZERS["adamw"], arguments, seed=0, budget=1, of_optimizer=True, schedule="linear"
+        ).next_epoch()
