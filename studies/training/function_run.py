@@ -11,7 +11,7 @@ import math
 import numbers
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -24,9 +24,11 @@ from search_spaces import WARMUP
 from search_spaces.errors import UserError, number_of, suggestion
 from studies.training.parameter_groups import make_optimizer, rates
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
+from studies.training.reports import Reports
 from studies.training.run import Record
 from studies.training.schedules import Schedule, followed, schedule_of
 from studies.workloads import TrainingFunction
+from studies.workloads._function import is_generator_function
 from studies.workloads.user_errors import definition
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class TrainingRun:
         self._state: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None
         self._courses: list[_Course] = []
+        self._told: Callable[[object], None] | None = None
         self._asked_for_optimizer = self._asked_for_state = False
 
     def optimizer(self, model: nn.Module, *, steps_per_epoch: int | None = None) -> torch.optim.Optimizer:
@@ -105,6 +108,18 @@ class TrainingRun:
         course.follow(made)
         self._courses.append(course)
         return made
+
+    def report(self, value: object) -> None:
+        """Tell the value of an epoch from inside a function that does not yield, as from a trainer's callback.
+
+        It returns when the next epoch is to be trained, and else raises what ends the function.
+
+        Args:
+            value: What a generator would yield.
+        """
+        if self._told is None:
+            raise UserError("run.report: the function has a yield; yield the value")
+        self._told(value)
 
     def resume(self) -> dict[str, Any] | None:
         """Return the last state that was yielded before a crash, ``None`` where there is none.
@@ -228,13 +243,13 @@ class FunctionRun:
         with self._isolated():
             began = time.perf_counter()
             if self._generator is None:
-                self._generator = iter(self._workload.function(self._given))
+                self._generator = self._begun()
             try:
                 value = next(self._generator)
             except StopIteration:
                 raise self._error(
-                    f"it ended after {self.epoch} of {number_of(self.budget, 'epoch')}: it must yield a value after "
-                    "each of run.epochs epochs"
+                    f"it ended after {self.epoch} of {number_of(self.budget, 'epoch')}: it must yield a value, or "
+                    "call run.report with it, after each of run.epochs epochs"
                 ) from None
             self.seconds += time.perf_counter() - began
         if self._given._state is not None and not self._given._asked_for_state:
@@ -247,6 +262,13 @@ class FunctionRun:
             for course in self._given._courses:
                 course.check_epoch(self.epoch)
         return record
+
+    def _begun(self) -> Iterator[Any]:
+        """Return what the function yields or reports."""
+        function = self._workload.function
+        if is_generator_function(function):
+            return iter(function(self._given))
+        return Reports(self._given, function)
 
     def _record(self, value: object) -> Record:
         name, entries = self._workload.metric.name, self._entries(value)

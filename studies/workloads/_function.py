@@ -1,11 +1,11 @@
-"""A person's own loop as a workload: a generator function that yields a metric an epoch, and what is known of it."""
+"""A person's own loop as a workload: a function that yields or reports a metric an epoch, and what is known of it."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,10 @@ class TrainingFunction:
 
     Attributes:
         name: Its key: letters, digits, ``.``, ``_`` and ``-``.
-        function: A generator function, called with a `studies.training.function_run.TrainingRun`. It yields each epoch
-            the metric, or a mapping that has it by its name, and may have ``loss`` (of validation), ``train_loss``,
-            ``test_loss``, ``test_`` and the metric's name, and ``state`` (what it needs to go on from there).
+        function: A generator function, called with a `studies.training.function_run.TrainingRun`; or a function that
+            calls ``run.report`` where the other yields, as from a trainer's callback. It yields each epoch the metric,
+            or a mapping that has it by its name, and may have ``loss`` (of validation), ``train_loss``, ``test_loss``,
+            ``test_`` and the metric's name, and ``state`` (what it needs to go on from there).
         metric: By which configurations are chosen. Its function and ``finish`` are not called.
         epochs: The epoch budget of one trial.
         target: The value of the metric that counts as solved; None if there is none.
@@ -43,7 +44,7 @@ class TrainingFunction:
     """
 
     name: str
-    function: Callable[[Any], Iterator[Any]]
+    function: Callable[[Any], Any]
     metric: Metric
     epochs: int
     target: float | None = None
@@ -70,41 +71,38 @@ class TrainingFunction:
 
 
 def check_function(workload: TrainingFunction) -> None:
-    """Refuse what is no generator function of one argument. Nothing of it is run: only trials tell whether it works.
+    """Refuse what cannot be called with a run. Nothing of it is run: only trials tell whether it works.
 
     Raises:
-        UserError: It is none.
+        UserError: It cannot.
     """
-    function, what = workload.function, f"workload {workload.name}"
-    at = definition(function, workload.place)
-    inner: Any = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    inner = inspect.unwrap(inner)
-    if not (inspect.isgeneratorfunction(inner) or inspect.isgeneratorfunction(type(inner).__call__)):
-        raise UserError(f"{what}: its function has no yield: it must yield the metric after each epoch{at}")
+    function = workload.function
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:
         raise UserError(
-            f"{what}: its function must take one argument, the run that has its configuration: {error}{at}"
+            f"workload {workload.name}: its function must take one argument, the run that has its configuration: "
+            f"{error}{definition(function, workload.place)}"
         ) from None
     except ValueError:  # of some there is no signature
         return
 
 
-def generator_function(source: object) -> bool:
-    """Return whether a person gave a loop as it is, of which metric and epochs must be said."""
-    return inspect.isgeneratorfunction(source)
+def is_generator_function(source: object) -> bool:
+    """Return whether it yields, and does not report."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    source = inspect.unwrap(source) if callable(source) else source
+    return inspect.isgeneratorfunction(source) or inspect.isgeneratorfunction(type(source).__call__)
 
 
 def declared(
-    source: Callable[[Any], Iterator[Any]], metric: str | Metric | None, direction: str | None, epochs: int | None
+    source: Callable[[Any], Any], metric: str | Metric | None, direction: str | None, epochs: int | None
 ) -> TrainingFunction:
-    """Return the training function that a person gave as a generator function and a metric.
+    """Return the training function that a person gave as a function and a metric.
 
     Args:
-        source: The generator function.
+        source: The function.
         metric: It, or its name.
         direction: ``"maximize"`` or ``"minimize"``, beside a name.
         epochs: Budget of a trial.

@@ -16,7 +16,7 @@ from typing import TypeVar
 from search_spaces.errors import UserError
 from studies.modules import also_look_in, factory_named, in_the_way
 from studies.workloads._base import Workload
-from studies.workloads._function import TrainingFunction, generator_function
+from studies.workloads._function import TrainingFunction, is_generator_function
 from studies.workloads._load import seeded
 from studies.workloads._pickled import Kind, carried
 from studies.workloads.user_errors import blaming, definition
@@ -41,7 +41,7 @@ def _own(table: Mapping[str, Workload], path: str) -> Workload | TrainingFunctio
     source = located(path, "workload")[0]
     if isinstance(source, TrainingFunction):
         workload: Workload | TrainingFunction = source
-    elif generator_function(source):
+    elif is_generator_function(source):
         name = path.partition(":")[2]
         raise UserError(
             f"workload {path}: {name} is a training function, of which metric and epochs must be known: write beside "

@@ -19,7 +19,7 @@ from studies.campaign.extension import differences, join
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import load_file, name_in_file
 from studies.commands.find import _launched
-from studies.commands.tuning._tune import _lines
+from studies.commands.tuning._tuned import code_lines
 from studies.ledger.winner import ConfirmedWinner
 from studies.optimizers import check_made, code_of, listed, resolve
 from studies.workloads import _pickled, content
@@ -168,7 +168,7 @@ def test_a_search_that_ones_own_wins_ends_with_its_line(home: Path) -> None:
     for key, table in (("signed", {"factory": "mine:Signed"}), ("signed-row", {"spec": "mine:spec"})):
         found = ConfirmedWinner(0, key, {}, {"lr": 0.5, "batch_size": 8}, tuned=0.1)
         made = "mine.Signed" if key == "signed" else "mine.spec.factory"
-        assert _lines(found, {key: table}).splitlines()[:4] == [
+        assert code_lines(found, {key: table}, of_function=False).splitlines()[:4] == [
             "import mine", "", f"optimizer = {made}(model.parameters(), lr=0.5)", "batch_size = 8"
         ]  # fmt: skip
 

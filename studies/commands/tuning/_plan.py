@@ -144,18 +144,20 @@ def with_metric(
     direction: str | None,
     epochs: int | None,
 ) -> str | Workload | TrainingFunction | Callable[..., Any]:
-    """Return the workload; of a generator function the training function that it is, with that metric and budget.
+    """Return the workload; of a person's function the training function that it is, with that metric and budget.
 
     Raises:
         UserError: Something is missing, or is said of what says it itself.
     """
-    from studies.workloads._function import declared, generator_function
+    from studies.workloads import TrainingFunction, Workload
+    from studies.workloads._function import declared, is_generator_function
 
-    if callable(workload) and generator_function(workload):
+    is_named = isinstance(workload, str | Workload | TrainingFunction)
+    if not is_named and callable(workload) and (metric is not None or is_generator_function(workload)):
         return declared(workload, metric, direction, epochs)
     for name, given in (("metric", metric), ("direction", direction)):
         if given is not None:
-            raise UserError(f"{name} = {given!r}: a workload says it itself; it is for a generator function alone")
+            raise UserError(f"{name} = {given!r}: a workload says it itself; it is for a training function alone")
     return workload
 
 

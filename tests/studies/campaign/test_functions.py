@@ -29,7 +29,6 @@ def mine(monkeypatch):
     module.loop = loop
     module.task = TrainingFunction("task", loop, metric, epochs=3)
     module.serving = TrainingFunction("serving", loop, metric, epochs=3, serves=("needs_closure",))
-    module.no_yield = TrainingFunction("no-yield", lambda run: [0.5], metric, epochs=3)
     module.no_run = TrainingFunction("no-run", (lambda: (yield 0.5)), metric, epochs=3)
     monkeypatch.setitem(sys.modules, "mine_functions", module)
     return module
@@ -81,7 +80,6 @@ def test_it_stands_beside_optimizers_and_may_be_left_out():
         ),
         ({"optimizers": ["sgd", "lbfgs"], "search_space": {}}, "--optimizers sgd; or have the loop do it"),
         ({"workload": "mine_functions:loop"}, "loop is a training function, of which metric and epochs must be known"),
-        ({"workload": "mine_functions:no_yield"}, "its function has no yield"),
         ({"workload": "mine_functions:no_run"}, "its function must take one argument"),
     ],
 )

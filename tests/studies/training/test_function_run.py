@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,15 @@ def sent(monkeypatch):
     return run
 
 
+def yielding(values):
+    """A function that yields these."""
+
+    def function(_run):
+        yield from values
+
+    return function
+
+
 def drawn(run):
     """Draws from every global generator, without a seed."""
     for _ in range(run.epochs):
@@ -100,7 +111,7 @@ def test_test_data_are_told_in_confirmation_runs_and_must_be_there_if_promised(s
             yield {"accuracy": 0.5, "test_accuracy": 0.4}
 
     assert sent(function, test=True)[0]["records"][0]["test_metric"] == 0.4
-    failure = sent(lambda run: iter([0.5]), test=True)[0]["failure"]
+    failure = sent(yielding([0.5]), test=True)[0]["failure"]
     assert "test = True, and it yielded no test_accuracy" in failure
 
 
@@ -112,16 +123,16 @@ def raises(run):
 @pytest.mark.parametrize(
     ("function", "end", "epochs", "said"),
     [
-        (lambda run: iter([0.1, 0.2]), "failed", 2, "it ended after 2 of 3 epochs"),
-        (lambda run: iter([0.1] * 9), "complete", 3, None),
-        (lambda run: iter([0.1, math.nan, 0.2]), "diverged", 2, None),
-        (lambda run: iter([0.1, {"accuracy": 0.1, "loss": math.inf}]), "diverged", 2, None),
-        (lambda run: iter([{"accuracy": math.nan, "loss": 1.0}]), "failed", 0, "NaN in epoch 1 though its loss is"),
-        (lambda run: iter([{"acuracy": 0.1}]), "failed", 0, "'acuracy'.*did you mean accuracy"),
-        (lambda run: iter([{"loss": 0.1}]), "failed", 0, "epoch 1 has no accuracy, its metric"),
-        (lambda run: iter(["much"]), "failed", 0, "accuracy that it yielded in epoch 1 is of type str, not a number"),
-        (lambda run: iter([None]), "failed", 0, "of type None, not a number"),
-        (lambda run: iter([True]), "failed", 0, "of type bool, not a number"),
+        (yielding([0.1, 0.2]), "failed", 2, "it ended after 2 of 3 epochs"),
+        (yielding([0.1] * 9), "complete", 3, None),
+        (yielding([0.1, math.nan, 0.2]), "diverged", 2, None),
+        (yielding([0.1, {"accuracy": 0.1, "loss": math.inf}]), "diverged", 2, None),
+        (yielding([{"accuracy": math.nan, "loss": 1.0}]), "failed", 0, "NaN in epoch 1 though its loss is"),
+        (yielding([{"acuracy": 0.1}]), "failed", 0, "'acuracy'.*did you mean accuracy"),
+        (yielding([{"loss": 0.1}]), "failed", 0, "epoch 1 has no accuracy, its metric"),
+        (yielding(["much"]), "failed", 0, "accuracy that it yielded in epoch 1 is of type str, not a number"),
+        (yielding([None]), "failed", 0, "of type None, not a number"),
+        (yielding([True]), "failed", 0, "of type bool, not a number"),
         (raises, "failed", 1, "test_function_run.py.*RuntimeError: no more"),
     ],
 )
@@ -175,17 +186,17 @@ def trained(run, rates, **options):
 
 def test_the_optimizer_follows_the_schedule_step_by_step(sent):
     rates = []
-    sent(lambda run: trained(run, rates, steps_per_epoch=4), optimizer="sgd", schedule="cosine")
+    sent(partial(trained, rates=rates, steps_per_epoch=4), optimizer="sgd", schedule="cosine")
     assert rates == [0.1 * SCHEDULES["cosine"](step, 12) for step in range(12)]
 
 
 @pytest.mark.parametrize(
     ("options", "loop", "said"),
     [
-        ({"schedule": "cosine"}, lambda run: trained(run, []), "the campaign's schedule is cosine"),
-        ({"warmup": 0.1}, lambda run: trained(run, []), "constant with a warm-up of 0.1"),
-        ({"schedule": "linear"}, lambda run: trained(run, [], steps_per_epoch=5), "4 steps were taken in 1 epoch"),
-        ({}, lambda run: iter([0.5] * 3), "never called run.optimizer"),
+        ({"schedule": "cosine"}, partial(trained, rates=[]), "the campaign's schedule is cosine"),
+        ({"warmup": 0.1}, partial(trained, rates=[]), "constant with a warm-up of 0.1"),
+        ({"schedule": "linear"}, partial(trained, rates=[], steps_per_epoch=5), "4 steps were taken in 1 epoch"),
+        ({}, yielding([0.5] * 3), "never called run.optimizer"),
     ],
 )
 def test_a_comparison_of_optimizers_that_would_not_be_one_is_refused(sent, options, loop, said):
@@ -208,7 +219,7 @@ def test_a_scheduler_of_the_loop_beside_that_of_the_campaign_is_refused(sent):
 
 
 def test_a_search_space_without_an_optimizer_makes_none(sent):
-    assert "mine is a search space without an optimizer" in sent(lambda run: trained(run, []))[0]["failure"]
+    assert "mine is a search space without an optimizer" in sent(partial(trained, rates=[]))[0]["failure"]
 
 
 # -- going on ---------------------------------------------------------------------------------------------------------
@@ -243,8 +254,8 @@ def stopped_after_one(sent, function, store):
 def test_a_function_that_yields_its_state_goes_on_from_it_bit_for_bit(sent):
     whole = [record["metric"] for record in sent(with_state)[0]["records"]]
     store, begun = MemoryStore(), []
-    assert stopped_after_one(sent, lambda run: with_state(run, begun), store)["saved"]
-    (message,) = sent(lambda run: with_state(run, begun), store=store)
+    assert stopped_after_one(sent, partial(with_state, begun=begun), store)["saved"]
+    (message,) = sent(partial(with_state, begun=begun), store=store)
     assert [record["metric"] for record in message["records"]] == whole
     assert (begun, message["facts"]["resumed"]) == ([0, 1], 1)
 
@@ -286,7 +297,7 @@ def test_a_declaration_says_what_it_refuses():
 
 
 def test_a_row_of_the_table_is_what_the_loop_gets():
-    task = TrainingFunction("task", lambda run: trained(run, []), ACCURACY, EPOCHS)
+    task = TrainingFunction("task", partial(trained, rates=[]), ACCURACY, EPOCHS)
     arguments = {"lr": 0.1, "batch_size": 8}
     run = FunctionRun(task, OPTIMIZERS["adamw"], arguments, seed=0, budget=1, of_optimizer=True)
     assert run.next_epoch().metric == 0.5
@@ -294,3 +305,58 @@ def test_a_row_of_the_table_is_what_the_loop_gets():
         FunctionRun(
             task, OPTIMIZERS["adamw"], arguments, seed=0, budget=1, of_optimizer=True, schedule="linear"
         ).next_epoch()
+
+
+# -- functions that report from a callback ----------------------------------------------------------------------------
+
+
+class Trainer:
+    """Owns the loop, as trainers of libraries do, and calls back."""
+
+    def __init__(self, callback):
+        self.callback, self.ended = callback, False
+
+    def fit(self, epochs):
+        try:
+            for _ in range(epochs):
+                self.callback(random.random() + np.random.rand() + torch.rand(()).item())  # noqa: NPY002
+        except Exception:  # a library that takes what is raised for a fault of its own
+            self.ended = "fault"
+        finally:
+            self.ended = self.ended or True
+
+
+def test_a_function_that_reports_gives_what_it_would_if_it_yielded(sent):
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    expected = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
+    (message,) = sent(lambda run: Trainer(run.report).fit(run.epochs))
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected  # noqa: NPY002
+    assert message["end"] == "complete"
+    yielded = [record["metric"] for record in sent(drawn)[0]["records"]]
+    assert [record["metric"] for record in message["records"]] == yielded
+
+
+def test_a_trainer_is_ended_where_its_trial_is_and_what_it_raises_is_the_trials(sent):
+    trainers = []
+
+    def endless(run):
+        trainers.append(Trainer(run.report))
+        trainers[0].fit(10**9)
+
+    def send(_message):
+        raise SystemExit
+
+    before = threading.active_count()
+    with pytest.raises(SystemExit):
+        sent(endless, send_seconds=0.0, send=send)
+    assert trainers[0].ended is True
+    assert threading.active_count() == before
+    assert "it ended after 1 of 3 epochs" in sent(lambda run: Trainer(run.report).fit(1))[0]["failure"]
+    assert "ZeroDivisionError" in sent(lambda run: 1 / 0)[0]["failure"]
+    assert "the function has a yield" in sent(both)[0]["failure"]
+
+
+def both(run):
+    run.report(0.5)
+    yield 0.5
