@@ -40,17 +40,22 @@ def check_optimizers(names: Sequence[str], campaign: str | None) -> int:
 
         from sofim import OPTIMIZERS
         from studies.campaign.reading import load
+        from studies.campaign.resolve import custom_tables
         from studies.optimizers import resolve
 
         plan = None if campaign is None else load(campaign)
-        known = tuple(OPTIMIZERS) if plan is None else plan.campaign.optimizers
+        tables = {} if plan is None else {**plan.campaign.optimizer, **custom_tables(plan.campaign)}
+        alone = [name for name, table in tables.items() if not table]
+        known = tuple(OPTIMIZERS) if plan is None else tuple(n for n in plan.campaign.optimizers if n not in alone)
+        for name in alone if not known else [name for name in names if name in alone]:
+            raise UserError(f"{name} is a search space of a training function: there is no optimizer to check")
         if not names and plan is None:
             raise UserError(
                 f"which optimizer? one of {', '.join(OPTIMIZERS)}, module:spec or {EVERY}; "
                 f"for instance: {command_line('check', 'sgd')}"
             )
         wanted = known if EVERY in names or not names else tuple(dict.fromkeys(names))
-        rows = {name: resolve(name, {} if plan is None else plan.campaign.optimizer) for name in wanted}
+        rows = {name: resolve(name, tables) for name in wanted}
     code, threads = 0, torch.get_num_threads()
     torch.set_num_threads(1)  # as training does
     try:

@@ -54,6 +54,14 @@ class Search:
     initial: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
+    @property
+    def what(self) -> str:
+        """What is searched, in words."""
+        spaces = self.resolved.plan.spaces
+        if CONFIGURATION in spaces and spaces[CONFIGURATION].of_function:
+            return ", ".join(spaces[CONFIGURATION].parameters)
+        return f"one of {', '.join(spaces)}"
+
     def stored(self) -> dict[str, Any]:
         """Return the whole configuration, as JSON can hold it. Without ``trials`` where it is the time that ends it."""
         whole = self.resolved.plan.stored()

@@ -292,8 +292,7 @@ def _search(
             there = (
                 f"; {number_of(tally.done, 'trial')} {'is' if tally.done == 1 else 'are'} there" if tally.done else ""
             )
-            optimizers = ", ".join(search.resolved.campaign.optimizers)
-            machines.say(f"Tuning {search.workload}, budget {search.budget}{before}{there}: one of {optimizers}.")
+            machines.say(f"Tuning {search.workload}, budget {search.budget}{before}{there}: {search.what}.")
             machines.work_off(ledger, resources)
         [tally] = ledger.tallies()
         if not ledger.finished or budget.reason is None:

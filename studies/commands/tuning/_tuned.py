@@ -137,8 +137,9 @@ class Tuned:
     def told(self) -> list[str]:
         """Return what was found, in words; the code is apart."""
         split = "training" if self.metric_split == "train" else "validation"
+        best = "" if self.batch_size is None else f": {self.optimizer}"
         lines = [
-            f"Best on {self.workload}: {self.optimizer}, after {in_words(self.trials)} in "
+            f"Best on {self.workload}{best}, after {in_words(self.trials)} in "
             f"{format_duration(self.seconds)} ({self.ended})",
             f"  {split} {self.metric}: {self.validation}",
         ]
