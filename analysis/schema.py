@@ -161,6 +161,7 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
     "versions": lambda value: isinstance(value, Mapping),
     "search_space": lambda value: isinstance(value, Mapping),
     "metric_split": _is_name,
+    "kind": _is_name,
     "metric_scale": lambda value: value in ("linear", "log"),
     "target": lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
 }

@@ -71,6 +71,11 @@ class Study:
         return int(self.attributes.get("replicate", 1)) if self.own else 1
 
     @property
+    def kind(self) -> str:
+        """The kind of task that its workload is of, in a word; empty where nobody told."""
+        return str(self.attributes.get("kind", ""))
+
+    @property
     def resplit(self) -> bool:
         """Whether examples were drawn again for each replicate: values then vary over splits too, else over seeds."""
         return self.attributes.get("resplit") is True

@@ -254,7 +254,7 @@ class StudyPlan:
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
     searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
     is the seed by which examples are drawn again, ``None`` where the workload's own parts stay. ``schedule`` is what
-    the optimizer follows in place of the campaign's.
+    the optimizer follows in place of the campaign's. ``kind`` is the workload's, of task.
     """
 
     name: str
@@ -275,6 +275,7 @@ class StudyPlan:
     target: float | None = None
     split: int | None = None
     schedule: str | None = None
+    kind: str = ""
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

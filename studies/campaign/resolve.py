@@ -74,6 +74,7 @@ class ResolvedCampaign:
                 metric_split=workload.metric.split,
                 metric_scale=workload.metric.scale,
                 target=workload.target,
+                kind=workload.kind,
                 epochs=self.epochs(key),
                 trials=self.campaign.trials,
                 sampler=self.campaign.sampler,

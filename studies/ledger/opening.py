@@ -35,7 +35,7 @@ _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
     "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
-    "replicate", "resplit", "schedule", FOLDER, "campaign",
+    "replicate", "resplit", "schedule", "kind", FOLDER, "campaign",
 })  # fmt: skip
 
 Command = Literal["launch", "confirm", "evaluate", "tune"]
@@ -316,6 +316,7 @@ class Opening:
             "replicate": plan.replicate,
             "resplit": plan.split is not None,
             **({} if plan.schedule is None else {"schedule": plan.schedule}),
+            **({"kind": plan.kind} if plan.kind else {}),
             FOLDER: new_folder(),
             "campaign": self.campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing

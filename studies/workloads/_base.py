@@ -119,6 +119,7 @@ class Workload:
             torch have the same seed at every call for a split. None: loss and metric are means over a split of
             ``Data``.
         has_test: Whether ``evaluate`` may be asked for "test"; a `Data` needs a test part too.
+        kind: Of task, in one word, by which reports tell where an optimizer does well: ``"image"``, ``"text"``, …
         place: "file:line" where the workload was written, for messages; found, not given.
     """
 
@@ -140,11 +141,14 @@ class Workload:
     objective: Callable[[nn.Module, Batch], Tensor] | None = None
     evaluate: Callable[[nn.Module, Any, HeldOut], float | Tensor | Mapping[str, float | Tensor]] | None = None
     has_test: bool = True
+    kind: str = ""
     place: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "place", caller())
         _check_name("workload", self.name)
+        if self.kind != "":
+            _check_name("kind of workload", self.kind)
         for name in ("prepare", "augment", "penalty", "sample", "objective", "evaluate"):
             _check_callable(name, getattr(self, name), optional=True)
         if self.load is not None or self.sample is None or self.evaluate is None:

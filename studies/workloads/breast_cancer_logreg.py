@@ -110,6 +110,7 @@ def _gap(value: float) -> float:
 
 BREAST_CANCER_LOGREG = Workload(
     name="breast-cancer-logreg",
+    kind="table",
     load=_data,
     model=_model,
     loss=_loss,

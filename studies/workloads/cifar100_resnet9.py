@@ -13,6 +13,7 @@ from studies.workloads._cifar import AUGMENTATION, CIFAR100_COLOURS, VALIDATION_
 
 CIFAR100_RESNET9 = Workload(
     name="cifar100-resnet9",
+    kind="image",
     load=partial(image_data, "cifar100", validation_fraction=VALIDATION_FRACTION),
     model=partial(ResNet9, 100),
     loss=F.cross_entropy,

@@ -19,6 +19,7 @@ def _model() -> nn.Module:
 
 CIFAR10_LENET5 = Workload(
     name="cifar10-lenet5",
+    kind="image",
     load=partial(image_data, "cifar10", validation_fraction=VALIDATION_FRACTION),
     model=_model,
     loss=F.cross_entropy,

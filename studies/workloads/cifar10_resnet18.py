@@ -13,6 +13,7 @@ from studies.workloads._cifar import AUGMENTATION, CIFAR10_COLOURS, VALIDATION_F
 
 CIFAR10_RESNET18 = Workload(
     name="cifar10-resnet18",
+    kind="image",
     load=partial(image_data, "cifar10", validation_fraction=VALIDATION_FRACTION),
     model=partial(resnet18, 10),
     loss=F.cross_entropy,

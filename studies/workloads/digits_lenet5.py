@@ -37,6 +37,7 @@ def _model() -> nn.Module:
 
 DIGITS_LENET5 = Workload(
     name="digits-lenet5",
+    kind="image",
     load=_load,
     model=_model,
     loss=F.cross_entropy,

@@ -16,6 +16,7 @@ def _model() -> nn.Module:
 
 DIGITS_MLP = Workload(
     name="digits-mlp",
+    kind="image",
     load=digits,
     model=_model,
     loss=F.cross_entropy,

@@ -19,6 +19,7 @@ def _model() -> nn.Module:
 
 FASHION_LENET5 = Workload(
     name="fashion-lenet5",
+    kind="image",
     load=partial(image_data, "fashion-mnist", validation_fraction=1 / 6),
     model=_model,
     loss=F.cross_entropy,

@@ -17,6 +17,7 @@ from studies.workloads._base import Metric, Workload, accuracy, image_data
 
 SVHN_RESNET9 = Workload(
     name="svhn-resnet9",
+    kind="image",
     load=partial(image_data, "svhn", validation_fraction=0.1),
     model=partial(ResNet9, 10),
     loss=F.cross_entropy,

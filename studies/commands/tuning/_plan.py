@@ -88,6 +88,7 @@ class Search:
             metric_split=metric.split,
             metric_scale=metric.scale,
             target=self.resolved.workloads[self.workload].target,
+            kind=self.resolved.workloads[self.workload].kind,
             epochs=self.resolved.epochs(self.workload),
             trials=self.budget.trials,
             sampler=campaign.sampler,

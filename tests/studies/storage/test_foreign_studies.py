@@ -25,7 +25,7 @@ ONE = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
 OURS = "fake/digits-mlp/sgd"
 JUNK: tuple[Any, ...] = (None, True, -1, 10**400, 1e300, "", "text", [], [1, "a"], {}, {"name": ["x"]}, [[{"a": None}]])
 OF_STUDIES = ("campaign", "protocol", "workload", "optimizer", "metric", "versions", "search_space", "replicate",
-              "metric_split", "metric_scale", "target", "epochs", "driver", "checkpoints")  # fmt: skip
+              "metric_split", "metric_scale", "target", "kind", "epochs", "driver", "checkpoints")  # fmt: skip
 OF_TRIALS = ("seed", "seconds", "history", "diverged", "failure", "retry_of", "device", "gradient_evaluations",
              "confirms", "rank", "exclusive", "other_cores", "test_metric", "evaluates")  # fmt: skip
 NAMES = ("crystal", "a/b/c", "x/confirm", "y/evaluate", "a/b/c/replicate-2", "fake/digits-mlp/adam", "fake",

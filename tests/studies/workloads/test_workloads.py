@@ -47,6 +47,7 @@ class TestTable:
         assert row.licence
         assert row.epochs >= 1
         assert row.target is not None
+        assert row.kind in ("image", "table", "text", "autoencoder", "physics", "reinforcement")
         assert row.metric.direction == ("maximize" if row.metric.name == "accuracy" else "minimize")
 
     @pytest.mark.parametrize(
@@ -213,6 +214,7 @@ class TestConstruction:
             ({"epochs": True}, ValueError, "epochs is a whole number"),
             ({"target": math.nan}, ValueError, "target is a finite number"),
             ({"augment": 1}, TypeError, "augment is a function, not int"),
+            ({"kind": "two words"}, ValueError, "name of a kind of workload"),
         ],
     )
     def test_wrong_fields_are_named(self, change, error, words):
