@@ -74,6 +74,9 @@ parameter that was changed last, and the number of the trial in the search that 
 EVALUATES = "evaluates"
 """The user attribute of an evaluation run that holds what it was given: the stored configuration, fixed values too."""
 
+AS_TYPED = "as_typed"
+"""The key of such a configuration that is nobody's recommendation, but what people type: it holds how they do."""
+
 TEST_PREFIX = "test_"
 """What user attributes of confirmation runs begin with that come from test data."""
 

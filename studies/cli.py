@@ -243,6 +243,7 @@ def status(campaign: str | None, storage: str) -> None:
     help="How pruned and diverged trials are valued.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is resampled.")
+@click.option("--about", metavar="KEY", help="The optimizer that is set against all others; default: the first.")
 def report(**options: Any) -> None:
     """Say which optimizer is better and how sensitive each is to its hyperparameters: a page, figures and tables.
 

@@ -29,6 +29,7 @@ from search_spaces.errors import number_of
 
 FEW_WORKLOADS = 5
 PORTFOLIO = 4
+TRIED = 3  # configurations of a portfolio whose regret is told on a workload that is left out
 _NO_RUNS = pd.DataFrame({"study": [], "outcome": [], "value": [], "evaluates": []})
 
 
@@ -59,10 +60,12 @@ class LeftOut:
     Attributes:
         source: The default that they recommend.
         regret: Of it on the workload left out; NaN where it was not run and no surrogate is to be trusted.
+        portfolios: Likewise of the best of the first one, two and three of the portfolio that they recommend.
     """
 
     source: Recommendation
     regret: float
+    portfolios: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ def _of_optimizer(
         default=choices[0],
         portfolio=tuple(choices),
         left_out=left_out,
-        expected=_expected([one.regret for one in left_out.values()]),
+        expected=expected([one.regret for one in left_out.values()]),
         seeds=known.fewest(surrogates, [one.params for one in candidates]) if by_runs else 0,
         notes=(*notes, *choices[0].losses),
     )
@@ -184,7 +187,7 @@ def _choice(
     return Choice(source, regret, {workload: each for workload, each in runs.items() if each.runs})
 
 
-def _expected(left_out: Sequence[float]) -> Estimate:
+def expected(left_out: Sequence[float]) -> Estimate:
     """Return the mean regret with an interval over workloads, both within 0 and 1."""
     known = np.array([regret for regret in left_out if not math.isnan(regret)])
     middle, *ends = mean(known)
@@ -255,8 +258,10 @@ def _left_out(names: Sequence[str], candidates: Sequence[Recommendation], table:
     for column, name in enumerate(names):
         others = [place for place in range(len(names)) if place != column]
         if others:
-            pick = others[greedy(table[np.ix_(others, others)], 1)[0]]
-            found[name] = LeftOut(candidates[pick], float(table[pick, column]))
+            picks = [others[place] for place in greedy(table[np.ix_(others, others)], TRIED)]
+            best = np.fmin.accumulate(table[picks, column])
+            told = tuple(float(one) for one in np.pad(best, (0, TRIED - len(best)), mode="edge"))
+            found[name] = LeftOut(candidates[picks[0]], told[0], told)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from analysis.figures import (
     ablation,
+    atlas,
     dependence,
     divergence,
     importance,
@@ -53,6 +54,8 @@ FIGURES: Mapping[str, FigureKind] = {
     "scores": FigureKind("campaign", scores.draw),
     "profiles": FigureKind("campaign", profile.draw),
     "ranks": FigureKind("campaign", ranks.draw),
+    "rho": FigureKind("atlas", atlas.rho),
+    "widths": FigureKind("atlas", atlas.widths),
 }
 """All figures, by the name of their files, in the order of the page."""
 

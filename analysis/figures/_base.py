@@ -90,12 +90,13 @@ class FigureKind:
     """A kind of figure.
 
     Attributes:
-        scope: What there is one of each of: ``"study"``, ``"optimizer"``, ``"workload"`` or ``"campaign"``.
+        scope: What there is one of each of: ``"study"``, ``"optimizer"``, ``"workload"``, ``"campaign"``, ``"atlas"``.
         draw: Draws it, ``None`` where there is nothing to show. It is given a `Subject`; all subjects of an optimizer
-            and the table of near-optimal intervals; a ``View`` of a workload; or a ``Comparison``.
+            and the table of near-optimal intervals; a ``View`` of a workload; a ``Comparison``; or an ``Atlas`` and the
+            looks of its optimizers.
     """
 
-    scope: Literal["study", "optimizer", "workload", "campaign"]
+    scope: Literal["study", "optimizer", "workload", "campaign", "atlas"]
     draw: Callable[..., Drawn | None]
 
 

@@ -31,12 +31,14 @@ class Options:
         method: How pruned and diverged trials get values, see :mod:`analysis.sensitivity.outcomes`.
         num_refits: Bootstrap draws behind every interval.
         workers: Processes; ``None`` for as many as there are processors.
+        about: The optimizer that the answers over several workloads are about; ``None``: the campaign's first.
     """
 
     seed: int = 0
     method: Method = METHODS[0]
     num_refits: int = 20
     workers: int | None = None
+    about: str | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -139,8 +141,8 @@ def versus(view: View) -> tuple[Picture, ...]:
         return tuple(pictures((key, draw(view)) for key, draw in of_each("workload").items()))
 
 
-def generator(seed: int, purpose: Literal["study", "comparison"]) -> np.random.Generator:
-    """Return a new generator for one study, or for a comparison.
+def generator(seed: int, purpose: Literal["study", "comparison", "atlas"]) -> np.random.Generator:
+    """Return a new generator for one study, for a comparison, or for an atlas.
 
     What is found of a study depends neither on other studies nor on what it is called.
     """

@@ -9,6 +9,7 @@ from analysis.report._chapter import Picture
 from analysis.study import Study
 
 WORKLOADS = "workloads"  # of the figures on all workloads together
+ATLAS = "atlas"  # of those of the answers over them
 _LONGEST = 80
 
 
@@ -24,7 +25,7 @@ def slug(name: str) -> str:
 def file_names(studies: Sequence[Study]) -> dict[str, str]:
     """Return what each study's figures are called, by its name; no two the same."""
     wanted = [slug(f"{study.workload}-{study.optimizer}" if study.own else study.name) for study in studies]
-    return dict(zip((study.name for study in studies), _distinct(wanted, taken={WORKLOADS}), strict=True))
+    return dict(zip((study.name for study in studies), _distinct(wanted, taken={WORKLOADS, ATLAS}), strict=True))
 
 
 def workload_names(workloads: Sequence[str]) -> list[str]:

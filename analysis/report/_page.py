@@ -29,8 +29,10 @@ from analysis.figures.comparison._base import LEGEND
 from analysis.figures.comparison.ranks import tells_apart
 from analysis.optimizers import custom_optimizers, described
 from analysis.report._answer import broken_rules, export_command, lines, rules_once, without_rules
+from analysis.report._atlas import PERCENT, Answered, sections
+from analysis.report._atlas import SHOWN as ATLAS_SHOWN
 from analysis.report._chapter import Chapter, Options, Picture
-from analysis.report._names import WORKLOADS, panel_stems
+from analysis.report._names import ATLAS, WORKLOADS, panel_stems
 from analysis.report._tables import Cell, Table, as_table, chosen, space_table
 from analysis.schema import CAMPAIGN_RULES, OUTCOMES
 from analysis.sensitivity import scales, sentences
@@ -76,6 +78,7 @@ def page(
     compared_on: Sequence[Versus] = (),
     *,
     flags: Sequence[Flag] = (),
+    atlas: Answered | None = None,
     files: Sequence[str],
     title: str,
     source: str,
@@ -90,6 +93,7 @@ def page(
         names: Of the studies' files, by study.
         compared_on: The workloads on which optimizers are compared.
         flags: What speaks against the searches.
+        atlas: What the campaign says over several workloads.
         files: Names of the tables that are written.
         title: Of the page.
         source: The storage, without a password.
@@ -125,7 +129,8 @@ def page(
         across=across,
         across_pictures=[_picture(picture, WORKLOADS) for picture in across.pictures],
         optimizers=chosen({"optimizers": across.tuned.table}, {"optimizers": SHOWN}) if across.tuned else [],
-        contents=_contents(across, compared_on, chapters),
+        contents=_contents(across, compared_on, chapters, atlas),
+        atlas=_atlas(atlas),
         **_first_screen(across, compared_on, names, source),
         score_pictures=[_picture(picture, WORKLOADS) for picture in across.scores],
         score_tables=_score_tables(across.compared) if across.compared and across.scores else [],
@@ -140,12 +145,15 @@ def page(
     )
 
 
-def _contents(across: Across, compared_on: Sequence[Versus], chapters: Sequence[Chapter]) -> list[dict[str, str]]:
+def _contents(
+    across: Across, compared_on: Sequence[Versus], chapters: Sequence[Chapter], atlas: Answered | None
+) -> list[dict[str, str]]:
     """Return the links at the top of the page."""
     found = [("answer", "Which optimizer?")] if compared_on else []
     found += [("in-short", "In short"), ("studies", "Studies")]
     found += [(one.id, f"On {one.view.contest.workload}") for one in compared_on]
     found += [("scores", "Across workloads")] if across.compared and across.scores else []
+    found += [("atlas", "Answers over workloads")] if atlas else []
     found += [("fairness", "Was it fair?")] if across.compared else []
     found += [("across", "Sensitivity across workloads")] if across.pictures else []
     found += [("chapters", "Each study")] if chapters else []
@@ -193,6 +201,15 @@ def _reading(compared_on: Sequence[Versus]) -> str:
     if len(set(captions.values())) < 2:
         return next(iter(captions.values()), "")
     return " ".join(f"{workload}: {caption}" for workload, caption in captions.items())
+
+
+def _atlas(made: Answered | None) -> list[dict[str, object]]:
+    """Return the answers over several workloads with their tables and figures."""
+    if made is None:
+        return []
+    columns = {name: columns for name, columns in ATLAS_SHOWN.items() if name in made.tables}
+    tables = {table.name: table for table in chosen(made.tables, columns, percent=PERCENT)}
+    return sections(made, tables, {picture.key: _picture(picture, ATLAS) for picture in made.pictures})
 
 
 def _fairness(compared: Comparison) -> list[Table]:

@@ -44,7 +44,10 @@ class Table:
 
 
 def chosen(
-    tables: Mapping[str, pd.DataFrame], wanted: Mapping[str, str], titles: Mapping[str, str] | None = None
+    tables: Mapping[str, pd.DataFrame],
+    wanted: Mapping[str, str],
+    titles: Mapping[str, str] | None = None,
+    percent: Mapping[str, Collection[str]] | None = None,
 ) -> list[Table]:
     """Return those columns that a page has room for; the files have all.
 
@@ -52,6 +55,7 @@ def chosen(
         tables: By name.
         wanted: The columns, by the name of the table.
         titles: What to write above a column instead of its name.
+        percent: Columns with shares, written in percent, by the name of the table.
     """
     found = []
     for name, columns in wanted.items():
@@ -64,7 +68,7 @@ def chosen(
                     table[column + end] = table[own]
         kept = [c for c in columns.split() if c in table and not table[c].isna().all()]
         ends = [f"{c}{end}" for c in kept for end in ("_low", "_high") if f"{c}{end}" in table]
-        found.append(as_table(name, table[[*kept, *ends]], titles=titles))
+        found.append(as_table(name, table[[*kept, *ends]], percent=(percent or {}).get(name, ()), titles=titles))
     return found
 
 

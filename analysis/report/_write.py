@@ -11,9 +11,11 @@ from pathlib import Path
 
 import joblib
 import pandas as pd
+from markupsafe import Markup
 from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
+from analysis.atlas import reference_of
 from analysis.audit import as_table, audit
 from analysis.comparison import Comparison, compare
 from analysis.comparison.tuned import tuned
@@ -24,8 +26,9 @@ from analysis.load import ablation_runs, read
 from analysis.load import curves as confirmed_curves
 from analysis.load import studies as stored_studies
 from analysis.pool import pool
+from analysis.report._atlas import PAGES, Answered, answered, answers_html, answers_markdown
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
-from analysis.report._names import WORKLOADS, file_names, panel_stems, slug, workload_names
+from analysis.report._names import ATLAS, WORKLOADS, file_names, panel_stems, slug, workload_names
 from analysis.report._page import MAKER, Across, Versus, page
 from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.near_optimal import moves, near_optimal
@@ -44,6 +47,7 @@ class Report:
         across: Sentences on all workloads together; empty with one.
         verdict: Sentences on which optimizer is better; empty for a study of one optimizer that is looked at by itself.
         confirmed: Whether there are confirmation runs; ``None`` where optimizers are not compared.
+        answers: The page of answers over several workloads; ``None`` where there is none.
     """
 
     index: Path
@@ -51,6 +55,7 @@ class Report:
     across: tuple[str, ...]
     verdict: tuple[str, ...]
     confirmed: bool | None
+    answers: Path | None = None
 
 
 def write(
@@ -88,6 +93,7 @@ def write(
     every = _with_replicates(storage, studies) if studies[0].own else list(studies)
     of_all = frames if len(every) == len(studies) else read(storage, every)
     compared = _compared(storage, every, of_all, options) if studies[0].own and together else None
+    about = None if compared is None else reference_of(compared, options.about)
     flags = audit(every, of_all.trials, of_all.curves, of_all.confirmations) if studies[0].own else []
     chosen = None
     if [study.optimizer for study in studies] == [ANY]:  # a search that chose the optimizer too
@@ -95,6 +101,7 @@ def write(
     with pool(min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
         chapters = _chapters(storage, studies, frames, options, tell, parallel)
         compared_on = _versus(compared, parallel)
+        atlas = answered(storage, every, of_all, compared, about, options, parallel) if compared and about else None
     across = replace(_across(chapters, compared), tuned=chosen)
     tables = {
         name: _joined([one.findings.tables[name] for one in chapters])
@@ -104,6 +111,8 @@ def write(
     tables["near_optimal"] = across.table
     if compared is not None:
         tables |= compared.tables
+    if atlas is not None:
+        tables |= atlas.tables
     if chosen is not None:
         tables["optimizers"] = chosen.table
     if studies[0].own:
@@ -116,6 +125,7 @@ def write(
         names,
         compared_on,
         flags=flags,
+        atlas=atlas,
         files=sorted(tables),
         title=title,
         source=source,
@@ -133,6 +143,7 @@ def write(
             _put_pictures(out / "figures", workload.id, workload.pictures)
         if compared is not None:
             _put(out / "methods.md", f"{compared.methods}\n".encode())
+        _put_answers(out, atlas, title, moment)
         _put(out / "index.html", text.encode())
     except OSError as error:
         raise _unwritable(out, error) from None
@@ -140,7 +151,8 @@ def write(
     if compared is not None:
         verdict = (compared.answer, *compared.sentences)
     confirmed = None if compared is None else any(len(contest.runs) for contest in compared.contests)
-    return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed)
+    answers = None if atlas is None else out / PAGES[0]
+    return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed, answers)
 
 
 def _check(studies: Sequence[Study]) -> None:
@@ -279,6 +291,17 @@ def _remove_old(out: Path) -> None:
         return
     for linked in re.findall(r'href="((?:tables|figures)/[\w.-]+)"', index.read_text(encoding="utf-8")):
         (out / linked).unlink(missing_ok=True)
+    for answers in PAGES:
+        (out / answers).unlink(missing_ok=True)
+
+
+def _put_answers(out: Path, made: Answered | None, title: str, now: datetime.datetime) -> None:
+    if made is None:
+        return
+    _put_pictures(out / "figures", ATLAS, made.pictures)
+    page, text = PAGES
+    _put(out / page, answers_html(made.atlas, title, now, Markup(MAKER)).encode())
+    _put(out / text, answers_markdown(made.atlas, title).encode())
 
 
 def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:

@@ -26,7 +26,7 @@ _STUDIES = re.compile(r"/api/studies(?:/(?P<study_id>[0-9]{1,18}))?/?")  # what 
 _REPORTS = "/reports"
 _OF_A_REPORT = re.compile(
     rf"{_REPORTS}/(?P<report>[A-Za-z0-9][A-Za-z0-9.-]*)"
-    r"/(?P<file>index\.html|methods\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
+    r"/(?P<file>index\.html|answers\.html|(?:methods|answers)\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
 )
 # A report is of the same address as the dashboard, which deletes studies when asked: what is in it gets no say there.
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"

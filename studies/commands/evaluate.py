@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from search_spaces import configuration_key
+from analysis.optimizers import custom_optimizers
+from analysis.schema import AS_TYPED
+from search_spaces import BATCH_SIZE, SEARCH_SPACES, configuration_key
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line
 from studies.commands.find import campaign_name, existing, without_password
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from studies.ledger import Candidate
     from studies.storage.durability import Durability
     from studies.trials import Resources
+
+TYPED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "sgd": ("SGD(lr=0.1, momentum=0.9)", {"lr": 0.1, "momentum": 0.9}),
+    "adamw": ("AdamW()", {}),
+}
+"""What people type who tune nothing, by optimizer: how, and its arguments. It runs beside what is recommended of it."""
 
 SEEDS = 3
 """Fresh seeds of a recommended configuration on a workload where nobody asks for another number."""
@@ -113,6 +121,9 @@ def evaluate(
     for one in found.configurations:
         candidates.setdefault(one.optimizer, []).append(_candidate(one, sources[one.optimizer, one.workload]))
     evaluated = [study for study in studies if study.optimizer in candidates]
+    for optimizer in candidates.keys() & TYPED.keys():
+        if not any(custom_optimizers(study.campaign).get(optimizer) for study in evaluated):
+            candidates[optimizer].append(_typed(optimizer))
     names = dict.fromkeys(str(study.campaign["name"]) for study in evaluated)
     of_campaign = {name: [study for study in evaluated if study.campaign["name"] == name] for name in names}
     # all of them before the first run: what cannot be imported is told at once
@@ -147,6 +158,15 @@ def _only(stored: Mapping[str, Any], studies: Sequence[Study]) -> CampaignPlan:
         "optimizers": tuple(name for name in stored["optimizers"] if name in optimizers),
     }
     return CampaignPlan.from_stored(stored, wanted)
+
+
+def _typed(optimizer: str) -> Candidate:
+    """Return what people type of an optimizer, with the batch size of its search space's default."""
+    from studies.ledger import Candidate
+
+    text, arguments = TYPED[optimizer]
+    size = {BATCH_SIZE: SEARCH_SPACES[optimizer].default[BATCH_SIZE]}
+    return Candidate({AS_TYPED: text, **size}, {}, {}, {**arguments, **size})
 
 
 def _candidate(one: Recommendation, study: Study) -> Candidate:

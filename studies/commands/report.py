@@ -33,6 +33,7 @@ def make_report(
     publish: bool,
     stopped: str,
     seed: int,
+    about: str | None,
 ) -> None:
     """Do what ``sofim report`` says, see there for the options.
 
@@ -41,13 +42,15 @@ def make_report(
     """
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
+    if about is not None and study is not None:
+        raise UserError("--about is of a campaign, over whose workloads the questions are answered")
     if objective is not None and study is None:
         raise UserError("--objective is of one study; name it with --study NAME")
     name, one = study or campaign_name(campaign or ""), study is not None
     console = make_console()
     with existing(storage, written=publish) as opened:
         studies = _studies(opened, without_password(storage), name, objective, one=one)
-        written = _write(opened, without_password(storage), studies, name, out, stopped, seed, console, one=one)
+        written = _write(opened, without_password(storage), studies, name, out, stopped, seed, about, console, one=one)
         if publish:
             from analysis import report
 
@@ -55,6 +58,8 @@ def make_report(
                 report.publish(opened, chapter)
     console.print()
     print_findings(written, console)
+    if written.answers is not None:
+        verbatim(console, f"Answers: {written.answers}")
     verbatim(console, f"Report: {written.index}")
     if publish:
         say(console, "The findings are on the studies as notes, which the dashboard shows.")
@@ -83,6 +88,7 @@ def _write(
     out: Path | None,
     stopped: str,
     seed: int,
+    about: str | None,
     console: Console,
     *,
     one: bool,
@@ -116,6 +122,7 @@ def _write(
                 seed=seed,
                 method=cast("Method", stopped),  # click has checked it
                 workers=cpus(),
+                about=about,
             ),
             tell=tell,
         )

@@ -1,0 +1,126 @@
+"""Seconds to the target of every workload and optimizer, and how quiet the machine was while they were measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparison.answer import seconds_compare
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.text import listing, number, times
+from search_spaces.errors import number_of
+
+COLUMNS = (
+    "workload", "optimizer", "target", "reached", "runs", "median", "low", "high", "against", "ratio", "ratio_low",
+    "ratio_high", "verdict", "comparable", "other_cores", "cores",
+)  # fmt: skip
+FASTER, SLOWER, UNDECIDED = "faster", "slower", "undecided"
+
+
+def seconds_to_target(
+    contests: Sequence[WorkloadRuns], taken: pd.DataFrame, ratios: pd.DataFrame, optimizer: str
+) -> pd.DataFrame:
+    """Return seconds to target over all workloads, each beside those of one optimizer.
+
+    Args:
+        contests: Of a campaign.
+        taken: Times, of `analysis.comparison.time_to_target.time_to_target`.
+        ratios: Of all pairs, from there.
+        optimizer: Whose seconds the others' are divided by.
+
+    Returns:
+        A row a workload with a target and confirmed optimizer: ``median`` (with its interval; infinite where fewer than
+        half of the runs reached it), ``ratio`` (of ``against``'s restricted mean time to its own, above 1 where this
+        one is faster, Holm-corrected over all pairs of all workloads; NaN for itself), ``verdict`` (faster, slower than
+        ``against``, or undecided; empty where seconds do not compare), ``comparable``, ``other_cores`` (the most that
+        other programs kept busy during a run; NaN: not known) of ``cores``.
+    """
+    rows = []
+    seconds = taken[taken["axis"] == "seconds"]
+    between = ratios[ratios["axis"] == "seconds"]
+    for contest in contests:
+        fair = seconds_compare(contest)
+        busy, cores = contest.runs["other_cores"].max(), contest.runs["cores"].min()
+        for row in seconds[seconds["workload"] == contest.workload].to_dict("records"):
+            ratio = _ratio(between[between["workload"] == contest.workload], optimizer, str(row["optimizer"]))
+            said = FASTER if ratio[1] > 1 else SLOWER if ratio[2] < 1 else UNDECIDED
+            kept = [
+                row[name] for name in ("workload", "optimizer", "target", "reached", "runs", "median", "low", "high")
+            ]
+            verdict = said if fair and row["optimizer"] != optimizer else ""
+            rows.append((*kept, optimizer, *ratio, verdict, fair, busy, cores))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _ratio(pairs: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
+    """Return the ratio of restricted means of ``one`` to ``other``, with its interval."""
+    columns = ["restricted_ratio", "restricted_low", "restricted_high"]
+    straight = pairs[(pairs["a"] == one) & (pairs["b"] == other)]
+    if len(straight):
+        value, low, high = (float(number) for number in straight[columns].iloc[0])
+        return value, low, high
+    turned = pairs[(pairs["a"] == other) & (pairs["b"] == one)]
+    if not len(turned):
+        return math.nan, math.nan, math.nan
+    value, low, high = (1 / number if number else math.inf for number in map(float, turned[columns].iloc[0]))
+    return value, high, low
+
+
+def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: str) -> list[str]:
+    """Return who is faster to the targets, on which workloads that can be told, and how quiet the machine was.
+
+    Args:
+        table: Of `seconds_to_target`.
+        contests: Of the campaign.
+        optimizer: Whose view it is.
+    """
+    said = []
+    compared = table[table["comparable"].astype(bool)]
+    for rival in dict.fromkeys(compared.loc[compared["optimizer"] != optimizer, "optimizer"]):
+        own = compared[compared["optimizer"] == rival].to_dict("records")
+        # the table is of the rival's speed: where it is slower, the optimizer is faster
+        parts = [
+            f"{word} on {len(rows)} ({', '.join(_times(row, word) for row in rows)})"
+            for word, theirs in ((FASTER, SLOWER), (SLOWER, FASTER))
+            if (rows := [row for row in own if row["verdict"] == theirs])
+        ]
+        open_ones = sum(row["verdict"] == UNDECIDED for row in own)
+        parts += [f"undecided on {open_ones}"] if open_ones else []
+        said.append(
+            f"In seconds to the target, {optimizer} against {rival} on {number_of(len(own), 'workload')}: "
+            f"{', '.join(parts)}."
+        )
+    never = [
+        f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
+    ]
+    if never:
+        said.append(f"Fewer than half reach the target: {listing(never)}.")
+    if len(compared):
+        names, busy = list(dict.fromkeys(compared["workload"])), compared["other_cores"].max()
+        quiet = (
+            "how busy other programs were is not stored"
+            if math.isnan(busy)
+            else f"others kept at most {number(round(float(busy), 2))} of {compared['cores'].min():g} cores busy"
+        )
+        said.append(f"Every run on {listing(names)} was alone on its device; {quiet}.")
+    lost = [contest.workload for contest in contests if contest.confirmed() and not seconds_compare(contest)]
+    if lost:
+        said.append(
+            f"Seconds on {listing(lost)} cannot be told: runs shared a device or a busy machine, or it is not known "
+            "where they ran."
+        )
+    aimless = [c.workload for c in contests if c.confirmed() and c.workload not in set(table["workload"])]
+    if aimless:
+        said.append(f"Without a target, so that times cannot be told: {listing(aimless)}.")
+    return said or ["Cannot be told: no winner was confirmed, and trials of a search share the machine."]
+
+
+def _times(row: Mapping[Any, Any], word: str) -> str:
+    """Return on which workload, and how many times faster, or slower, one optimizer is than that of the row."""
+    value, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+    if word == FASTER:
+        value, low, high = 1 / value, 1 / high, 1 / low if low else math.inf
+    return f"{row['workload']} {times(value, low, high)} times"
