@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.atlas import coordinates, defaults, kinds, seconds, sensitivities
 from analysis.comparison import Comparison
 from analysis.defaults import Evaluated, SurrogateStudy, ran, recommend
+from analysis.schema import COUNTED
 from analysis.study import Frames
 from analysis.text import listing
 from search_spaces.errors import UserError, number_of, suggestion
@@ -154,9 +155,10 @@ def _rests_on(compared: Comparison, frames: Frames) -> str:
     names = list(dict.fromkeys(study.optimizer for contest in contests for study in contest.studies))
     searches = sum(len(contest.searches_of(study)) for contest in contests for study in contest.studies)
     runs = sum(len(contest.runs) for contest in contests)
+    trials = int(frames.trials["outcome"].isin(COUNTED).sum())
     listed = "; ".join(f"{kind}: {listing(own)}" for kind, own in by_kind.items())
     return (
         f"{number_of(len(contests), 'workload')} ({listed}), {number_of(len(names), 'optimizer')} ({listing(names)}), "
-        f"{number_of(searches, 'search', 'searches')} with {number_of(len(frames.trials), 'trial')}, and "
+        f"{number_of(searches, 'search', 'searches')} with {number_of(trials, 'trial')}, and "
         f"{number_of(runs, 'confirmation run')} of their winners on fresh seeds."
     )

@@ -110,19 +110,27 @@ def sentences(regrets: pd.DataFrame, typed: pd.DataFrame, optimizer: str, worklo
         optimizer: Whose view it is.
         workloads: How many there are.
     """
-    said = []
-    for name, own in regrets.groupby("optimizer", sort=False):
+    said, others, untold = [], [], []
+    for name in dict.fromkeys(map(str, regrets["optimizer"])):
+        own = regrets[regrets["optimizer"] == name]
         known = own[own["regret"].notna()].to_dict("records")
         if not known:
-            said.append(f"What a default of {name} costs on a workload that did not choose it cannot be told.")
+            untold.append(name)
             continue
-        first, *more = (estimate(row["regret"], row["regret_low"], row["regret_high"]) for row in known)
-        tried = f"; of two and three tried in turn {listing(more)}" if more else ""
+        told_of = [estimate(row["regret"], row["regret_low"], row["regret_high"]) for row in known]
+        if name != optimizer:
+            others.append(f"{name} {' / '.join(told_of)}")
+            continue
         row = known[0]
         said.append(
-            f"Left out, the default of {name} has a mean regret of {first} on {row['workloads']} of "
-            f"{number_of(row['of'], 'workload')}{tried} (0: as good as tuned, 1: untrained; by {row['measured_by']})."
+            f"Left out, the default of {name} has a mean regret of {told_of[0]} on {row['workloads']} of "
+            f"{number_of(row['of'], 'workload')}; of two and three tried in turn {listing(told_of[1:])} (0: as good as "
+            f"tuned, 1: untrained; by {row['measured_by']})."
         )
+    if others:
+        said.append(f"Regret of one / two / three of the others, likewise left out: {'; '.join(others)}.")
+    if untold:
+        said.append(f"What a default of {listing(untold)} costs on a workload that did not choose it cannot be told.")
     if not len(typed):
         said.append(
             f"Whether the default of {optimizer} beats what people type cannot be told: sofim evaluate runs it."

@@ -21,7 +21,7 @@ from search_spaces.errors import number_of
 
 COLUMNS = (
     "kind", "optimizer", "baseline", "workloads", "better", "worse", "undecided", "better_on", "worse_on",
-    "undecided_on", "one_search_on",
+    "undecided_on", "one_search_on", "cancelled_on",
 )  # fmt: skip
 IMAGE = "image"
 UNKNOWN_KIND = "kind not told"
@@ -45,7 +45,8 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
         A row a kind and baseline, those of all workloads and of all beyond images (whose kind is told) first. Columns:
         ``kind``, ``optimizer``, ``baseline``, ``workloads`` (on which both were confirmed), ``better``, ``worse``,
         ``undecided``, and each with ``…_on``: tuples of (workload, gain with its interval in words);
-        ``one_search_on``: those of the undecided where only one search was confirmed.
+        ``one_search_on``: those of the undecided where only one search was confirmed; ``cancelled_on``: those where one
+        did better, but is a case of the other, whose search was then too small (with the gain, and of which limit).
     """
     rivals = dict.fromkeys(s.optimizer for contest in contests for s in contest.studies if s.optimizer != optimizer)
     kinds = dict.fromkeys(map(kind_of, contests))
@@ -64,14 +65,15 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
 
 def _counts(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: str, rival: str) -> tuple[object, ...]:
     found: dict[str, list[tuple[str, str]]] = {BETTER: [], WORSE: [], NOT_SHOWN: []}
-    once = []
+    once, cancelled = [], []
     for contest in contests:
         row = between(pairs, contest.workload, optimizer, rival)
         if row is not None:
             found[str(row["verdict"])].append((contest.workload, told(row)))
             once += [contest.workload] if row["unit"] == RUNS else []
+            cancelled += [(contest.workload, f"{told(row)}, {row['cancelled']}")] if row["cancelled"] else []
     groups = list(found.values())
-    return (sum(map(len, groups)), *map(len, groups), *map(tuple, groups), tuple(once))
+    return (sum(map(len, groups)), *map(len, groups), *map(tuple, groups), tuple(once), tuple(cancelled))
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
@@ -87,39 +89,49 @@ def sentences(table: pd.DataFrame) -> list[str]:
         return [
             f"Cannot be told: no winner of {optimizer} and of another was confirmed on fresh seeds (sofim confirm)."
         ]
-    kinds = [kind for kind in dict.fromkeys(table["kind"]) if kind != ALL]
+    kinds = [kind for kind in dict.fromkeys(table["kind"]) if kind not in (ALL, BEYOND_IMAGES)]
+    beyond = [kind for kind in kinds if kind not in (IMAGE, UNKNOWN_KIND)]
     said = []
-    if BEYOND_IMAGES not in kinds:
-        if kinds == [UNKNOWN_KIND]:
-            said.append(
-                "Of what kind the workloads are is not stored, so that what holds beyond images cannot be told."
-            )
-        elif set(kinds) <= {IMAGE, UNKNOWN_KIND}:
-            said.append("No workload is known to be beyond images, so that what holds there cannot be told.")
-    for kind in kinds:
+    if not beyond:
+        why = "their kind is not stored" if kinds == [UNKNOWN_KIND] else "no workload is known to be"
+        said.append(f"What holds beyond images cannot be told: {why}.")
+    told_apart = [BEYOND_IMAGES, *kinds] if len(beyond) > 1 else kinds
+    for kind in told_apart:
         rows = table[(table["kind"] == kind) & (table["workloads"] > 0)].to_dict("records")
+        heading = f"On {kind} tasks"
+        if kind == BEYOND_IMAGES or beyond == [kind]:
+            heading = f"Beyond images ({listing(beyond)})"
+        elif kind == UNKNOWN_KIND:
+            heading = "Where the kind of task is not told"
         if not rows:
-            said.append(f"{_heading(kind)}: cannot be told, for no winners were confirmed.")
+            said.append(f"{heading}: cannot be told, for no winners were confirmed.")
             continue
-        single = sorted({name for row in rows for name in row["one_search_on"]})
-        more = (
-            f" Only one search was confirmed on {listing(single)}, which tells nothing of optimizers." if single else ""
-        )
-        said.append(f"{_heading(kind)}, {optimizer} {'; '.join(map(_against, rows))}.{more}")
+        single = list(dict.fromkeys(name for row in rows for name in row["one_search_on"]))
+        once = f" Only one search was confirmed on {listing(single)}, which tells nothing of optimizers."
+        said.append(f"{heading}, {optimizer} is {'; '.join(_against(rows))}.{once if single else ''}{_cancelled(rows)}")
     return said
 
 
-def _heading(kind: str) -> str:
-    if kind == BEYOND_IMAGES:
-        return "Beyond images, all kinds together"
-    return "Where the kind of task is not told" if kind == UNKNOWN_KIND else f"On tasks of kind {kind}"
+def _cancelled(rows: Sequence[Mapping[Any, Any]]) -> str:
+    """Return which differences count for nothing, since one optimizer is a case of the other that lost to it."""
+    listed = [f"{row['baseline']} on {name} ({why})" for row in rows for name, why in row["cancelled_on"]]
+    return (
+        f" Not counted, for the search of what contains the other was too small: {listing(listed)}." if listed else ""
+    )
 
 
-def _against(row: Mapping[Any, Any]) -> str:
-    parts = [
-        f"{word} on {row[word]} ({', '.join(f'{name}: {gain}' for name, gain in row[f'{word}_on'])})"
-        for word in ("better", "worse")
-        if row[word]
-    ]
-    parts += [f"undecided on {row['undecided']}"] if row["undecided"] else []
-    return f"against {row['baseline']} on {number_of(row['workloads'], 'workload')}: {', '.join(parts)}"
+def _against(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """Return whom it is better and worse than, and of whom no difference is shown on any workload."""
+    parts, even = [], []
+    for row in rows:
+        decided = [
+            f"{word} than {row['baseline']} on {row[word]} of {row['workloads']} ({', '.join(on)})"
+            for word in (BETTER, WORSE)
+            if (on := [f"{name}: {gain}" for name, gain in row[f"{word}_on"]])
+        ]
+        if not decided:
+            even.append(f"{row['baseline']} ({number_of(row['workloads'], 'workload')})")
+            continue
+        open_ones = f", undecided on {row['undecided']}" if row["undecided"] else ""
+        parts.append(f"{' and '.join(decided)}{open_ones}")
+    return [*parts, *([f"not told apart from {listing(even)}"] if even else [])]

@@ -79,20 +79,21 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     """
     said = []
     compared = table[table["comparable"].astype(bool)]
+    parts, even = [], []
     for rival in dict.fromkeys(compared.loc[compared["optimizer"] != optimizer, "optimizer"]):
         own = compared[compared["optimizer"] == rival].to_dict("records")
         # the table is of the rival's speed: where it is slower, the optimizer is faster
-        parts = [
-            f"{word} on {len(rows)} ({', '.join(_times(row, word) for row in rows)})"
+        decided = [
+            f"{word} than {rival} on {len(rows)} of {number_of(len(own), 'workload')} "
+            f"({', '.join(_times(row, word) for row in rows)})"
             for word, theirs in ((FASTER, SLOWER), (SLOWER, FASTER))
             if (rows := [row for row in own if row["verdict"] == theirs])
         ]
-        open_ones = sum(row["verdict"] == UNDECIDED for row in own)
-        parts += [f"undecided on {open_ones}"] if open_ones else []
-        said.append(
-            f"In seconds to the target, {optimizer} against {rival} on {number_of(len(own), 'workload')}: "
-            f"{', '.join(parts)}."
-        )
+        parts += [" and ".join(decided)] if decided else []
+        even += [] if decided else [f"{rival} ({number_of(len(own), 'workload')})"]
+    parts += [f"not told apart from {listing(even)}"] if even else []
+    if parts:
+        said.append(f"In seconds to the target, {optimizer} is {'; '.join(parts)}.")
     never = [
         f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
     ]

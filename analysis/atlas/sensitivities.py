@@ -124,18 +124,22 @@ def sentences(table: pd.DataFrame, against: pd.DataFrame, optimizer: str) -> lis
         where = f" ({', '.join(parts)} of the explained variance, with interactions)" if parts else ""
         stands = f"{role} of {optimizer} stands out from a parameter without effect on {len(out)}"
         said.append(f"{stands} of {number_of(len(known), 'workload')}{where}{more}.")
+    untold = []
     for role, rows in against.groupby("role", sort=False):
+        decided = rows[rows["wider"] + rows["narrower"] > 0].to_dict("records")
         parts = [
-            f"{row['baseline']} {row['wider']} / {row['narrower']} / {row['untold']}" for row in rows.to_dict("records")
+            f"{word} than {row['baseline']}'s on {row[word]} of {number_of(row['workloads'], 'workload')} "
+            f"({listing(list(row[f'{word}_on']))})"
+            for row in decided
+            for word in ("wider", "narrower")
+            if row[word]
         ]
-        if rows["wider"].sum() + rows["narrower"].sum() == 0:
-            said.append(
-                f"Whether {role} of {optimizer} may be set more or less widely than that of "
-                f"{listing(list(rows['baseline']))} cannot be told on any workload."
-            )
-        else:
-            said.append(
-                f"Moved alone, {role} of {optimizer} has a wider / narrower near-optimal stretch, or it cannot be "
-                f"told, on so many workloads against {', '.join(parts)}."
-            )
+        if not parts:
+            untold.append(str(role))
+            continue
+        said.append(f"Moved alone, {role} of {optimizer} has a near-optimal stretch {'; '.join(parts)}.")
+    if untold:
+        said.append(
+            f"Whether {listing(untold)} of {optimizer} may be set more or less widely than the others' cannot be told."
+        )
     return said

@@ -1,0 +1,168 @@
+"""What is said of kinds of tasks, seconds, settings and defaults: read off the report's own tests, and no more."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.atlas import defaults, kinds, reference_of, seconds, sensitivities
+from analysis.comparison import Comparison
+from analysis.comparison.pairwise import comparisons
+from analysis.comparison.time_to_target import time_to_target
+from analysis.defaults import Evaluated, common_start, recommend
+from analysis.schema import AS_TYPED
+from search_spaces.errors import UserError
+from tests.analysis.atlas.test_coordinates import SOFIM, planted, ridge
+from tests.support.made_campaign import Made, made
+
+KINDS = {"mnist": "image", "adult": "table", "poisson": "physics"}
+HIGH, LOW = [[0.9, 0.91], [0.92, 0.9], [0.91, 0.9]], [[0.5, 0.52], [0.51, 0.5], [0.53, 0.52]]
+RUNS = {
+    "mnist": {"sofim": HIGH, "sgd": LOW, "adamw": HIGH},
+    "adult": {"sofim": LOW, "sgd": LOW, "adamw": HIGH},
+    "poisson": {"sofim": HIGH, "sgd": LOW, "adamw": HIGH},
+}
+
+
+def with_kinds(found: Made) -> Made:
+    studies = [dataclasses.replace(s, attributes={**s.attributes, "kind": KINDS[s.workload]}) for s in found.studies]
+    return dataclasses.replace(found, studies=studies)
+
+
+def by_kind(found: Made, optimizer: str = "sofim") -> pd.DataFrame:
+    return kinds.by_kind(found.contests(), comparisons(found.contests()), optimizer)
+
+
+def test_wins_and_losses_are_those_of_the_report_counted_by_kind() -> None:
+    found = with_kinds(made(RUNS))
+    table = by_kind(found).set_index(["kind", "baseline"])
+    pairs = comparisons(found.contests())
+    for rival, counts in (("sgd", [2, 0, 1]), ("adamw", [0, 1, 2])):
+        own = pairs[(pairs["a"] == "sofim") & (pairs["b"] == rival)]["verdict"]
+        assert [(own == word).sum() for word in ("better", "worse", "no difference shown")] == counts
+        assert table.loc[("all", rival), ["better", "worse", "undecided"]].tolist() == counts
+    assert table.loc[("beyond images", "adamw"), ["workloads", "better", "worse"]].tolist() == [2, 0, 1]
+    said = kinds.sentences(by_kind(found))
+    assert said[0].startswith("Beyond images (table and physics), sofim is better than sgd on 1 of 2 (poisson: gain 0.")
+    assert "), undecided on 1; worse than adamw on 1 of 2 (adult: gain -0." in said[0]
+    image = next(text for text in said if text.startswith("On image tasks, sofim is better than sgd on 1 of 1 (mnist:"))
+    assert image.endswith("not told apart from adamw (1 workload).")
+
+
+def test_a_loss_to_what_is_a_case_of_it_is_told_and_not_counted() -> None:
+    found = with_kinds(made({"mnist": {"sofim": LOW, "sgd": HIGH}}))
+    studies = [s if s.optimizer == "sgd" else dataclasses.replace(s, parameters=dict(SOFIM)) for s in found.studies]
+    said = kinds.sentences(by_kind(dataclasses.replace(found, studies=studies)))
+    assert "sofim is not told apart from sgd (1 workload). Not counted, " in said[-1]
+    assert "was too small: sgd on mnist (gain -0.3" in said[-1]
+
+
+def test_seen_from_the_other_side_it_is_the_opposite() -> None:
+    found = with_kinds(made(RUNS))
+    ours, theirs = by_kind(found), by_kind(found, "sgd")
+    one = ours[ours["baseline"] == "sgd"].set_index("kind")
+    two = theirs[theirs["baseline"] == "sofim"].set_index("kind")
+    assert one["better"].tolist() == two["worse"].tolist()
+    assert one["worse"].tolist() == two["better"].tolist()
+
+
+def test_what_cannot_be_told_is_said() -> None:
+    once = {w: {o: searches[0] for o, searches in own.items()} for w, own in RUNS.items()}
+    said = kinds.sentences(by_kind(with_kinds(made(once))))
+    assert "sofim is not told apart from sgd" in said[0]
+    assert "Only one search was confirmed on adult and poisson" in said[0]
+    said = kinds.sentences(by_kind(made(RUNS)))
+    assert said[0] == "What holds beyond images cannot be told: their kind is not stored."
+    assert kinds.sentences(by_kind(with_kinds(made({"mnist": {"sofim": [], "sgd": []}}))))[0].startswith(
+        "Cannot be told"
+    )
+
+
+def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
+    slow, fast = [[0.9, 0.8]] * 5, [[0.9, 0.81]] * 5
+    found = with_kinds(made({"mnist": {"sofim": fast, "sgd": slow}}, speed={"sgd": 5.0}, targets={"mnist": 0.7}))
+    contests, rng = found.contests(), np.random.default_rng(0)
+    times, ratios = time_to_target(contests, rng)
+    table = seconds.seconds_to_target(contests, times, ratios, "sofim")
+    rows = table.set_index("optimizer")
+    assert rows.loc["sgd", "verdict"] == "slower"
+    pair = ratios.query("axis == 'seconds' and a == 'sofim' and b == 'sgd'").iloc[0]
+    assert rows.loc["sgd", "ratio"] == pytest.approx(pair["restricted_ratio"])
+    said = seconds.sentences(table, contests, "sofim")
+    assert said[0].startswith("In seconds to the target, sofim is faster than sgd on 1 of 1 workload (mnist ")
+    assert "others kept at most 0.1 of 2 cores busy" in said[-1]
+    found.confirmations["exclusive"] = False
+    contests = found.contests()
+    table = seconds.seconds_to_target(contests, *time_to_target(contests, rng), "sofim")
+    said = seconds.sentences(table, contests, "sofim")
+    assert said == [
+        "Seconds on mnist cannot be told: runs shared a device or a busy machine, or it is not known where they ran."
+    ]
+
+
+def test_widths_differ_only_where_their_intervals_do_not_meet() -> None:
+    def of_rate(steep: float):
+        return lambda ratio, rho: 0.9 - steep * (ratio + rho + 1) ** 2
+
+    made_of = {"sofim": 0.3, "sgd": 0.03}
+    every = [planted(w, of_rate(steep), optimizer=name) for name, steep in made_of.items() for w in ("u", "v")]
+    table = sensitivities.sensitivities(every)
+    rates = table[table["role"] == "η"].set_index(["optimizer", "workload"])
+    assert rates.loc[("sgd", "u"), "width_low"] > rates.loc[("sofim", "u"), "width_high"]
+    against = sensitivities.versus(table, "sofim").set_index("role")
+    assert against.loc["η", ["workloads", "wider", "narrower"]].tolist() == [2, 0, 2]
+    text = " ".join(sensitivities.sentences(table, sensitivities.versus(table, "sofim"), "sofim"))
+    assert (
+        "Moved alone, η of sofim has a near-optimal stretch narrower than sgd's on 2 of 2 workloads (u and v)" in text
+    )
+
+
+def evaluated(rows: list[tuple[str, dict, list[float | str]]]) -> Evaluated:
+    listed = [
+        (study, "complete" if isinstance(value, float) else value, value if isinstance(value, float) else math.nan,
+         given, seed)
+        for study, given, values in rows
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return Evaluated(pd.DataFrame(listed, columns=["study", "outcome", "value", "evaluates", "seed"]))
+
+
+def test_a_default_left_out_is_set_beside_what_people_type_by_runs_on_fresh_seeds() -> None:
+    ours = [planted(w, ridge(best)) for w, best in (("u", 0.0), ("v", 0.2), ("w", 0.1))]
+    theirs = [planted(one.study.workload, ridge(0.0), optimizer="sgd") for one in ours]
+    surrogates = [*ours, *theirs]
+    trials = pd.concat([one.used.trials.assign(study=one.study.name) for one in surrogates], ignore_index=True)
+    none = pd.DataFrame({"study": [], "outcome": [], "value": [], "confirms": []})
+    [before, _] = recommend(surrogates, trials, none)
+    typed = {AS_TYPED: "SGD(lr=0.1, momentum=0.9)", "batch_size": 64}
+    good, bad = [0.90, 0.901, 0.899], [0.5, 0.51, 0.49]
+    rows = [(one.study.name, chosen.params, good) for one in ours for chosen in before.workloads.values()]
+    beside = {"u": bad, "v": [0.9, 0.902, 0.898], "w": [0.9, "diverged", 0.9]}
+    rows += [(one.study.name, typed, beside[one.study.workload]) for one in theirs]
+    known = evaluated(rows)
+    [after, _] = recommend(surrogates, trials, none, measured=known)
+    table = defaults.against_typed(after, surrogates, known).set_index("workload")
+    assert table["verdict"].tolist() == ["better", "no difference shown", "no difference shown"]
+    assert table.loc["u", "gain"] == pytest.approx(0.4)
+    assert table.loc["w", "gain"] == pytest.approx(0.9 - (1.8 + common_start([*ours, *theirs])) / 3, abs=1e-6)
+    assert all(source != workload for workload, source in table["default_from"].items())
+    regrets = defaults.left_out_regrets([after])
+    assert regrets["regret"].is_monotonic_decreasing
+    text = defaults.sentences(regrets, table.reset_index(), "sofim", 3)[-1]
+    assert "better on 1 (u: gain 0.4" in text
+    assert (
+        "no difference shown on 2, of 3 workloads: 1 short of two thirds of them; in the mean it is better on" in text
+    )
+    assert "sofim evaluate runs it" in defaults.sentences(regrets, table.iloc[:0], "sofim", 3)[-1]
+
+
+def test_the_optimizer_in_question_is_the_campaigns_first_or_the_one_asked_for() -> None:
+    compared = Comparison({}, [], "", made(RUNS).contests())
+    assert reference_of(compared) == "sofim"
+    assert reference_of(compared, "adamw") == "adamw"
+    with pytest.raises(UserError, match=r"--about sgdd: the campaign has sofim, sgd, adamw; did you mean sgd\?"):
+        reference_of(compared, "sgdd")
