@@ -68,7 +68,7 @@ def against_typed(
         return pd.DataFrame(columns=list(TYPED))
     typed = [given for given in known.frame["evaluates"] if isinstance(given, Mapping) and AS_TYPED in given]
     pairs = []
-    for baseline in dict.fromkeys(str(given[AS_TYPED]) for given in typed):
+    for baseline in sorted({str(given[AS_TYPED]) for given in typed}):
         given = next(one for one in typed if one[AS_TYPED] == baseline)
         for workload, left in defaults.left_out.items():
             own = [one for one in surrogates if one.study.workload == workload]

@@ -6,9 +6,10 @@ from analysis.defaults.measured import Estimate, Measured
 from analysis.defaults.pooled import pooled
 from analysis.defaults.portfolio import greedy
 from analysis.defaults.recommend import Choice, LeftOut, OptimizerDefaults, portfolio_of_all, ran, recommend
-from analysis.defaults.surrogates import SurrogateStudy, common_start, surrogate_study
+from analysis.defaults.surrogates import SEED, SurrogateStudy, common_start, surrogate_study
 
 __all__ = [
+    "SEED",
     "Choice",
     "Estimate",
     "Evaluated",

@@ -29,6 +29,8 @@ from analysis.winners import ranked
 Configuration = Mapping[str, object]
 """Stored values by parameter, as trials have them."""
 
+SEED = 0
+"""Of the surrogates that recommend, be it to ``sofim export``, ``evaluate`` or ``report``: they recommend the same."""
 _NEIGHBOURS = 32
 _CANDIDATES = 64  # of the complete trials, those that are predicted to be the best
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import jinja2
 import joblib
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from optuna.storages import BaseStorage
 
 from analysis.atlas import Atlas, atlas
 from analysis.comparison import Comparison
-from analysis.defaults import pooled, surrogate_study
+from analysis.defaults import SEED, pooled, surrogate_study
 from analysis.figures import of_each
 from analysis.figures._style import style
 from analysis.figures.comparison._base import looks_in
@@ -85,7 +86,7 @@ def answered(
     surrogates = list(
         parallel(
             joblib.delayed(surrogate_study)(
-                study, whole.trials, whole.curves, generator(options.seed, "atlas"), num_refits=options.num_refits
+                study, whole.trials, whole.curves, np.random.default_rng(SEED), num_refits=options.num_refits
             )
             for study in firsts
         )

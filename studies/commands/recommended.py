@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from analysis.load import Frames, Study
     from search_spaces import SearchSpace
 
-_SEED = 0
-
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
@@ -82,7 +80,7 @@ def recommended(
     import joblib
     import numpy as np
 
-    from analysis.defaults import Evaluated, pooled, ran, recommend, surrogate_study
+    from analysis.defaults import SEED, Evaluated, pooled, ran, recommend, surrogate_study
     from analysis.load import check_protocols, evaluations, read
     from analysis.pool import pool
     from studies.training.allowance import cpus
@@ -92,7 +90,7 @@ def recommended(
     found, frames = pooled(searches, read(storage, searches))
     with pool(min(cpus(), len(found))) as parallel:
         surrogates = parallel(
-            joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(_SEED))
+            joblib.delayed(surrogate_study)(study, frames.trials, frames.curves, np.random.default_rng(SEED))
             for study in found
         )
     evaluated = Evaluated(evaluations(storage, found))
