@@ -13,7 +13,8 @@ from search_spaces.errors import UserError, shown, suggestion
 from studies.campaign.plan import CampaignPlan, checked
 
 PRESETS: Mapping[str, Path] = {
-    name: Path(__file__).parent / "presets" / f"{name}.toml" for name in ("quickstart", "modern", "fashion", "paper")
+    name: Path(__file__).parent / "presets" / f"{name}.toml"
+    for name in ("quickstart", "modern", "fashion", "atlas", "atlas-rho", "paper")
 }
 """The files of the campaigns that ship with the package, by name."""
 

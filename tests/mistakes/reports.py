@@ -87,6 +87,16 @@ ROWS = [
         says="Invalid value for '--objective': -1 is not in the range x>=0; see: sofim report --help",
     ),
     Mistake(
+        id="a report about an optimizer that the campaign does not have",
+        typed="report fake --about sdg",
+        says="--about sdg: the campaign has sgd; did you mean sgd?",
+    ),
+    Mistake(
+        id="a report of a study about an optimizer",
+        typed="report --study fake/digits-mlp/sgd --about sgd",
+        says="--about is of a campaign, over whose workloads the questions are answered",
+    ),
+    Mistake(
         id="a report by two rules",
         typed="report fake",
         storage="empty",

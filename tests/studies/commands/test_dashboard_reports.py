@@ -26,6 +26,7 @@ def reports(tmp_path: Path) -> Path:
     for folder in ("mine/tables", "mine/figures", "else"):
         (home / folder).mkdir(parents=True)
     (home / "mine" / "index.html").write_text(f"{MAKER}<p>β")
+    (home / "mine" / "answers.html").write_text(f"{MAKER}<p>ρ")
     (home / "mine" / "tables" / "importance.csv").write_text("a,b")
     (home / "mine" / "figures" / "a.svg").write_text("<svg/>")
     (home / "else" / "index.html").write_text("somebody's")
@@ -38,6 +39,7 @@ def reports(tmp_path: Path) -> Path:
     ("path", "kind"),
     [
         ("/reports/mine/index.html", "text/html; charset=utf-8"),
+        ("/reports/mine/answers.html", "text/html; charset=utf-8"),
         ("/reports/mine/tables/importance.csv", "text/csv; charset=utf-8"),
         ("/reports/mine/figures/a.svg", "image/svg+xml"),
     ],

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from sofim import OPTIMIZERS
+from studies.commands.evaluate import TYPED, _typed
 from studies.ledger import fresh_seeds
 from studies.storage.database import close_storage, open_storage
 from tests.support.probe_home import held, wait_until
@@ -153,3 +156,15 @@ def test_a_driver_that_runs_the_campaign_is_not_disturbed(home, sofim, monkeypat
     assert f"campaign 'fake' in sqlite:///sofim.db is being run by process {os.getpid()} " in err
     assert err.endswith("wait for it (--wait), or stop it\n")
     assert not any(runs(home).values())
+
+
+@pytest.mark.parametrize("optimizer", TYPED)
+def test_what_people_type_is_run_as_they_type_it(optimizer: str) -> None:
+    candidate, (text, _) = _typed(optimizer), TYPED[optimizer]
+    name, _, given = text.rstrip(")").partition("(")
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    theirs = getattr(torch.optim, name)(weights, **eval(f"dict({given})"))
+    arguments = {key: value for key, value in candidate.arguments.items() if key != "batch_size"}
+    assert OPTIMIZERS[optimizer].factory(weights, **arguments).defaults == theirs.defaults
+    assert candidate.configuration == {"as_typed": text, "batch_size": 64}
+    assert candidate.arguments["batch_size"] == 64
