@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterMathtext
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.atlas import Atlas
 from analysis.figures import _style
@@ -31,7 +31,9 @@ def rho(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
                 axes.barh(place, row["high"] - row["low"], left=row["low"], height=0.3, color=colour, zorder=3)
             axes.plot([row["best"]] * 2, [place - 0.3, place + 0.3], color=_style.INK, linewidth=1.2, zorder=4)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(LogFormatterMathtext())
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(_NAMES[str(name)])
         axes.set_yticks(range(len(rows)), [_style.label(row["workload"]) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
