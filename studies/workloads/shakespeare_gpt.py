@@ -106,6 +106,7 @@ class GPT(nn.Module):
 
 SHAKESPEARE_GPT = Workload(
     name="shakespeare-gpt",
+    kind="text",
     load=_load,
     model=GPT,
     loss=_loss,

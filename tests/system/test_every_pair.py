@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -32,7 +33,11 @@ from studies.workloads import WORKLOADS
 def gpt():
     return replace(WORKLOADS["shakespeare-gpt"], name="tiny", examples=16)
 """
-PAIRED = ["tiny:gpt" if name == "shakespeare-gpt" else name for name in WORKLOADS]
+PAIRED = [
+    "tiny:gpt" if name == "shakespeare-gpt" else name
+    for name in WORKLOADS
+    if name != "cartpole-reinforce" or find_spec("gymnasium")
+]
 
 CAMPAIGN = f"""
 name = "pairs"

@@ -35,20 +35,30 @@ def num_parameters(model):
 
 class TestTable:
     def test_holds_what_the_project_promises(self):
-        small = ["breast-cancer-logreg", "digits-mlp", "digits-lenet5", "shakespeare-gpt", "fashion-lenet5"]
+        small = [
+            "breast-cancer-logreg",
+            "digits-mlp",
+            "digits-lenet5",
+            "shakespeare-gpt",
+            "poisson-pinn",
+            "cartpole-reinforce",
+            "fashion-lenet5",
+        ]
         assert list(WORKLOADS) == small + PAPER
 
     @pytest.mark.parametrize("name", WORKLOADS)
     def test_row_is_complete(self, name):
         row = WORKLOADS[name]
         assert row.name == name
-        assert row.dataset in DATASETS
-        assert row.source.startswith(DATASETS[row.dataset].source)
+        if row.sample is None:
+            assert row.dataset in DATASETS
+            assert row.source.startswith(DATASETS[row.dataset].source)
+        assert row.source
         assert row.licence
         assert row.epochs >= 1
         assert row.target is not None
         assert row.kind in ("image", "table", "text", "autoencoder", "physics", "reinforcement")
-        assert row.metric.direction == ("maximize" if row.metric.name == "accuracy" else "minimize")
+        assert row.metric.direction == ("maximize" if row.metric.name in ("accuracy", "mean_return") else "minimize")
 
     @pytest.mark.parametrize(
         ("name", "num"),
@@ -56,6 +66,8 @@ class TestTable:
             ("breast-cancer-logreg", 31),
             ("digits-mlp", 64 * 64 + 64 + 64 * 10 + 10),
             ("shakespeare-gpt", 112_577),
+            ("poisson-pinn", 3 * 32 + 33 * 32 + 33),
+            ("cartpole-reinforce", 5 * 32 + 33),
             ("fashion-lenet5", 61_706),  # LeCun's, with all connections between the convolutions
             ("cifar10-lenet5", 62_006),
             ("cifar10-resnet18", 11_173_962),
