@@ -16,24 +16,22 @@ from search_spaces.errors import UserError
 from studies import modules
 from studies.called import called, command_line, when_called
 from studies.commands.options import (
-    as_typed,
+    DIRECTORY,
+    FILE,
     custom_optimizers_option,
     data_option,
-    durability_options,
-    hide_title,
-    how_to_go_on,
     in_seconds,
-    log_option,
-    machine_options,
     recommendation_options,
+    run_options,
     save_options,
     seeds_option,
     split,
     storage_again,
     storage_option,
-    whole_machine_options,
+    whole_run_options,
 )
 from studies.commands.screen import make_console, standard_streams, verbatim
+from studies.commands.typed import NotSavedError, as_typed, hide_title, how_to_go_on, how_to_save
 
 _LIBRARIES = (
     r"(optuna|seaborn|matplotlib|pandas|sklearn|scipy|numpy|joblib|sqlalchemy|ray|torch|mlflow|wandb|trackio)\b"
@@ -62,7 +60,7 @@ def _run(arguments: Sequence[str]) -> int:
         _complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except UserError as error:
-        _complain(str(error))
+        _complain(f"{error}{how_to_save(arguments) if isinstance(error, NotSavedError) else ''}")
         return 2
     except UnicodeEncodeError as error:
         letters = error.object[error.start : error.end]
@@ -120,13 +118,12 @@ def sofim(context: click.Context) -> None:
 @click.option(
     "--from",
     "start",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Begin with what sofim export wrote there, in TOML.",
 )
 @data_option
-@machine_options
-@durability_options
+@run_options
 @click.option(
     "--budget",
     callback=in_seconds,
@@ -144,7 +141,6 @@ def sofim(context: click.Context) -> None:
     is_flag=True,
     help="Add trials, optimizers or workloads to the campaign in the storage, or widen ranges.",
 )
-@log_option
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost, and stop.")
 @click.option("--confirm", "then_confirm", is_flag=True, help="Confirm the winners afterwards, as sofim confirm does.")
 def launch(**options: Any) -> None:
@@ -168,9 +164,7 @@ def launch(**options: Any) -> None:
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
 @save_options
 @data_option
-@whole_machine_options
-@durability_options
-@log_option
+@whole_run_options
 def confirm(**options: Any) -> None:
     """Confirm: train the winners of CAMPAIGN on fresh seeds and test them, or what is left of that.
 
@@ -199,9 +193,7 @@ def confirm(**options: Any) -> None:
 @click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
 @seeds_option(10, "Fresh seeds at the end.")
 @save_options
-@machine_options
-@durability_options
-@log_option
+@run_options
 def tune(**options: Any) -> None:
     """Find the best optimizer for WORKLOAD and its configuration within a budget, and confirm it on fresh seeds.
 
@@ -234,7 +226,7 @@ def status(campaign: str | None, storage: str) -> None:
     help="Of a study of several objectives this one, counted from 0 as in Optuna's values[N].",
 )
 @storage_option
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: reports/NAME.")
+@click.option("--out", type=DIRECTORY, metavar="DIR", help="Default: reports/NAME.")
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
     "--stopped",
@@ -259,8 +251,7 @@ def report(**options: Any) -> None:
 @recommendation_options
 @seeds_option(3, "Fresh seeds to evaluate on.")
 @data_option
-@machine_options
-@durability_options
+@run_options
 def evaluate(**options: Any) -> None:
     """Evaluate: run what each workload recommends on the workloads that did not choose it, on fresh seeds.
 
@@ -279,7 +270,7 @@ def evaluate(**options: Any) -> None:
     type=click.Choice(["toml", "json", "python", "yaml", "table"]),
     help="What is printed. Default: a table on a terminal, else toml.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Into a file instead.")
+@click.option("--out", type=FILE, metavar="FILE", help="Into a file instead.")
 def export(**options: Any) -> None:
     """Print recommended hyperparameters: per workload, across workloads, and which to try in turn.
 

@@ -15,7 +15,7 @@ from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.options import storage_again
 from studies.commands.recommended import Recommended, recommended, stored_space
 from studies.commands.screen import make_console, say, verbatim, working
-from studies.commands.work import runs_asked_for, versions, work_off
+from studies.commands.work import logged, runs_asked_for, versions, work_off
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from search_spaces import Value
     from studies.campaign.plan import CampaignPlan
     from studies.ledger import Candidate
+    from studies.loggers import Target
     from studies.storage.durability import Durability
     from studies.trials import Resources
 
@@ -51,6 +52,7 @@ def evaluate_campaigns(
     robust: bool,
     seeds: int,
     data: Path | None,
+    logs: Sequence[Target],
 ) -> None:
     """Do what ``sofim evaluate`` says, see there for the options.
 
@@ -67,7 +69,7 @@ def evaluate_campaigns(
     ):
         shown = without_password(storage)
         found = recommended(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
-    run = partial(evaluate, storage, resources=resources, console=console, seeds=seeds, data_directory=data)
+    run = partial(evaluate, storage, resources=resources, console=console, seeds=seeds, data_directory=data, logs=logs)
     run(found, durability=durability)
     with existing(storage) as opened:
         after = found.again(opened)
@@ -95,6 +97,7 @@ def evaluate(
     seeds: int = SEEDS,
     data_directory: Path | None = None,
     durability: Durability | None = None,
+    logs: Sequence[Target] = (),
 ) -> None:
     """Run what is left of evaluating recommendations and show it on ``console``.
 
@@ -106,6 +109,7 @@ def evaluate(
         seeds: Number of fresh seeds.
         data_directory: Where the data are; ``None``: the usual places.
         durability: What is done against loss.
+        logs: Where else runs are told of.
 
     Raises:
         UserError: A campaign, its workloads or its data are not there, or the storage or the cluster cannot be used.
@@ -135,10 +139,10 @@ def evaluate(
         stored, resolved = own[0].campaign, every[campaign]
         wanted = {(study.workload, study.optimizer) for study in own}
         plans = [p for p in resolved.study_plans() if (p.workload, p.optimizer) in wanted and p.replicate == 1]
-        made = open_evaluation(
-            url, stored, plans, versions(), candidates=candidates, seeds=seeds, durability=durability
+        opened = partial(
+            open_evaluation, url, stored, plans, versions(), candidates=candidates, seeds=seeds, durability=durability
         )
-        with made as ledger:
+        with logged(opened, logs, console) as ledger:
             tallies = ledger.tallies()
             on = number_of(seeds, "fresh seed")
             say(console, f"Evaluating what is recommended on {campaign}, {on}: {runs_asked_for(tallies)}.")

@@ -1,20 +1,17 @@
-"""Options of the command line that several commands have, and what of a command line may be shown."""
+"""Options of the command line that several commands have."""
 
 from __future__ import annotations
 
 import functools
 import math
-import os
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from search_spaces.errors import UserError
-from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, command_line, storage_named
+from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_named
 from studies.commands.screen import make_console, say
 from studies.loggers import KINDS, Target, targets_of
 from studies.modules import factory_named
@@ -25,6 +22,27 @@ from studies.trials import Resources
 SMALLEST_SHARE = 0.01  # of a CPU or GPU: more than a hundred trials on one is a slip of the fingers
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Place(click.Path):
+    """A file or a directory; an empty name, as of a variable of the shell that is not set, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(directory_named(param.opts[0], value) if param and value == "" else value, param, ctx)
+
+
+DIRECTORY, FILE = _Place(path_type=Path, file_okay=False), _Place(path_type=Path, dir_okay=False)
+
+
+def directory_named(option: str, name: str | Path) -> Path:
+    """Return the absolute path that somebody gave for ``option``.
+
+    Raises:
+        UserError: The name is empty, which would be the current directory.
+    """
+    if name == "":
+        raise UserError(f"{option} '': names nothing; give a path, or . for the current directory")
+    return Path(name).absolute()
 
 
 def storage_option(command: _F) -> _F:
@@ -44,7 +62,7 @@ def data_option(command: _F) -> _F:
     """Add ``--data``, an absolute path or ``None``."""
     return click.option(
         "--data",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=DIRECTORY,
         callback=lambda _context, _parameter, directory: directory and directory.resolve(),
         metavar="DIR",
         help="Where data sets are.",
@@ -93,14 +111,14 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--save-optimizer", is_flag=True, help="The optimizer's state too, for torch.load."),
         click.option(
             "--save",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=DIRECTORY,
             metavar="DIR",
             help="Train the best confirmation run once more, and save its weights there (safetensors).",
         ),
     )
 
 
-def log_option(command: _F) -> _F:
+def _log_option(command: _F) -> _F:
     """Add ``--log``; the command gets ``logs``."""
     return click.option(
         "--log",
@@ -138,8 +156,11 @@ def recommendation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add where trials run and how many at once; the command gets ``resources``."""
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add how a command with ``--storage`` runs trials: where, what is done against loss, where else they are shown.
+
+    The command gets ``resources``, ``durability`` and ``logs``.
+    """
     return _with_resources(
         command,
         click.option(
@@ -149,8 +170,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def whole_machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add where runs are placed, alone on a device unless somebody says otherwise, as :func:`machine_options` does.
+def whole_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where runs are placed, alone on a device unless somebody says otherwise, as :func:`run_options` does.
 
     The command gets ``like_tuning`` too: whether nobody says anything of GPUs.
     """
@@ -193,7 +214,7 @@ def _with_resources(
         return command(resources=resources, **others)
 
     return _with_options(
-        with_resources,
+        _durability_options(_log_option(with_resources)),
         *shares,
         click.option("--gpus", type=click.IntRange(0), metavar="N", help="The same of GPUs."),
         click.option(
@@ -237,7 +258,7 @@ def check_place(address: str | None, cpus: int | None, gpus: int | None) -> None
             )
 
 
-def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what is done against loss, to a command with ``--storage``, which gets ``durability``."""
 
     @functools.wraps(command)
@@ -293,7 +314,7 @@ def durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--checkpoints",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=DIRECTORY,
             metavar="DIR",
             help="Where they are; default: beside an SQLite file, else in the cache.",
         ),
@@ -314,61 +335,6 @@ def storage_again(storage: str) -> list[str]:
     return storage_named(storage, hide_password(storage))
 
 
-_PLACES = ("--data", "--out", "--from", "--checkpoints", "--save")  # files, which the system knows by their bytes
-
-
-def as_typed(arguments: Sequence[str]) -> list[str]:
-    """Return arguments as the person typed them, where the locale lacks the letters and Python has kept their bytes."""
-    return [
-        part if before in _PLACES or os.path.exists(part) else _text(part)  # noqa: PTH110 (Path raises for a long name)
-        for before, part in zip(["", *arguments], arguments, strict=False)
-    ]
-
-
-def _text(part: str) -> str:
-    try:
-        return os.fsencode(part).decode("utf-8")
-    except UnicodeError:
-        return part
-
-
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Return the parts of ``a,b``."""
     return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def how_to_go_on(arguments: Sequence[str]) -> str:
-    """Return what to type after an interruption; passwords are left out of it."""
-    evaluates = arguments[:1] == ["export"] and "--evaluate" in arguments
-    if not evaluates and arguments[:1] not in (["launch"], ["confirm"], ["tune"], ["evaluate"]):
-        return ""
-    shown = _shown(arguments)
-    if shown != list(arguments):  # a command that cannot be typed as it stands
-        return (
-            "; nothing that had finished is lost, to go on, with the password in the place of ***, or the whole URL "
-            f"in {STORAGE_VARIABLE}: {command_line(*shown)}"
-        )
-    return f"; nothing that had finished is lost, to go on: {command_line(*shown)}"
-
-
-def _shown(arguments: Sequence[str]) -> list[str]:
-    """Return arguments as they may be shown: URLs, and whatever was given for a storage, without passwords."""
-    shown = []
-    for before, part in zip(["", *arguments], arguments, strict=False):
-        option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
-        is_storage = "--storage" in (before, option) or "://" in value
-        kind, colon, place = value.partition(":") if "--log" in (before, option) else ("", "", value)
-        shown.append(f"{option}{equals}{kind}{colon}{hide_password(place)}" if is_storage and value else part)
-    return shown
-
-
-def hide_title(arguments: Sequence[str]) -> None:
-    """Take passwords out of the command line that ``ps`` shows of this process, and Ray of its driver.
-
-    From the start of the process to here they are seen there; in the environment variable they never are.
-    """
-    shown = _shown(arguments)
-    if shown != list(arguments):
-        from setproctitle import setproctitle
-
-        setproctitle(shlex.join([Path(sys.argv[0]).name, *shown]))

@@ -19,6 +19,7 @@ from search_spaces.errors import UserError
 from studies.campaign.resolve import user_code
 from studies.commands.find import existing
 from studies.commands.screen import say, working
+from studies.commands.typed import NotSavedError
 from studies.commands.work import training_options, versions
 from studies.storage.durability import Durability
 from studies.trials import Assignment, Resources
@@ -119,8 +120,30 @@ def save_best(
         like_tuning: Whether each gets a GPU if the runs had one, whatever ``resources`` say.
 
     Raises:
-        UserError: A run cannot be trained once more, or not be written; the others have been.
+        NotSavedError: A run cannot be trained once more, or not be written; the others have been.
     """
+    try:
+        _save_best(
+            plans, places, resolved, storage, resources, durability, console,
+            optimizer_state=optimizer_state, confirms=confirms, like_tuning=like_tuning,
+        )  # fmt: skip
+    except UserError as error:
+        raise NotSavedError(str(error)) from error
+
+
+def _save_best(
+    plans: Sequence[StudyPlan],
+    places: Places,
+    resolved: ResolvedCampaign,
+    storage: str,
+    resources: Resources,
+    durability: Durability,
+    console: Console,
+    *,
+    optimizer_state: bool,
+    confirms: int | None,
+    like_tuning: bool,
+) -> None:
     from studies.engine import execute_again
 
     every, folder = durability.every, f"saving-{resolved.campaign.name}"
@@ -147,6 +170,7 @@ def save_best(
             replace(resources, code=user_code(resolved)),
             checkpoints,
             optimizer_state=optimizer_state,
+            timeout=durability.trial_timeout,
         )
     failures = []
     for (key, one), made in zip(best.items(), trained, strict=True):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from studies.commands.next_commands import print_next_commands
 from studies.commands.screen import make_console, print_table, say, verbatim, working
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from studies.commands.tuning import Tuned
     from studies.storage.durability import Durability
     from studies.trials import Resources
 
@@ -39,7 +43,16 @@ def tune_workload(
     with working(console, f"Reading {workload} and its data ..."):
         from studies.commands.tuning import tune_within
     among = ",".join((optimizers, *custom))
-    found = tune_within(workload, budget, storage, resources, durability, optimizers=among, console=console, **search)
+    found = tune_within(
+        workload, budget, storage, resources, durability, optimizers=among, console=console,
+        show=partial(_show, console), **search,
+    )  # fmt: skip
+    console.print()
+    console.print("Next:")
+    print_next_commands(["report", "dashboard"], storage, console, study=found.study)
+
+
+def _show(console: Console, found: Tuned) -> None:
     console.print()
     for line in found.told():
         say(console, line)
@@ -50,6 +63,3 @@ def tune_workload(
     console.print()
     for line in found.code.splitlines():
         verbatim(console, line)
-    console.print()
-    console.print("Next:")
-    print_next_commands(["report", "dashboard"], storage, console, study=found.study)

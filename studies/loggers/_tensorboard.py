@@ -7,6 +7,7 @@ They are written by tensorboardX's functions in the thread that calls, where a f
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,9 @@ class TensorBoardLogger:
         from tensorboardX.summary import text
 
         self._root = Path(place)
+        self._root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._root):  # what cannot be written is told before the first trial
+            pass
         self._events_writer, self._text = EventsWriter, text
         self._protocol = tensorboardX.proto.summary_pb2
         self._event = tensorboardX.proto.event_pb2.Event

@@ -38,9 +38,8 @@ WEIGHTS, OPTIMIZER, DESCRIPTION, SCRIPT = "model.safetensors", "optimizer.pt", "
 
 _FORMAT = "sofim-studies model 1"
 _LOAD = '''"""Load the trained model beside this file, evaluate it, and print its metric again."""
-from pathlib import Path
-from studies import load_model
-saved = load_model(Path(__file__).parent)
+from studies.training.saved import load_beside
+saved = load_beside(__file__)
 print(saved)
 '''
 
@@ -100,6 +99,15 @@ def load_model(
     if isinstance(found, TrainingFunction):
         raise UserError(f"{directory}: workload {found.name} is a training function now, of which no model is known")
     return evaluated(description, weights, found, load(found, data, description["split"]))
+
+
+def load_beside(script: str) -> SavedModel:
+    """Load the model in the directory of a script, and end the process where that is a mistake: one line, code 2."""
+    try:
+        return load_model(Path(script).resolve().parent)
+    except UserError as error:
+        print(f"{script}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _name(workload: str | Workload | Callable[[], Workload]) -> str:

@@ -72,6 +72,26 @@ ROWS = [
         says="--save {here}/kept: has a file load.py that sofim did not write, and saving would replace it; name "
         "another directory",
     ),
+    *(
+        Mistake(
+            id=f"{option} of an empty variable of the shell",
+            typed=f"{command} {option} ''",
+            says=f"{option} '': names nothing; give a path, or . for the current directory",
+        )
+        for option, command in (
+            ("--save", "tune digits-mlp --budget 1"),
+            ("--checkpoints", "launch quickstart"),
+            ("--data", "evaluate fake"),
+            ("--out", "report fake"),
+        )
+    ),
+    Mistake(
+        id="a log where nothing can be written",
+        typed="launch mine.toml --storage {storage} --log tensorboard:/proc/runs",
+        files=CLI,
+        prints=True,
+        says="--log tensorboard:/proc/runs: cannot be opened: [Errno 2] No such file or directory: '/proc/runs'",
+    ),
     Mistake(
         id="a share in words",
         typed="launch quickstart --cpus-per-trial two",

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 
-from analysis.optimizers import custom_optimizers
 from analysis.text import about, format_duration, format_value
-from search_spaces import BATCH_SIZE, OF_TRAINING
 from search_spaces.errors import UserError, number_of
 from studies.campaign.resolve import user_code
 from studies.commands.budget import parse_budget, parse_time
-from studies.commands.find import existing
-from studies.commands.options import check_place, check_shares
+from studies.commands.options import check_place, check_shares, directory_named
 from studies.commands.save import check_directories, save_best
-from studies.commands.screen import make_console, say, working
+from studies.commands.screen import make_console, say, verbatim, working
+from studies.commands.tuning._found import tuned_of
 from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign, with_metric
-from studies.commands.tuning._tuned import Estimate, Tried, Tuned, code_lines, in_words, outcomes
+from studies.commands.tuning._tuned import Tuned, in_words, outcomes
 from studies.commands.work import logged, versions, work_off
 from studies.loggers import Target, targets_of
 from studies.storage.durability import STORAGE_TIMEOUT, Durability, Waiting
 from studies.trials import Resources
 
 if TYPE_CHECKING:
-    from analysis.comparison.tuned import Tuned as TunedOptimizers
     from sofim import OptimizerSpec
     from studies.ledger import Clock, ConfirmedWinner, Ledger, SearchBudget
     from studies.trials import Tally
@@ -145,10 +142,12 @@ def tune(
         seeds=seeds,
         console=shown,
         began=began,
-        save=None if save is None else Path(save).absolute(),
+        save=None if save is None else directory_named("save", save),
         save_optimizer=save_optimizer,
         logs=targets_of([log] if isinstance(log, str) else log),
         search_space=search_space,
+        # to save it may fail, and then nothing is returned
+        show=lambda found: None if save is None else verbatim(shown, str(found)),
     )
 
 
@@ -171,8 +170,9 @@ def tune_within(
     save_optimizer: bool = False,
     logs: Sequence[Target] = (),
     search_space: Mapping[str, object] | None = None,
+    show: Callable[[Tuned], None],
 ) -> Tuned:
-    """Do what :func:`tune` does, see there for the arguments."""
+    """Do what :func:`tune` does, see there for the arguments; ``show`` hears of what was found before it is saved."""
     from studies.ledger import Clock
 
     clock = Clock() if began is None else Clock(began=began)
@@ -196,41 +196,15 @@ def tune_within(
         tally, ended, room_for_two = _search(search, storage, clock, machines, resources, durability)
         top = 2 if room_for_two else 1
         found = _confirm(search, storage, clock, machines, resources.for_one_run_alone(), durability, top)
-        plan, seconds = search.plan(), clock.spent()
+        tuned = tuned_of(search, storage, found, tally, ended, clock.spent())
+        show(tuned)
         if save is not None:
             save_best(
-                [plan], {(search.workload, found.optimizer): save}, search.resolved, storage,
+                [search.plan()], {(search.workload, found.optimizer): save}, search.resolved, storage,
                 resources.for_one_run_alone(), durability, console, optimizer_state=save_optimizer,
                 confirms=found.number,
             )  # fmt: skip
-    tried = _tried(plan.name, storage)
-    winner = tried.table.set_index("optimizer").loc[found.optimizer]
-    of_function = search.resolved.plan.spaces[found.optimizer].of_function
-    return Tuned(
-        study=plan.name,
-        workload=search.workload,
-        optimizer=found.optimizer,
-        arguments={key: value for key, value in found.arguments.items() if of_function or key not in OF_TRAINING},
-        batch_size=None if of_function else int(found.arguments[BATCH_SIZE]),
-        metric=plan.metric,
-        direction=plan.direction,
-        metric_split=plan.metric_split,
-        validation=_estimate(winner, "validation", found.validation),
-        test=_estimate(winner, "test", found.test) if found.test else None,
-        searched=found.tuned,
-        seeds=seeds,
-        broken=found.broken,
-        trials=outcomes(tally),
-        ended=ended,
-        seconds=seconds,
-        code=code_lines(found, custom_optimizers(search.stored()), of_function=of_function),
-        optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
-        compared=tried.sentences,
-    )
-
-
-def _estimate(row: Any, name: str, values: tuple[float, ...]) -> Estimate:
-    return Estimate(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]), values)
+    return tuned
 
 
 class _Machines:
@@ -368,28 +342,3 @@ def _and_second(ledger: Ledger, search: Search) -> str:
         return ""
     second = ledger.winners[1]
     return f" and the runner-up, {search.plan().space.optimizer_of(second.params)} (trial {second.number}),"
-
-
-def _tried(study: str, storage: str) -> TunedOptimizers:
-    """Return what the search found of each optimizer, from the storage."""
-    from analysis.comparison.tuned import tuned
-    from analysis.load import confirmations, trials
-    from analysis.load import study as study_called
-
-    with existing(storage) as opened:
-        found = study_called(opened, study)
-        return tuned(found, trials(opened, [found]), confirmations(opened, [found]))
-
-
-def _row(row: Mapping[Any, Any]) -> Tried:
-    return Tried(
-        optimizer=str(row["optimizer"]),
-        best=float(row["best"]),
-        trials=int(row["trials"]),
-        complete=int(row["complete"]),
-        seeds=int(row["runs"]),
-        broken=int(row["runs_broken"]),
-        validation=Estimate(row["validation"], row["validation_low"], row["validation_high"]),
-        test=Estimate(row["test"], row["test_low"], row["test_high"]),
-        params=row["params"],
-    )

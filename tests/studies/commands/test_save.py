@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,6 +17,8 @@ from tests.support.probe_home import called, python, trials_in
 pytestmark = pytest.mark.cluster
 
 MINE = """
+import os, time
+from pathlib import Path
 import torch
 from torch import nn
 from studies.workloads import Data, Metric, Workload, accuracy
@@ -24,9 +28,16 @@ def load(directory):
     classes = (points.prod(dim=1) > 0).long()
     return Data((points[:200], classes[:200]), (points[200:300], classes[200:300]), (points[300:], classes[300:]))
 
+def loss(outputs, targets):
+    hang = Path(__file__).with_name("hang")  # with the number of the process that does not
+    if hang.exists() and hang.read_text() != str(os.getpid()):
+        hang.with_name("hangs").write_text(str(os.getpid()))
+        time.sleep(1e6)
+    return nn.functional.cross_entropy(outputs, targets)
+
 def xor():
     net = lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 2))
-    return Workload("xor", load, net, nn.functional.cross_entropy, Metric("accuracy", "maximize", accuracy), epochs=3)
+    return Workload("xor", load, net, loss, Metric("accuracy", "maximize", accuracy), epochs=3)
 """
 CAMPAIGN = """
 name = "kept"
@@ -91,11 +102,22 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
     assert not list(tmp_path.glob("*.checkpoints/*")), "nothing of it is left behind"
 
 
-def test_tune_saves_its_winner(tmp_path: Path, one_ray: OneRay) -> None:
+def test_tune_saves_its_winner_and_where_that_hangs_it_ends_with_all_else(tmp_path: Path, one_ray: OneRay) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     one_ray.use(tmp_path)
-    more = ("--optimizers", "sgd", "--seeds", "2", "--save", "best")
-    done = called(tmp_path, "tune", "mine:xor", "--budget", "2", *more)
+    command = ("tune", "mine:xor", "--budget", "2", "--optimizers", "sgd", "--seeds", "2", "--save", "best")
+    done = called(tmp_path, *command)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     best = best_of(trials_in(tmp_path, "tune-mine-xor/mine:xor/any/confirm"))
     assert loaded(tmp_path, "best") == (best.value, best.user_attrs["test_metric"])
+    (tmp_path / "hang").write_text(str(os.getpid()))
+    hung = called(tmp_path, *command, "--trial-timeout", "12s")
+    assert hung.returncode == 2
+    assert "Best on mine:xor: sgd, after 2 trials" in hung.stdout, "the result is told first"
+    assert hung.stderr == (
+        "sofim: sgd on mine:xor could not be trained once more: timed out after 12 s; all else is done and in the "
+        f"storage, to save again: sofim {' '.join(command)} --trial-timeout 12s\n"
+    )
+    worker = int((tmp_path / "hangs").read_text())
+    # Ray ends a worker in its own time
+    assert not psutil.pid_exists(worker) or not psutil.wait_procs([psutil.Process(worker)], timeout=30)[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from studies.commands.options import hide_title, how_to_go_on
+from studies.commands.typed import hide_title, how_to_go_on
 from tests.support.fake_campaign import make
 from tests.support.postgres import PASSWORD, ROLE
 from tests.support.probe_home import environment, settle

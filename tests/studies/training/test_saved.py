@@ -179,6 +179,19 @@ def test_what_is_changed_since_is_named_in_one_line(tmp_path, mine):
     assert elsewhere.value == json.loads(whole["model.json"])["metric"]["value"]
 
 
+def test_the_script_tells_a_mistake_in_one_line(tmp_path, mine, capsys):
+    place = tmp_path / "model"
+    save(place, "sgd", 2, again("sgd", 2, LocalStore(tmp_path, "token")))
+    script = (place / "load.py").read_text()
+    assert script.count("\n") <= 5
+    del mine.factory
+    with pytest.raises(SystemExit) as ended:
+        exec(compile(script, "load.py", "exec"), {"__file__": str(place / "load.py")})
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith(f"{place / 'load.py'}: workload saved_probe:factory: ")
+
+
 def test_a_workload_whose_loss_counts_otherwise_now_is_told_by_both_numbers(tmp_path, mine):
     save(tmp_path / "model", "sgd", 2, again("sgd", 2, LocalStore(tmp_path, "token")))
     before = load_model(tmp_path / "model").value
