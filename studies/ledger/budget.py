@@ -59,6 +59,16 @@ class Clock:
         """Return whether the budget ends."""
         return math.isfinite(self.budget)
 
+    def resume(self, before: Mapping[str, Any], waited: float = 0.0) -> None:
+        """Take up what earlier drivers spent.
+
+        Args:
+            before: The attributes of the study as they left them.
+            waited: Seconds for another driver to end, which has counted them if it had a budget.
+        """
+        self.before = float(before.get(SPENT) or 0.0)
+        self.began += waited
+
     def spent(self) -> float:
         """Return the seconds that were spent, those of earlier drivers included."""
         return self.before + self.now() - self.began

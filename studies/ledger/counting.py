@@ -143,6 +143,56 @@ class TrialCount:
         )
 
 
+class InOrder:
+    """Trials in the order in which they were first asked for, each looked at once all before it have ended.
+
+    What it says depends on what the trials gave alone, not on which of several that run at once ends first, nor on what
+    a driver that died had to leave to the next.
+
+    Args:
+        direction: ``"maximize"`` or ``"minimize"``.
+    """
+
+    def __init__(self, direction: str) -> None:
+        self._direction = direction
+        self._origins: list[int] = []
+        self._ended: dict[int, FrozenTrial] = {}  # by origin
+        self._looked_at = 0  # of the origins
+        self._best: tuple[float, int] | None = None  # its cost and its number
+        self._since_best = 0
+        self._fruitless: list[int] = []  # [n - 1]: the trial after which n in a row were not better for the first time
+
+    def begin(self, trial: FrozenTrial) -> None:
+        """Hear that a trial was asked for, for the first time or again."""
+        origin = origin_of(trial)
+        if not self._origins or origin > self._origins[-1]:
+            self._origins.append(origin)
+
+    def end(self, trial: FrozenTrial) -> None:
+        """Hear that a trial ended for good."""
+        self._ended[origin_of(trial)] = trial
+        for origin in self._origins[self._looked_at :]:
+            if origin not in self._ended:
+                return
+            self._looked_at += 1
+            self._look_at(self._ended[origin])
+
+    def _look_at(self, trial: FrozenTrial) -> None:
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            cost = cost_of(trial.value, self._direction)
+            if self._best is None or cost < self._best[0]:
+                self._best, self._since_best = (cost, trial.number), 0
+                return
+        if self._best is not None:
+            self._since_best += 1
+            if self._since_best > len(self._fruitless):
+                self._fruitless.append(self._best[1])
+
+    def fruitless_after(self, trials: int) -> int | None:
+        """Return the number of the trial after which first so many were not better; ``None`` where there is none."""
+        return self._fruitless[trials - 1] if trials <= len(self._fruitless) else None
+
+
 def tally(plan: StudyPlan, trials: Iterable[FrozenTrial]) -> Tally:
     """Return how far the study of ``trials`` is that no driver runs: what was lost with one is to be asked again."""
     count = TrialCount(plan)

@@ -23,7 +23,8 @@ class Limits(Rule):
     When the time is spent, which that of earlier drivers with a budget is part of, no trial is asked for, and those
     that run are stopped at their next epoch as *interrupted*: a driver with a larger budget asks for them again. Trials
     are asked for study by study in turn, so that what is cut is cut evenly. A study that has had ``patience`` trials
-    without an improvement ends alone; its trials that run go on to their end.
+    without an improvement ends alone; its trials that run go on to their end. These are counted in the order in which
+    they were asked for: a study ends after the same trial however many run at once, and through any restart.
 
     Args:
         clock: The time.
@@ -36,16 +37,6 @@ class Limits(Rule):
         self._studies: Sequence[StudyLedger] = ()
         self._halted: set[tuple[str, int]] = set()
 
-    def resume(self, before: Mapping[str, Any], waited: float = 0.0) -> None:
-        """Take up what earlier drivers spent, from the attributes of the campaign's first study.
-
-        Args:
-            before: These.
-            waited: Seconds for another driver to end, which has counted them if it had a budget.
-        """
-        self.clock.before = float(before.get(SPENT) or 0.0)
-        self.clock.began += waited
-
     def kept(self) -> Mapping[str, Any]:
         """Return what was spent, and at the end why studies are over."""
         spent = {SPENT: round(self.clock.spent(), 1)} if self.clock.limited else {}
@@ -57,9 +48,9 @@ class Limits(Rule):
 
     def why_over(self, study: StudyLedger) -> str | None:
         """Return why no more trials of a study are asked for, ``None`` while they are."""
-        tally = study.tally()
-        if self.patience is not None and tally.best is not None and tally.since_best >= self.patience:
-            return f"no improvement in the last {tally.since_best} of {number_of(tally.done, 'trial')}"
+        best = None if self.patience is None else study.fruitless_after(self.patience)
+        if best is not None and not study.has_lost:  # a driver that lives would let it go on to its end
+            return f"no improvement in {number_of(self.patience or 0, 'trial')} after trial {best}"
         return f"the time was spent ({in_short(self.clock.budget)})" if self._is_time_up() else None
 
     def _is_time_up(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial
 from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, ended_by
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
-from studies.ledger.budget import SearchBudget
+from studies.ledger.budget import Clock, SearchBudget
 from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.counting import best_of_each, ranked, tally
 from studies.ledger.ledger import Ledger, Rule
@@ -67,22 +68,21 @@ def open_search(
             with another configuration.
     """
     command: Command = "launch" if budget is None else "tune"
-    rule = budget or limits or Rule()
-    with opened(url, campaign, command, versions, rule, durability, create=True) as opening:
-        before: Mapping[str, Any] = {}
-        if budget is not None:
-            [plan] = plans
-            plan, before = opening.begun_with_budget(plan, budget)
-            plans = [plan]
+    limiting = budget or limits
+    clock = Clock() if limiting is None else limiting.clock
+    with opened(url, campaign, command, versions, limiting or Rule(), durability, create=True) as opening:
         free = frozenset() if budget is None else _BUDGETED
-        opening.check({plan.name for plan in plans}, extend=extend, free=free)
-        plans = [opening.as_extended(plan) if budget is None else opening.as_begun(plan) for plan in plans]
+        check = partial(opening.check, {plan.name for plan in plans}, extend=extend, free=free)
+        check()
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
-        asked = 0.0 if limits is None else limits.clock.now()
-        opening.take(first)
-        if limits is not None:
-            limits.resume(opening.attributes(first), waited=limits.clock.now() - asked)
+        waited = opening.take(first, clock)
+        check()  # what is read from here on, no other driver changes: one that was waited for may have until now
+        before = opening.attributes(first)
+        clock.resume(before, waited)
+        if budget is not None:
+            plans = [opening.begun_with_budget(plan) for plan in plans]
+        plans = [opening.as_extended(plan) if budget is None else opening.as_begun(plan) for plan in plans]
         if opening.attributes(first).get(ENDED_BY):  # it goes on, or ends again
             opening.storage.set_study_user_attr(first, ENDED_BY, None)
         if extend:
@@ -145,9 +145,10 @@ def open_confirmation(
     command: Command = "confirm" if budget is None else "tune"
     with opened(url, campaign, command, versions, budget or Rule(), durability) as opening:
         study_ids = [opening.searched_study(plan) for plan in plans]
-        plans = [opening.as_begun(plan) for plan in plans]
         opening.refuse_others({plan.name + CONFIRM for plan in plans})
-        opening.take(study_ids[0])
+        clock = Clock() if budget is None else budget.clock
+        clock.began += opening.take(study_ids[0], clock, changed_by=() if budget is None else _BUDGETED)
+        plans = [opening.as_begun(plan) for plan in plans]
         every, tallies, cut = {}, [], ended_by(opening.attributes(study_ids[0]))
         for plan, study_id in zip(plans, study_ids, strict=True):
             trials = recall(plan, study_id, opening.writer, opening.trials(study_id))[0]
@@ -290,7 +291,7 @@ def open_evaluation(
         # where a driver of the search has its lease, whichever studies are evaluated
         head = "/".join([campaign["name"], campaign["workloads"][0], campaign["optimizers"][0]])
         leased = find_study(opening.storage, head)
-        opening.take(study_ids[0] if leased is None else leased)
+        opening.take(study_ids[0] if leased is None else leased, changed_by=())
         for plan in plans:
             _add_evaluation(opening, opening.as_begun(plan), candidates[plan.optimizer], seeds)
         return opening.ledger()

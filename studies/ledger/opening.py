@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
 from studies.campaign.extension import differences, extended, wider_ranges
 from studies.campaign.plan import StudyPlan
-from studies.ledger.budget import SPENT, SearchBudget
+from studies.ledger.budget import Clock
 from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.study import Source, StudyLedger
 from studies.storage import lease as _lease
@@ -92,14 +92,36 @@ class Opening:
 
     # ------------------------------------------------------------------------------------------------- the ledger
 
-    def take(self, study_id: int) -> None:
-        """Take the lease, which lies on the campaign's first study, and begin to write."""
+    def take(self, study_id: int, clock: Clock | None = None, *, changed_by: Collection[str] | None = None) -> float:
+        """Take the lease, which lies on the campaign's first study, and begin to write.
+
+        Args:
+            study_id: Of that study.
+            clock: Tells the time.
+            changed_by: Keys of the configuration that a driver that is waited for may change; ``None``: any.
+
+        Returns:
+            Seconds of waiting for another driver.
+
+        Raises:
+            UserError: Another driver is alive, or changed more.
+        """
+        clock = Clock() if clock is None else clock
+        asked, before = clock.now(), self.attributes(study_id).get("campaign", {})
         lease = Lease(self.storage, study_id, str(self.campaign["name"]), self.shown, self.command)
         lease.take(self.durability.waiting)
         self.undo.callback(_release, lease)
         self.writer = TrialWriter(self.storage, self.shown, lease, self.durability, self.rule.kept, study_id)
         self.undo.callback(_tidy, self.writer, self.studies, self.rule)
         self.undo.callback(self.writer.close)
+        if changed_by is not None:
+            now = self.attributes(study_id).get("campaign", {})
+            if any(before.get(key) != now.get(key) for key in before.keys() | now.keys() if key not in changed_by):
+                raise UserError(
+                    f"campaign '{self.campaign['name']}' was changed by the driver that was waited for; give the same "
+                    "command again"
+                )
+        return clock.now() - asked
 
     def add(self, plan: StudyPlan, study_id: int, trials: Sequence[FrozenTrial], source: Source) -> None:
         """Add a study to the ledger."""
@@ -238,19 +260,13 @@ class Opening:
 
     # ------------------------------------------------------------------------------------------------- its studies
 
-    def begun_with_budget(self, plan: StudyPlan, budget: SearchBudget) -> tuple[StudyPlan, Mapping[str, Any]]:
-        """Return the plan with the starts that its study was begun with, and the attributes that it has.
-
-        What was begun with stays, whatever is recommended by now; and what earlier drivers spent is spent.
-        """
+    def begun_with_budget(self, plan: StudyPlan) -> StudyPlan:
+        """Return the plan with the starts that its study was begun with, whatever is recommended by now."""
         study_id = find_study(self.storage, plan.name)
-        before = {} if study_id is None else self.attributes(study_id)
-        budget.clock.before = float(before.get(SPENT, 0.0))
-        if study_id is not None and "campaign" in before and self.storage.get_n_trials(study_id):
-            starts = before["campaign"].get("starts", [])
-            self.campaign["starts"] = starts
-            plan = replace(plan, initial=tuple(starts))
-        return plan, before
+        if study_id is None or not self.storage.get_n_trials(study_id):
+            return plan
+        self.campaign["starts"] = self.attributes(study_id)["campaign"].get("starts", [])
+        return replace(plan, initial=tuple(self.campaign["starts"]))
 
     def as_begun(self, plan: StudyPlan) -> StudyPlan:
         """Return ``plan`` with the search space that its study was begun with.
@@ -260,7 +276,7 @@ class Opening:
         study_id = find_study(self.storage, plan.name)
         attributes = {} if study_id is None else self.attributes(study_id)
         stored = attributes.get("search_space")
-        if "protocol" not in attributes or not isinstance(stored, Mapping):
+        if "protocol" not in attributes or not isinstance(stored, Mapping) or stored == plan.space.to_dict():
             return plan
         try:
             return replace(plan, space=stored_space(stored))

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger.counting import TrialCount, cost_of, is_asked_again, origin_of
+from studies.ledger.counting import InOrder, TrialCount, cost_of, is_asked_again, origin_of
 from studies.ledger.telling import Telling
 from studies.storage.database import running_template
 from studies.storage.writer import TrialWriter
@@ -189,11 +189,14 @@ class StudyLedger:
         self.folder = writer.folder(study_id, make=True)  # with its checkpoints; empty where there are none
         self._running: dict[int, _Running] = {}
         self._interrupted: set[int] = set()  # origins of trials that the next driver asks again
-        self._count = TrialCount(plan, source.runs)
+        self._count, self._order = TrialCount(plan, source.runs), InOrder(plan.direction)
         known, again = recall(plan, study_id, writer, trials)
+        for trial in known:
+            self._order.begin(trial)
         for trial in sorted(known, key=lambda one: one.datetime_complete or datetime.max):  # as they were heard of
             if not is_asked_again(trial) and source.counts(trial):
                 self._count.add(trial)
+                self._order.end(trial)
         # the latest attempts at trials that are to be asked again
         self._again = deque(trial for trial in again.values() if source.counts(trial))
         source.resume(known)
@@ -218,6 +221,7 @@ class StudyLedger:
         self._writer.start(self.study_id, copy(stored))
         stored.intermediate_values = {}  # not shared with what the writer reads in its thread
         self._running[draw.number] = _Running(stored)
+        self._order.begin(stored)
         if self.telling is not None:
             self.telling.began(stored)
         return Assignment(
@@ -340,6 +344,7 @@ class StudyLedger:
             return
         if self.source.counts(stored):
             self._count.add(stored)
+            self._order.end(stored)
         self._writer.finish(self.study_id, stored, self._checkpoint(stored))
 
     # -------------------------------------------------------------- checkpoints
@@ -365,6 +370,15 @@ class StudyLedger:
     def running(self) -> tuple[int, ...]:
         """Return the numbers of the trials that run."""
         return tuple(self._running)
+
+    @property
+    def has_lost(self) -> bool:
+        """Return whether a trial that was begun waits to be asked for again."""
+        return bool(self._again)
+
+    def fruitless_after(self, trials: int) -> int | None:
+        """Return the number of the trial after which first so many were not better; ``None`` where there is none."""
+        return self._order.fruitless_after(trials)
 
     @property
     def best(self) -> FrozenTrial | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time as clock
 from collections import Counter
+from random import Random
 from types import SimpleNamespace
 
 import pandas as pd
@@ -19,6 +22,7 @@ from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.launch import _say_what_ended
 from studies.commands.status import print_status
 from studies.ledger import Clock, Ledger, Limits, OutOfTimeError, open_confirmation, open_search
+from studies.ledger.counting import origin_of
 from studies.storage import lease
 from studies.storage.database import close_storage, open_storage
 from studies.storage.durability import Durability, Waiting
@@ -157,12 +161,62 @@ def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
             end(ledger, assignment, assignment.number / 10 if better else ("pruned", 0.1) if assignment.number else 0.5)
     expected = dict.fromkeys((plan.name for plan in PLANS), 4) | {"fake/digits-mlp/sgd": TRIALS}
     assert ended(url) == expected
-    assert set(limits.reasons.values()) == {"no improvement in the last 3 of 4 trials"}
+    assert set(limits.reasons.values()) == {"no improvement in 3 trials after trial 0"}
     with launched(url, Limits(Clock(), patience=3)) as ledger:
         assert ledger.finished
     with launched(url, Limits(Clock(), patience=4)) as ledger:
         work_off(ledger, time)  # as good as the best, and no better
     assert ended(url) == dict.fromkeys(expected, 5) | {"fake/digits-mlp/sgd": TRIALS}
+
+
+SEARCH = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=40)
+[SEARCHED] = ResolvedCampaign(SEARCH, {"digits-mlp": WORKLOADS["digits-mlp"]}).study_plans()
+
+
+def patiently(url: str, seed: int, *, at_once: int, until: int = 1000) -> tuple[str, dict[int, float]]:
+    """Trials that end in any order, until so many have; returns why there are no more, and values in their order."""
+    rng, running, limits = Random(seed), [], Limits(Clock(), patience=5)
+    with open_search(url, SEARCH.stored(), [SEARCHED], {"torch": "x"}, limits=limits) as ledger:
+        for _ in range(until):
+            while len(running) < at_once and (asked := ledger.ask()) is not None:
+                running.append(asked)
+            if not running:
+                break
+            one = running.pop(rng.randrange(len(running)))
+            end(ledger, one, -abs(math.log10(one.arguments["lr"] / 0.05)))
+        if until < 1000:
+            ledger.flush()
+            os._exit(9)
+        trials = ledger.stored_trials(SEARCHED.name)
+        values = {origin_of(trial): trial.value for trial in trials if trial.value is not None}
+    return limits.reasons[SEARCHED.name], values
+
+
+def killed(url: str, seed: int, until: int) -> None:
+    """The same by a process that is there no more."""
+    child = os.fork()
+    if not child:
+        try:
+            patiently(url, seed, at_once=2, until=until)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_study_ends_after_the_same_trial_whatever_runs_at_once_and_is_killed(tmp_path, kind):
+    why, alone = patiently(f"{kind}:///{tmp_path}/alone", 0, at_once=1)
+    assert 5 < len(alone) < 35
+    best = max(alone, key=lambda number: alone[number])
+    assert (why, list(alone)[-1]) == (f"no improvement in 5 trials after trial {best}", best + 5)
+    for seed in range(3):
+        url = f"{kind}:///{tmp_path}/{seed}"
+        for until in (2, best, 3):
+            killed(url, seed, until)
+        _, values = patiently(url, seed, at_once=2)
+        in_order = [value for _, value in sorted(values.items())]
+        assert in_order[: len(alone)] == list(alone.values())
+        assert len(in_order) - len(alone) <= 6, "those that ran when it was over, and no more"
 
 
 def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, time):
@@ -172,7 +226,7 @@ def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, t
             time[0] += 6.0
             better = {"digits-mlp": 0.1, "breast-cancer-logreg": -0.1}[assignment.workload]
             end(ledger, assignment, 0.5 if assignment.study.endswith("sgd") else 0.5 + assignment.number * better)
-    of_itself, by_the_clock = "no improvement in the last 3 of 4 trials", "the time was spent (1 min 40 s)"
+    of_itself, by_the_clock = "no improvement in 3 trials after trial 0", "the time was spent (1 min 40 s)"
     assert limits.reasons == {p.name: of_itself if p.name.endswith("sgd") else by_the_clock for p in PLANS}
 
 

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time as real_time
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -40,10 +42,12 @@ from studies.ledger import (
 )
 from studies.ledger.budget import Pace, no_improvement_expected
 from studies.ledger.counting import last_failure
+from studies.storage import lease
 from studies.storage.database import close_storage, open_storage
+from studies.storage.durability import Durability, Waiting
 from studies.trials import Assignment
 from studies.workloads import WORKLOADS
-from tests.support.fake_campaign import record
+from tests.support.fake_campaign import campaign, make, record
 
 WORKLOAD = "digits-mlp"
 NAME = f"fake/{WORKLOAD}/any"
@@ -364,6 +368,44 @@ def test_a_search_without_improvement_ends(url):
                 break
             work(ledger, assignment, value=0.0)
         assert ledger.rule.reason == "no improvement in the last 101 of 202 trials"
+
+
+def test_what_a_driver_did_that_was_waited_for_is_taken_up(url, monkeypatch):
+    time, asked = [0.0], search(Budget(trials=3))
+    first = searching(url, asked, now=lambda: time[0], began=0.0)
+    time[0] = 30.0
+
+    def sleep(_: float) -> None:
+        time[0] += 40.0
+        work_off(first)
+        first.close()
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=sleep, time=real_time.time, monotonic=real_time.monotonic))
+    budget = SearchBudget(Clock(began=30.0, now=lambda: time[0]), asked.seeds)
+    waits = Durability(waiting=Waiting(for_the_living=True))
+    opened = open_search(url, asked.stored(), [asked.plan()], {"torch": "x"}, durability=waits, budget=budget)
+    with opened as ledger:
+        assert ledger.finished
+        assert budget.reason == "all 3 trials were run"
+        assert budget.clock.spent() == 70.0, "all of it the first one's"
+
+
+def test_a_campaign_that_was_changed_meanwhile_is_not_confirmed_as_it_was(url, monkeypatch):
+    make(url, {"digits-mlp/sgd": [0.5]}, workloads=["digits-mlp"], optimizers=["sgd"], trials=1)
+    made = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=1)
+    plans = ResolvedCampaign(made, {WORKLOAD: WORKLOADS[WORKLOAD]}).study_plans()
+    first = open_search(url, made.stored(), plans, {"torch": "x"})
+    more = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=2).fitted_to(made.fitted).stored()
+
+    def sleep(_: float) -> None:
+        first.close()
+        with open_search(url, more, plans, {"torch": "x"}, extend=True):
+            pass
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=sleep, time=real_time.time, monotonic=real_time.monotonic))
+    waits = Durability(waiting=Waiting(for_the_living=True))
+    with pytest.raises(UserError, match="was changed by the driver that was waited for; give the same command again"):
+        open_confirmation(url, made.stored(), plans, {"torch": "x"}, seeds=1, durability=waits)
 
 
 def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_asked_again(url):
