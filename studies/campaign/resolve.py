@@ -18,6 +18,7 @@ from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed, replic
 from studies.modules import imported_from
 
 if TYPE_CHECKING:
+    from sofim import OptimizerSpec
     from studies.workloads import TrainingFunction, Workload
     from studies.workloads._pickled import Kind
 
@@ -151,6 +152,8 @@ def resolve_campaign(
             rehearse(workload, data, plan.spaces if rehearsed else {}, rows, test=with_test)
         elif rehearsed:
             rehearse_custom(workload, data, plan.spaces, rows)
+        if rehearsed:
+            notes += _rates_of_their_own(workload, plan.spaces, rows)
     return ResolvedCampaign(plan, workloads, data_directory, examples, tested, carried, tuple(notes))
 
 
@@ -212,6 +215,36 @@ def _notes(workload: Workload, data: Any, spaces: Mapping[str, SearchSpace], res
     return notes
 
 
+def _rates_of_their_own(
+    workload: Workload, spaces: Mapping[str, SearchSpace], rows: Mapping[str, OptimizerSpec]
+) -> list[str]:
+    """Return a line for each optimizer with parameter groups that the searched learning rate does not reach.
+
+    Raises:
+        UserError: It reaches none of them.
+    """
+    from studies.training.parameter_groups import trained
+    from studies.workloads._load import seeded
+
+    notes = []
+    for key, row in rows.items():
+        if row.groups is None or "lr" not in spaces[key].search_distributions():
+            continue
+        with seeded():
+            has = ["lr" in group for group in trained(row, workload.model()) if isinstance(group, dict)]
+        if has and all(has):
+            raise UserError(
+                f"optimizer {key}: each of its parameter groups has an lr of its own, so that the lr that is searched "
+                f"would change nothing; leave it out of a group, or give lr one value in [search_space.{key}]"
+            )
+        if any(has):
+            notes.append(
+                f"{key} on {workload.name}: {sum(has)} of its {number_of(len(has), 'parameter group')} "
+                f"{'has an lr' if sum(has) == 1 else 'have lrs'} of its own, which the search does not change."
+            )
+    return notes
+
+
 def campaign_notes(plan: CampaignPlan) -> list[str]:
     """Return what a person should know of the search that a campaign's file does not say, a line each."""
     campaign = plan.campaign
@@ -225,6 +258,10 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
         )
         pruner = "no pruner" if campaign.pruner == "none" else f"pruner {campaign.pruner}"
         notes.append(f"Purpose sensitivity: every parameter is searched, by {sampler.in_words}, {pruner}: {seen}.")
+    unreached = [key for key, space in plan.spaces.items() if campaign.decay and campaign.decay not in space.decays]
+    if unreached := [key for key in unreached if plan.spaces[key].decays]:
+        only = plan.spaces[unreached[0]].decays[0]
+        notes.append(f'decay = "{campaign.decay}" changes nothing of {", ".join(unreached)}: theirs is {only} alone.')
     left_out = _left_out(plan.spaces)
     if left_out:
         trials = number_of(campaign.trials, "trial")

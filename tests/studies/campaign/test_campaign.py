@@ -7,19 +7,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
+from torch import nn
 
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
+from sofim import OPTIMIZERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import PRESETS, load, load_file
-from studies.campaign.resolve import campaign_notes
+from studies.campaign.resolve import _rates_of_their_own, campaign_notes
 from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 
@@ -468,6 +471,36 @@ def test_a_campaign_for_sensitivity_searches_the_whole_spaces_quasi_randomly_to_
     assert "quasi-random" in note
     assert "no pruner" in note
     assert "where it looked" in campaign_notes(of(purpose="sensitivity", sampler="tpe"))[0]
+
+
+def test_a_decay_that_reaches_not_all_optimizers_is_said() -> None:
+    assert campaign_notes(of(trials=50, decay="coupled")) == [
+        'decay = "coupled" changes nothing of adamw: theirs is decoupled alone.'
+    ]
+    assert campaign_notes(of(trials=50, decay="decoupled")) == [
+        'decay = "decoupled" changes nothing of sgd: theirs is coupled alone.'
+    ]
+
+
+def test_a_searched_rate_that_reaches_not_all_parameter_groups_is_said_and_one_that_reaches_none_is_refused() -> None:
+    workload, searched, rows = WORKLOADS["digits-mlp"], of(optimizers=["sgd"]).spaces, {}
+
+    def told(*rates: dict[str, float]) -> list[str]:
+        def groups(model: nn.Module) -> list[dict[str, Any]]:
+            first, *others = model.parameters()
+            return [{"params": [first], **rates[0]}, {"params": others, **rates[1]}]
+
+        rows["sgd"] = replace(OPTIMIZERS["sgd"], groups=groups)
+        return _rates_of_their_own(workload, searched, rows)
+
+    assert told({}, {"weight_decay": 0.0}) == []
+    assert told({}, {"lr": 0.1}) == [
+        "sgd on digits-mlp: 1 of its 2 parameter groups has an lr of its own, which the search does not change."
+    ]
+    with pytest.raises(UserError, match=r"^optimizer sgd: each of its parameter groups has an lr of its own, .* leave"):
+        told({"lr": 0.01}, {"lr": 0.1})
+    searched = of(optimizers=["sgd"], search_space={"sgd": {"lr": 0.1}}).spaces
+    assert told({"lr": 0.01}, {"lr": 0.1}) == []
 
 
 def test_what_stays_at_its_default_is_said_once() -> None:
