@@ -88,6 +88,7 @@ class Ledger:
         undo: What is to be done when it is closed.
         notes: What the person should know before the runs begin, a line each.
         winners: Trials of the search that are confirmed, study by study, best first.
+        made: Ids of the studies that this driver has made; it takes back those without a trial if it ends by an error.
     """
 
     def __init__(
@@ -102,20 +103,27 @@ class Ledger:
         *,
         notes: Sequence[str] = (),
         winners: Sequence[FrozenTrial] = (),
+        made: list[int] | None = None,
     ) -> None:
         self.studies, self.rule, self.durability = studies, rule, durability
         self.notes, self.winners = list(notes), list(winners)
         self._storage, self._shown, self._writer, self._undo = storage, shown, writer, undo
+        self._made = [] if made is None else made
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close(refused=kind is not None)
 
     def close(self) -> None:
         """Close running trials as interrupted, write what is pending, give the lease back."""
+        self._close(refused=False)
+
+    def _close(self, *, refused: bool) -> None:
+        if not refused:
+            self._made.clear()
         with self._undo, self._lock:  # whatever fails in between, the lease is given back
             self.rule.close()
             for study in self.studies.values():

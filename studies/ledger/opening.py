@@ -80,6 +80,7 @@ class Opening:
     undo: ExitStack
     studies: dict[str, StudyLedger] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    made: list[int] = field(default_factory=list)  # studies that this driver has made, and may take back
     writer: TrialWriter = field(init=False)
 
     def attributes(self, study_id: int) -> Mapping[str, Any]:
@@ -110,7 +111,7 @@ class Opening:
         asked, before = clock.now(), self.attributes(study_id).get("campaign", {})
         lease = Lease(self.storage, study_id, str(self.campaign["name"]), self.shown, self.command)
         lease.take(self.durability.waiting)
-        self.undo.callback(_release, lease)
+        self.undo.callback(_release, lease, self.storage, self.made)
         self.writer = TrialWriter(self.storage, self.shown, lease, self.durability, self.rule.kept, study_id)
         self.undo.callback(_tidy, self.writer, self.studies, self.rule)
         self.undo.callback(self.writer.close)
@@ -132,7 +133,7 @@ class Opening:
         self.rule.begin(list(self.studies.values()))
         return Ledger(
             self.storage, self.shown, self.writer, self.studies, self.rule, self.durability, self.undo.pop_all(),
-            notes=self.notes, winners=winners,
+            notes=self.notes, winners=winners, made=self.made,
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------- what the storage holds
@@ -305,6 +306,7 @@ class Opening:
         if study_id is None:
             try:
                 study_id = self.storage.create_new_study([direction], plan.name)
+                self.made.append(study_id)
             except DuplicatedStudyError:
                 raise UserError(
                     f"another driver has this moment begun campaign '{self.campaign['name']}'; wait for it, "
@@ -380,9 +382,13 @@ class Opening:
                 self.notes.append(f"{one.study} was stopped after {one.done} of {trials}: {one.stopped}")
 
 
-def _release(lease: Lease) -> None:
-    """Give the lease back; one that cannot be given back is void as soon as this process has ended."""
+def _release(lease: Lease, storage: Backend, made: Sequence[int]) -> None:
+    """Take back studies that were made and have no trial, then the lease; it is void when this process has ended."""
     with suppress(*REFUSALS):
+        for study_id in reversed(made if made and lease.is_held() else ()):
+            if not storage.get_n_trials(study_id):
+                storage.delete_study(study_id)
+    with suppress(*REFUSALS, KeyError):  # its study may be gone
         lease.release()
 
 

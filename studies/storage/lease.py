@@ -102,12 +102,26 @@ class Lease:
                 waiting.say(self._waits_for(holder, waiting))
                 told = True
             time.sleep(_LOOK_SECONDS)
-            now = self._storage.read(self._cell)
+            now = self._read_again()
             if now != text:
                 if _parsed(now) is not None and not waiting.for_the_living:
                     raise self._refusal(holder)
                 text, heard = now, time.monotonic()
         return text
+
+    def _read_again(self) -> str | None:
+        """Return what the attribute is.
+
+        Raises:
+            UserError: Its study is gone, with the driver that made it and did not come to run a trial.
+        """
+        with suppress(KeyError):
+            if (found := self._storage.read(self._cell)) is not None:
+                return found
+        raise UserError(
+            f"the driver of campaign '{self._campaign}' that was waited for has taken it back; give the same command "
+            "again"
+        )
 
     def _waits_for(self, holder: Mark, waiting: Waiting) -> str:
         ago = max(0.0, time.time() - holder["seen"])
@@ -169,9 +183,16 @@ class Lease:
         """Give the lease back, if it is still held; it is void from here on, also where the storage is away."""
         _held.discard(self._token)
         text = self._storage.read(self._cell)
-        held = _parsed(text)
-        if held is not None and held.get("token") == self._token:
+        if self._is_ours(text):
             self._storage.exchange(self._cell, text, "null")
+
+    def is_held(self) -> bool:
+        """Return whether no other driver has taken over."""
+        return self._is_ours(self._storage.read(self._cell))
+
+    def _is_ours(self, text: str | None) -> bool:
+        held = _parsed(text)
+        return held is not None and held.get("token") == self._token
 
 
 # ------------------------------------------------------------------------------------------------ who is alive

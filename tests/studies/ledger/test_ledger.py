@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -21,6 +23,7 @@ from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger import Ledger, open_search
 from studies.storage.database import close_storage, open_storage
+from studies.storage.durability import Durability, Waiting
 from studies.trials import Assignment
 
 CAMPAIGN = {"name": "c", "workloads": ["w"], "optimizers": ["sofim"], "trials": 12, "seed": 0}
@@ -411,6 +414,35 @@ def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
     assert len(study.trials) == 3
     assert study.user_attrs["campaign"]["trials"] == 3
     assert optuna.get_all_study_names(study._storage) == ["c/w/sofim"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_driver_that_is_refused_before_its_first_trial_leaves_nothing(tmp_path, kind, monkeypatch):
+    url = f"{kind}:///{tmp_path}/trials"
+
+    def refused(then: Callable[[Ledger], object] = lambda _: None) -> list[str]:
+        with suppress(UserError), open_search(url, CAMPAIGN, [plan(), plan("sgd")], {}) as ledger:
+            then(ledger)
+            raise UserError("no node has more than 2 CPUs")
+        storage = open_storage(url, create=False)
+        names = [study.study_name for study in storage.get_all_studies()]
+        close_storage(storage)
+        return names
+
+    def lose_the_lease(_: Ledger) -> None:
+        storage = open_storage(url)
+        storage.set_study_user_attr(storage.get_study_id_from_name("c/w/sofim"), "driver", None)
+        close_storage(storage)
+
+    assert refused() == []
+    first = open_search(url, CAMPAIGN, [plan()], {})
+    monkeypatch.setattr("studies.storage.lease.time.sleep", lambda _: first.__exit__(UserError, None, None))
+    waits = Durability(waiting=Waiting(for_the_living=True))
+    with pytest.raises(UserError, match=r"has taken it back; give the same command again$"):
+        open_search(url, CAMPAIGN, [plan()], {}, durability=waits)
+    monkeypatch.undo()
+    assert refused(lose_the_lease) == ["c/w/sofim", "c/w/sgd"], "they may be another driver's by now"
+    assert refused(lambda ledger: ledger.ask()) == ["c/w/sofim", "c/w/sgd"]
 
 
 def test_a_configuration_that_a_living_driver_opened_is_refused_even_without_a_trial(url):
