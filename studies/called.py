@@ -9,8 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+from search_spaces.errors import UserError
+
 DEFAULT_STORAGE = "sqlite:///sofim.db"
 STORAGE_VARIABLE = "SOFIM_STORAGE"
+
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
+_JOB_DIRECTORIES = "working_dir_files"  # where Ray unpacks the working directories of jobs
 
 _MODULE = ["-m", "studies.cli"]
 
@@ -27,6 +32,37 @@ def called() -> list[str]:
     found = shutil.which("sofim")
     on_path = path.is_absolute() and found is not None and path.exists() and path.samefile(found)
     return ["sofim"] if on_path else [program]
+
+
+def goes_with_the_job(path: Path) -> bool:
+    """Return whether a path is in the directory that Ray made for this job, far from where the person typed it."""
+    return JOB in os.environ and _JOB_DIRECTORIES in path.resolve().parts
+
+
+def place_named(option: str, name: str | Path) -> Path:
+    """Return the absolute path that somebody gave for ``option``.
+
+    Raises:
+        UserError: The name is empty, as a variable of the shell that is not set, which would be the current directory.
+    """
+    if str(name) == "":
+        raise UserError(f"{option} '': names nothing; give a path, or . for the current directory")
+    return Path(name).absolute()
+
+
+def place_to_write(option: str, name: str | Path) -> Path:
+    """Return the same of what is to be kept.
+
+    Raises:
+        UserError: The name is empty, or that of a directory that is not where the person typed, and does not stay.
+    """
+    place = place_named(option, name)
+    if goes_with_the_job(place):
+        raise UserError(
+            f"{option} {name}: would be in the directory that Ray made for this job and may remove; give a full path, "
+            "on a disk that stays"
+        )
+    return place
 
 
 def when_called() -> float:

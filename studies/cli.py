@@ -16,8 +16,9 @@ from search_spaces.errors import UserError
 from studies import modules
 from studies.called import called, command_line, when_called
 from studies.commands.options import (
-    DIRECTORY,
     FILE,
+    OUT_DIRECTORY,
+    OUT_FILE,
     custom_optimizers_option,
     data_option,
     in_seconds,
@@ -226,7 +227,7 @@ def status(campaign: str | None, storage: str) -> None:
     help="Of a study of several objectives this one, counted from 0 as in Optuna's values[N].",
 )
 @storage_option
-@click.option("--out", type=DIRECTORY, metavar="DIR", help="Default: reports/NAME.")
+@click.option("--out", type=OUT_DIRECTORY, metavar="DIR", help="Default: reports/NAME.")
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
     "--stopped",
@@ -270,7 +271,7 @@ def evaluate(**options: Any) -> None:
     type=click.Choice(["toml", "json", "python", "yaml", "table"]),
     help="What is printed. Default: a table on a terminal, else toml.",
 )
-@click.option("--out", type=FILE, metavar="FILE", help="Into a file instead.")
+@click.option("--out", type=OUT_FILE, metavar="FILE", help="Into a file instead.")
 def export(**options: Any) -> None:
     """Print recommended hyperparameters: per workload, across workloads, and which to try in turn.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from search_spaces.errors import UserError
-from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_named
+from studies.called import DEFAULT_STORAGE, STORAGE_VARIABLE, place_named, place_to_write, storage_named
 from studies.commands.screen import make_console, say
 from studies.loggers import KINDS, Target, targets_of
 from studies.modules import factory_named
@@ -27,22 +27,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class _Place(click.Path):
     """A file or a directory; an empty name, as of a variable of the shell that is not set, is none."""
 
+    def __init__(self, *, written: bool = False, **more: Any) -> None:
+        super().__init__(path_type=Path, **more)
+        self._check = place_to_write if written else place_named
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(directory_named(param.opts[0], value) if param and value == "" else value, param, ctx)
+        self._check(param.opts[0] if param else "", value)
+        return super().convert(value, param, ctx)
 
 
-DIRECTORY, FILE = _Place(path_type=Path, file_okay=False), _Place(path_type=Path, dir_okay=False)
-
-
-def directory_named(option: str, name: str | Path) -> Path:
-    """Return the absolute path that somebody gave for ``option``.
-
-    Raises:
-        UserError: The name is empty, which would be the current directory.
-    """
-    if name == "":
-        raise UserError(f"{option} '': names nothing; give a path, or . for the current directory")
-    return Path(name).absolute()
+DIRECTORY, FILE = _Place(file_okay=False), _Place(dir_okay=False)
+OUT_DIRECTORY, OUT_FILE = _Place(file_okay=False, written=True), _Place(dir_okay=False, written=True)
 
 
 def storage_option(command: _F) -> _F:
@@ -111,7 +106,7 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--save-optimizer", is_flag=True, help="The optimizer's state too, for torch.load."),
         click.option(
             "--save",
-            type=DIRECTORY,
+            type=OUT_DIRECTORY,
             metavar="DIR",
             help="Train the best confirmation run once more, and save its weights there (safetensors).",
         ),
@@ -314,7 +309,7 @@ def _durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--checkpoints",
-            type=DIRECTORY,
+            type=OUT_DIRECTORY,
             metavar="DIR",
             help="Where they are; default: beside an SQLite file, else in the cache.",
         ),

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from search_spaces import ANY
 from search_spaces.errors import UserError, number_of, suggestion
+from studies.called import place_to_write
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.next_commands import print_next_commands
 from studies.commands.screen import make_console, say, verbatim, working
@@ -114,7 +115,7 @@ def _write(
         return report.write(
             storage,
             studies,
-            out or Path("reports") / report.slug(title),
+            out or place_to_write("--out", Path("reports") / report.slug(title)),
             title=f"{name}: which optimizer, how sensitive?" if together else f"{title}: how sensitive?",
             together=together,
             source=shown,

@@ -18,6 +18,7 @@ from ray._private import services
 from ray.exceptions import AuthenticationError
 
 from search_spaces.errors import UserError
+from studies.called import JOB, goes_with_the_job
 from studies.engine._local import reread_token
 from studies.storage.url import file_of
 
@@ -27,9 +28,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # of HTTP/2: empty settings
 _SETTINGS = 4  # the kind of the first frame that a server sends
 _START = "start one with: ray start --head"
-_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
 _OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
-_JOB_DIRECTORIES = "working_dir_files"  # where Ray unpacks the working directories of jobs
 # of one machine; what else there is may be shared
 _DISKS = frozenset({"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"})
 
@@ -79,7 +78,7 @@ def _within_job(packed: dict[str, Any]) -> Iterator[dict[str, Any]]:
     working directory; told to override, it would drop the job's. So the job's is kept, and what is packed here comes as
     modules beside it, which are found first.
     """
-    job = json.loads(os.environ.get(_JOB) or "{}").get("runtime_env")
+    job = json.loads(os.environ.get(JOB) or "{}").get("runtime_env")
     if not job:
         yield packed
         return
@@ -104,11 +103,11 @@ def kept_here_alone(storage: str) -> str | None:
 
     On a cluster of this machine alone there is none, unless a job was submitted to it: whoever did is elsewhere.
     """
-    file, in_job = file_of(storage), _JOB in os.environ
+    file, in_job = file_of(storage), JOB in os.environ
     if file is None or not (in_job or _has_other_machines()):
         return None
     file = file.resolve()
-    if in_job and _JOB_DIRECTORIES in file.parts:
+    if goes_with_the_job(file):
         where, other = "in the directory that Ray made for this job and may remove", "the next job"
     elif _file_system(file) in _DISKS:
         where, other = "on a disk of this machine", "a driver that starts on another machine"

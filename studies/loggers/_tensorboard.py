@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import UserError
+from studies.called import place_to_write
 from studies.loggers._base import BROKEN
 from studies.trials import Ending, LoggedTrial
 
@@ -127,7 +128,7 @@ def check_directory(place: str) -> None:
     Raises:
         UserError: They cannot.
     """
-    there = Path(place)
+    there = place_to_write("--log tensorboard:DIR", place)
     while not os.path.lexists(there):
         there = there.parent
     if not there.is_dir():

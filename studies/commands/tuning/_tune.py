@@ -15,9 +15,10 @@ from rich.console import Console
 
 from analysis.text import about, format_duration, format_value
 from search_spaces.errors import UserError, number_of
+from studies.called import place_to_write
 from studies.campaign.resolve import user_code
 from studies.commands.budget import parse_budget, parse_time
-from studies.commands.options import check_place, check_shares, directory_named
+from studies.commands.options import check_place, check_shares
 from studies.commands.save import check_directories, save_best
 from studies.commands.screen import make_console, say, verbatim, working
 from studies.commands.tuning._found import tuned_of
@@ -129,7 +130,7 @@ def tune(
         Durability.of(
             storage,
             timeout=storage_timeout,
-            directory=checkpoints,
+            directory=None if checkpoints is None else place_to_write("checkpoints", checkpoints),
             every=checkpoint_every,
             waiting=Waiting(wait, partial(say, shown)),
             trial_timeout=None if trial_timeout is None else parse_time("trial_timeout", trial_timeout),
@@ -142,7 +143,7 @@ def tune(
         seeds=seeds,
         console=shown,
         began=began,
-        save=None if save is None else directory_named("save", save),
+        save=None if save is None else place_to_write("save", save),
         save_optimizer=save_optimizer,
         logs=targets_of([log] if isinstance(log, str) else log),
         search_space=search_space,

@@ -22,6 +22,7 @@ import studies.campaign.resolve
 import studies.commands.dry_run
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from studies.called import place_to_write
 from studies.campaign.reading import PRESETS as PRESET_FILES
 from studies.campaign.reading import load
 from studies.cli import main
@@ -566,6 +567,33 @@ TYPING = [
     ("data --data text", "'--data': Directory 'text' is a file", "see: sofim data --help"),
     ("dashboard --port 65536", "'--port': 65536 is not in the range 0<=x<=65535", "see: sofim dashboard --help"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "command"),
+    [
+        ("--save", "models", "tune digits-mlp --budget 1 --save models"),
+        ("--checkpoints", "kept/here", "launch quickstart --checkpoints kept/here"),
+        ("--out", "page", "report x --out page"),
+        ("--out", "best.toml", "export x --out best.toml"),
+        ("--log tensorboard:DIR", "{here}/runs", "confirm x --log tensorboard:runs"),
+    ],
+)
+def test_what_is_to_be_kept_is_not_written_to_the_directory_of_a_job(
+    sofim, tmp_path, monkeypatch, option, given, command
+):
+    """It is not where the person typed, who is elsewhere; a full path is taken."""
+    here = tmp_path / "working_dir_files" / "_ray_pkg_1"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    done = sofim(*command.split())
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"sofim: {option} {given.format(here=here)}: would be in the directory that Ray made for this job and may "
+        "remove; give a full path, on a disk that stays\n"
+    )
+    assert place_to_write(option, tmp_path / "kept") == tmp_path / "kept"
 
 
 @pytest.mark.parametrize(("typed", "thing", "remedy"), TYPING, ids=[typed for typed, *_ in TYPING])
