@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.optimizers import custom_optimizers
+from analysis.schema import ended_by
 from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError
 from studies.commands.exported import print_recommended, printed
@@ -143,6 +144,7 @@ def _rules(study: Study) -> Document:
     kept = ("trials", "sampler", "pruner", "schedule", "warmup", "seed", "amp")
     return {
         **{name: campaign[name] for name in kept if name in campaign},
+        **({"ended_by": ended} if (ended := ended_by(study.attributes)) else {}),
         "protocol": study.attributes.get("protocol", 0),
         "versions": dict(study.attributes.get("versions") or {}),
     }

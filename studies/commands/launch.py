@@ -185,8 +185,7 @@ def _say_what_ended(limits: Limits, tallies: list[Tally], console: Console) -> N
 
     for line in stopped_lines(tallies):
         say(console, line)
-    options = (("--budget", limits.clock.limited), ("--patience", limits.patience))
-    larger = " or ".join(option for option, given in options if given)
+    larger = " and a larger ".join(sorted(limits.limiting))
     done, asked_for = sum(one.done for one in tallies), sum(one.asked_for or 0 for one in tallies)
     ended = f"{done} of {number_of(asked_for, 'trial')} have ended"
     say(console, f"{ended}; with a larger {larger}, or none, the same command goes on.")

@@ -10,6 +10,7 @@ from analysis.optimizers import custom_optimizers, made_by
 from search_spaces import ANY, from_dict
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
+from studies.commands.options import storage_again
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -98,7 +99,7 @@ def recommended(
     if not every:
         raise UserError(
             f"no trial of {', '.join(campaigns)} ran its whole budget, so there is nothing to recommend; "
-            f"see how they ended with: {command_line('status', campaigns[0])}"
+            f"see how they ended with: {command_line('status', campaigns[0], *storage_again(shown))}"
         )
     runs = ran(surrogates, frames.trials, frames.confirmations, evaluated)
     return Recommended(found, surrogates, frames, runs, every, exact)

@@ -46,7 +46,7 @@ def show_status(campaign: str | None, storage: str) -> list[str]:
         hurt = damaged(opened)
         for name in names if campaign is None else [campaign]:
             if name not in hurt:
-                print_status(opened, name, console)
+                print_status(opened, name, console, storage_again(storage))
     if not names and not hurt:
         start = command_line("launch", "quickstart", *storage_again(storage))
         verbatim(console, f"No campaign in {without_password(storage)} yet; start one: {start}")
@@ -120,13 +120,19 @@ def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:
     return counted.failing()
 
 
-def print_status(storage: BaseStorage, campaign: str, console: Console) -> None:
-    """Print what drives a campaign and how far each of its studies is."""
+def print_status(storage: BaseStorage, campaign: str, console: Console, storage_option: Sequence[str] = ()) -> None:
+    """Print what drives a campaign and how far each study is; ``storage_option`` names it on a command line."""
+    from analysis.load import studies
+    from analysis.schema import ended_by
+
     driver, found = tallies(storage, campaign)
     console.print(Text.assemble((campaign, "bold"), f": {_state(driver, found)}"), soft_wrap=True)
     console.print(status_view(found, None))
     for line in stopped_lines(found):
         say(console, line, "red")
+    if _state(driver, found) == "stopped" and ended_by(studies(storage, campaign, replicates=True)[0].attributes):
+        again = command_line("launch", campaign, *storage_option)
+        verbatim(console, f"Without that limit, or with a larger one, it goes on: {again}")
     for sentence in failing_lines(found):
         say(console, sentence, "red")
     for sentence in _confirmed_so_far(storage, campaign):

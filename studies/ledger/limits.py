@@ -34,6 +34,7 @@ class Limits(Rule):
     def __init__(self, clock: Clock, patience: int | None = None) -> None:
         self.clock, self.patience = clock, patience
         self.reasons: dict[str, str] = {}  # by study, once the driver ends
+        self.limiting: list[str] = []  # the options that a study would go on with larger ones of, likewise
         self._studies: Sequence[StudyLedger] = ()
         self._halted: set[tuple[str, int]] = set()
 
@@ -48,10 +49,16 @@ class Limits(Rule):
 
     def why_over(self, study: StudyLedger) -> str | None:
         """Return why no more trials of a study are asked for, ``None`` while they are."""
-        best = None if self.patience is None else study.fruitless_after(self.patience)
-        if best is not None and not study.has_lost:  # a driver that lives would let it go on to its end
+        best = self._fruitless_after(study)
+        if best is not None:
             return f"no improvement in {number_of(self.patience or 0, 'trial')} after trial {best}"
         return f"the time was spent ({in_short(self.clock.budget)})" if self._is_time_up() else None
+
+    def _fruitless_after(self, study: StudyLedger) -> int | None:
+        """Return after which trial a study saw no improvement for so long, once what has begun has ended."""
+        if self.patience is None or study.has_lost:  # a driver that lives would let it go on to its end
+            return None
+        return study.fruitless_after(self.patience)
 
     def _is_time_up(self) -> bool:
         return self.clock.limited and self.clock.left() <= 0
@@ -88,3 +95,5 @@ class Limits(Rule):
             tally, reason = study.tally(), self.why_over(study)
             if reason is not None and tally.missing:
                 self.reasons[study.plan.name] = reason
+                both = (("--patience", self._fruitless_after(study) is not None), ("--budget", self._is_time_up()))
+                self.limiting += [option for option, ends in both if ends and option not in self.limiting]

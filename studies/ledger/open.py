@@ -164,7 +164,7 @@ def open_confirmation(
         confirmed = [plan for plan in plans if every[plan.name]]
         if not confirmed:
             # what a limit cut short goes on
-            remedy = "launch it again without that limit" if cut else _TUNE_ANEW
+            remedy = f"launch it again without that limit: {opening.again()}" if cut else _TUNE_ANEW
             ended = f" ({'; '.join(sorted(set(cut.values())))})" if cut else ""
             raise UserError(
                 f"campaign '{campaign['name']}' has nothing to confirm: no trial ran its whole budget{ended}; {remedy}"

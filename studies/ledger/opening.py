@@ -236,9 +236,8 @@ class Opening:
         name, protocol = str(self.campaign["name"]), attributes["protocol"]
         if protocol == PROTOCOL:
             return None
-        again = command_line("launch", name, "--name", "NAME", *storage_named(self.url, self.shown))
         remedy = (
-            f"search again, under another name: {again}"
+            f"search again, under another name: {self.again('--name', 'NAME')}"
             if self.command in ("confirm", "evaluate")
             else "give this one another name with --name"
         )
@@ -360,6 +359,10 @@ class Opening:
             raise UserError(other_rules)
         return study_id
 
+    def again(self, *more: str) -> str:
+        """Return the command that goes on with the search."""
+        return command_line("launch", str(self.campaign["name"]), *more, *storage_named(self.url, self.shown))
+
     def judge(self, tallies: Sequence[Tally], *, anyway: bool) -> None:
         """Refuse a search that is not finished, or note what of it is missing."""
         name = self.campaign["name"]
@@ -370,9 +373,8 @@ class Opening:
             are = "is" if (lacking := sum(missing.values())) == 1 else "are"
             sentence = f"{lacking} of {number_of(asked_for, 'trial')} {are} missing ({listed})"
             if not anyway:
-                again = command_line("launch", str(name), *storage_named(self.url, self.shown))
                 raise UserError(
-                    f"campaign '{name}' is not finished: {sentence}; go on with: {again}, "
+                    f"campaign '{name}' is not finished: {sentence}; go on with: {self.again()}, "
                     "or confirm what is there with --anyway"
                 )
             self.notes.append(f"{sentence}; what is there is confirmed, and winners may change")

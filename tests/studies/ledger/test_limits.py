@@ -19,6 +19,7 @@ from analysis.comparison.workload_runs import contests
 from analysis.load import read, studies
 from search_spaces.errors import UserError
 from studies.campaign.resolve import ResolvedCampaign
+from studies.commands.export import _rules
 from studies.commands.launch import _say_what_ended
 from studies.commands.status import print_status
 from studies.ledger import Clock, Ledger, Limits, OutOfTimeError, open_confirmation, open_search
@@ -116,6 +117,7 @@ def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_ru
     assert again.clock.before == 130.0
     assert "fake: stopped" in status(url)
     assert "4 studies stopped: the time was spent (2 min 05 s)" in status(url)
+    assert "Without that limit, or with a larger one, it goes on: sofim launch fake\n" in status(url)
     with launched(url, within(1000.0, time)) as ledger:
         asked = ledger.ask()
         assert asked is not None
@@ -148,7 +150,8 @@ def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fai
 def test_where_the_time_sufficed_for_nothing_the_remedy_is_more_of_it(url, time):
     with launched(url, within(0.0, time)) as ledger:
         assert ledger.finished
-    words = r"no trial ran its whole budget \(the time was spent \(0 s\)\); launch it again without that limit"
+    again = r"launch it again without that limit: sofim launch fake --storage "
+    words = r"no trial ran its whole budget \(the time was spent \(0 s\)\); " + again
     with pytest.raises(UserError, match=words):
         open_confirmation(url, MADE.stored(), PLANS, {"torch": "x"}, seeds=1, test=False)
 
@@ -162,6 +165,8 @@ def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
     expected = dict.fromkeys((plan.name for plan in PLANS), 4) | {"fake/digits-mlp/sgd": TRIALS}
     assert ended(url) == expected
     assert set(limits.reasons.values()) == {"no improvement in 3 trials after trial 0"}
+    assert limits.limiting == ["--patience"]
+    assert _rules(stored(url)[0])["ended_by"] == limits.reasons
     with launched(url, Limits(Clock(), patience=3)) as ledger:
         assert ledger.finished
     with launched(url, Limits(Clock(), patience=4)) as ledger:
@@ -227,6 +232,8 @@ def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, t
             better = {"digits-mlp": 0.1, "breast-cancer-logreg": -0.1}[assignment.workload]
             end(ledger, assignment, 0.5 if assignment.study.endswith("sgd") else 0.5 + assignment.number * better)
     of_itself, by_the_clock = "no improvement in 3 trials after trial 0", "the time was spent (1 min 40 s)"
+    assert sorted(limits.limiting) == ["--budget", "--patience"]
+    assert "with a larger --budget and a larger --patience, or none, the same" in said(limits, ledger)
     assert limits.reasons == {p.name: of_itself if p.name.endswith("sgd") else by_the_clock for p in PLANS}
 
 
