@@ -26,6 +26,11 @@ Cause = Literal["worker", "node", "unknown"]
 """Who died; ``"unknown"``: Ray has lost the connection, and does not know why."""
 
 
+def died(times: int) -> str:
+    """Return why a trial failed whose worker died so often; of what, the system tells nobody."""
+    return f"its worker died {times} times: its code crashes, or needs more memory than there is"
+
+
 @dataclass
 class _Loss:
     assignment: Assignment
@@ -64,7 +69,7 @@ class Losses:
     def failure_of(self, assignment: Assignment) -> str | None:
         """Return why a trial is not to begin again, or ``None``."""
         if (workers := self._number(assignment, "worker")) > MAX_RESTARTS:
-            return f"its worker died {workers} times"
+            return died(workers)
         nodes = self._number(assignment, "node")
         return f"its node died {nodes} times" if nodes > MAX_LOST_NODES else None
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 from optuna.trial import TrialState
 
+from studies.engine._losses import died
 from tests.support.nodes import Nodes
 from tests.support.probe_home import environment, notes_of, settle, trials_of, undisturbed, wait_until
 
@@ -54,7 +55,7 @@ def test_a_trial_that_loses_four_nodes_completes_and_one_whose_worker_dies_four_
     right = undisturbed(home, SLOW, "sgd", trial, 6)
     assert {column: history[column] for column in right} == right
     (trial,) = trials_of(home, f"{DEADLY}/sgd")
-    assert (trial.state, trial.user_attrs["failure"]) == (TrialState.FAIL, "its worker died 4 times")
+    assert (trial.state, trial.user_attrs["failure"]) == (TrialState.FAIL, died(4))
     name = f"The worker of trial 0 of probe/{DEADLY}/sgd died; it"
     for end in ("goes on elsewhere (restart 1 of 3)", "goes on elsewhere (restart 3 of 3)", "fails"):
         assert f"{name} {end}." in out, out

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.training.failures import reason_of
 from tests.support import probe_home
 from tests.support.probe_home import assert_as_if_undisturbed, called, settle, sofim, undisturbed
 
@@ -89,9 +90,12 @@ def test_a_worker_that_dies_costs_nothing(misbehaving):
     assert_as_if_undisturbed(home, "probe_workload:dying", trials=4, epochs=3)
 
 
-def test_a_trial_that_never_ends_fails_with_its_time_and_the_others_are_as_if_it_was_not_there(home, one_ray):
-    """It sleeps in C, holds the interpreter and hears no signal, or prints without end."""
-    kinds = ("hanging", "deaf", "printing")
+def test_a_trial_that_never_ends_or_takes_all_memory_fails_and_the_others_are_as_if_it_was_not_there(home, one_ray):
+    """It sleeps in C, holds the interpreter and hears no signal, prints or allocates without end, or is killed for it.
+
+    The last looks as the end that Linux puts to what takes too much memory: SIGKILL, on whichever worker it runs.
+    """
+    kinds = ("hanging", "deaf", "printing", "greedy", "killed")
     file = home / "probe.toml"
     listed = ", ".join(f'"probe_workload:{kind}"' for kind in kinds)
     file.write_text(file.read_text().replace(f'"{PLAIN}"', listed))
@@ -107,13 +111,24 @@ def test_a_trial_that_never_ends_fails_with_its_time_and_the_others_are_as_if_it
         workload = f"probe_workload:{kind}"
         every = {o: trials_of(home, workload, o) for o in ("sofim", "sgd")}
         assert [len(trials) for trials in every.values()] == [4, 4]
-        [late] = [t for trials in every.values() for t in trials if t.state != TrialState.COMPLETE]
-        assert late.user_attrs["failure"] == "timed out after 8 s"
-        assert late.datetime_complete is not None
-        assert 8 <= (late.datetime_complete - late.datetime_start).total_seconds() < 60
+        [broken] = [t for trials in every.values() for t in trials if t.state != TrialState.COMPLETE]
+        assert broken.state == TrialState.FAIL
+        failure = broken.user_attrs["failure"]
+        if kind == "greedy":
+            assert "can't allocate memory" in reason_of(failure)
+        elif kind == "killed":
+            assert failure == "its worker died 4 times: its code crashes, or needs more memory than there is"
+            name = f"The worker of trial 1 of probe/{workload}/sgd died"
+            for number in (1, 2, 3):
+                assert f"{name}; it goes on elsewhere (restart {number} of 3)." in done.stdout
+            assert f"{name}; it fails." in done.stdout
+        else:
+            assert failure == "timed out after 8 s"
+            assert broken.datetime_complete is not None
+            assert 8 <= (broken.datetime_complete - broken.datetime_start).total_seconds() < 60
         for optimizer, trials in every.items():
             for trial in trials:
-                if trial is not late:
+                if trial is not broken:
                     right = undisturbed(home, workload, optimizer, trial, epochs=3)
                     assert {column: trial.user_attrs["history"][column] for column in right} == right
 

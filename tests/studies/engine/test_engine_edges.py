@@ -25,6 +25,7 @@ from search_spaces.errors import UserError
 from studies.engine import Resources, _callbacks, _cluster
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import LocalStore
+from studies.engine._losses import died
 from studies.engine._signals import SignalGuard
 from studies.ledger import OutOfTimeError, open_search
 from studies.storage import rdb
@@ -182,7 +183,7 @@ def test_a_trial_whose_workers_all_die_fails_in_the_end_and_holds_up_nobody(engi
     assert searcher.suggest("c") is None
     scheduler.choose_trial_to_run(ray)
     assert ray.trained == ["a"]
-    assert ledger.failed == [(1, "its worker died 4 times")]
+    assert ledger.failed == [(1, died(4))]
 
 
 def test_the_search_is_not_over_before_what_it_might_have_to_begin_again_is(engine):

@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 from studies.engine import _losses
-from studies.engine._losses import MAX_LOST_NODES, MAX_RESTARTS, Losses
+from studies.engine._losses import MAX_LOST_NODES, MAX_RESTARTS, Losses, died
 from studies.trials import Assignment
 
 TRIAL = Assignment("s", 7, "w", "sgd", {}, 0, 3)
@@ -62,7 +62,7 @@ def test_what_nobody_knows_counts_for_the_worker_in_the_end_and_not_before(lost)
     assert lost.settle(50, "unknown") == []
     assert lost.losses.failure_of(TRIAL) is None
     assert lost.settle(20, "unknown") == []
-    assert lost.losses.failure_of(TRIAL) == "its worker died 4 times"
+    assert lost.losses.failure_of(TRIAL) == died(4)
 
 
 def test_a_trial_that_kills_every_node_does_not_go_on_for_ever(lost):
