@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,12 +70,24 @@ class Checkpoints:
             for one in (self.directory / folder).iterdir():
                 if one.suffix != _SUFFIX or one.stem not in {str(number) for number in keep}:
                     one.unlink(missing_ok=True)
-        for empty in (self.directory / folder, self.directory):
-            with suppress(OSError):
-                empty.rmdir()
+        _remove_empty(self.directory, folder)
+
+    def bring(self, elsewhere: Path, folder: str) -> None:
+        """Move what there is of a folder here from another directory; what cannot be moved begins anew."""
+        with suppress(OSError):
+            for one in (elsewhere / folder).iterdir():
+                (self.directory / folder).mkdir(parents=True, exist_ok=True)
+                shutil.move(one, self.directory / folder / one.name)
+        _remove_empty(elsewhere, folder)
 
     def _path(self, key: str) -> Path:
         return self.directory / f"{key}{_SUFFIX}"
+
+
+def _remove_empty(directory: Path, folder: str) -> None:
+    for empty in (directory / folder, directory):
+        with suppress(OSError):
+            empty.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -31,6 +32,7 @@ SHOW_SECONDS = 1.0  # and what only shows how far they are
 FIRST_PAUSE_SECONDS = 0.25  # before the second try of a database that refuses; then twice as long, and so on
 LONGEST_PAUSE_SECONDS = 10.0
 FOLDER = "checkpoints"  # attribute of a study
+PLACE = "checkpoints_in"  # likewise: the directory with that folder
 
 
 def new_folder() -> str:
@@ -90,17 +92,23 @@ class TrialWriter:
 
         Args:
             study_id: Of the study.
-            make: Whether to name one where there is none yet: in a study of an earlier version.
+            make: Whether to name one where there is none yet, in a study of an earlier version, and to bring what an
+                earlier driver has left of it in another directory.
 
         Returns:
             Its name, or nothing where there is none, or no checkpoints at all.
         """
         if self._safekeeping.checkpoints is None:
             return ""
-        found = self._storage.get_study_user_attrs(study_id).get(FOLDER)
+        attributes = self._storage.get_study_user_attrs(study_id)
+        found, before, now = attributes.get(FOLDER), attributes.get(PLACE), str(self._safekeeping.checkpoints.directory)
         if not found and make:
             found = new_folder()
             self._storage.set_study_user_attr(study_id, FOLDER, found)
+        if make and before != now:
+            if isinstance(before, str):
+                self._safekeeping.checkpoints.bring(Path(before), str(found))
+            self._storage.set_study_user_attr(study_id, PLACE, now)
         return str(found or "")
 
     def sweep(self, folder: str, keep: Collection[int]) -> None:

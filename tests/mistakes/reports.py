@@ -148,7 +148,7 @@ ROWS = [
         prepare=nothing_ended,
         says=(
             "no trial of fake ran its whole budget, so there is nothing to recommend; see how they ended with: sofim "
-            "status fake"
+            "status fake --storage {storage}"
         ),
     ),
 ]

@@ -61,8 +61,10 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
         wait_until(lambda: ended(home) >= 3)
     assert 3 <= ended(home) < 8  # runs may diverge too, of which fewer than these are complete
 
-    code, out, err = sofim(*COMMAND)
+    there = ended(home)
+    code, out, err = sofim(*COMMAND, "--log", "tensorboard:logs")
     assert (code, err) == (0, "")
+    assert len(list((home / "logs").rglob("*tfevents*"))) >= 8 - there
     assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in out
     assert out.endswith("regrets of these runs:\n  sofim export fake --optimizer sofim\n")
     code, out, err = sofim(*EXPORT)

@@ -25,7 +25,7 @@ from studies.storage import lease as _lease
 from studies.storage import rdb as _rdb
 from studies.storage import writer as _writer
 from studies.storage.database import close_storage
-from studies.storage.durability import Durability
+from studies.storage.durability import Checkpoints, Durability
 from studies.trials import Assignment
 
 CAMPAIGN = {"name": "c", "workloads": ["w"], "optimizers": ["sofim"], "trials": 12, "seed": 0}
@@ -447,3 +447,21 @@ def test_a_space_file_that_goes_away_while_the_campaign_runs_ends_it_in_one_line
             ledger.ask()
     trials = trials_of(url, "c/w/sgd")
     assert [t.state for t in trials] == [TrialState.COMPLETE]
+
+
+def test_checkpoints_follow_a_driver_that_keeps_them_elsewhere(tmp_path):
+    def opened(place: str) -> Ledger:
+        kept = Durability(checkpoints=Checkpoints(tmp_path / place))
+        return open_search(f"sqlite:///{tmp_path}/t.db", CAMPAIGN, [plan(trials=1)], {}, durability=kept)
+
+    with opened("first") as ledger:
+        begun = ledger.ask()
+        assert begun is not None
+        Checkpoints(tmp_path / "first").save(begun.checkpoint, b"half")
+    with opened("second") as ledger:
+        again = ledger.ask()
+        assert again is not None
+        assert Checkpoints(tmp_path / "second").load(again.checkpoint) == b"half"
+        assert not (tmp_path / "first").exists()
+        work(ledger, again)
+    assert not (tmp_path / "second").exists()
