@@ -30,6 +30,7 @@ from studies.workloads import TrainingFunction, Workload, load, named, resolve
 from studies.workloads._base import leaves
 from studies.workloads._load import seeded
 from studies.workloads._pickled import MAIN
+from studies.workloads.user_errors import blaming
 
 if TYPE_CHECKING:
     from studies.training.run import Run
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 WEIGHTS, OPTIMIZER, DESCRIPTION, SCRIPT = "model.safetensors", "optimizer.pt", "model.json", "load.py"
 
 _FORMAT = "sofim-studies model 1"
-_LOAD = '''"""Load the trained model beside this file, evaluate it, and print its metric again."""
+_LOAD = '''"""Load the model beside this file and print its metric again: python load.py [DIRECTORY of data sets]."""
 from studies.training.saved import load_beside
 saved = load_beside(__file__)
 print(saved)
@@ -98,13 +99,16 @@ def load_model(
     found = resolve(_named(directory, description) if workload is None else _name(workload))
     if isinstance(found, TrainingFunction):
         raise UserError(f"{directory}: workload {found.name} is a training function now, of which no model is known")
-    return evaluated(description, weights, found, load(found, data, description["split"]))
+    with blaming(f"workload {found.name}: load", found.load, found.place):
+        examples = load(found, data, description["split"])
+    return evaluated(description, weights, found, examples)
 
 
 def load_beside(script: str) -> SavedModel:
     """Load the model in the directory of a script, and end the process where that is a mistake: one line, code 2."""
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
-        return load_model(Path(script).resolve().parent)
+        return load_model(Path(script).resolve().parent, data=data)
     except UserError as error:
         print(f"{script}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -202,7 +206,7 @@ def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload
         raise UserError(f"{what}: its metric is {workload.metric.name}, and the model was saved by {metric['name']}")
     if description.get("data", "") not in ("", checksum_of(workload, data)):
         raise UserError(f"{what}: its data are not those that the model was evaluated on when it was saved")
-    with seeded():
+    with seeded(), blaming(f"{what}: model", workload.model, workload.place):
         model = workload.model()
     try:
         model.load_state_dict(safetensors.torch.load(weights))
@@ -211,7 +215,7 @@ def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload
         raise UserError(f"{what}: its model is not the one whose weights were saved ({reason})") from None
     device = torch.device("cuda" if description["on_gpu"] and torch.cuda.is_available() else "cpu")
     model, data, amp = model.to(device), on(data, device), bool(description["amp"])
-    with _one_thread(device):
+    with _one_thread(device), blaming(f"{what}: evaluating its model", workload.model, workload.place):
         _, value = evaluate_validation(workload, model, data, amp=amp)
         test = evaluate_test(workload, model, data, amp=amp)[1] if workload.is_tested(data) else None
     return SavedModel(model.eval(), description, value, test)

@@ -86,7 +86,7 @@ ROWS = [
         )
     ),
     Mistake(
-        id="a log where nothing can be written",
+        id="a log where not even root can write",
         typed="launch mine.toml --storage {storage} --log tensorboard:/proc/runs",
         files=CLI,
         prints=True,
@@ -187,7 +187,7 @@ ROWS = [
         says="--log tensorboard:{here}/mine.toml/runs: {here}/mine.toml is no directory; give another one",
     ),
     Mistake(
-        id="a log where nothing can be written",
+        id="a log where not even root can write",
         typed="launch quickstart --log tensorboard:locked/runs",
         files={"locked/file": ""},
         prepare=lambda place: (place.here / "locked").chmod(0o555),

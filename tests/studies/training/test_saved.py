@@ -179,17 +179,37 @@ def test_what_is_changed_since_is_named_in_one_line(tmp_path, mine):
     assert elsewhere.value == json.loads(whole["model.json"])["metric"]["value"]
 
 
-def test_the_script_tells_a_mistake_in_one_line(tmp_path, mine, capsys):
+def test_the_script_tells_a_mistake_in_one_line(tmp_path, mine, capsys, monkeypatch):
     place = tmp_path / "model"
     save(place, "sgd", 2, again("sgd", 2, LocalStore(tmp_path, "token")))
     script = (place / "load.py").read_text()
     assert script.count("\n") <= 5
-    del mine.factory
-    with pytest.raises(SystemExit) as ended:
+    plain = workload()
+
+    def missing(directory: Path | None) -> Data:
+        raise FileNotFoundError(f"no points in {directory}")
+
+    def told() -> str:
         exec(compile(script, "load.py", "exec"), {"__file__": str(place / "load.py")})
-    said = capsys.readouterr()
-    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1)
-    assert said.err.startswith(f"{place / 'load.py'}: workload saved_probe:factory: ")
+        return capsys.readouterr().out
+
+    def refused() -> str:
+        with pytest.raises(SystemExit) as ended:
+            told()
+        said = capsys.readouterr()
+        assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+        return said.err.removeprefix(f"{place / 'load.py'}: ")
+
+    monkeypatch.setattr(sys, "argv", ["load.py"])
+    assert told().startswith("saved_probe:factory, sgd, seed 3, epoch 2 of 4: validation accuracy 0.")
+    mine.factory = lambda: replace(plain, load=missing)
+    assert refused().startswith("workload probe: load raised FileNotFoundError: no points in None (")
+    sys.argv.append("there")
+    assert refused().startswith("workload probe: load raised FileNotFoundError: no points in there (")
+    mine.factory = lambda: workload(model=lambda: nn.Linear(2, 2, bias=missing))  # type: ignore[arg-type]
+    assert "workload probe: " in refused()
+    del mine.factory
+    assert refused().startswith("workload saved_probe:factory: ")
 
 
 def test_a_workload_whose_loss_counts_otherwise_now_is_told_by_both_numbers(tmp_path, mine):
