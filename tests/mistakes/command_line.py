@@ -187,7 +187,7 @@ ROWS = [
         says="--log tensorboard:{here}/mine.toml/runs: {here}/mine.toml is no directory; give another one",
     ),
     Mistake(
-        id="a log where not even root can write",
+        id="a log where nothing can be written",
         typed="launch quickstart --log tensorboard:locked/runs",
         files={"locked/file": ""},
         prepare=lambda place: (place.here / "locked").chmod(0o555),
