@@ -58,8 +58,7 @@ class Record:
         gradient_evaluations: Forward-backward passes since the beginning of the run, Hessian-vector products included.
         train_loss: Mean loss of the epoch's minibatches while it trained, penalty included; for L-BFGS, each
             minibatch's loss before its step. In a diverged run on a CPU, the loss that showed it.
-        validation_loss: Mean loss over the validation examples, without penalty; NaN in a diverged run, and where the
-            workload's own ``evaluate`` does not tell it.
+        validation_loss: Mean loss over the validation examples, without penalty; NaN in a diverged run.
         metric: The workload's metric; NaN in a diverged run.
         diverged: Whether the run ended here because its loss was not finite or exploded
             (``studies.training.divergence``).
@@ -68,7 +67,7 @@ class Record:
         test_metric: The metric on the test examples, likewise. For a metric of the training objective
             (``split="train"``) it is the test loss.
 
-    ``None`` is what a training function of a person's own does not tell.
+    ``None`` is what a training function, or a workload's own ``evaluate``, does not tell.
     """
 
     epoch: int
@@ -230,8 +229,7 @@ class Run:
 
     def _evaluation(self, train_loss: float) -> Record:
         validation_loss, metric = evaluate_validation(self.workload, self.model, self._data, amp=self._amp)
-        lost = math.nan if validation_loss is None else validation_loss
-        if math.isnan(metric) and math.isfinite(lost):
+        if math.isnan(metric) and validation_loss is not None and math.isfinite(validation_loss):
             name = self.workload.metric.name
             raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
         if not math.isfinite(metric if validation_loss is None else metric + validation_loss):
@@ -244,9 +242,9 @@ class Run:
             self._best_metric = metric
             if self._with_test:
                 test_loss, test_metric = evaluate_test(self.workload, self.model, self._data, amp=self._amp)
-        return self._record(train_loss, lost, metric, test_loss, test_metric)
+        return self._record(train_loss, validation_loss, metric, test_loss, test_metric)
 
-    def _record(self, train_loss: float, validation_loss: float, metric: float, *test: float | None) -> Record:
+    def _record(self, train_loss: float, validation_loss: float | None, metric: float, *test: float | None) -> Record:
         spent = (self.epoch, self.seconds, self.gradient_evaluations)
         return Record(*spent, train_loss, validation_loss, metric, self.diverged, *test)
 

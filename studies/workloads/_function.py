@@ -40,6 +40,7 @@ class TrainingFunction:
             these it is a plain loop: zero_grad, backward, step.
         source: Where the task comes from.
         licence: Licence of its data.
+        kind: Of task, as a `Workload` has it.
         place: "file:line" where it was written, for messages; found, not given.
     """
 
@@ -52,12 +53,15 @@ class TrainingFunction:
     serves: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    kind: str = ""
     place: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "place", caller())
         _check_name("training function", self.name)
         _check_callable("function", self.function)
+        if self.kind != "":
+            _check_name("kind of workload", self.kind)
         if not isinstance(self.metric, Metric):
             raise TypeError(f"metric is a Metric, not {type(self.metric).__name__}")
         if self.metric.function is not None or self.metric.finish is not None:
