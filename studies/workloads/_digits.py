@@ -1,10 +1,13 @@
-"""The handwritten digits as both of their workloads use them."""
+"""The handwritten digits as their workloads use them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from studies.data import DATASETS, BundledDataset, Data, Split
@@ -16,18 +19,29 @@ _VALIDATION_FRACTION = 1 / 5  # of what is left beside the test examples: 1198 t
 
 def digits(_directory: Path | None = None) -> Data:
     """Return the digits: standardized float32 images [n, 1, 8, 8] and int64 labels [n]."""
+    return _split(lambda arrays: Split((_pixels(arrays) - _MEAN) / _STD, torch.from_numpy(arrays["labels"])))
+
+
+def digits_to_restore(_directory: Path | None = None) -> Data:
+    """Return the digits as inputs and targets: float32 pixels [n, 64] from 0 to 1, twice."""
+
+    def pair(arrays: Mapping[str, NDArray[np.generic]]) -> Split:
+        pixels = _pixels(arrays).flatten(1)
+        return Split(pixels, pixels)
+
+    return _split(pair)
+
+
+def _split(made: Callable[[Mapping[str, NDArray[np.generic]]], Split]) -> Data:
     rows = DATASETS["digits"]
     assert isinstance(rows, BundledDataset)
-    arrays = rows.arrays("train")
-    images, labels = _standardized(torch.from_numpy(arrays["images"])), torch.from_numpy(arrays["labels"])
-    num_train = len(labels) - round(len(labels) * _VALIDATION_FRACTION)
-
-    def test() -> Split:
-        held_out = rows.arrays("test")
-        return Split(_standardized(torch.from_numpy(held_out["images"])), torch.from_numpy(held_out["labels"]))
-
-    return Data((images[:num_train], labels[:num_train]), (images[num_train:], labels[num_train:]), test)
+    examples = made(rows.arrays("train"))
+    num_train = len(examples) - round(len(examples) * _VALIDATION_FRACTION)
+    train, validation = (
+        (examples.inputs[part], examples.targets[part]) for part in (slice(num_train), slice(num_train, None))
+    )
+    return Data(train, validation, lambda: made(rows.arrays("test")))
 
 
-def _standardized(images: Tensor) -> Tensor:
-    return (images / _LARGEST - _MEAN) / _STD
+def _pixels(arrays: Mapping[str, NDArray[np.generic]]) -> Tensor:
+    return torch.from_numpy(arrays["images"]) / _LARGEST

@@ -8,12 +8,15 @@ from studies.workloads._base import Workload
 from studies.workloads._function import TrainingFunction
 from studies.workloads._resolve import resolve_in
 from studies.workloads.breast_cancer_logreg import BREAST_CANCER_LOGREG
+from studies.workloads.breast_cancer_regression import BREAST_CANCER_REGRESSION
 from studies.workloads.cartpole_reinforce import CARTPOLE_REINFORCE
 from studies.workloads.cifar10_lenet5 import CIFAR10_LENET5
 from studies.workloads.cifar10_resnet18 import CIFAR10_RESNET18
 from studies.workloads.cifar100_resnet9 import CIFAR100_RESNET9
+from studies.workloads.digits_autoencoder import DIGITS_AUTOENCODER
 from studies.workloads.digits_lenet5 import DIGITS_LENET5
 from studies.workloads.digits_mlp import DIGITS_MLP
+from studies.workloads.digits_vit import DIGITS_VIT
 from studies.workloads.fashion_lenet5 import FASHION_LENET5
 from studies.workloads.poisson_pinn import POISSON_PINN
 from studies.workloads.shakespeare_gpt import SHAKESPEARE_GPT
@@ -23,8 +26,11 @@ WORKLOADS: Mapping[str, Workload] = {
     workload.name: workload
     for workload in (
         BREAST_CANCER_LOGREG,
+        BREAST_CANCER_REGRESSION,
         DIGITS_MLP,
         DIGITS_LENET5,
+        DIGITS_VIT,
+        DIGITS_AUTOENCODER,
         SHAKESPEARE_GPT,
         POISSON_PINN,
         CARTPOLE_REINFORCE,

@@ -375,7 +375,7 @@ ROWS = [
         typed="launch quickstart --workloads digits",
         says=(
             "workloads = ['digits']: 'digits' is unknown: known are {workloads}, and package.module:factory "
-            "for your own; did you mean digits-mlp?"
+            "for your own; did you mean digits-vit?"
         ),
     ),
     Mistake(

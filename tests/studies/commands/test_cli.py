@@ -455,7 +455,7 @@ MISTAKES = [
     (
         "launch quickstart --workloads digits",
         f"workloads = ['digits']: 'digits' is unknown: known are {KNOWN_WORKLOADS}, and package.module:factory for "
-        "your own; did you mean digits-mlp?",
+        "your own; did you mean digits-vit?",
     ),
     (
         "launch quickstart --workload nope:fire",

@@ -21,6 +21,15 @@ from studies.workloads import WORKLOADS, Data, Metric, Workload, accuracy, check
 from studies.workloads import breast_cancer_logreg as logreg
 from tests.reference.published_formats import write
 
+EMBEDDED = [
+    "breast-cancer-logreg",
+    "breast-cancer-regression",
+    "digits-mlp",
+    "digits-lenet5",
+    "digits-vit",
+    "digits-autoencoder",
+]
+GENERAL = ["shakespeare-gpt", "poisson-pinn", "cartpole-reinforce"]
 PAPER = ["cifar10-lenet5", "cifar10-resnet18", "cifar100-resnet9", "svhn-resnet9"]
 
 
@@ -35,16 +44,7 @@ def num_parameters(model):
 
 class TestTable:
     def test_holds_what_the_project_promises(self):
-        small = [
-            "breast-cancer-logreg",
-            "digits-mlp",
-            "digits-lenet5",
-            "shakespeare-gpt",
-            "poisson-pinn",
-            "cartpole-reinforce",
-            "fashion-lenet5",
-        ]
-        assert list(WORKLOADS) == small + PAPER
+        assert list(WORKLOADS) == [*EMBEDDED, *GENERAL, "fashion-lenet5", *PAPER]
 
     @pytest.mark.parametrize("name", WORKLOADS)
     def test_row_is_complete(self, name):
@@ -64,6 +64,9 @@ class TestTable:
         ("name", "num"),
         [
             ("breast-cancer-logreg", 31),
+            ("breast-cancer-regression", 20 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10),
+            ("digits-vit", 160 + 512 + 2 * 8_544 + 394),
+            ("digits-autoencoder", 37_896),
             ("digits-mlp", 64 * 64 + 64 + 64 * 10 + 10),
             ("shakespeare-gpt", 112_577),
             ("poisson-pinn", 3 * 32 + 33 * 32 + 33),
@@ -104,7 +107,7 @@ class TestTable:
         mirrored = [name for name, row in WORKLOADS.items() if getattr(row.augment, "flip", False)]
         assert mirrored == ["cifar10-lenet5", "cifar10-resnet18", "cifar100-resnet9"]
 
-    @pytest.mark.parametrize("name", ["breast-cancer-logreg", "digits-mlp", "digits-lenet5"])
+    @pytest.mark.parametrize("name", EMBEDDED)
     def test_embedded_rows_pass_their_check_and_leave_the_generator_alone(self, name):
         before = torch.get_rng_state()
         data = check(WORKLOADS[name], test=True)
