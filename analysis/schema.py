@@ -166,6 +166,8 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
     "metric_split": _is_name,
     "kind": _is_name,
     "metric_scale": lambda value: value in ("linear", "log"),
+    "data": lambda value: isinstance(value, Mapping),
+    "target_origin": lambda value: isinstance(value, str),
     "target": lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
 }
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.metric_scale import Scale
 from analysis.parameters import ParameterInfo
+from analysis.text import not_as_published
 from search_spaces.errors import UserError, number_of
 
 
@@ -118,6 +119,24 @@ class Study:
         own = targets.get(self.workload) if isinstance(targets, Mapping) else None
         found = self.attributes.get("target") if own is None else own
         return None if found is None else float(found)
+
+    @property
+    def data_note(self) -> str:
+        """That the data were not the files published under their name, in a sentence; "" where they were."""
+        note = not_as_published(self.attributes.get("data") or {})
+        return f"{self.workload}: {note}" if note else ""
+
+    def confirmed_on_others(self) -> list[str]:
+        """Return the files whose content was another in the confirmation than in the search."""
+        begun, ended = ((one.get("data") or {}).get("md5", {}) for one in (self.attributes, self.confirmation))
+        return [file for file in ended if begun.get(file, ended[file]) != ended[file]]
+
+    @property
+    def target_origin(self) -> str:
+        """How the workload's target came about, in words; "" where the campaign has its own or nothing is stored."""
+        targets = self.campaign.get("targets")
+        own = isinstance(targets, Mapping) and targets.get(self.workload) is not None
+        return "" if own else str(self.attributes.get("target_origin") or "")
 
     @property
     def epoch_budget(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _SHORTEST = 0.5  # seconds that are told as such
 _FAR = 100.0  # times from which on two digits tell all that is known
@@ -199,3 +200,24 @@ def listing(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def not_as_published(facts: Mapping[str, Any]) -> str:
+    """Return that data are not those published, and what is said of them; "" where they are, or nothing is known.
+
+    Args:
+        facts: Of the files, as a study stores them: ``dataset``, ``md5`` by file, ``not_published`` and ``said``.
+
+    >>> not_as_published({"dataset": "svhn", "md5": {"a": "1", "b": "2"}, "not_published": ["b"], "said": "half of it"})
+    'Not svhn as published: b of 2 files has other content, of which its owner says: “half of it”.'
+    """
+    other = facts.get("not_published")
+    if not other:
+        return ""
+    which = (
+        f"all {len(other)} files have"
+        if len(other) == len(facts["md5"]) > 1
+        else (f"{listing(other)} of {len(facts['md5'])} files {'has' if len(other) == 1 else 'have'}")
+    )
+    said = f"of which its owner says: “{facts['said']}”" if facts.get("said") else "of which its owner says nothing"
+    return f"Not {facts['dataset']} as published: {which} other content, {said}."

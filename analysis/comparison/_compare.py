@@ -124,4 +124,5 @@ def compare(
     }
     tables["answer"] = answer(found, tables, replicates)
     short = in_a_sentence(tables["answer"], pairs)
-    return Comparison(tables, verdict.sentences(found, tables), methods(found, tables), found, short)
+    notes = [note for note in dict.fromkeys(study.data_note for study in studies) if note]
+    return Comparison(tables, [*verdict.sentences(found, tables), *notes], methods(found, tables), found, short)

@@ -42,7 +42,7 @@ _SHARED = (
     "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed", "amp", "epochs", "trials", "replicates",
     "resplit", "optimizers", "optimizer",
 )  # fmt: skip
-_DESCRIBED = ("epochs", "versions", "metric_split")
+_DESCRIBED = ("epochs", "versions", "metric_split", "data")
 _TOLD = ("purpose", "sampler", "pruner", "seed")
 _OUTCOMES = (*COUNTED, "lost", "running")
 
@@ -287,8 +287,9 @@ def _same_rules(contest: WorkloadRuns, found: Finding) -> None:
     for search in _every(contest):
         tuned, confirmed = (_versions(attributes) for attributes in (search.attributes, search.confirmation))
         if search.confirmation.get("versions") and tuned != confirmed:
-            name = label(contest, search)
-            found.problems.append(f"{name} was tuned with {tuned} and confirmed with {confirmed}")
+            found.problems.append(f"{label(contest, search)} was tuned with {tuned} and confirmed with {confirmed}")
+        if other := search.confirmed_on_others():
+            found.problems.append(f"{label(contest, search)} was confirmed on other data ({listing(other)})")
     for study in contest.confirmed():
         budget = study.attributes.get("epochs")
         runs = contest.of(study)

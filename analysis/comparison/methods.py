@@ -150,8 +150,10 @@ def _statistics(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
         return ""
     pairs = len(tables["comparisons"])
     targets = tables["time_to_target"].drop_duplicates("workload")
+    origins = {contest.workload: contest.studies[0].target_origin for contest in contests}
     told = ", ".join(
-        f"{row['workload']} {number(row['target'])} ({row['target_source']})" for row in targets.to_dict("records")
+        f"{row['workload']} {number(row['target'])} ({origins.get(row['workload']) or row['target_source']})"
+        for row in targets.to_dict("records")
     )
     over_searches = all(repeated(contest) for contest in contests if contest.confirmed())
     unit = "searches" if over_searches else "runs of the one configuration that each search found"

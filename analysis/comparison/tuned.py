@@ -59,7 +59,8 @@ def tuned(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> Tuned:
     """
     trials, runs = trials[trials["study"] == study.name], runs[runs["study"] == study.name]
     table = optimizers(study, trials, runs)
-    return Tuned(table, tuple(_sentences(study, table, trials, runs)))
+    note = [study.data_note] if study.data_note else []
+    return Tuned(table, (*_sentences(study, table, trials, runs), *note))
 
 
 def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

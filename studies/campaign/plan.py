@@ -254,7 +254,8 @@ class StudyPlan:
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
     searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
     is the seed by which examples are drawn again, ``None`` where the workload's own parts stay. ``schedule`` is what
-    the optimizer follows in place of the campaign's. ``kind`` is the workload's, of task.
+    the optimizer follows in place of the campaign's. ``kind`` is the workload's, of task. ``data`` are the files of a
+    published data set (``PublishedDataset.facts``). ``target_origin`` says how the target came about.
     """
 
     name: str
@@ -276,6 +277,8 @@ class StudyPlan:
     split: int | None = None
     schedule: str | None = None
     kind: str = ""
+    data: Mapping[str, Any] | None = None
+    target_origin: str = ""
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

@@ -15,7 +15,9 @@ from search_spaces.samplers import SAMPLERS
 from studies.campaign.functions import check_functions, spaces_without_optimizer
 from studies.campaign.model import Campaign
 from studies.campaign.plan import CampaignPlan, StudyPlan, campaign_seed, replicate_seed
+from studies.data import DATASETS, PublishedDataset
 from studies.modules import imported_from
+from studies.workloads._targets import target_origins
 
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
@@ -65,6 +67,7 @@ class ResolvedCampaign:
         Within a replicate every optimizer has the same initial weights and data order; another replicate has others.
         """
         first, other = self.campaign.seed, _other_schedules(self.campaign)
+        files, targets = self.files(), target_origins()
         return [
             StudyPlan(
                 name=study_name(self.campaign.name, key, optimizer, number),
@@ -86,17 +89,26 @@ class ResolvedCampaign:
                 split=campaign_seed(first, "split", number) if self._resplits(workload) else None,
                 initial=self._initial(optimizer, key),
                 schedule=other.get(optimizer),
+                data=files.get(key),
+                target_origin=targets.get(workload.name, ""),
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
             for number in range(1, self.campaign.replicates + 1)
         ]
 
+    def files(self) -> dict[str, Mapping[str, Any]]:
+        """Return what is known of the files of published data sets, by the campaign's names for the workloads."""
+        rows = {key: DATASETS.get(getattr(workload, "dataset", None) or "") for key, workload in self.workloads.items()}
+        return {key: row.facts(self.data_directory) for key, row in rows.items() if isinstance(row, PublishedDataset)}
+
     def _resplits(self, workload: Workload | TrainingFunction) -> bool:
         """Return whether the examples of a workload are drawn again: not those that an optimization is of.
 
         Nor those of a stream of batches, which are no rows.
         """
+        from studies.workloads import TrainingFunction
+
         if isinstance(workload, TrainingFunction) or not self.campaign.resplit:
             return False
         return workload.metric.split != "train" and workload.sample is None

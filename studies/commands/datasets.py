@@ -46,6 +46,8 @@ def print_datasets(rows: Iterable[DatasetStatus], console: Console) -> None:
         where = f", in {row.folder}" if row.folder else f", in {row.package}, nothing to fetch" if row.package else ""
         console.print(Text.assemble((row.name, "bold"), ": ", state, where), soft_wrap=True)
         console.print(Text(f"  {row.source} ({row.licence})"), soft_wrap=True)
+        if row.note:
+            console.print(Text(f"  {row.note}"), soft_wrap=True)
         for problem in dict.fromkeys(p for p in (row.problem, row.test_problem) if p):
             console.print(Text(f"  {problem}"), soft_wrap=True)
         if row.present and row.looked_in:

@@ -8,27 +8,35 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from studies.workloads._targets import target_origins
 
 _NOT_WRITTEN_OUT = (LookupError, ValueError, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadFacts:
-    """Of a row of ``studies.workloads.WORKLOADS``: its metric, its target and its epoch budget."""
+    """Of a row of ``studies.workloads.WORKLOADS``: metric, target, how that came about, epoch budget."""
 
     metric: str
     meaning: str
     direction: str
     target: float | None
     epochs: int
+    origin: str = ""
 
 
 def workloads() -> dict[str, WorkloadFacts]:
     """Return the facts of the project's workloads by name, in the order of ``studies.workloads.WORKLOADS``."""
+    origins = target_origins()
+    return {name: replace(facts, origin=origins.get(name, "")) for name, facts in _without_origins().items()}
+
+
+def _without_origins() -> dict[str, WorkloadFacts]:
     try:
         return _workloads_as_written()
     except _NOT_WRITTEN_OUT:

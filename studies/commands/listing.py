@@ -16,7 +16,7 @@ from analysis.optimizers import custom_optimizers, described
 from analysis.text import format_value
 from search_spaces.errors import number_of
 from studies.called import DEFAULT_STORAGE, command_line
-from studies.commands.facts import optimizers, presets, workloads
+from studies.commands.facts import WorkloadFacts, optimizers, presets, workloads
 from studies.commands.find import existing, without_password
 from studies.commands.options import storage_again
 from studies.commands.screen import make_console, print_table
@@ -63,7 +63,7 @@ def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], c
             (
                 name,
                 f"{facts.metric}{f' ({facts.meaning})' if facts.meaning else ''}, {facts.direction}, "
-                f"target {format_value(facts.target)}, {number_of(facts.epochs, 'epoch')}",
+                f"target {format_value(facts.target)}{_origin(facts)}, {number_of(facts.epochs, 'epoch')}",
             )
             for name, facts in workloads().items()
         ),
@@ -85,6 +85,13 @@ def print_list(storage: BaseStorage | None, shown: str, option: Sequence[str], c
             f"Campaigns in {shown}",
             rows or [("none yet", f"start one: {start}")],
         )
+
+
+def _origin(facts: WorkloadFacts) -> str:
+    """Return in brackets how a target came about: all of it where it was measured, else of what kind it is."""
+    kind, _, _ = facts.origin.partition(":")
+    told = facts.origin if kind == "measured" else kind
+    return f" ({told})" if told else ""
 
 
 def _section(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from analysis.text import not_as_published
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
 from studies.data._bundled import BundledDataset, BundledText, read_breast_cancer, read_digits
@@ -130,6 +131,7 @@ class DatasetStatus:
         source: Where the data come from.
         licence: Their licence.
         package: Which brings them, in words; "" for files.
+        note: That files are not those published, and what their owner says of them; "" where they are.
     """
 
     name: str
@@ -140,6 +142,7 @@ class DatasetStatus:
     source: str
     licence: str
     package: str = ""
+    note: str = ""
 
     @property
     def present(self) -> bool:
@@ -191,7 +194,17 @@ def status(name: str, directory: Path | None = None) -> DatasetStatus:
         folder = row.locate("train", directory)[0].parent
     except UserError:
         folder = None
-    return DatasetStatus(name, row.looked_in(directory), folder, problems[0], problems[1], row.source, row.licence)
+    facts = {} if problems[0] else row.facts(directory)
+    return DatasetStatus(
+        name,
+        row.looked_in(directory),
+        folder,
+        problems[0],
+        problems[1],
+        row.source,
+        row.licence,
+        not_as_published(facts),
+    )
 
 
 def fetch(name: str, directory: Path | None = None) -> DatasetStatus:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ SPLIT_SEED = 20240306
 
 CHECKSUMS = "MD5SUMS"
 """A file of this name beside data files, as ``md5sum`` writes it, replaces the published checksums of what it names.
-This is how one uses data of one's own in a published format, on purpose."""
+This is how one uses data of one's own in a published format, on purpose. Its lines that begin with ``#`` say what these
+data are: they are stored with the studies made on them, and reports quote them."""
 
 _READER = 1  # raise it when a reader changes what it returns
 
@@ -124,6 +125,34 @@ class PublishedDataset:
             for file, path in zip(self.parts[part], self.locate(part, directory), strict=True)
         ]
 
+    def facts(self, directory: Path | None = None) -> dict[str, Any]:
+        """Return what a study stores of the files that it is made on, which are there and whole.
+
+        Returns:
+            ``dataset``; ``md5``, by file, of the content where it may be compressed; ``not_published``, the files
+            whose content is another than was published; ``said``, what their owner says of them in ``MD5SUMS``.
+
+        Raises:
+            UserError: If a file of the training part is missing or damaged. Test files may be missing.
+        """
+        found, said = {}, ""
+        for part in PARTS:
+            try:
+                paths = self.locate(part, directory)
+            except UserError:
+                if part == "train":
+                    raise
+                continue
+            own = _own_checksums(paths[0].parent)
+            said = said or _said(paths[0].parent)
+            for file, path in zip(self.parts[part], paths, strict=True):
+                found[file.name] = own.get(path.name, file.md5)
+                if path.name in own and path.suffix == ".gz":  # of which the owner's checksum is of what is compressed
+                    found[file.name] = _md5(self._content(file, path, directory))
+        published = {file.name: file.md5 for part in PARTS for file in self.parts[part]}
+        other = [name for name, md5 in found.items() if md5 != published[name]]
+        return {"dataset": self.name, "md5": found, "not_published": other, "said": said if other else ""}
+
     def is_whole(self, file: PublishedFile, path: Path) -> bool:
         """Return whether a file is readable and has the checksum it should have."""
         try:
@@ -143,7 +172,7 @@ class PublishedDataset:
             raise self._damaged(path, f"cannot be read ({error.strerror or error})", directory) from error
         except (EOFError, zlib.error) as error:
             raise self._damaged(path, "is truncated or damaged", directory) from error
-        actual = hashlib.md5(content if own is None else stored, usedforsecurity=False).hexdigest()
+        actual = _md5(content if own is None else stored)
         expected = own or file.md5
         if actual != expected:
             raise self._damaged(path, f"is damaged (MD5 {actual}, expected {expected})", directory)
@@ -240,5 +269,18 @@ def _own_checksums(folder: Path) -> dict[str, str]:
         raise UserError(
             f"{folder / CHECKSUMS}: is no list of checksums; delete it, or make it again with: md5sum * > {CHECKSUMS}"
         ) from None
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
+    pairs = [line.split(maxsplit=1) for line in lines if not line.startswith("#")]
     return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
+
+
+def _said(folder: Path) -> str:
+    """Return what the owner of a folder says of its data, in a line; "" where nothing is said."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ""
+    return " ".join(" ".join(line.lstrip("#").split()) for line in lines if line.startswith("#")).strip()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

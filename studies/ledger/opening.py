@@ -13,6 +13,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
 from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, WIDENED, maker_of
+from analysis.text import listing
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
@@ -35,7 +36,7 @@ _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
     "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
-    "replicate", "resplit", "schedule", "kind", FOLDER, "campaign",
+    "replicate", "resplit", "schedule", "kind", "data", "target_origin", FOLDER, "campaign",
 })  # fmt: skip
 
 Command = Literal["launch", "confirm", "evaluate", "tune"]
@@ -312,6 +313,7 @@ class Opening:
                     "or give this one another name with --name"
                 ) from None
         elif "protocol" in self.attributes(study_id):
+            self._check_files(plan, self.attributes(study_id))
             return study_id
         elif self.storage.get_study_directions(study_id) != [direction]:
             raise UserError(
@@ -334,6 +336,8 @@ class Opening:
             "resplit": plan.split is not None,
             **({} if plan.schedule is None else {"schedule": plan.schedule}),
             **({"kind": plan.kind} if plan.kind else {}),
+            **({} if plan.data is None else {"data": plan.data}),
+            **({"target_origin": plan.target_origin} if plan.target_origin else {}),
             FOLDER: new_folder(),
             "campaign": self.campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
@@ -341,6 +345,16 @@ class Opening:
         for name, value in attributes.items():
             self.storage.set_study_user_attr(study_id, name, value)
         return study_id
+
+    def _check_files(self, plan: StudyPlan, attributes: Mapping[str, Any]) -> None:
+        """Refuse to go on with a study on other files than those that it was begun on, where these are known."""
+        begun, now = ((data or {}).get("md5", {}) for data in (attributes.get("data"), plan.data))
+        other = [name for name in now if begun.get(name, now[name]) != now[name]]
+        if other:
+            raise UserError(
+                f"study '{plan.name}' was begun on other data ({listing(other)}); name their directory with --data, "
+                "or give this campaign another name with --name"
+            )
 
     def searched_study(self, plan: StudyPlan) -> int:
         """Return the id of a study of the search, which is there.

@@ -30,13 +30,16 @@ def draw(view: View) -> Drawn | None:
     if not panels:
         return None
     first = table.iloc[0]
+    told = view.contest.studies[0].target_origin
+    origin = f", {told}" if told else ""
     goal = f"{_style.label(view.contest.studies[0].tuned_metric, 40)} {short(float(first['target']))}"
     left = "" if len(view.axes) == len(AXES) else " Seconds do not compare here, and are left out."
     over_searches = first["unit"] == SEARCHES
     middle = "the median over searches of the median of their runs" if over_searches else "the median over runs"
     return Drawn(
         "Time to target",
-        f"What the confirmation runs spent when they first reached {goal} (the {first['target_source']}'s target): "
+        f"What the confirmation runs spent when they first reached {goal} "
+        f"(the {first['target_source']}'s target{origin}): "
         f"{middle}, with an interval between two of them. An arrow: the interval has no end, or, with a number, the "
         f"value lies beyond the panel. Without a mark fewer than "
         f"half of the runs reached it. Beside it, how many did.{left}",

@@ -16,6 +16,7 @@ from studies.campaign.resolve import ResolvedCampaign
 from studies.campaign.resolve import resolve_campaign as draw_up_campaign
 from studies.commands.budget import Budget
 from studies.commands.tuning._initial import initial_configurations
+from studies.workloads._targets import target_origins
 
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
@@ -89,6 +90,8 @@ class Search:
             metric_scale=metric.scale,
             target=self.resolved.workloads[self.workload].target,
             kind=self.resolved.workloads[self.workload].kind,
+            data=self.resolved.files().get(self.workload),
+            target_origin=target_origins().get(self.resolved.workloads[self.workload].name, ""),
             epochs=self.resolved.epochs(self.workload),
             trials=self.budget.trials,
             sampler=campaign.sampler,

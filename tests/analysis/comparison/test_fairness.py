@@ -40,6 +40,20 @@ def test_a_campaign_that_kept_all_rules() -> None:
     assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[7, "evidence"]
 
 
+def test_data_that_are_not_those_published_are_told_and_so_is_a_confirmation_on_others() -> None:
+    campaign = made(RUNS)
+    data = {"dataset": "cifar10", "md5": {"a": "1", "b": "2"}, "not_published": ["a", "b"], "said": "JPEG copies"}
+    told = "w: Not cifar10 as published: all 2 files have other content, of which its owner says: “JPEG copies”."
+    campaign.studies[:] = [
+        dataclasses.replace(study, attributes={**study.attributes, "data": data}) for study in campaign.studies
+    ]
+    assert told in campaign.compare().sentences
+    assert ledger(campaign).loc[3, "kept"] == "yes"
+    sgd = campaign.studies[1]
+    campaign.studies[1] = dataclasses.replace(sgd, confirmation={**sgd.confirmation, "data": {"md5": {"b": "3"}}})
+    assert "sgd was confirmed on other data (b)" in ledger(campaign).loc[3, "problems"]
+
+
 def test_unequal_numbers_of_trials_are_named() -> None:
     found = ledger(made(RUNS, trials={"w": {"sgd": [0.5, 0.6]}}))
     assert found.loc[1, "kept"] == "no"

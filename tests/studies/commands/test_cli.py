@@ -31,6 +31,7 @@ from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, print_ne
 from studies.data import DATASETS
 from studies.storage.database import close_storage
 from studies.workloads import WORKLOADS
+from studies.workloads._targets import target_origins
 from tests.support.fake_campaign import campaign, make, open_ledger, play
 
 COMMANDS = ["launch", "confirm", "report", "evaluate", "export", "tune", "status", "list", "data", "dashboard", "check"]
@@ -712,8 +713,14 @@ def test_the_facts_that_list_shows_are_those_of_the_tables():
     assert list(facts.presets().items()) == [
         (name, (len(row.workloads), len(row.optimizers), row.trials)) for name, row in campaigns.items()
     ]
+    origins = target_origins()
     assert list(facts.workloads().items()) == [
-        (name, facts.WorkloadFacts(row.metric.name, row.metric.meaning, row.metric.direction, row.target, row.epochs))
+        (
+            name,
+            facts.WorkloadFacts(
+                row.metric.name, row.metric.meaning, row.metric.direction, row.target, row.epochs, origins[name]
+            ),
+        )
         for name, row in WORKLOADS.items()
     ]
     assert list(facts.optimizers().items()) == [(key, row.source) for key, row in OPTIMIZERS.items()]

@@ -193,6 +193,21 @@ class TestDamage:
         one_line_error(lambda: load(name, "train", tmp_path), folder, "is damaged", "expected", "--download")
 
     @pytest.mark.parametrize("name", PUBLISHED)
+    def test_files_of_ones_own_are_told_with_what_their_owner_says(self, name, tmp_path):
+        folder = write(name, tmp_path)
+        (folder / "MD5SUMS").write_text(f"# half of the\n#  images\n{(folder / 'MD5SUMS').read_text()}")
+        row, facts = DATASETS[name], DATASETS[name].facts(tmp_path)
+        files = [file for part in row.parts.values() for file in part]
+        assert facts["dataset"] == name
+        assert list(facts["md5"]) == facts["not_published"] == [file.name for file in files]
+        assert facts["said"] == "half of the images"
+        assert "half of the images" in status(name, tmp_path).note
+        as_written = {file.name: replace(file, md5=facts["md5"][file.name]) for file in files}
+        parts = {part: tuple(as_written[file.name] for file in own) for part, own in row.parts.items()}
+        published = replace(row, parts=parts).facts(tmp_path)  # the same files, were they those published
+        assert published == {**facts, "not_published": [], "said": ""}
+
+    @pytest.mark.parametrize("name", PUBLISHED)
     @pytest.mark.parametrize("keep", [0.5, 0.0])
     def test_truncated(self, name, keep, tmp_path):
         folder = write(name, tmp_path)
