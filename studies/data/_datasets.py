@@ -203,7 +203,7 @@ def status(name: str, directory: Path | None = None) -> DatasetStatus:
         problems[1],
         row.source,
         row.licence,
-        not_as_published(facts),
+        note=not_as_published(facts),
     )
 
 

@@ -20,6 +20,7 @@ from studies.workloads.digits_vit import DIGITS_VIT
 from studies.workloads.fashion_lenet5 import FASHION_LENET5
 from studies.workloads.poisson_pinn import POISSON_PINN
 from studies.workloads.shakespeare_gpt import SHAKESPEARE_GPT
+from studies.workloads.shakespeare_plays import SHAKESPEARE_PLAYS
 from studies.workloads.svhn_resnet9 import SVHN_RESNET9
 
 WORKLOADS: Mapping[str, Workload] = {
@@ -31,6 +32,7 @@ WORKLOADS: Mapping[str, Workload] = {
         DIGITS_LENET5,
         DIGITS_VIT,
         DIGITS_AUTOENCODER,
+        SHAKESPEARE_PLAYS,
         SHAKESPEARE_GPT,
         POISSON_PINN,
         CARTPOLE_REINFORCE,

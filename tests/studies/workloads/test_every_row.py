@@ -10,11 +10,13 @@ import torch
 
 from search_spaces import SEARCH_SPACES
 from sofim.registry import OPTIMIZERS
-from studies.data import DATASETS, BundledDataset, Data
+from studies.data import DATASETS, Data, PublishedDataset
 from studies.training.run import Run
 from studies.workloads import WORKLOADS
 
-EMBEDDED = [name for name, row in WORKLOADS.items() if isinstance(DATASETS.get(row.dataset or ""), BundledDataset)]
+EMBEDDED = [
+    name for name, row in WORKLOADS.items() if not isinstance(DATASETS.get(row.dataset or ""), PublishedDataset)
+]
 _FEW = 24
 
 

@@ -28,6 +28,7 @@ EMBEDDED = [
     "digits-lenet5",
     "digits-vit",
     "digits-autoencoder",
+    "shakespeare-plays",
 ]
 GENERAL = ["shakespeare-gpt", "poisson-pinn", "cartpole-reinforce"]
 PAPER = ["cifar10-lenet5", "cifar10-resnet18", "cifar100-resnet9", "svhn-resnet9"]
