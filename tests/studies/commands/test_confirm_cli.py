@@ -156,9 +156,8 @@ MISTAKES = {
     "confirm fake --cpus-per-trial 0": "--cpus-per-trial 0: must be a number from 0.01",
     "confirm fake --gpus-per-trial -1": "--gpus-per-trial -1: must be 0, or a share of a GPU from 0.01 to "
     "1: a trial trains on one GPU at most, and several GPUs run several trials",
-    "confirm nosuch": "no campaign 'nosuch': it is no preset (quickstart, modern, fashion, cifar, atlas, atlas-rho, paper), "
-    "no TOML file, "
-    "and not in sqlite:///sofim.db (fake, half, own)",
+    "confirm nosuch": "no campaign 'nosuch': it is no preset (quickstart, modern, fashion, cifar, atlas, "
+    "atlas-rho, paper), no TOML file, and not in sqlite:///sofim.db (fake, half, own)",
     "confirm quickstart": "no campaign 'quickstart' in sqlite:///sofim.db to confirm; there are: fake, half, own; "
     "launch it first",
     "confirm quickstart --storage sqlite:///other.db": "no campaign 'quickstart' in sqlite:///other.db to confirm; "
