@@ -36,7 +36,9 @@ def arguments(key):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("key", OPTIMIZERS)
-def test_row_keeps_the_contract(key, check):
+def test_row_keeps_the_contract(key, check, nightly):
+    if check.name == "descends Rosenbrock's valley" and not (nightly or key.startswith("sofim")):
+        pytest.skip("with --nightly: who converges on two other problems by day, and is a library's")
     outcome = check(OPTIMIZERS[key], arguments(key))
     if (key, check.name) in KNOWN:
         assert outcome.verdict is Verdict.FAIL
