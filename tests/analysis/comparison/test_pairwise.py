@@ -22,7 +22,7 @@ from tests.support.made_campaign import made
 @pytest.fixture
 def campaigns(nightly: bool) -> int:
     """How many are simulated; the bands of what may be found are computed from it."""
-    return 1000 if nightly else 400
+    return 1000 if nightly else 200
 
 
 def most(campaigns: int) -> float:

@@ -27,9 +27,13 @@ def text(picture: Drawn, panel: str = "") -> str:
         return svg(next(one.figure for one in picture.panels if one.name == panel))
 
 
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, Drawn]:
+    return drawn(campaign())
+
+
 @pytest.mark.slow
-def test_a_confirmed_campaign_has_every_figure() -> None:
-    pictures = drawn(campaign())
+def test_a_confirmed_campaign_has_every_figure(pictures) -> None:
     assert all(picture is not None for picture in pictures.values()), pictures
     panels = {f"{quantity}-{axis}" for quantity in ("train_loss", "validation_loss", "metric")
               for axis in ("epochs", "gradient_evaluations", "seconds")}  # fmt: skip
@@ -41,8 +45,7 @@ def test_a_confirmed_campaign_has_every_figure() -> None:
                 assert svg(panel.figure).startswith("<?xml")
 
 
-def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone() -> None:
-    pictures = drawn(campaign())
+def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone(pictures) -> None:
     for key, panel in (
         ("confirmed", ""),
         ("convergence", "metric-epochs"),
@@ -55,8 +58,7 @@ def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone() -> None:
             assert looks([optimizer])[optimizer].colour in drawing, f"{optimizer} in {key}"
 
 
-def test_runs_that_broke_are_shown_and_told() -> None:
-    pictures = drawn(campaign())
+def test_runs_that_broke_are_shown_and_told(pictures) -> None:
     assert "runs that broke" in pictures["confirmed"].caption
     assert "9 of 10" not in text(pictures["time-to-target"], "epochs")
     assert re.search(r">0 of 10<", text(pictures["time-to-target"], "epochs")), "adam never gets there"
@@ -83,7 +85,7 @@ def test_whatever_is_missing_the_rest_is_drawn(case: str) -> None:
     pictures = drawn(found)
     assert expected <= {key for key, picture in pictures.items() if picture is not None}
     for picture in pictures.values():
-        for panel in picture.panels if picture is not None else ():
+        for panel in picture.panels[:2] if picture is not None else ():  # the others differ by their quantity alone
             with style():
                 drawing = svg(panel.figure)
             assert "<b>" not in drawing
