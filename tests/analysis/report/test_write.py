@@ -20,7 +20,7 @@ from analysis import report
 from analysis.load import studies, study
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage
-from tests.support.report_studies import broken_trial, make, plain_study, ridge
+from tests.support.report_studies import broken_trial, draw_nothing, make, plain_study, ridge
 
 NOW = datetime.datetime(2024, 2, 29, 12, 0, tzinfo=datetime.UTC)
 FEW = report.Options(num_refits=6, workers=1)
@@ -66,6 +66,12 @@ def directory(url, tmp_path_factory) -> Path:
     written(opened, out)
     close_storage(opened)
     return out
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty files."""
+    draw_nothing(monkeypatch)
 
 
 class Links(HTMLParser):
@@ -142,11 +148,19 @@ def test_the_summary_says_what_matters_how_much_and_how_far(directory: Path) -> 
     assert "96 complete, 24 pruned" in text
 
 
-def test_the_same_seed_gives_the_same_report_whatever_the_processes(storage, directory, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_report_whatever_the_processes(
+    storage, directory, tmp_path: Path, monkeypatch
+) -> None:
+    """Of figures the drawings are looked at; that their other files are the same again is in ``test_statements.py``."""
+
+    def files(of: Path) -> dict[Path, bytes]:
+        every = (path for path in of.rglob("*") if path.is_file() and path.suffix not in (".png", ".pdf"))
+        return {path.relative_to(of): path.read_bytes() for path in every}
+
+    draw_nothing(monkeypatch, "svg")
     written(storage, tmp_path / "again", report.Options(num_refits=6, workers=2))
-    files = {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    again = tmp_path / "again"
-    assert files == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+    assert files(tmp_path / "again") == files(directory)
+    draw_nothing(monkeypatch)
     other = report.write(
         storage, studies(storage)[:1], tmp_path / "other", title="", source="", options=report.Options(1, num_refits=6)
     )
@@ -155,7 +169,7 @@ def test_the_same_seed_gives_the_same_report_whatever_the_processes(storage, dir
     assert not first["total_order"].head(len(mine)).equals(mine["total_order"])
 
 
-def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(tmp_path: Path) -> None:
+def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(tmp_path: Path, undrawn: None) -> None:
     made = unit_study("s", [i * 7 % 101 / 101 for i in range(60)], parameters=("x", "y"))
     few = unit_study("t", [i * 7 % 101 / 101 for i in range(5)])
     report.write(made._storage, [study(made._storage, "s")], tmp_path, title="", source="", options=FEW)
@@ -234,7 +248,7 @@ LITTLE = {
 
 
 @pytest.mark.parametrize("case", LITTLE)
-def test_where_there_is_little_to_say_that_is_said(case: str, tmp_path: Path) -> None:
+def test_where_there_is_little_to_say_that_is_said(case: str, tmp_path: Path, undrawn: None) -> None:
     make_study, says = LITTLE[case]
     storage = make_study()._storage
     made = report.write(storage, [study(storage, "s")], tmp_path, title="s", source="memory", options=FEW)
@@ -244,7 +258,7 @@ def test_where_there_is_little_to_say_that_is_said(case: str, tmp_path: Path) ->
     assert made.chapters[0].findings.conclusive == (case == "one parameter")
 
 
-def test_trials_that_failed_or_were_lost_are_counted(tmp_path: Path) -> None:
+def test_trials_that_failed_or_were_lost_are_counted(tmp_path: Path, undrawn: None) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
     make(url, lambda *a: "failed: ValueError: <b>bold</b>" if a[2] == 1 else "running" if a[2] == 2 else 0.5, trials=4)
     storage = open_storage(url, create=False)
@@ -271,7 +285,8 @@ def hostile_study(directory: Path) -> str:
     return url
 
 
-def test_names_from_outside_are_shown_and_never_run(tmp_path: Path) -> None:
+def test_names_from_outside_are_shown_and_never_run(tmp_path: Path, monkeypatch) -> None:
+    draw_nothing(monkeypatch, "svg")
     url = hostile_study(tmp_path)
     storage = open_storage(url, create=False)
     name = "<script>window.hit = 1</script>/../x"
@@ -293,7 +308,7 @@ def test_names_from_outside_are_shown_and_never_run(tmp_path: Path) -> None:
     assert HOSTILE["x"] in set(table["parameter"]), "programs find the name as it is"
 
 
-def test_a_note_keeps_what_people_wrote_and_is_replaced_not_repeated(tmp_path: Path) -> None:
+def test_a_note_keeps_what_people_wrote_and_is_replaced_not_repeated(tmp_path: Path, undrawn: None) -> None:
     values = [i * 7 % 101 / 101 for i in range(60)]
     made = unit_study("s", values, parameters=("x_1", "<b>y</b>"))
     storage = made._storage
