@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import optuna
+import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import SEARCH_SPACES
@@ -92,6 +93,16 @@ def held(home: Path, complete: int, *arguments: str, **more: str) -> Iterator[su
     finally:
         driver.kill()
         driver.wait(timeout=60)
+
+
+def left_of(session: int) -> list[psutil.Process]:
+    """The processes of a session, whose leader is gone."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def wait_until(come: Callable[[], bool], seconds: float = 200.0) -> None:

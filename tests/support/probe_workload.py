@@ -76,6 +76,19 @@ def plain():
     )
 
 
+def staying():
+    """Has Ray give a trial no time at all to leave its worker."""
+
+    def load(directory):
+        if _in_a_worker():
+            os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "0"  # of this worker, which ends with the campaign
+        return _load(directory)
+
+    return Workload(
+        "xor", load, _model, nn.functional.cross_entropy, Metric("accuracy", "maximize", accuracy), epochs=3
+    )
+
+
 def raising():
     """Raises in the second trial of every worker."""
     calls = []

@@ -20,7 +20,8 @@ from sofim.recommended import shipped
 from studies.commands.tuning._initial import recommended
 from studies.ledger import fresh_seeds
 from studies.training.run import train
-from tests.support.probe_home import called, held, sofim, trials_in, wait_until
+from tests.support.one_ray import OneRay
+from tests.support.probe_home import called, held, left_of, trials_in, wait_until
 from tests.system.chaos.home import progress
 
 pytestmark = pytest.mark.cluster
@@ -75,6 +76,7 @@ class Story:
     """A search that was killed, the same command again, and once more: what each left, and what it said."""
 
     home: Path
+    killed: int  # the process
     before: list[FrozenTrial]
     done: subprocess.CompletedProcess[str]
     found: list[FrozenTrial]
@@ -83,18 +85,19 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(tmp_path_factory: pytest.TempPathFactory, one_ray: OneRay) -> Story:
     home = tmp_path_factory.mktemp("home")
     (home / "mine.py").write_text(MINE)
+    one_ray.use(home)
     command = ["tune", "mine:xor", "--budget", "20", "--seeds", "3"]
-    with held(home, 5, *command):
+    with held(home, 5, *command) as killed:
         wait_until(lambda: progress(f"sqlite:///{home}/sofim.db").finished >= 5)
     before = trials_in(home, STUDY)
-    done = sofim(home, *command)
+    done = called(home, *command)
     found, runs = trials_in(home, STUDY), trials_in(home, f"{STUDY}/confirm")
-    again = sofim(home, *command)
+    again = called(home, *command)
     assert len(trials_in(home, STUDY)) == len(found), "nothing is run again"
-    return Story(home, before, done, found, runs, again)
+    return Story(home, killed.pid, before, done, found, runs, again)
 
 
 def test_after_kill_9_the_same_command_goes_on_to_the_same_number(story):
@@ -107,6 +110,7 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(story):
     retried = [trial.user_attrs["retry_of"] for trial in story.found if "retry_of" in trial.user_attrs]
     assert sorted(retried) == sorted(trial.number for trial in lost)
     assert len(story.found) - len(lost) == 20
+    wait_until(lambda: not left_of(story.killed))  # its Ray went with it
 
 
 def test_it_begins_with_what_is_recommended_and_ends_with_runs_on_fresh_seeds_alone_on_the_machine(story):
@@ -160,11 +164,13 @@ def test_errors_in_ones_own_code_point_at_it(tmp_path, one_ray):
     assert f"ValueError: works here alone ({tmp_path}/mine.py:{line})" in done.stderr
 
 
-def test_a_budget_without_room_for_a_trial_is_a_mistake_in_one_line(tmp_path):
+def test_a_budget_without_room_for_a_trial_is_a_mistake_in_one_line(tmp_path, one_ray, monkeypatch):
     """By the clock of the wall: an epoch takes more than a second here, however fast the machine is."""
     (tmp_path / "mine.py").write_text(WRONG)
-    done = sofim(tmp_path, "tune", "mine:slow", "--budget", "20s", "--optimizers", "sgd,adam")
+    one_ray.use(tmp_path)
+    monkeypatch.setattr("studies.commands.budget.SHORTEST_SECONDS", 6.0)  # Ray is there
+    done = called(tmp_path, "tune", "mine:slow", "--budget", "6s", "--optimizers", "sgd,adam")
     assert done.returncode == 2
-    assert re.match(r"sofim: budget 20 s: too short, no trial ran its 50 epochs in it .*--epochs\n$", done.stderr)
+    assert re.match(r"sofim: budget 6 s: too short, no trial ran its 50 epochs in it .*--epochs\n$", done.stderr)
     states = {trial.state for trial in trials_in(tmp_path, "tune-mine-slow/mine:slow/any")}
     assert TrialState.RUNNING not in states

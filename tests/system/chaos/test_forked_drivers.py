@@ -15,7 +15,7 @@ from tests.system.chaos.home import Home, progress
 from tests.system.chaos.verdict import Verdict
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-KILLS, KILLS_BY_DAY = 15, 8
+KILLS, KILLS_BY_DAY = 15, 6
 WORK_SECONDS = 0.8  # that a driver may work at most before it is killed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
