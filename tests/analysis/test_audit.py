@@ -41,6 +41,7 @@ def planted(simulated) -> dict[str, list[Frames]]:
     return campaigns
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_planted_faults_are_flagged_and_sound_searches_are_not(planted) -> None:
     kinds = {fault: [{flag.kind for flag in audit(*made)} for made in listed] for fault, listed in planted.items()}

@@ -189,6 +189,7 @@ def test_lr_and_rho_of_another_optimizer_are_not_those_of_sofim() -> None:
 EVIL = ["a.b/c\\d", "<script>alert(1)</script>", "参数", "\x1b[31mred\x07", "line\nbreak", "$x^2$ %s{0}", ""]
 
 
+@pytest.mark.slow
 def test_names_command_neither_the_terminal_nor_the_page(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     name = "../theirs <b>\x1b[31m/名"
@@ -233,6 +234,7 @@ def test_every_objective_has_a_report_of_its_own(tmp_path, monkeypatch, capsys) 
     assert "values[1] (higher is better)" in second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["wide", "narrow", "pruned", "infinite", "largest", "nothing"])
 def test_figures_are_drawn_of_anything(case: str) -> None:
     made = new_study()

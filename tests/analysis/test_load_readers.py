@@ -300,6 +300,7 @@ def test_the_number_of_queries_does_not_grow_with_the_trials(opened):
     assert counts == [8, 8], "trials, values, params, constraints, attributes; trials, points, histories"
 
 
+@pytest.mark.slow
 def test_the_benchmarks_database_is_what_a_campaign_leaves(url, opened):
     build(url, trials=100, epochs=4)
     frames = read(opened, [study(opened, STUDY)])

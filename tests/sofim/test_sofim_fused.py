@@ -211,6 +211,7 @@ def test_a_checkpoint_of_a_machine_with_a_compiler_goes_on_without(elsewhere, mo
         torch.testing.assert_close(one, another)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_none(elsewhere, monkeypatch):
     (elsewhere / "file").touch()
     monkeypatch.setenv("SOFIM_CACHE", str(elsewhere / "file"))

@@ -332,6 +332,7 @@ def test_nobody_is_told_better_than_who_is_first(case: str) -> None:
             assert table.set_index("optimizer").loc[other, "tied"] == (said == "no difference shown")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", UNITS)
 def test_order_sign_offset_and_copies_of_rows_change_neither_ranks_nor_ties(case: str) -> None:
     runs = UNITS[case]

@@ -125,6 +125,7 @@ def test_a_metric_over_decades_is_told_as_a_ratio():
     assert said.endswith("this configuration of sgd is better than that of adam.")
 
 
+@pytest.mark.slow
 def test_equal_configurations_are_told_apart_in_at_most_the_share_that_is_told(nightly):
     """Of three seeds each, where an interval of the normal distribution would tell them apart in a fifth of all."""
     rng = np.random.default_rng(0)

@@ -48,6 +48,7 @@ def recommended(made, confirmed=(), robust_runs=(), **options) -> Recommendation
     return after.workloads["u"]
 
 
+@pytest.mark.slow
 def test_numbers_are_of_the_very_configuration_and_where_nothing_was_run_there_are_none(made) -> None:
     one = recommended(made, confirmed=[0.8, 0.9])
     assert (one.kind, one.trials, one.measured.runs) == ("robust", 120, 0)

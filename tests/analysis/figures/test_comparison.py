@@ -45,6 +45,7 @@ def test_a_confirmed_campaign_has_every_figure(pictures) -> None:
                 assert svg(panel.figure).startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone(pictures) -> None:
     for key, panel in (
         ("confirmed", ""),
@@ -58,6 +59,7 @@ def test_optimizers_look_the_same_everywhere_and_not_by_colour_alone(pictures) -
             assert looks([optimizer])[optimizer].colour in drawing, f"{optimizer} in {key}"
 
 
+@pytest.mark.slow
 def test_runs_that_broke_are_shown_and_told(pictures) -> None:
     assert "runs that broke" in pictures["confirmed"].caption
     assert "9 of 10" not in text(pictures["time-to-target"], "epochs")

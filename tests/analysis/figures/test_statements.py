@@ -257,6 +257,7 @@ def test_an_outlier_is_clipped_with_its_value_and_the_others_have_the_axis(outli
     assert [float(text.get_text()) for text in axes.texts] == [outlier]
 
 
+@pytest.mark.slow
 def test_a_line_that_stays_beyond_a_panel_is_named() -> None:
     runs = {name: around(0.97, 3, k) for k, name in enumerate(("sofim", "sgd", "adam", "adamw", "lbfgs"))}
     with style():

@@ -170,6 +170,7 @@ def test_what_tuning_gained_is_measured(scale: Scale, better: float) -> None:
     assert ("a factor of 100" in said) == (scale == "log")
 
 
+@pytest.mark.slow
 def test_no_gain_and_a_best_trial_that_is_the_default_are_told_as_that() -> None:
     space = SPACE[:2]
     trials = trials_of(space, lambda v: ridge({**v, "beta": 0.9}), 60)

@@ -100,6 +100,7 @@ def test_every_trial_twice_is_no_other_conclusion() -> None:
     assert found.used.loss_unit == USUAL.used.loss_unit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
 @pytest.mark.parametrize("stop", [True, False], ids=["stopped", "to the end"])
 def test_no_width_reaches_into_a_collapse_however_many_trials_did(share: float, stop: bool) -> None:
