@@ -33,9 +33,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  # not the person's own
 torch.set_num_threads(1)
-# a busy machine is no bug
-settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared-machine")
+for profile, examples in (("day", 30), ("night", 200)):  # a busy machine is no bug
+    settings.register_profile(
+        profile, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples
+    )
 
 
 def _memory_for_files() -> str | None:
@@ -52,7 +53,8 @@ def _memory_for_files() -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """The directories ``tmp_path`` are there, of the processes too that are handed tests."""
+    """Where ``tmp_path`` is, of the processes too that are handed tests; how many examples are generated."""
+    settings.load_profile("night" if config.getoption("--nightly") else "day")
     place = _memory_for_files()
     if place is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
@@ -69,16 +71,19 @@ def nightly(request: pytest.FixtureRequest) -> bool:
 
 
 @cache
-def _that_start_ray(file: Path) -> tuple[bool, frozenset[str]]:
-    """Whether all tests of a file start Ray, and the names of those that are marked one by one."""
+def _that_start_ray(file: Path) -> tuple[bool, frozenset[str], bool]:
+    """Whether all tests of a file start Ray, the names of those that are marked one by one, and whether some share it.
+
+    By their text, because the process that hands out the tests knows their names alone.
+    """
     text = file.read_text(encoding="utf-8")
     every = re.search(r"^pytestmark = .*pytest\.mark\.cluster\b", text, re.MULTILINE) is not None
-    return every, frozenset(re.findall(r"^@pytest\.mark\.cluster\n(?:[@ )].*\n)*def (\w+)", text, re.MULTILINE))
+    names = frozenset(re.findall(r"^@pytest\.mark\.cluster\n(?:[@ )].*\n)*def (\w+)", text, re.MULTILINE))
+    return every, names, any(name in text for name in _SHARED)
 
 
 def _starts_ray(file: Path, test: str) -> bool:
-    """The same in the process that hands out the tests, which knows their names alone."""
-    every, names = _that_start_ray(file)
+    every, names, _ = _that_start_ray(file)
     return every or test.partition("[")[0] in names
 
 
@@ -88,9 +93,10 @@ def _uses(item: pytest.Item | None, fixture: str) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray, or a database that is no file, is slow; what starts Ray begins at once: it takes longest.
+    """What starts Ray, or a database that is no file, is slow.
 
-    Tests that share a Ray or a cluster stand together, so that it ends after the last of them.
+    Files in which Ray is shared come first; tests that share one stand together, so that it ends after the last of
+    them. What starts its own comes last, for whichever process is free, README's commands first: they take longest.
     """
     for item in items:
         starts = item.get_closest_marker("cluster") is not None
@@ -98,25 +104,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: mark what starts Ray, or uses one, with @pytest.mark.cluster")
         if starts or _uses(item, "postgres"):
             item.add_marker("slow")
-    items.sort(
-        key=lambda item: (
-            not _starts_ray(item.path, item.name),
-            _uses(item, "one_ray"),
-            not _uses(item, "three_nodes"),
-        )
-    )
+    places = {file: place for place, file in enumerate(dict.fromkeys(item.path for item in items))}
+
+    def turn(item: pytest.Item) -> tuple[int, ...]:
+        if not _starts_ray(item.path, item.name):
+            return (1,)
+        if not _that_start_ray(item.path)[2]:
+            return 2, -places[item.path]
+        return 0, _uses(item, "one_ray"), not _uses(item, "three_nodes")
+
+    items.sort(key=turn)
 
 
 class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file in one process, and one process for all tests that start Ray: two at a time take twice as long.
+    """A file in one process, and one process for all files that share a Ray.
 
     Not by ``--dist loadgroup``: under pytest 9.2 and xdist 3.8 it hands out test by test whatever the marks say.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        starts = _starts_ray(self.config.rootpath / file, nodeid.rpartition("::")[2])
-        return "those that start Ray" if starts else file
+        path = self.config.rootpath / file
+        if not _starts_ray(path, nodeid.rpartition("::")[2]):
+            return file
+        return "those that share a Ray" if _that_start_ray(path)[2] else f"those of {file} that start Ray"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneRay:

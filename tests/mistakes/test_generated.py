@@ -137,7 +137,7 @@ def run(campaign: CampaignPlan, storage: str, trials: int) -> None:
                 ledger.end(assignment, "complete", {"device": "cpu"})
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK)
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=80), garbage.map(str)))
 @example(b"\xef\xbb\xbf")
 @example("name = '''\n'''")
@@ -151,7 +151,7 @@ def test_any_bytes_are_a_campaign_or_a_line(tmp_path, text):
     read(tmp_path, CAMPAIGN.encode() + lines)
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=80)
 @given(campaigns())
 def test_any_table_is_a_campaign_or_a_line(tmp_path, table):
     campaign = read(tmp_path, tomli_w.dumps(table))
@@ -196,7 +196,7 @@ def space_of(optimizer: str, table: Mapping[str, object]) -> SearchSpace | None:
         return None
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=120)
 @given(spaces)
 @example(("sofim", {"beta": [0.0, 0.9999999999999999]}))
 @example(("sofim", {"lr": [5e-324, 1e308]}))
@@ -248,7 +248,7 @@ def test_every_sampler_searches_a_space_that_is_accepted(new_database, chosen, s
         assert ledger.finished
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK)
 @given(st.sampled_from(["log", "linear", "one_minus_log"]), numbers, numbers, numbers, texts)
 def test_a_parameter_is_made_or_refused_in_a_line(scale, low, high, default, reason):
     try:
