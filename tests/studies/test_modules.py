@@ -75,15 +75,13 @@ def test_a_command_runs_its_own_packages_and_finds_the_persons_workload(home: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["files", "directories"])
-def test_python_m_too(home: Path, kind: str) -> None:
+def test_python_m_too(home: Path) -> None:
     """All but ``studies``, which Python itself looks for before anything of ours runs, and what Python starts with."""
     for name in ("studies", "types"):
         (home / f"{name}.py").unlink()
-    for name in ("analysis", "search_spaces", "sofim", "optuna") if kind == "directories" else ():
+    for name in ("search_spaces", "optuna"):
         (home / f"{name}.py").unlink()
         (home / name).mkdir()
-    for name in ("search_spaces", "optuna") if kind == "directories" else ():
         (home / name / "__init__.py").write_text("raise ImportError('this is the person')\n")
     done = python(home, "-m", "studies.cli", *DRY)
     assert (done.returncode, done.stderr) == (0, "")
