@@ -280,7 +280,7 @@ def test_a_file_is_read_in_one_sitting(package: str) -> None:
 def test_importing_a_module_does_not_bring_along_what_it_must_not_know(module: str, unwanted: set[str]) -> None:
     script = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, check=True, timeout=120, capture_output=True, text=True
+        [sys.executable, "-c", script], cwd=ROOT, check=True, timeout=240, capture_output=True, text=True
     )
     assert not unwanted & set(done.stdout.split())
 

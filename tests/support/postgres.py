@@ -112,7 +112,7 @@ class Postgres:
         import psycopg
 
         where = f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
-        with psycopg.connect(where, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(where, autocommit=True, connect_timeout=60) as connection:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             return list(cursor.fetchall()) if cursor.description is not None else []
 

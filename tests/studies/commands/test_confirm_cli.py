@@ -132,7 +132,7 @@ def test_status_tells_of_confirmation_runs_and_how_to_go_on_with_them(sofim, tun
         f"ledger = confirming('sqlite:///{Path.cwd()}/sofim.db', campaign(workloads=['digits-mlp']))\n"
         "work_off(ledger, most=3)\nledger.ask()\nledger.flush()\nos._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=120, check=False)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=240, check=False)
     _, out, _ = sofim("status")
     assert "fake: its driver was lost; confirm it again to go on\n" in out
     line = "digits-mlp, confirmation runs of winners: sofim 2 complete; sgd 1 complete, 1 running\n"

@@ -86,7 +86,7 @@ def dashboard(home: Path, *options: str) -> Iterator[str]:
             assert url, said + server.stderr.read()  # type: ignore[union-attr]
             yield url[1]
             server.send_signal(signal.SIGINT)
-            out, err = server.communicate(timeout=120)
+            out, err = server.communicate(timeout=240)
             assert (server.returncode, out, err) == (130, "", "\nsofim: interrupted\n")
         finally:
             server.kill()
@@ -309,7 +309,7 @@ def test_a_browser_that_breaks_off_or_stays_is_no_traceback(home: Path) -> None:
 def test_what_the_driver_wrote_meanwhile_is_all_there_and_exact(
     driver: subprocess.Popen[str], home: Path, url: str
 ) -> None:
-    out, err = driver.communicate("enough\n", timeout=60)
+    out, err = driver.communicate("enough\n", timeout=240)
     assert (driver.returncode, err) == (0, "")
     storage = open_storage(f"sqlite:///{home}/sofim.db")
     try:

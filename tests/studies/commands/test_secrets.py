@@ -120,7 +120,7 @@ def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secr
             continue
     left = leaks(ray_session(processes), began)
     driver.send_signal(signal.SIGINT)
-    out, err = driver.communicate(timeout=120)
+    out, err = driver.communicate(timeout=240)
     assert driver.returncode == 130, err
     assert len(titles) > 3
     assert any(SHOWN in title for title in titles)

@@ -299,7 +299,7 @@ def test_a_killed_driver_is_continued_to_the_exact_number(url, tuned):
         """
     )
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, timeout=240, check=False)
     assert done.returncode == -9
     before = [trial for study in ALL for trial in runs(url, f"fake/{study}")]
     assert sum(trial.state == TrialState.RUNNING for trial in before) == 3
@@ -468,7 +468,7 @@ def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
         f"ledger = open_ledger({url!r}, campaign(workloads=['digits-mlp'], optimizers=['sofim']))\n"
         "ledger.ask()\nledger.flush()\nos._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[3], timeout=120, check=False)
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[3], timeout=240, check=False)
     assert searched(url)[-1].state == TrialState.RUNNING
     with pytest.raises(UserError, match=r"1 of 2 trials is missing \(digits-mlp/sofim 1\)"):
         confirming(url, made)
