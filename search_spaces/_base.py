@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 BATCH_SIZE = "batch_size"
+"""The name of the batch size, a parameter of every space."""
 
 WARMUP = "schedule.warmup"
 """The name of a searched warm-up: no optimizer's argument, since none can have a dot."""

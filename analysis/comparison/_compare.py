@@ -24,7 +24,6 @@ from analysis.comparison.time_to_target import time_to_target
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.study import Frames, Study
 
-# What a page has room for of the tables, and in which order: of one workload, of all together, and on fairness.
 VERSUS = {
     "leaderboard": "optimizer runs test validation tuned epochs_to_target gradient_evaluations_to_target "
     "seconds_to_target trials complete pruned diverged failed params",
@@ -35,17 +34,19 @@ VERSUS = {
     "gradient_evaluations_per_step evaluation_ratio comparable",
     "inclusion": "larger smaller gain verdict limit",
 }
+"""What a page has room for of the tables of one workload, in its order: columns by the name of the table."""
 SCORES = {
     "aggregate": "optimizer iqm workloads runs",
     "improvement": "a b probability_of_improvement workloads",
     "profile_score": "axis optimizer score workloads comparable",
     "ranks": "optimizer mean_rank workloads critical_difference friedman_p behind_best",
 }
+"""The same of the tables of all workloads together."""
 FAIRNESS = {
     "fairness": "rule requirement workload kept evidence",
     "search_spaces": "optimizer parameter kind scale low high choices default not_searched",
 }
-# Columns of intervals that are not called after their estimate.
+"""The same of the tables on fairness."""
 ENDS = {
     "iqm": ("low", "high"),
     "score": ("low", "high"),
@@ -53,6 +54,7 @@ ENDS = {
     "median": ("low", "high"),
     "probability_of_improvement": ("probability_low", "probability_high"),
 }
+"""Columns with the ends of an interval, where they are not called after their estimate."""
 
 
 @dataclass(frozen=True)

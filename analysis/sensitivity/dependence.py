@@ -45,8 +45,7 @@ def partial_dependence(
 
     Returns:
         Columns: ``parameter``, ``position`` (on the searched scale, 0 to 1), ``value`` (stored), ``predicted``
-            (metric),
-        ``low``, ``high`` (band over the refits).
+            (metric), ``low``, ``high`` (band over the refits).
     """
     rows: list[tuple[object, ...]] = []
     for j, parameter in enumerate(parameters):

@@ -116,6 +116,7 @@ DATASETS: Mapping[str, Dataset] = {
         ),
     )
 }
+"""All data sets by name: those of scikit-learn, which are there, and published ones, which `fetch` brings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Split:
 
 
 Source = Split | tuple[Tensor, Tensor] | Dataset[tuple[Tensor, Tensor]] | DataLoader[tuple[Tensor, Tensor]]
+"""What examples may be given as: a split, two tensors, or what torch gives examples in."""
 
 
 class Data:

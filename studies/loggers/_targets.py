@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     "wandb": Kind("PROJECT", "wandb", WandbLogger, check_login),
     "trackio": Kind("PROJECT", "trackio", TrackioLogger, check_local),
 }
+"""The kinds of logs, by the name that stands before the colon of ``--log``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What the site needs beside Sphinx: blocks that the build runs, and pages that the program tells."""
