@@ -37,6 +37,7 @@ nb_execution_timeout = 300
 nb_merge_streams = True
 default_role = "literal"  # names in docstrings stand between single backticks
 autodoc_typehints = "none"
+napoleon_use_rtype = False
 autodoc_member_order = "bysource"
 autoclass_content = "class"
 toc_object_entries_show_parents = "hide"

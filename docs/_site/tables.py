@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 from sphinx.errors import ExtensionError
@@ -209,7 +210,8 @@ def report_tables() -> str:
     Raises:
         ExtensionError: The report of the first page has a file that is not described here.
     """
-    written = {path.stem: path for path in (directory(ROOT / "docs", FIRST) / "reports/first/tables").glob("*.csv")}
+    made = directory(Path(__file__).parents[1], FIRST) / "reports" / "first" / "tables"
+    written = {path.stem: path for path in made.glob("*.csv")}
     if written.keys() != COMPUTED_BY.keys():
         raise ExtensionError(f"tables of a report and of the reference differ: {written.keys() ^ COMPUTED_BY.keys()}")
     shown: dict[str, list[str]] = {}
