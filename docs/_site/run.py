@@ -137,6 +137,11 @@ def first_first(_app: Sphinx, _env: object, names: list[str]) -> None:
     names.sort(key=lambda name: (name != FIRST, name))
 
 
+def show_reasons(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Let readers see why a block is not run; the comment that says so is what a test looks for."""
+    source[0] = re.sub(r"^<!-- not run: (.+) -->$", r"*Not run here: \1.*\n", source[0], flags=re.MULTILINE)
+
+
 def publish(app: Sphinx, error: Exception | None) -> None:
     """Put reports, which are pages of their own, beside the pages: those of the repository and those of the build."""
     if error is not None or app.builder.format != "html":
@@ -150,6 +155,7 @@ def publish(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, object]:
     """Add the directive."""
     app.add_directive("run", Run)
+    app.connect("source-read", show_reasons)
     app.connect("env-before-read-docs", first_first)
     app.connect("build-finished", publish)
     return {"version": "1", "parallel_read_safe": False}
