@@ -343,6 +343,10 @@ def _costs(contest: WorkloadRuns) -> Finding:
     without = int((~np.isfinite(costs) | (costs <= 0)).any(axis=1).sum())
     problems = [f"{number_of(without, which)} without a cost"] if without else []
     evidence = f"{number_of(len(trained), which)} that ended, with epochs, evaluations and seconds"
+    if (trained["seconds"] > 0).all() and trained["gradient_evaluations"].isna().all():
+        evidence = f"{number_of(len(trained), which)} that ended, with epochs and seconds"
+        uncounted = "a training function does not count gradient evaluations"
+        return Finding(doubts=[uncounted], evidence=[evidence])
     return Finding(problems=problems, evidence=[evidence])
 
 

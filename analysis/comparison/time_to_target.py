@@ -65,8 +65,14 @@ Spent = dict[str, dict[str, list[Floats]]]
 """By axis and optimizer, of each unit what its runs had spent when they first reached the target; ``inf``: never."""
 
 
+def counted(contest: WorkloadRuns) -> list[str]:
+    """Return the axes on which runs can be told: a person's own loop does not count gradient evaluations."""
+    trained = contest.curves[contest.curves["seconds"].notna()]
+    return [axis for axis, column in AXES.items() if not len(trained) or trained[column].notna().any()]
+
+
 def spent(contest: WorkloadRuns, goal: float) -> Spent:
-    """Return what runs spent, by axis, optimizer and unit (`searches.grouped`)."""
+    """Return what runs spent, by axis (those that are counted), optimizer and unit (`searches.grouped`)."""
     reached = contest.curves[contest.sign * contest.curves["value"] >= contest.sign * goal]
     first = reached.drop_duplicates(["study", "number"])  # the curves are in the order of the epochs
     complete = contest.runs[contest.runs["outcome"] == "complete"]
@@ -74,7 +80,7 @@ def spent(contest: WorkloadRuns, goal: float) -> Spent:
         first.merge(complete[["study", "number"]], on=["study", "number"]), how="left", on=["study", "number"]
     )
     units = {study.optimizer: grouped(contest, study) for study in contest.confirmed()}
-    columns = {axis: both[column].fillna(np.inf).to_numpy(np.float64) for axis, column in AXES.items()}
+    columns = {axis: both[AXES[axis]].fillna(np.inf).to_numpy(np.float64) for axis in counted(contest)}
     return {
         axis: {name: [values[rows] for rows in own] for name, own in units.items()} for axis, values in columns.items()
     }
@@ -132,7 +138,8 @@ def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -
     ]
     spending = [spent(contest, goal) for contest, goal, _ in measured]
     levels = {
-        axis: _levels([(m[0], own[axis]) for m, own in zip(measured, spending, strict=True)], axis) for axis in AXES
+        axis: _levels([(m[0], own.get(axis, {})) for m, own in zip(measured, spending, strict=True)], axis)
+        for axis in AXES
     }
     children = rng.spawn(len(measured))
     for place, ((contest, goal, source), child) in enumerate(zip(measured, children, strict=True)):
@@ -176,7 +183,9 @@ def _levels(found: Sequence[tuple[WorkloadRuns, Mapping[str, list[Floats]]]], ax
 def _restricted(
     contest: WorkloadRuns, axis: str, by_optimizer: Mapping[str, list[Floats]]
 ) -> list[tuple[Study, Study, float, Difference]]:
-    """Return every pair with its horizon and the ratio of its restricted means."""
+    """Return every pair with its horizon and the ratio of its restricted means; none on an axis that is not counted."""
+    if not by_optimizer:
+        return []
     budgets = {study.optimizer: _budget(contest, study, AXES[axis]) for study in contest.studies}
     found = []
     for a, b in itertools.combinations(contest.confirmed(), 2):

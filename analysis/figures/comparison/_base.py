@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from analysis.comparison import Comparison
 from analysis.comparison.answer import seconds_compare
+from analysis.comparison.time_to_target import counted
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.figures import _style
 from analysis.figures._base import Panel
@@ -71,8 +72,8 @@ class View:
 
     @property
     def axes(self) -> list[str]:
-        """The axes on which runs are compared: seconds only where they compare."""
-        return [axis for axis in AXES if axis != "seconds" or seconds_compare(self.contest)]
+        """The axes on which runs are compared: those that are counted, seconds only where they compare."""
+        return [axis for axis in counted(self.contest) if axis != "seconds" or seconds_compare(self.contest)]
 
     @property
     def tuned_metric(self) -> str:

@@ -28,13 +28,14 @@ def draw(view: View) -> Drawn | None:
     if not panels:
         return None
     cover = 100 * float(table["coverage"].min())
-    left = "" if len(view.axes) == len(AXES) else " Seconds do not compare here, and are left out."
+    dear = " or ".join(AXES[axis] for axis in view.axes if axis != "epochs")
+    others = f" Compare optimizers on {dear} where their steps cost differently." if dear else ""
+    left = "" if "seconds" in view.axes else " Seconds do not compare here, and are left out."
     return Drawn(
         "Convergence",
         "Median over the confirmation runs; the band is an interval for it between two of the runs, pointwise, that "
         f"covers it with at least {cover:.0f} %. Where half of the runs broke a line ends; one that stays beyond the "
-        "panel is named with its last value. Compare optimizers on gradient evaluations or seconds where their steps "
-        f"cost differently.{left}",
+        f"panel is named with its last value.{others}{left}",
         [legend_panel({name: view.looks[name] for name in view.optimizers}), *panels],
     )
 

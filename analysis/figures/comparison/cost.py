@@ -45,11 +45,14 @@ def draw(view: View) -> Drawn | None:
         if ratios
         else " Seconds do not compare here, and are left out."
     )
+    counted = (
+        " Gradient evaluations are counted, on average over the epochs until a run converged (L-BFGS spends one a step "
+        "from then on); batch sizes are the winners' and differ, so that an epoch has more or fewer steps, and a "
+        "larger batch makes a step dearer."
+    )
     return Drawn(
         "Cost",
-        "What the winners cost in the confirmation runs. Gradient evaluations are counted, on average over the epochs "
-        "until a run converged (L-BFGS spends one a step from then on); batch sizes are the winners' and differ, so "
-        f"that an epoch has more or fewer steps, and a larger batch makes a step dearer.{timed}",
+        f"What the winners cost in the confirmation runs.{counted if len(counts) else ''}{timed}",
         panels,
     )
 

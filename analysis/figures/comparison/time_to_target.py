@@ -33,7 +33,7 @@ def draw(view: View) -> Drawn | None:
     told = view.contest.studies[0].target_origin
     origin = f", {told}" if told else ""
     goal = f"{_style.label(view.contest.studies[0].tuned_metric, 40)} {short(float(first['target']))}"
-    left = "" if len(view.axes) == len(AXES) else " Seconds do not compare here, and are left out."
+    left = "" if "seconds" in view.axes else " Seconds do not compare here, and are left out."
     over_searches = first["unit"] == SEARCHES
     middle = "the median over searches of the median of their runs" if over_searches else "the median over runs"
     return Drawn(
