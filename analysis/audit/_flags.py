@@ -100,7 +100,8 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
             each = "once" if made == 1 else f"{made} times"
             sentence = f"Each optimizer was searched {each}: what differs are the configurations that were found."
             yield Flag("searches", "", "", "", sentence, f"replicates = {ENOUGH}")
-        if campaign.get("schedule", "constant") == "constant":
+        without = any((study.attributes.get("search_space") or {}).get("of_function") for study in of_this)
+        if campaign.get("schedule", "constant") == "constant" and not without:  # a training function has its own
             sentence = "The learning rate was constant: which optimizer is ahead may change where it decays."
             yield Flag("schedule", "", "", "", sentence, 'schedule = "cosine"')
 

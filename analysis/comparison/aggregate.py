@@ -219,9 +219,7 @@ def profiles(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tupl
     inside = [contest for contest in inside if not math.isnan(target(contest)[0])]
     found = [times(contest, target(contest)[0]) for contest in inside]
     for axis, child in zip(AXES, rng.spawn(len(AXES)), strict=True):
-        own = [
-            [by_axis[axis].get(name, np.array([np.inf])) for name in optimizers] for by_axis in found if axis in by_axis
-        ]
+        own = [[by[axis].get(name, np.array([np.inf])) for name in optimizers] for by in found if axis in by]
         if not own:
             continue
         ratios = np.array([_ratios(np.array([lower_medians(times_) for times_ in runs])) for runs in own])

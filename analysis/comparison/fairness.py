@@ -133,6 +133,7 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
     if len(contest.trials) and contest.trials["seed"].isna().all():
         unknown.append("seeds of the trials")
     found.doubts += [f"{name} not stored" for name in unknown]
+    drawn = "splits and initial weights" if contest.counts_evaluations else "the function's random numbers"
     if first.attributes.get("protocol") == 1 and first.campaign.get("pruner") == "hyperband":
         found.doubts.append("which trials were stopped hung on the names of campaign and optimizer (protocol 1)")
     found.evidence += [
@@ -145,7 +146,7 @@ def _same_budgets(contest: WorkloadRuns) -> Finding:
             for name in custom_optimizers(first.campaign)
             if name in present
         ),
-        f"splits and initial weights follow from seed and versions ({_versions(first.attributes)})",
+        f"{drawn} follow from seed and versions ({_versions(first.attributes)})",
         *_widened(contest),
         "searched: " + ", ".join(f"{study.optimizer} {searched(study)}" for study in contest.studies),
     ]
@@ -339,15 +340,11 @@ def _costs(contest: WorkloadRuns) -> Finding:
         trained, which = contest.trials[contest.trials["outcome"] == "complete"], "trial"
     if not len(trained):
         return Finding(doubts=["nothing ran to its end"])
-    costs = trained[["seconds", "gradient_evaluations"]].to_numpy(np.float64)
+    costs = trained[["seconds", "gradient_evaluations"][: 1 + contest.counts_evaluations]].to_numpy(np.float64)
     without = int((~np.isfinite(costs) | (costs <= 0)).any(axis=1).sum())
-    problems = [f"{number_of(without, which)} without a cost"] if without else []
-    evidence = f"{number_of(len(trained), which)} that ended, with epochs, evaluations and seconds"
-    if (trained["seconds"] > 0).all() and trained["gradient_evaluations"].isna().all():
-        evidence = f"{number_of(len(trained), which)} that ended, with epochs and seconds"
-        uncounted = "a training function does not count gradient evaluations"
-        return Finding(doubts=[uncounted], evidence=[evidence])
-    return Finding(problems=problems, evidence=[evidence])
+    doubts = [] if contest.counts_evaluations else ["a training function does not count gradient evaluations"]
+    told = f"{number_of(len(trained), which)} that ended, with epochs, {'' if doubts else 'evaluations '}and seconds"
+    return Finding([f"{number_of(without, which)} without a cost"] if without else [], doubts, [told])
 
 
 def _intervals(contest: WorkloadRuns) -> Finding:

@@ -43,6 +43,13 @@ def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
+def _alike(contests: Sequence[WorkloadRuns]) -> str:
+    """Return what the seed made alike: of a training function what it draws, in the order in which it does."""
+    if all(contest.counts_evaluations for contest in contests):
+        return "Data splits, initial weights, data order"
+    return "The seeds of what a training function draws"
+
+
 def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     studies = [study for contest in contests for study in contest.studies]
     campaign = studies[0].campaign
@@ -64,7 +71,7 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
         f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. "
         f"{_implementations([first[name] for name in optimizers])}Each optimizer was "
         f"tuned on each workload with a budget of {number_of(int(campaign.get('trials', 0)), 'trial')} by {sampler}, "
-        f"{pruner} ({number_of(trials, 'trial')} ended in all). Data splits, initial weights, data order, the "
+        f"{pruner} ({number_of(trials, 'trial')} ended in all). {_alike(contests)}, the "
         f"learning-rate schedule ({schedule_in_words(campaign)}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "

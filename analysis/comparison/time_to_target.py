@@ -67,8 +67,7 @@ Spent = dict[str, dict[str, list[Floats]]]
 
 def counted(contest: WorkloadRuns) -> list[str]:
     """Return the axes on which runs can be told: a person's own loop does not count gradient evaluations."""
-    trained = contest.curves[contest.curves["seconds"].notna()]
-    return [axis for axis, column in AXES.items() if not len(trained) or trained[column].notna().any()]
+    return [axis for axis in AXES if axis != "gradient_evaluations" or contest.counts_evaluations]
 
 
 def spent(contest: WorkloadRuns, goal: float) -> Spent:

@@ -85,6 +85,12 @@ class WorkloadRuns:
     floor: float = 1.0
 
     @property
+    def counts_evaluations(self) -> bool:
+        """Whether gradient evaluations are known: a training function of a person's own does not count them."""
+        complete = self.trials.loc[self.trials["outcome"] == "complete", "gradient_evaluations"]
+        return complete.empty or bool(complete.notna().any())
+
+    @property
     def sign(self) -> float:
         """1 where greater is better, else -1."""
         return 1.0 if self.direction == "maximize" else -1.0

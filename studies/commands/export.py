@@ -199,11 +199,12 @@ def _choice(choice: Choice) -> Document:
 def _entry(one: Recommendation, study: Study) -> Document:
     """Return a configuration, as it is stored and as arguments, and its evidence."""
     arguments = _arguments(one, study)
-    size, warmup = arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None)
+    of_function = (study.attributes.get("search_space") or {}).get("of_function")  # all are arguments of that
+    size, warmup = (None, None) if of_function else (arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None))
     batch_size = min(size, int(one.examples)) if isinstance(size, int) and math.isfinite(one.examples) else size
     return {
         "from": one.workload,
-        "batch_size": batch_size,
+        **({} if batch_size is None else {"batch_size": batch_size}),
         **({} if warmup is None else {"warmup": warmup}),
         **({"schedule": study.attributes["schedule"]} if study.attributes.get("schedule") else {}),
         **({} if _unknown(study) else {"arguments": _all_plain(arguments)}),

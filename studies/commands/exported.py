@@ -70,6 +70,9 @@ def _lines(document: Document) -> Iterator[str]:
         if "arguments" not in entry:
             body.append(f"#   {format_params(entry['params'])}")
             continue
+        if "batch_size" not in entry:  # a training function's: there is no optimizer
+            body.append(f"configuration = {_as_python(entry['arguments'])!r}")
+            continue
         table = document["optimizers"][optimizer].get("optimizer")
         imported, _, line = code_line(optimizer, _as_python(entry["arguments"]), table=table).partition("\n\n")
         if table is not None and "spec" in table:
@@ -94,7 +97,8 @@ def print_recommended(document: Document, console: Console) -> None:
             told = entry["evidence"]
             measured = f"{told['metric']} {_value(told)}" if told["seeds"] else "never run"
             arguments = entry["arguments"] if "arguments" in entry else entry["params"]
-            values = format_params({**_as_python(arguments), "batch_size": entry["batch_size"]})
+            size = {"batch_size": entry["batch_size"]} if "batch_size" in entry else {}
+            values = format_params({**_as_python(arguments), **size})
             rows.append((optimizer, measured, str(told["seeds"] or ""), values))
         console.print()
         console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)

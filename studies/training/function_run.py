@@ -9,24 +9,19 @@ from __future__ import annotations
 import io
 import math
 import numbers
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from search_spaces import WARMUP
 from search_spaces.errors import UserError, number_of, suggestion
-from studies.training.parameter_groups import make_optimizer, rates
-from studies.training.randomness import GlobalGenerators, Stream, stream_seed
 from studies.training.reports import Reports
 from studies.training.run import Record
-from studies.training.schedules import Schedule, followed, schedule_of
+from studies.training.training_run import Exchange, TrainingRun, generators, seeded_generators, set_generators
 from studies.workloads import TrainingFunction
 from studies.workloads._function import is_generator_function
 from studies.workloads.user_errors import definition
@@ -36,150 +31,6 @@ if TYPE_CHECKING:
 
 STATE = "state"
 """Key of what a function yields to go on from."""
-
-
-class TrainingRun:
-    """What a training function is called with.
-
-    Attributes:
-        configuration: Hyperparameters by name; ``batch_size`` among them where the search space has one.
-        seed: Of the run. The global generators are seeded already.
-        epochs: The budget: how many values are to be yielded.
-        device: Where to train.
-        test: Whether test data may be looked at: in confirmation runs alone.
-        epoch: Epochs that are done already: 0 but in a run that goes on from a state that it yielded.
-        row: What the optimizer needs of a loop (`sofim.OptimizerSpec`); ``None`` where no optimizer is tuned.
-    """
-
-    def __init__(
-        self,
-        configuration: Mapping[str, object],
-        *,
-        seed: int,
-        epochs: int,
-        device: torch.device,
-        test: bool,
-        row: OptimizerSpec | None,
-        key: str,
-        schedule: str,
-    ) -> None:
-        values = dict(configuration)
-        self._warmup = cast("float", values.pop(WARMUP, 0.0))
-        self.configuration: dict[str, Any] = values
-        self.seed, self.epochs, self.device, self.test, self.row = seed, epochs, device, test, row
-        self.epoch = 0
-        self._key, self._schedule = key, schedule
-        self._state: dict[str, Any] | None = None
-        self._random: dict[str, Any] | None = None
-        self._courses: list[_Course] = []
-        self._told: Callable[[object], None] | None = None
-        self._asked_for_optimizer = self._asked_for_state = False
-
-    def optimizer(self, model: nn.Module, *, steps_per_epoch: int | None = None) -> torch.optim.Optimizer:
-        """Return the optimizer that is tuned, of a model's parameters that require a gradient.
-
-        Args:
-            model: On its device.
-            steps_per_epoch: Optimizer steps of an epoch. With it the learning rate follows the campaign's schedule,
-                step by step, by itself.
-
-        Raises:
-            UserError: No optimizer is tuned, or the campaign has a schedule and ``steps_per_epoch`` is missing.
-        """
-        if self.row is None:
-            raise UserError(
-                f"run.optimizer: {self._key} is a search space without an optimizer; make one of run.configuration, or "
-                "tune optimizers by their names, such as sgd"
-            )
-        self._asked_for_optimizer = True
-        arguments = {name: value for name, value in self.configuration.items() if name != "batch_size"}
-        made = make_optimizer(self.row, model, arguments)
-        name = followed(self._schedule, self.row.schedule)
-        if name == "constant" and not self._warmup:
-            return made
-        if steps_per_epoch is None or steps_per_epoch < 1:
-            warmed = f" with a warm-up of {self._warmup:g}" if self._warmup else ""
-            raise UserError(
-                f"run.optimizer: the campaign's schedule is {name}{warmed}, for which the steps of an epoch must be "
-                "known: run.optimizer(model, steps_per_epoch=len(loader))"
-            )
-        base = rates(self.row, made, name)
-        course = _Course(name, schedule_of(name, self._warmup), base, steps_per_epoch, self.epoch, self.epochs)
-        course.follow(made)
-        self._courses.append(course)
-        return made
-
-    def report(self, value: object) -> None:
-        """Tell the value of an epoch from inside a function that does not yield, as from a trainer's callback.
-
-        It returns when the next epoch is to be trained, and else raises what ends the function.
-
-        Args:
-            value: What a generator would yield.
-        """
-        if self._told is None:
-            raise UserError("run.report: the function has a yield; yield the value")
-        self._told(value)
-
-    def resume(self) -> dict[str, Any] | None:
-        """Return the last state that was yielded before a crash, ``None`` where there is none.
-
-        Random numbers go on from there too; ``run.epoch`` epochs are done. To be called when model and optimizer are
-        made: they take their parts of the state after that.
-        """
-        self._asked_for_state = True
-        if self._random is not None:
-            _set_generators(self._random, self.device)
-        return self._state
-
-
-@dataclass(slots=True)
-class _Course:
-    """A learning rate that follows a schedule by itself, and notices when something else sets it."""
-
-    name: str
-    schedule: Schedule
-    base: list[float]
-    steps_per_epoch: int
-    epoch: int
-    epochs: int
-    step: int = 0
-
-    def follow(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the rate of each step before it is taken."""
-        self.step = self.epoch * self.steps_per_epoch
-        self._set(optimizer)
-        optimizer.register_step_pre_hook(lambda made, *_: self._look_at(made))
-        optimizer.register_step_post_hook(lambda made, *_: self._advance(made))
-
-    def check_epoch(self, epoch: int) -> None:
-        """Refuse another number of steps than was said."""
-        if self.step != epoch * self.steps_per_epoch:
-            raise UserError(
-                f"run.optimizer: steps_per_epoch = {self.steps_per_epoch}, but {number_of(self.step, 'step')} were "
-                f"taken in {number_of(epoch, 'epoch')}, so that schedule {self.name} would not end with the budget"
-            )
-
-    def _rates(self) -> list[float]:
-        factor = self.schedule(
-            min(self.step, self.epochs * self.steps_per_epoch - 1), self.epochs * self.steps_per_epoch
-        )
-        return [rate * factor for rate in self.base]
-
-    def _set(self, optimizer: torch.optim.Optimizer) -> None:
-        for group, rate in zip(optimizer.param_groups, self._rates(), strict=True):
-            group["lr"] = rate
-
-    def _look_at(self, optimizer: torch.optim.Optimizer) -> None:
-        if any(group["lr"] != rate for group, rate in zip(optimizer.param_groups, self._rates(), strict=True)):
-            raise UserError(
-                f"run.optimizer: something else sets the learning rate, a scheduler perhaps, so that the campaign's "
-                f"schedule {self.name} does not act; leave one of them out"
-            )
-
-    def _advance(self, optimizer: torch.optim.Optimizer) -> None:
-        self.step += 1
-        self._set(optimizer)
 
 
 class FunctionRun:
@@ -213,12 +64,13 @@ class FunctionRun:
         test: bool = False,
     ) -> None:
         self._workload, self.budget, self._device = workload, budget, torch.device(device)
+        self._key, self._exchange = row.key, Exchange()
         self._given = TrainingRun(
             {**({WARMUP: warmup} if warmup else {}), **configuration},
             seed=seed, epochs=budget, device=self._device, test=test and workload.test,
-            row=row if of_optimizer else None, key=row.key, schedule=schedule,
+            row=row if of_optimizer else None, key=row.key, schedule=schedule, exchange=self._exchange,
         )  # fmt: skip
-        self._random = _seeded_generators(seed, self._device)
+        self._random = seeded_generators(seed, self._device)
         self._generator: Iterator[Any] | None = None
         self._state: dict[str, Any] | None = None
         self._looked_at_state = False
@@ -252,14 +104,14 @@ class FunctionRun:
                     "call run.report with it, after each of run.epochs epochs"
                 ) from None
             self.seconds += time.perf_counter() - began
-        if self._given._state is not None and not self._given._asked_for_state:
+        if self._exchange.state is not None and not self._exchange.took_state:
             raise self._error("it yields a state, and when it went on from one it did not call run.resume()")
-        if self._given.row is not None and not self._given._asked_for_optimizer:
-            raise self._error(f"it never called run.optimizer(model), so that {self._given._key} was not tried")
+        if self._given.row is not None and not self._exchange.took_optimizer:
+            raise self._error(f"it never called run.optimizer(model), so that {self._key} was not tried")
         self.epoch += 1
         record = self._record(value)
         if not record.diverged:
-            for course in self._given._courses:
+            for course in self._exchange.courses:
                 course.check_epoch(self.epoch)
         return record
 
@@ -268,7 +120,7 @@ class FunctionRun:
         function = self._workload.function
         if is_generator_function(function):
             return iter(function(self._given))
-        return Reports(self._given, function)
+        return Reports(self._given, function, self._exchange)
 
     def _record(self, value: object) -> Record:
         name, entries = self._workload.metric.name, self._entries(value)
@@ -315,15 +167,15 @@ class FunctionRun:
     @contextmanager
     def _isolated(self) -> Iterator[None]:
         """Use this run's random numbers and, on a CPU, one thread; afterwards put back what was there."""
-        num_threads, outer = torch.get_num_threads(), _generators(self._device)
+        num_threads, outer = torch.get_num_threads(), generators(self._device)
         if self._device.type == "cpu":
             torch.set_num_threads(1)
-        _set_generators(self._random, self._device)
+        set_generators(self._random, self._device)
         try:
             yield
         finally:
-            self._random = _generators(self._device)
-            _set_generators(outer, self._device)
+            self._random = generators(self._device)
+            set_generators(outer, self._device)
             torch.set_num_threads(num_threads)
 
     def state_dict(self) -> dict[str, object]:
@@ -348,8 +200,8 @@ class FunctionRun:
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Have the function begin with the state that it yielded last; `TrainingRun.resume` hands it out."""
-        self._given._state = cast("dict[str, Any]", state[STATE])
-        self._given._random = cast("dict[str, Any]", state["random"])
+        self._exchange.state = cast("dict[str, Any]", state[STATE])
+        self._exchange.random = cast("dict[str, Any]", state["random"])
         self.epoch = self._given.epoch = cast("int", state["epoch"])
         self.seconds = cast("float", state["seconds"])
 
@@ -366,41 +218,3 @@ def _number(entry: object) -> float | None:
     if isinstance(entry, torch.Tensor | np.ndarray | np.generic) and math.prod(entry.shape) == 1:
         entry = entry.item()
     return float(entry) if isinstance(entry, numbers.Real) and not isinstance(entry, bool) else None
-
-
-# -- global generators ------------------------------------------------------------------------------------------------
-
-
-def _generators(device: torch.device) -> dict[str, Any]:
-    """Return the states of the global generators, as ``torch.load`` reads them without running code."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 (these are what a person's code draws from)
-    version, inner, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
-        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
-        "python": (version, torch.tensor(inner), gauss),
-    }
-
-
-def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(states["torch"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
-    kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    version, inner, gauss = states["python"]
-    random.setstate((version, tuple(inner.tolist()), gauss))
-
-
-def _seeded_generators(seed: int, device: torch.device) -> dict[str, Any]:
-    """Return the states with which a run begins."""
-    outer, number = _generators(device), stream_seed(seed, Stream.GLOBAL)
-    try:
-        random.seed(number)
-        np.random.seed(number % 2**32)  # noqa: NPY002
-        states = GlobalGenerators(number, device).states
-        found = _generators(device) | {"torch": states[0]}
-        return found | ({"cuda": states[1]} if len(states) > 1 else {})
-    finally:
-        _set_generators(outer, device)

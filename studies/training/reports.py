@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 if TYPE_CHECKING:
-    from studies.training.function_run import TrainingRun
+    from studies.training.training_run import Exchange, TrainingRun
 
 _ENDING_SECONDS = 10.0  # that a function has for its finally blocks; a thread cannot be ended
 
@@ -29,14 +29,15 @@ class Reports(Iterator[Any]):
     Args:
         run: What it is called with.
         function: Calls ``run.report`` after each epoch.
+        exchange: Through which the run tells what is reported.
     """
 
-    def __init__(self, run: TrainingRun, function: Callable[[Any], object]) -> None:
+    def __init__(self, run: TrainingRun, function: Callable[[Any], object], exchange: Exchange) -> None:
         self._told: SimpleQueue[tuple[bool, Any]] = SimpleQueue()  # whether it is a value, and that or what was raised
         self._goes_on: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._call, args=(run, function), daemon=True)
         self._threads = torch.get_num_threads()
-        run._told = self._report
+        exchange.tell = self._report
 
     def __iter__(self) -> Self:
         """Return itself."""

@@ -28,7 +28,7 @@ class TrainingFunction:
 
     Attributes:
         name: Its key: letters, digits, ``.``, ``_`` and ``-``.
-        function: A generator function, called with a `studies.training.function_run.TrainingRun`; or a function that
+        function: A generator function, called with a `studies.training.training_run.TrainingRun`; or a function that
             calls ``run.report`` where the other yields, as from a trainer's callback. It yields each epoch the metric,
             or a mapping that has it by its name, and may have ``loss`` (of validation), ``train_loss``, ``test_loss``,
             ``test_`` and the metric's name, and ``state`` (what it needs to go on from there).
