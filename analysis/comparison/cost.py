@@ -109,11 +109,13 @@ def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
 
     Seconds are the median over these epochs, evaluations their mean. L-BFGS that has converged spends one evaluation a
     step and does nothing more: a run works until the last epoch that takes more evaluations than its least does.
-    Runs that trained no epoch are in neither; evaluations that nobody counted are NaN. The last epoch of a run that is
+    Runs that trained no epoch, or of which one of the two is not known, are in neither; evaluations that no run counts
+    are NaN. The last epoch of a run that is
     not complete may be a part of one, and does not count.
     """
     found = {}
     whole = set(contest.runs.loc[contest.runs["outcome"] == "complete", ["study", "number"]].itertuples(index=False))
+    known = ["seconds", *(["gradient_evaluations"] if contest.counts_evaluations else [])]
     for study in contest.studies:
         own = contest.curves[contest.curves["study"] == study.name]
         complete = own["number"].isin([number for name, number in whole if name == study.name])
@@ -123,7 +125,7 @@ def per_epoch(contest: WorkloadRuns) -> dict[str, tuple[Floats, Floats]]:
         steps = columns.diff().where(follows, columns)
         working = _working(steps.div(steps["epoch"], axis=0), own["number"]).groupby("number")
         each = working[["seconds", "gradient_evaluations"]].agg({"seconds": "median", "gradient_evaluations": "mean"})
-        each = each[(each["seconds"] > 0) & ~(each["gradient_evaluations"] <= 0)]
+        each = each[(each[known] > 0).all(axis=1)]
         found[study.name] = (each["seconds"].to_numpy(np.float64), each["gradient_evaluations"].to_numpy(np.float64))
     return found
 

@@ -341,3 +341,21 @@ def test_most_trials_may_have_the_same_batch_size() -> None:
     campaign.studies[0] = dataclasses.replace(campaign.studies[0], parameters={"batch_size": batch})
     [row] = cost(campaign.contests()).to_dict("records")
     assert (row["batch_steps_ratio"], row["batch_seconds_ratio"]) == (2, pytest.approx(1.5))
+
+
+def test_of_a_loop_that_counts_no_gradient_evaluations_epochs_and_seconds_are_told() -> None:
+    """As a training function's: unknown is not infinite."""
+    campaign = made(RUNS, targets={"w": 0.7})
+    for frame in (campaign.trials, campaign.confirmations, campaign.curves):
+        frame["gradient_evaluations"] = math.nan
+    comparison = campaign.compare()
+    found = comparison.tables["time_to_target"]
+    assert set(found["axis"]) == {"epochs", "seconds"} == set(comparison.tables["performance_profile"]["axis"])
+    [quick] = found.loc[(found["optimizer"] == "sofim") & (found["axis"] == "seconds"), "median"]
+    assert quick == 4.0
+    costs = comparison.tables["cost"].set_index("optimizer").loc["sofim"]
+    assert (costs["runs"], costs["seconds_per_epoch"]) == (3, 1.0)
+    assert math.isnan(costs["gradient_evaluations_per_epoch"])
+    [cost_rule] = comparison.tables["fairness"].query("rule == 5").to_dict("records")
+    assert (cost_rule["kept"], "does not count gradient evaluations" in cost_rule["evidence"]) == ("unknown", True)
+    assert "The seeds of what a training function draws, the learning-rate schedule" in comparison.methods
