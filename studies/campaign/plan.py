@@ -235,6 +235,8 @@ def _configured(campaign: Campaign, optimizer: str, source: str | None, fitted: 
                 raise UserError(f"{BATCH_SIZE} = {own}: the campaign has {of_all} for all; leave one of them out")
             table[BATCH_SIZE] = campaign.batch_size
         space = configured(optimizer, table, decay=campaign.decay, custom=custom)
+        if custom is not None and custom.of_function:  # also where a file has it
+            space = replace(space, of_function=True)
     except UserError as error:
         raise _from(source, UserError(f"{where}: {error}")) from None
     if isinstance(campaign.warmup, tuple) and not space.of_function:

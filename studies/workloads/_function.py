@@ -66,6 +66,8 @@ class TrainingFunction:
             raise TypeError(f"metric is a Metric, not {type(self.metric).__name__}")
         if self.metric.function is not None or self.metric.finish is not None:
             raise ValueError("metric has a function or finish, which a training function computes itself: leave it out")
+        if self.metric.split == "train" and self.test:
+            raise ValueError('a metric with split = "train" is not measured on test data: leave test out')
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
             raise ValueError(f"epochs is a whole number from 1, not {self.epochs!r}")
         if self.target is not None and not math.isfinite(self.target):
