@@ -343,7 +343,7 @@ def _costs(contest: WorkloadRuns) -> Finding:
     costs = trained[["seconds", "gradient_evaluations"][: 1 + contest.counts_evaluations]].to_numpy(np.float64)
     without = int((~np.isfinite(costs) | (costs <= 0)).any(axis=1).sum())
     doubts = [] if contest.counts_evaluations else ["a training function does not count gradient evaluations"]
-    told = f"{number_of(len(trained), which)} that ended, with epochs, {'' if doubts else 'evaluations '}and seconds"
+    told = f"{number_of(len(trained), which)} that ended, with epochs{'' if doubts else ', evaluations'} and seconds"
     return Finding([f"{number_of(without, which)} without a cost"] if without else [], doubts, [told])
 
 

@@ -87,7 +87,12 @@ def schedule_in_words(campaign: Mapping[str, object]) -> str:
 
     >>> schedule_in_words({"schedule": "cosine", "warmup": 0.05}), schedule_in_words({"warmup": [0.0, 0.1]})
     ('cosine after a warm-up of 5 % of the steps', 'constant after a warm-up that was searched from 0 to 10 %')
+    >>> schedule_in_words({"schedule": "constant", "spaces": {"mine": {"of_function": True}}})
+    "the training function's own"
     """
+    spaces = campaign.get("spaces")
+    if isinstance(spaces, Mapping) and any(space.get("of_function") for space in spaces.values()):
+        return "the training function's own"
     name, warmup = str(campaign.get("schedule", "constant")), campaign.get("warmup")
     if isinstance(warmup, list | tuple):
         low, high = (100 * float(share) for share in warmup)

@@ -52,6 +52,8 @@ windows of a text, collocation points and a residual, seeds of episodes and a po
         metric = Metric("bits", "minimize")
         return Workload("letters", load, net, metric=metric, epochs=5,
                         sample=windows, examples=512, objective=objective, evaluate=bits)
+
+A loop of your own stays as it is: `TrainingFunction` declares a generator function that yields the metric each epoch.
 """
 
 from __future__ import annotations
