@@ -6,9 +6,14 @@ import tomllib
 
 import pytest
 
-from benchmarks.targets import easier, stored
+from benchmarks.targets import BASELINES, campaign, easier, outcome, stored
+from studies.campaign.reading import load_file
+from studies.campaign.resolve import resolve_campaign
+from studies.ledger import open_confirmation, open_search
+from studies.storage.database import close_storage, open_storage
 from studies.workloads import WORKLOADS
 from studies.workloads._targets import TARGETS, in_words, target_origins
+from tests.studies.ledger.test_renamed_campaign import work_off
 
 ROWS = tomllib.loads(TARGETS.read_text(encoding="utf-8"))
 MEASURED = {
@@ -43,6 +48,28 @@ def test_a_measured_target_replaces_the_table_and_nothing_else():
     assert in_words(MEASURED) == (
         "measured: the median of 5 fresh seeds of sgd, the best of adamw, sgd after 9 trials each, 2026-11-27"
     )
+
+
+def test_the_target_is_the_median_of_the_best_baseline_on_fresh_seeds(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFIM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "one.toml").write_text(campaign("digits-mlp", 1))
+    resolved = resolve_campaign(load_file(tmp_path / "one.toml", {"epochs": 1}), test=True)
+    plan, url = resolved.plan.stored(), f"sqlite:///{tmp_path}/one.db"
+    with open_search(url, plan, resolved.study_plans(), {}) as ledger:
+        work_off(ledger, resolved)
+    with open_confirmation(url, plan, resolved.study_plans(), {}, seeds=3) as ledger:
+        work_off(ledger, resolved)
+    found, opened = outcome("digits-mlp", url), open_storage(url)
+    runs = {
+        key: [run.value for run in opened.get_all_trials(opened.get_study_id_from_name(f"{study}/confirm"))]
+        for key, study in ((key, f"targets-digits-mlp/digits-mlp/{key}") for key in BASELINES)
+    }
+    close_storage(opened)
+    medians = {key: sorted(values)[1] for key, values in runs.items()}
+    assert found["medians"] == pytest.approx(medians)
+    assert found["best"] == max(medians, key=medians.get)
+    assert max(medians.values()) - 1e-3 < found["target"] <= max(medians.values())
+    assert (found["seeds"], found["trials"], found["metric"]) == (3, 1, "accuracy")
 
 
 @pytest.mark.parametrize(
