@@ -2,7 +2,7 @@
 
 For each of ten properties of the nuclei of a sample's cells the table has the mean, its standard error and the worst
 value: the worst are predicted. scikit-learn's other table with real targets, diabetes, has 442 rows and so much noise
-that all of SGD, AdamW and SOFIM end within 0.02 standard deviations of each other.
+that the best of 12 random configurations of SGD, AdamW and SOFIM ended within 0.01 standard deviations of each other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BREAST_CANCER_REGRESSION = Workload(
     model=_model,
     loss=F.mse_loss,
     metric=Metric("rmse", "minimize", F.mse_loss, finish=math.sqrt, meaning="in standard deviations of the targets"),
-    target=0.35,
+    target=0.43,
     epochs=60,
     dataset="breast-cancer",
     source=DATASETS["breast-cancer"].source,
