@@ -77,7 +77,8 @@ def open_search(
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
         waited = opening.take(first, clock)
-        check()  # what is read from here on, no other driver changes: one that was waited for may have until now
+        if first not in opening.made:
+            check()  # what is read from here on, no other driver changes: one that was waited for may have until now
         before = opening.attributes(first)
         clock.resume(before, waited)
         if budget is not None:
