@@ -22,6 +22,7 @@ import studies.campaign.resolve
 import studies.commands.dry_run
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from studies import cli
 from studies.called import place_to_write
 from studies.campaign.reading import PRESETS as PRESET_FILES
 from studies.campaign.reading import load
@@ -125,6 +126,13 @@ def test_help_loads_nothing_heavy_and_names_every_command_and_option():
         "--anyway",
     ):  # fmt: skip
         assert re.search(rf"(^|\s){word}\b", text), word
+
+
+def test_whatever_runs_trials_takes_the_same_options():
+    shared = {"address", "cpus", "gpus", "cpus_per_trial", "gpus_per_trial", "checkpoints", "checkpoint_every"}
+    shared |= {"storage_timeout", "trial_timeout", "wait", "logs"}
+    for command in (cli.launch, cli.confirm, cli.tune, cli.evaluate):
+        assert shared <= {option.name for option in command.params}, command.name
 
 
 def test_no_arguments_are_a_question(sofim):
