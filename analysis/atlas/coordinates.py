@@ -35,7 +35,7 @@ RHO, RATIO, KNEE = "rho", "lr/rho", "√rho"
 WITHIN, BEYOND, UNTOLD = "within", "beyond", "cannot be told"
 PROFILES = ("optimizer", "workload", "kind", "coordinate", "value", "loss", "loss_low", "loss_high", "verdict")
 INTERVALS = (
-    "optimizer", "workload", "kind", "coordinate", "loss_percent", "best", "low", "high", "low_low", "high_high",
+    "optimizer", "workload", "kind", "coordinate", "loss_percent", "best", "low", "high", "outer_low", "outer_high",
     "trials", "why_not",
 )  # fmt: skip
 SHARED = ("optimizer", "coordinate", "verdict", "low", "high", "value", "workloads", "within", "beyond", "untold")
@@ -82,9 +82,9 @@ def profiles(surrogates: Sequence[SurrogateStudy], rng: np.random.Generator) -> 
         for all workloads together, each end by itself), ``verdict`` (within, beyond, cannot be told; where the ranges
         do not hold the value there is no row).
         Intervals, a row a coordinate, √rho among them: ``loss_percent`` (5, or 10), ``best`` (of the profile), ``low``,
-        ``high`` (between which all values are within; NaN where none is), ``low_low``, ``high_high`` (outside of which
-        all are beyond), ``trials``, ``why_not`` (why nothing is told; else empty). The ends are those of the searched
-        range where that ends first.
+        ``high`` (between which all values are within; NaN where none is), ``outer_low``, ``outer_high`` (outside of
+        which all are beyond), ``trials``, ``why_not`` (why nothing is told; else empty). The ends are those of the
+        searched range where that ends first.
     """
     of_sofim = [one for one in surrogates if coordinates_of(one)]
     rows, intervals = [], []

@@ -19,14 +19,14 @@ _NAMES = {"rho": "ρ", "lr/rho": "η/ρ", "√rho": "√ρ"}
 def rho(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
     """Draw a panel a coordinate of the optimizer that the atlas is about, a bar a workload."""
     table = atlas.tables["rho_intervals"]
-    table = table[(table["optimizer"] == atlas.optimizer) & table["low_low"].notna()]
+    table = table[(table["optimizer"] == atlas.optimizer) & table["outer_low"].notna()]
     panels = []
     for name, own in table.groupby("coordinate", sort=False):
         rows = own.to_dict("records")[::-1]
         figure, axes = _style.canvas(0.9 + 0.34 * len(rows))
         colour = looks[atlas.optimizer].colour
         for place, row in enumerate(rows):
-            axes.plot([row["low_low"], row["high_high"]], [place, place], color=colour, linewidth=1.2, zorder=2)
+            axes.plot([row["outer_low"], row["outer_high"]], [place, place], color=colour, linewidth=1.2, zorder=2)
             if not math.isnan(row["low"]):
                 axes.barh(place, row["high"] - row["low"], left=row["low"], height=0.3, color=colour, zorder=3)
             axes.plot([row["best"]] * 2, [place - 0.3, place + 0.3], color=_style.INK, linewidth=1.2, zorder=4)

@@ -117,7 +117,7 @@ def test_the_profile_holds_what_was_planted(alike) -> None:
     edge = 10 ** math.sqrt(row["loss_percent"] / 100 * 0.8 / 0.12)
     assert 1 / edge / 2 < row["low"] < 1 < row["high"] < 2 * edge
     roots = intervals[(intervals["workload"] == "u")].set_index("coordinate")
-    assert roots.loc["√rho", "high_high"] == pytest.approx(roots.loc["rho", "high_high"] ** 0.5)
+    assert roots.loc["√rho", "outer_high"] == pytest.approx(roots.loc["rho", "outer_high"] ** 0.5)
 
 
 def test_names_order_and_sign_change_nothing(apart) -> None:
