@@ -257,6 +257,9 @@ def evaluate(**options: Any) -> None:
     """Evaluate: run what each workload recommends on the workloads that did not choose it, on fresh seeds.
 
     CAMPAIGN has been tuned; sofim export takes its regrets from these runs then, and not from surrogates.
+
+    Beside what is recommended of sgd and adamw runs what people type who tune nothing: SGD(lr=0.1, momentum=0.9) and
+    AdamW().
     """
     from studies.commands.evaluate import evaluate_campaigns
 
