@@ -92,14 +92,15 @@ def _give_connections_back():
 
 
 @pytest.fixture
-def url(every_storage):
-    return every_storage
+def url(tmp_path):
+    """Of SQLite: ``test_every_storage_holds_the_same``, and ``test_contract.py`` is about what differs."""
+    return f"sqlite:///{tmp_path}/ledger.db"
 
 
-def test_what_optuna_reads_back_is_what_was_told(url):
-    with open_search(url, CAMPAIGN, [plan(trials=3)], {"torch": "x"}) as ledger:
+def test_what_optuna_reads_back_is_what_was_told(every_storage):
+    with open_search(every_storage, CAMPAIGN, [plan(trials=3)], {"torch": "x"}) as ledger:
         work_off(ledger)
-    study = study_of(url)
+    study = study_of(every_storage)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
     trial = study.trials[1]
     assert set(trial.params) == {"lr", "rho", "beta", "weight_decay", "batch_size"}
@@ -299,7 +300,7 @@ def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
 
 
 @pytest.mark.slow
-def test_a_killed_driver_loses_nothing(url, tmp_path):
+def test_a_killed_driver_loses_nothing(every_storage, tmp_path):
     """kill -9 in the middle of a campaign, several times; then exactly the asked number is there, and none twice."""
     script = tmp_path / "driver.py"
     script.write_text(
@@ -308,7 +309,7 @@ def test_a_killed_driver_loses_nothing(url, tmp_path):
             import sys, time
             sys.path[:0] = {[str(Path.cwd())]!r}
             from tests.studies.ledger.test_ledger import CAMPAIGN, open_search, plan, work
-            with open_search({url!r}, CAMPAIGN, [plan()], {{}}) as ledger:
+            with open_search({every_storage!r}, CAMPAIGN, [plan()], {{}}) as ledger:
                 while (assignment := ledger.ask()) is not None:
                     work(ledger, assignment)
                     time.sleep(0.05)
@@ -323,9 +324,9 @@ def test_a_killed_driver_loses_nothing(url, tmp_path):
         driver.send_signal(signal.SIGKILL)
         driver.wait()
         driver.stdout.close()
-    with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
+    with open_search(every_storage, CAMPAIGN, [plan()], {}) as ledger:
         work_off(ledger)
-    trials = study_of(url).trials
+    trials = study_of(every_storage).trials
     origins = [t.user_attrs.get("retry_of", t.number) for t in trials if t.state == TrialState.COMPLETE]
     assert len(origins) == 12
     assert len(set(origins)) == 12
@@ -454,11 +455,11 @@ def test_a_configuration_that_a_living_driver_opened_is_refused_even_without_a_t
 
 
 @pytest.mark.parametrize("written", [0, 1, 5, 8])
-def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, written):
+def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(every_storage, written):
     """A reader does not see the study yet, and the next driver describes it anew."""
     from analysis.load import studies
 
-    _OPENED.append(open_storage(url))
+    _OPENED.append(open_storage(every_storage))
     kind = type(_OPENED[-1])
     whole = kind.set_study_user_attr
     left = written
@@ -473,13 +474,13 @@ def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(url, writt
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "set_study_user_attr", dying)
         with pytest.raises(KeyboardInterrupt):
-            open_search(url, CAMPAIGN, [plan()], {})
-    study = study_of(url)
+            open_search(every_storage, CAMPAIGN, [plan()], {})
+    study = study_of(every_storage)
     assert len(study.user_attrs) == written
     assert studies(study._storage) == []
-    with open_search(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {"torch": "x"}) as ledger:
+    with open_search(every_storage, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {"torch": "x"}) as ledger:
         work_off(ledger)
-    study = study_of(url)
+    study = study_of(every_storage)
     assert study.user_attrs["campaign"]["trials"] == 3
     assert len(study.trials) == 3
     assert [found.name for found in studies(study._storage)] == ["c/w/sofim"]
@@ -493,13 +494,15 @@ def test_a_study_of_somebody_else_is_refused(url):
         open_search(url, CAMPAIGN, [plan()], {})
 
 
-def test_every_storage_holds_the_same(url, tmp_path):
+def test_every_storage_holds_the_same(every_storage, tmp_path):
     """One transaction a batch against public calls one by one, which a journal file takes."""
-    other = f"sqlite:///{tmp_path}/other.db" if url.startswith("journal") else f"journal:///{tmp_path}/other.log"
-    for place in (url, other):
+    other = (
+        f"sqlite:///{tmp_path}/other.db" if every_storage.startswith("journal") else f"journal:///{tmp_path}/other.log"
+    )
+    for place in (every_storage, other):
         with open_search(place, CAMPAIGN, [plan(sampler="random", pruner="hyperband")], {}) as ledger:
             work_off(ledger)
-    for a, b in zip(study_of(url).trials, study_of(other).trials, strict=True):
+    for a, b in zip(study_of(every_storage).trials, study_of(other).trials, strict=True):
         assert (a.number, a.state, a.params, a.distributions) == (b.number, b.state, b.params, b.distributions)
         assert (a.value, a.intermediate_values, a.user_attrs) == (b.value, b.intermediate_values, b.user_attrs)
         assert a.system_attrs == b.system_attrs
