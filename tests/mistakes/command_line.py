@@ -236,8 +236,9 @@ ROWS = [
         says="--cpus-per-trial inf: must be a number from 0.01",
     ),
     Mistake(
-        id="more processors than any node has",
+        id="more processors than any node has, and no cluster that happens to run somewhere is joined",
         typed=f"{RUN} --cpus-per-trial 4096",
+        environment={"RAY_ADDRESS": "127.0.0.1:1"},
         cluster=True,
         storage="empty",
         leaves="studies",

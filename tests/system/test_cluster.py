@@ -17,7 +17,6 @@ from tests.support.probe_home import (
     notes_of,
     python,
     settle,
-    sofim,
     trials_of,
     wait_for_notes,
     wait_until,
@@ -56,7 +55,6 @@ class Ran:
     err: str
     nodes: list[str] = field(default_factory=list)
     joined: str = ""
-    beside: subprocess.CompletedProcess[str] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +83,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, three_nodes: Nodes) -> Ran:
         if driver.poll() is None:
             driver.kill()
             driver.communicate()
-    address = three_nodes.address
-    beside = sofim(home, "launch", "probe.toml", "--name=other", "--gpus-per-trial=1", RAY_ADDRESS=address)
-    return Ran(home, driver.returncode, out, err, nodes, joined, beside)
+    return Ran(home, driver.returncode, out, err, nodes, joined)
 
 
 def test_whatever_dies_costs_no_trial_and_no_number(ran):
@@ -126,12 +122,6 @@ def test_the_code_travels_to_the_nodes(ran):
     """The workers ran copies that Ray brought, not the files of this checkout."""
     for line in notes_of(ran.home, "begin"):
         assert all("runtime_resources" in path for path in line[4:6])
-
-
-def test_a_cluster_that_happens_to_run_here_is_not_joined_and_more_gpus_than_a_node_has_are_refused(ran):
-    """Here is none; the cluster, which RAY_ADDRESS names and which is noted in Ray's directory, has one."""
-    assert ran.beside.returncode == 2
-    assert ran.beside.stderr == "sofim: --gpus-per-trial 1: no node has more than 0 GPUs; ask for at most that\n"
 
 
 OF_A_JOB = """
