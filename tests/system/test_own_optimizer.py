@@ -49,7 +49,7 @@ def test_on_a_cluster_its_module_travels_and_a_script_s_own_is_carried(tmp_path:
     at = f"--address={three_nodes.address}"
     done = sofim(tmp_path, "launch", "own.toml", at)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    confirmed = sofim(tmp_path, "confirm", "own", "--seeds", "2", at, "--save", "models")  # its name: all is stored
+    confirmed = sofim(tmp_path, "confirm", "own.toml", "--seeds", "2", at, "--save", "models")
     assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
     for optimizer in ("sgd", "signed"):
         weights = tmp_path / "models" / "digits-mlp" / optimizer / "model.safetensors"
