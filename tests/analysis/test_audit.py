@@ -60,6 +60,7 @@ def changed(made: Frames, change: Any, direction: str = "maximize") -> Frames:
     return found, trials.assign(value=change(trials["value"])), curves.assign(value=change(curves["value"]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("fault", ["edge", "late", "correlation"])
 def test_sign_offset_unit_names_and_order_change_no_flag(planted, fault) -> None:

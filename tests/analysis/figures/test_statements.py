@@ -126,6 +126,7 @@ def test_tuning_is_told_by_the_data_that_it_went_by(split: str) -> None:
 # ---- what ranks and importances tell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workloads", [2, 4])
 def test_a_critical_difference_beyond_all_differences_is_not_drawn(workloads: int) -> None:
     names = ("sofim", "sgd", "adam", "adamw")

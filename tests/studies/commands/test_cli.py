@@ -699,6 +699,7 @@ def test_the_installed_command_is_this_one():
 # ------------------------------------------------------------------------------------------------------- quickness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["list", "list --storage sqlite:///a.db", "status --storage sqlite:///a.db", "data"])
 def test_what_only_shows_does_not_wait_for_torch(tmp_path, typed):
     if "a.db" in typed:

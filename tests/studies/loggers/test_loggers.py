@@ -150,6 +150,7 @@ def killed_and_gone_on(url: str, *logs: str) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_a_driver_that_goes_on_doubles_nothing_and_ends_what_was_open(toy, tmp_path):
     assert killed_and_gone_on(toy, f"tensorboard:{tmp_path / 'runs'}") == []
     study = tmp_path / "runs" / "fake/digits-mlp/sgd"

@@ -222,6 +222,7 @@ def followed(err: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_remedy_for_an_old_database_is_followed_through_and_then_it_is_reported(sofim, tmp_path):
     make_old(f"sqlite:///{tmp_path}/old one.db", "v1.3.0.a")
     command = ("report", "--study", STUDY, "--storage", "sqlite:///old one.db")

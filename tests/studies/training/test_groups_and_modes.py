@@ -64,6 +64,7 @@ def assert_same(one, other):
 
 
 class TestModes:
+    @pytest.mark.slow
     def test_batch_norm_is_estimated_anew_without_which_the_metric_is_wrong(self, monkeypatch):
         run = made(NORMALIZED, SCHEDULE_FREE, ARGUMENTS)
         _, record = run.next_epoch(), run.next_epoch()
