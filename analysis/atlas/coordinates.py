@@ -52,7 +52,6 @@ _ACROSS: Mapping[str, Mapping[str, float]] = {
 # by a parameter, the coordinate that lies across those searched: η/ρ, or η itself
 _VALUES_A_DECADE = 8
 _FREE = 256  # configurations of the other parameters, beside those of the best trials
-UNRESOLVED = f"near the best the surrogate errs by over {LOSSES[-1]:g} % of what training gains"
 _FEWEST = 16  # of them that the searched ranges must hold
 
 
@@ -171,7 +170,7 @@ class _Ridged:
             why = f"the surrogate explains too little (out-of-bag R² {r2:.2f}, at least {MINIMUM_R2} is needed)"
             return cls(surrogate, fitted, math.nan, why)
         allowed = tolerance(fitted, surrogate.used)
-        return cls(surrogate, fitted, allowed, UNRESOLVED if math.isnan(allowed) else "")
+        return cls(surrogate, fitted, allowed, why_unresolved(fitted, surrogate.used))
 
     @staticmethod
     def across(surrogate: SurrogateStudy, points: Floats) -> Floats:
@@ -222,6 +221,15 @@ def tolerance(fitted: Sequence[Refit], used: Outcomes) -> float:
     """Return the loss, in percent of what training gains, that counts as near the best: 5, or 10; NaN: unresolved."""
     error = error_limit(fitted, used.goodness)
     return next((loss for loss in LOSSES[1:] if used.loss_unit[0] * loss / 100 >= error), math.nan)
+
+
+def why_unresolved(fitted: Sequence[Refit], used: Outcomes) -> str:
+    """Return why no loss near the best is resolved; empty where one is."""
+    if not math.isnan(tolerance(fitted, used)):
+        return ""
+    if math.isinf(error_limit(fitted, used.goodness)):
+        return "too few trials lie near the best to judge the surrogate there"
+    return f"near the best the surrogate may err by over {LOSSES[-1]:g} % of what training gains"
 
 
 def _interval(ridged: _Ridged, found: pd.DataFrame) -> tuple[object, ...]:

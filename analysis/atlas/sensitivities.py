@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.atlas.coordinates import UNRESOLVED, tolerance
+from analysis.atlas.coordinates import tolerance, why_unresolved
 from analysis.defaults.surrogates import SurrogateStudy
 from analysis.sensitivity.importance import MINIMUM_R2, error_limit, importance, score_of_space
 from analysis.sensitivity.robustness import robustness
@@ -44,7 +44,7 @@ def sensitivities(surrogates: Sequence[SurrogateStudy]) -> pd.DataFrame:
         shares = importance(surrogate.fitted, goodness, surrogate.used.imputed) if surrogate.trusted else None
         conclusive = surrogate.trusted and score_of_space(surrogate.fitted, goodness) >= MINIMUM_R2
         limit = tolerance(surrogate.fitted, surrogate.used) if surrogate.trusted else math.nan
-        why = surrogate.reason or (UNRESOLVED if math.isnan(limit) else "")
+        why = surrogate.reason or why_unresolved(surrogate.fitted, surrogate.used)
         near = None
         if not math.isnan(limit) and surrogate.used.best is not None:
             best = surrogate.points[surrogate.used.best]

@@ -103,6 +103,9 @@ def test_where_trials_say_nothing_nothing_is_told(alike) -> None:
     found = shared([*alike, noise])
     assert set(found["verdict"]) == {"cannot be told"}
     assert all("n" in names for names in found["untold"])
+    few = planted("n", ridge(0.0), count=32)
+    _, intervals = coordinates.profiles([few], np.random.default_rng(0))
+    assert set(intervals["why_not"]) == {"too few trials lie near the best to judge the surrogate there"}
     assert said([*alike, noise])[0].startswith("Whether one rho does for sofim on all 3 workloads cannot be told.")
 
 
