@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import optuna
 import pytest
@@ -80,19 +77,3 @@ def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray, n
             assert trial.user_attrs["gradient_evaluations"] > 0
     complete = sum(trial.state == TrialState.COMPLETE for trials in found.values() for trial in trials)
     assert complete > 0.6 * len(found)
-
-
-@pytest.mark.slow
-def test_data_that_are_missing_stop_a_campaign_before_any_trial(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "studies.cli", "launch", "paper", "--data", str(tmp_path / "nowhere")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert " data cifar10 --download --data" in done.stderr
-    assert not list(Path(tmp_path).glob("*.db"))

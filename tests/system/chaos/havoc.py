@@ -57,7 +57,7 @@ class Havoc:
         home: of the campaign.
         url: of its database.
         rng: gives the moments and the victims.
-        nodes: of the cluster; ``None`` where each driver uses this machine alone.
+        nodes: of the cluster.
         server: of the database, where it is one that can be stopped.
         options: of every launch.
     """
@@ -67,7 +67,7 @@ class Havoc:
         home: Home,
         url: str,
         rng: random.Random,
-        nodes: Nodes | None = None,
+        nodes: Nodes,
         server: Postgres | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
@@ -79,7 +79,7 @@ class Havoc:
         self.new_nodes: list[str] = []
         self.zombies = 0
         self._rng = rng
-        self._nodes_of_cluster = nodes
+        self._nodes = nodes
         self._server_of_database = server
         self._options = options
         self._start_seconds = 0.0  # from a launch to the first result, as the first driver took them
@@ -108,8 +108,8 @@ class Havoc:
     def launch(self) -> Driver:
         """Starts a driver, the same command each time."""
         self._before = progress(self.url)
-        where = [] if self._nodes_of_cluster is None else [f"--address={self._nodes_of_cluster.address}"]
-        self.drivers.append(Driver(self.home, len(self.drivers) + 1, f"--storage={self.url}", *where, *self._options))
+        where = f"--address={self._nodes.address}"
+        self.drivers.append(Driver(self.home, len(self.drivers) + 1, f"--storage={self.url}", where, *self._options))
         self.note(f"driver {self.driver.number} launched, process {self.driver.pid}: {self._before}")
         return self.driver
 
@@ -208,11 +208,6 @@ class Havoc:
             server.start()
             self.note("database started")
 
-    @property
-    def _nodes(self) -> Nodes:
-        assert self._nodes_of_cluster is not None
-        return self._nodes_of_cluster
-
     def _training(self) -> dict[int, str]:
         """Workers in the middle of a trial: they have trained at least one epoch of it, and not the last."""
         at_it = {spell.pid: 0 < len(spell.values) < EPOCHS for spell in self.home.spells()}
@@ -229,7 +224,7 @@ class Havoc:
             if now.running == 0 or now.epochs <= since:
                 return False
             training.update(self._training())
-            return bool(training) or self._nodes_of_cluster is None
+            return bool(training)
 
         self.wait_for("trials that run", come)
         return training

@@ -53,7 +53,7 @@ def run(
 def test_a_campaign_survives_on_sqlite(tmp_path: Path, three_nodes: Nodes, nightly: bool) -> None:
     """By day PostgreSQL stands for it, with its outages beside the rest.
 
-    What dies over SQLite is in other tests too: drivers in ``test_one_machine.py`` and ``test_forked_drivers.py``, a
+    What dies over SQLite is in other tests too: drivers in ``test_tune_run.py`` and ``test_forked_drivers.py``, a
     worker and a node, with another that joins, in ``test_cluster.py``.
     """
     if not nightly and AVAILABLE:
