@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -12,10 +13,13 @@ from search_spaces import SEARCH_SPACES
 from sofim.registry import OPTIMIZERS
 from studies.data import DATASETS, Data, PublishedDataset
 from studies.training.run import Run
-from studies.workloads import WORKLOADS
+from studies.workloads import WORKLOADS, load
 
 EMBEDDED = [
-    name for name, row in WORKLOADS.items() if not isinstance(DATASETS.get(row.dataset or ""), PublishedDataset)
+    name
+    for name, row in WORKLOADS.items()
+    if not isinstance(DATASETS.get(row.dataset or ""), PublishedDataset)
+    and (name != "cartpole-reinforce" or find_spec("gymnasium"))
 ]
 _FEW = 24
 
@@ -29,10 +33,14 @@ def _own_cache(tmp_path_factory):
 
 def started(name, key, epochs):
     """Return a run of few examples at the defaults of the optimizer's search space."""
-    data = WORKLOADS[name].load(None)
-    parts = [(part.inputs[:_FEW], part.targets[:_FEW]) for part in (data.train, data.validation)]
+    row = WORKLOADS[name]
+    data = load(row, None)
+    if row.sample is None:
+        data = Data(*((part.inputs[:_FEW], part.targets[:_FEW]) for part in (data.train, data.validation)))
+    else:
+        row = replace(row, examples=_FEW)
     arguments = {**SEARCH_SPACES[key].arguments(SEARCH_SPACES[key].default), "batch_size": _FEW // 2}
-    return Run(WORKLOADS[name], OPTIMIZERS[key], arguments, seed=3, budget=epochs, data=Data(*parts))
+    return Run(row, OPTIMIZERS[key], arguments, seed=3, budget=epochs, data=data)
 
 
 def weights(run):
@@ -69,7 +77,7 @@ def test_a_run_repeats_and_resumes_bit_for_bit(name, key, tmp_path):
     assert torch.equal(weights(resumed), weights(whole))
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", [name for name in EMBEDDED if WORKLOADS[name].sample is None])
 def test_parts_have_no_example_in_common(name):
     data = WORKLOADS[name].load(None)
     rows = [
