@@ -1,4 +1,4 @@
-"""What the README says is so: its commands are complete, its examples run."""
+"""What README and the guide say is so: their commands are complete, their examples run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = "".join(
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guide.md")
+)  # as they are read
 
 
 def blocks(language: str) -> list[str]:
@@ -26,7 +29,7 @@ def test_there_are_exactly_two_set_up_commands_and_ci_runs_the_second():
     assert all(command.startswith("python3 -m venv .venv && ") for command in commands)
     assert commands[0].endswith("sofim launch quickstart")
     pattern = r"grep -m 1 -E '(.*?)' README.md"
-    found = re.search(pattern, (Path(__file__).parent.parent / ".ci" / "run").read_text())
+    found = re.search(pattern, (ROOT / ".ci" / "run").read_text())
     assert [line for line in README.splitlines() if re.search(found[1], line)] == [commands[1]]
 
 
@@ -83,7 +86,7 @@ BY_DAY = {  # by a pattern: the same; other tests train what these are about
 
 
 def shell_commands() -> list[str]:
-    """All that README tells to type into a shell, in its order, without comments."""
+    """All that the pages tell to type into a shell, in their order, without comments."""
     lines = [re.sub(r" +#.*", "", line) for block in blocks("sh") for line in block.splitlines()]
     return [part.strip() for line in lines for part in line.split("&&") if part.strip()]
 

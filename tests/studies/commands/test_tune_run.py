@@ -28,8 +28,8 @@ pytestmark = pytest.mark.cluster
 
 STUDY = "tune-mine-xor/mine:xor/any"
 
-_README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-MINE = next(code for code in re.findall(r"```python\n(.*?)```", _README, re.DOTALL) if "def xor()" in code)
+_GUIDE = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
+MINE = next(code for code in re.findall(r"```python\n(.*?)```", _GUIDE, re.DOTALL) if "def xor()" in code)
 
 WRONG = (
     MINE
