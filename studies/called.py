@@ -34,6 +34,12 @@ def called() -> list[str]:
     return ["sofim"] if on_path else [program]
 
 
+def as_typed(path: Path) -> Path:
+    """Return a path as one types it here: relative where it is below the current directory."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def goes_with_the_job(path: Path) -> bool:
     """Return whether a path is in the directory that Ray made for this job, far from where the person typed it."""
     return JOB in os.environ and _JOB_DIRECTORIES in path.resolve().parts

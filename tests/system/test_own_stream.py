@@ -22,7 +22,7 @@ resplit = true
 
 @pytest.mark.cluster
 def test_the_documented_stream_is_tuned_and_confirmed_through_ray(tmp_path, one_ray):
-    example = studies.workloads.__doc__.split(".. code-block:: python\n")[2]
+    example = studies.workloads.__doc__.split(".. code-block:: python\n")[2].partition("\n\nA loop of your own")[0]
     (tmp_path / "mine.py").write_text(textwrap.dedent(example))
     (tmp_path / "mine.toml").write_text(CAMPAIGN)
     done = called(tmp_path, "launch", "mine.toml")
