@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -222,22 +223,45 @@ def evaluated(description: Mapping[str, Any], weights: bytes, workload: Workload
 
 
 def checksum_of(workload: Workload, data: Any) -> str:
-    """Return what tells the examples that the metric is taken on from others; "" where they are not tensors.
+    """Return what tells the examples that the metric is taken on from others; "" where they are no tensors or arrays.
 
-    An evaluation of the workload's own may look at all tensors of what ``load`` returns, but for a test part.
+    An evaluation of the workload's own may look at all of them in what ``load`` returns, but for a test part.
     """
     if isinstance(data, Data):
         split = data.train if workload.metric.split == "train" else data.validation
-        tensors = [split.inputs, split.targets]
-    else:
-        tensors = [leaf for leaf in leaves(data) if isinstance(leaf, torch.Tensor)]
-    if not tensors:
+        data = [split.inputs, split.targets]
+    arrays = [array for leaf in leaves(data) for array in _arrays(leaf)]
+    if not arrays:
         return ""
     digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    for array in arrays:
+        digest.update(f"{array.dtype} {tuple(array.shape)} ".encode())
+        digest.update(_content_of(array).data)
     return digest.hexdigest()
+
+
+def _arrays(leaf: object) -> list[torch.Tensor | np.ndarray]:
+    """Return the dense tensors and NumPy arrays that hold a leaf; none where it is neither."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return [] if leaf.dtype.hasobject else [np.asarray(leaf)]
+    if not isinstance(leaf, torch.Tensor):
+        return []
+    tensor = leaf.detach().cpu()
+    if tensor.is_nested:
+        return [array for part in tensor.unbind() for array in _arrays(part)]
+    if tensor.layout == torch.strided:
+        return [tensor]
+    sparse = tensor.to_sparse().coalesce()
+    return [torch.tensor(sparse.shape), sparse.indices(), sparse.values()]
+
+
+def _content_of(array: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Return the elements as uint8 [bytes], row by row."""
+    if isinstance(array, np.ndarray):
+        return np.frombuffer(array.tobytes(), np.uint8)
+    # not reshape, which leaves one element of a stride as it is
+    row = array.resolve_conj().resolve_neg().contiguous().as_strided((array.numel(),), (1,))
+    return row.view(torch.uint8).numpy()
 
 
 def write(directory: Path, description: Mapping[str, Any], weights: bytes, optimizer: bytes | None) -> None:

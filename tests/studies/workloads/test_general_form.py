@@ -293,6 +293,28 @@ def test_what_needs_data_is_asked_of_data():
     assert checksum_of(PHYSICS, None) == ""
 
 
+@pytest.mark.parametrize(
+    ("leaf", "other"),
+    [
+        (torch.tensor(2.0), torch.tensor(3.0)),
+        (torch.arange(8)[::8], torch.arange(8, 16)[::8]),
+        (torch.ones(3, 2).T, torch.zeros(3, 2).T),
+        (torch.tensor([True]), torch.tensor([False])),
+        (torch.tensor([1j]).conj(), torch.tensor([1j])),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16) * 2),
+        (torch.eye(2).to_sparse_coo(), torch.eye(2).flip(0).to_sparse_coo()),
+        (torch.ones(2, requires_grad=True), torch.zeros(2, requires_grad=True)),
+        (np.ones((2, 2))[:, ::2], np.zeros((2, 2))[:, ::2]),
+        (np.float32(1.0), np.float32(2.0)),
+        (np.array(["a"]), np.array(["b"])),
+    ],
+)
+def test_whatever_array_is_among_the_data_tells_them_from_others(leaf, other):
+    mixed = [{"x": torch.ones(2), "more": (one, "ab", torch.zeros(0))} for one in (leaf, leaf, other)]
+    alike, again, changed = (checksum_of(LETTERS, data) for data in mixed)
+    assert alike == again != changed != ""
+
+
 def unlike(data, n, generator):
     return torch.rand(n, 1)
 
