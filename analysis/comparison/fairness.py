@@ -207,11 +207,12 @@ def _selection(contest: WorkloadRuns) -> Finding:
     tested = int(contest.trials["tested"].sum())
     if tested:
         found.problems.append(f"{number_of(tested, 'tuning trial')} measured on test data")
+    seen = "fresh seeds" if contest.data == "validation" else "test data"
     for study in _every(contest):
         for number, runs in contest.former.get(study.name, {}).items():
             found.problems.append(
                 f"trial {number} of {label(contest, study)} was confirmed ({number_of(runs, 'run')}) and then "
-                "overtaken: test data were seen before the search ended"
+                f"overtaken: {seen} were seen before the search ended"
             )
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
     if split == "train":

@@ -141,7 +141,7 @@ def _confirming(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
     others = [f"{contest.label} on {contest.workload}" for contest in contests if contest.data != "test"]
     by = [f"the test metric at the epoch that validation chose on {listing(tested)}"] if tested else []
     by += [f"the best {other}" for other in others]
-    alone_there = "; test data were used in these runs alone" if _kept(tables, 2) else ""
+    alone_there = "; test data were used in these runs alone" if runs["test"].notna().any() and _kept(tables, 2) else ""
     measured = f"Optimizers are compared by {listing(by)}{alone_there}."
     hopeless = any(contest.hopeless(study) for contest in contests for study in contest.studies)
     of_each = "each study that has one" if hopeless else "each study"

@@ -18,7 +18,7 @@ from analysis.intervals import FEW
 from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
-from analysis.schema import CAMPAIGN_RULES
+from analysis.schema import CAMPAIGN_RULES, TEST_PREFIX
 from analysis.text import estimate, number
 from analysis.winners import winner
 from search_spaces import ANY
@@ -107,10 +107,11 @@ def confirmation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
         study_id: Of ``study``.
     """
     kept = runs[runs["outcome"] != "lost"]
+    is_tested = any(str(name).startswith(TEST_PREFIX) and column.notna().any() for name, column in kept.items())
     return "\n".join(
         [
             f"The winners of [{markdown(study.name)}](/dashboard/studies/{study_id}/note), trained again on fresh "
-            "seeds and tested: nothing was chosen on these seeds or on test data.",
+            f"seeds{' and tested' if is_tested else ''}: nothing was chosen on these seeds or on test data.",
             "",
             f"- Runs: {_counts(kept) or 'none yet'}",
             *(f"- Trial {trial:.0f}, {_reached(study, own)}" for trial, own in kept.groupby("confirms")),

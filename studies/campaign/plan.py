@@ -257,7 +257,8 @@ class StudyPlan:
     searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
     is the seed by which examples are drawn again, ``None`` where the workload's own parts stay. ``schedule`` is what
     the optimizer follows in place of the campaign's. ``kind`` is the workload's, of task. ``data`` are the files of a
-    published data set (``PublishedDataset.facts``). ``target_origin`` says how the target came about.
+    published data set (``PublishedDataset.facts``). ``target_origin`` says how the target came about. ``tested``:
+    whether the workload has test data.
     """
 
     name: str
@@ -281,6 +282,7 @@ class StudyPlan:
     kind: str = ""
     data: Mapping[str, Any] | None = None
     target_origin: str = ""
+    tested: bool = True
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

@@ -34,7 +34,7 @@ class ResolvedCampaign:
         workloads: By the campaign's name for them.
         data_directory: Where its data are; ``None``: the usual places.
         examples: Numbers of training examples by workload, as far as they are known; no batch size is larger.
-        tested: Whether all of them have test data.
+        untested: Those of the workloads that have no test data.
         carried: Workloads and optimizers that cannot be imported: which of both, its name, and it, pickled.
         notes: What the person should know before it runs, a line each.
     """
@@ -43,7 +43,7 @@ class ResolvedCampaign:
     workloads: Mapping[str, Workload | TrainingFunction]
     data_directory: Path | None = None
     examples: Mapping[str, int] = field(default_factory=dict)
-    tested: bool = False
+    untested: frozenset[str] = frozenset()
     carried: tuple[tuple[Kind, str, bytes], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -91,6 +91,7 @@ class ResolvedCampaign:
                 schedule=other.get(optimizer),
                 data=files.get(key),
                 target_origin=targets.get(workload.name, ""),
+                tested=key not in self.untested,
             )
             for key, workload in self.workloads.items()
             for optimizer in self.campaign.optimizers
@@ -144,7 +145,7 @@ def resolve_campaign(
     workloads = {name: resolve(name) for name in plan.campaign.workloads}
     test = test or (None if plan.campaign.resplit else test)
     carried = _carried(workloads, tables)
-    examples, notes, tested = {}, campaign_notes(plan), True
+    examples, notes, untested = {}, campaign_notes(plan), set()
     notes += check_functions(plan.campaign, workloads, rows)
     notes += [
         f"{optimizer}: schedule {followed} in place of {plan.campaign.schedule}, which its method replaces; a warm-up "
@@ -153,11 +154,11 @@ def resolve_campaign(
     ]
     for name, workload in workloads.items():
         if isinstance(workload, TrainingFunction):
-            tested &= workload.test
+            untested |= set() if workload.test else {name}
             continue
         data = check(workload, data_directory, test=test)
         examples[name] = workload.num_examples(data)
-        tested &= workload.is_tested(data)
+        untested |= set() if workload.is_tested(data) else {name}
         notes += _notes(workload, data, plan.spaces, plan.campaign.resplit)
         if ":" in name:
             with_test = workload.is_tested(data) if test is None else test
@@ -166,7 +167,7 @@ def resolve_campaign(
             rehearse_custom(workload, data, plan.spaces, rows)
         if rehearsed:
             notes += _rates_of_their_own(workload, plan.spaces, rows)
-    return ResolvedCampaign(plan, workloads, data_directory, examples, tested, carried, tuple(notes))
+    return ResolvedCampaign(plan, workloads, data_directory, examples, frozenset(untested), carried, tuple(notes))
 
 
 def custom_tables(campaign: Campaign) -> dict[str, Mapping[str, Any]]:

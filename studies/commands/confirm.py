@@ -142,7 +142,7 @@ def confirm(
     seeds = usual_seeds(campaign) if seeds is None else seeds
     opened = partial(
         open_confirmation, storage, resolved.plan.stored(), resolved.study_plans(), versions(), seeds=seeds, top=top,
-        anyway=anyway, test=resolved.tested, durability=durability, beside=beside,
+        anyway=anyway, durability=durability, beside=beside,
     )  # fmt: skip
     with logged(opened, logs, console) as ledger:
         for note in ledger.notes:
@@ -159,7 +159,7 @@ def confirm(
         if like_tuning:
             on_gpus = any(not device.upper().startswith("CPU") for device in ledger.devices)
             resources = replace(resources, gpus_per_trial=1.0 if on_gpus else 0.0)
-        say(console, _announcement(tallies, seeds, resources, beside))
+        say(console, _announcement(tallies, seeds, resources, beside) + without_test(resolved))
         if resources.address is None:
             _say_who_else_works(console)
         work_off(ledger, resolved, resources, console)
@@ -169,6 +169,12 @@ def confirm(
 def usual_seeds(campaign: Campaign) -> int:
     """Return how many fresh seeds each winner has where nobody asks for another number."""
     return SEEDS if campaign.replicates == 1 else SEEDS_OF_REPLICATE
+
+
+def without_test(resolved: ResolvedCampaign) -> str:
+    """Return a sentence on the workloads without test data, a blank before it; "" where there are none."""
+    names = [name for name in resolved.workloads if name in resolved.untested]
+    return f" Without test data: {', '.join(names)}." if names else ""
 
 
 def beside_winners(

@@ -115,14 +115,15 @@ def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
 
 
 def _dry_run(resolved: ResolvedCampaign, resources: Resources, console: Console, *, then_confirm: bool) -> None:
-    from studies.commands.confirm import usual_seeds
+    from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
     from studies.engine import slots_offered
 
     print_dry_run(resolved, console, slots_offered(resources), resources.address)
     if then_confirm:
         seeds = usual_seeds(resolved.campaign)
-        say(console, f"Then each study's winner on {seeds} fresh seeds, one run alone on a device.")
+        then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device."
+        say(console, then + without_test(resolved))
 
 
 def launch(

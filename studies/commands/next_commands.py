@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ONE_SEED = "These values are of one seed, chosen by the search: good for choosing, too good to expect."
 PURE_LUCK = "Nothing was chosen on these seeds or on test data."
 _PURPOSES = {
-    "confirm": "the winners on fresh seeds and test data",
+    "confirm": "the winners on fresh seeds, and on test data if there are any",
     "report": "which optimizer is better, and how sensitive each is",
     "export": "recommended hyperparameters, as TOML, JSON, YAML or Python",
     "status": "how the trials ended",

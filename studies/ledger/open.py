@@ -109,7 +109,6 @@ def open_confirmation(
     seeds: int,
     top: int = 1,
     anyway: bool = False,
-    test: bool = True,
     durability: Durability | None = None,
     budget: ConfirmationBudget | None = None,
     beside: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
@@ -133,7 +132,6 @@ def open_confirmation(
         seeds: Number of fresh seeds of each search, from 1.
         top: Number of winners of each study, from 1; fewer where fewer trials are complete.
         anyway: Whether to confirm what is there of a campaign that is not finished.
-        test: Whether the workloads have test data.
         budget: Of a confirmation that ends with it, which has one study.
         beside: By the name of a search: its default is run on the same seeds too, and where an order of parameters is
             given, the steps from there to its winner.
@@ -183,7 +181,6 @@ def open_confirmation(
                     every[plan.name],
                     top,
                     fresh_seeds(int(opening.campaign["seed"]), seeds, plan.replicate),
-                    test=test,
                     from_default=plan.name in beside,
                     order=beside.get(plan.name),
                 ),
@@ -200,7 +197,6 @@ class _Confirming:
         every: The complete trials, best first.
         top: How many winners there were to be.
         seeds: Fresh ones.
-        test: Whether test data are looked at.
         from_default: Whether the default is run too.
         order: Of the parameters, where the steps from there to the winner are.
     """
@@ -210,7 +206,6 @@ class _Confirming:
     top: int
     seeds: Sequence[int]
     _: KW_ONLY
-    test: bool
     from_default: bool
     order: Sequence[str] | None
 
@@ -234,7 +229,7 @@ def _add_confirmation(opening: Opening, plan: StudyPlan, how: _Confirming) -> No
         opening.notes.append(
             f"{plan.name}: only {len(winners)} of {number_of(how.top, 'winner')}, no more trials are complete"
         )
-    opening.add(made, study_id, runs, confirmation(made, winners, how.seeds, others, test=how.test))
+    opening.add(made, study_id, runs, confirmation(made, winners, how.seeds, others))
 
 
 def _from_default(

@@ -179,7 +179,7 @@ class Repeats:
 
 
 def confirmation(
-    plan: StudyPlan, winners: Sequence[FrozenTrial], seeds: Sequence[int], beside: Sequence[Beside] = (), *, test: bool
+    plan: StudyPlan, winners: Sequence[FrozenTrial], seeds: Sequence[int], beside: Sequence[Beside] = ()
 ) -> Repeats:
     """Return the confirmation runs of ``winners`` of a search, best first, each alone on its device.
 
@@ -188,7 +188,6 @@ def confirmation(
         winners: Of the search.
         seeds: Fresh ones.
         beside: What else is run on them.
-        test: Whether test data are looked at.
     """
     given: dict[Any, _Given] = {
         winner.number: _Given(winner.params, winner.distributions, {CONFIRMS: winner.number, "rank": rank})
@@ -197,7 +196,7 @@ def confirmation(
     for one in beside:
         marks = {ROLE: one.role, **one.marks}
         given[_beside(marks)] = _Given(one.params, plan.space.stored_distributions(one.params), marks)
-    return Repeats(plan, given, _confirmed, seeds, runs="confirmation runs", confirms=True, test=test)
+    return Repeats(plan, given, _confirmed, seeds, runs="confirmation runs", confirms=True, test=plan.tested)
 
 
 def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Repeats:

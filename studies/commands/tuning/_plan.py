@@ -42,7 +42,6 @@ class Search:
         workload: Its key.
         budget: When it ends.
         seeds: Of the winner's confirmation.
-        test: Whether the workload has test data.
         initial: Stored configurations to begin with.
         notes: What the person should know, a line each.
     """
@@ -51,7 +50,6 @@ class Search:
     workload: str
     budget: Budget
     seeds: int
-    test: bool
     initial: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
@@ -101,6 +99,7 @@ class Search:
                 {optimizer: self.resolved.space(optimizer, self.workload) for optimizer in campaign.optimizers}
             ),
             initial=self.initial,
+            tested=self.workload not in self.resolved.untested,
         )
 
 
@@ -147,7 +146,7 @@ def resolve_campaign(
     )
     resolved = draw_up_campaign(plan, data_directory, test=None)
     initial, notes = initial_configurations(ConditionalSpace(plan.spaces), key)
-    return Search(resolved, key, budget, seeds, resolved.tested, tuple(initial), (*notes, *resolved.notes))
+    return Search(resolved, key, budget, seeds, tuple(initial), (*notes, *resolved.notes))
 
 
 def with_metric(

@@ -321,7 +321,7 @@ def _confirm(
 
     opened = partial(
         open_confirmation, storage, search.stored(), [search.plan()], versions(), seeds=search.seeds, top=top,
-        test=search.test, durability=durability, budget=ConfirmationBudget(clock, search.seeds), of_each=True,
+        durability=durability, budget=ConfirmationBudget(clock, search.seeds), of_each=True,
     )  # fmt: skip
     with machines.logged(opened) as ledger:
         for note in ledger.notes:

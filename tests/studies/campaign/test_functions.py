@@ -11,6 +11,7 @@ from search_spaces import from_dict
 from search_spaces.errors import UserError
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import custom_tables, resolve_campaign
+from studies.commands.confirm import without_test
 from studies.commands.tuning import _plan
 from studies.workloads import Metric, TrainingFunction
 
@@ -58,6 +59,20 @@ def test_it_stands_beside_optimizers_and_may_be_left_out():
     assert [study.optimizer for study in resolved.study_plans()] == ["sgd", "mine", "adamw"]
     assert plan(optimizers=("sgd", "mine"), overrides={"optimizers": ("sgd",)}).campaign.search_space == {}
     assert plan(optimizers=("sgd", "mine"), overrides={"optimizers": ("mine",)}).campaign.optimizers == ("mine",)
+
+
+def test_its_lack_of_test_data_leaves_those_of_other_workloads(mine):
+    asked = plan(optimizers=("sgd",), search_space={}, workloads=["digits-mlp", "mine_functions:task"])
+    resolved = resolve_campaign(asked, test=True)
+    assert {study.workload: study.tested for study in resolved.study_plans()} == {
+        "digits-mlp": True,
+        "mine_functions:task": False,
+    }
+    assert without_test(resolved) == " Without test data: mine_functions:task."
+    assert (
+        without_test(resolve_campaign(plan(workload="digits-mlp", optimizers=("sgd",), search_space={}), test=True))
+        == ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_metric_of_the_training_objective_has_a_test_loss_beside_it(sofim):
 def test_after_a_search_the_next_thing_is_to_confirm(sofim, tuned):
     code, out, _ = sofim("launch", "fake")
     assert code == 0
-    assert "  sofim confirm fake   the winners on fresh seeds and test data\n" in out
+    assert "  sofim confirm fake   the winners on fresh seeds, and on test data if there are any\n" in out
 
 
 @pytest.mark.parametrize(("trials", "note"), [(2, ""), (3, "fake.toml is not as it was tuned; what is confirmed is ")])

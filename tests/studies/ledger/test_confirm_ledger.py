@@ -141,6 +141,15 @@ def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
             assert [trial.user_attrs["seed"] for trial in found] == expected
 
 
+def test_test_data_are_looked_at_where_a_workload_has_some(url, tuned):
+    resolved = ResolvedCampaign(
+        tuned, {name: WORKLOADS[name] for name in tuned.campaign.workloads}, untested=frozenset({"digits-mlp"})
+    )
+    with open_confirmation(url, tuned.stored(), resolved.study_plans(), {"torch": "x"}, seeds=1) as ledger:
+        asked = {assignment.workload: assignment.test for assignment in work_off(ledger)}
+    assert asked == {"digits-mlp": False, "breast-cancer-logreg": True}
+
+
 # ----------------------------------------------------------------------------------------------------- winners
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import time as clock
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ from tests.support.fake_campaign import campaign, end, record
 TRIALS = 6
 MADE = campaign(trials=TRIALS)
 PLANS = ResolvedCampaign(MADE, {name: WORKLOADS[name] for name in MADE.campaign.workloads}).study_plans()
+UNTESTED = [replace(plan, tested=False) for plan in PLANS]
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_ru
 def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fairness_names_it(url, time):
     with launched(url, within(85.0, time)) as ledger:
         work_off(ledger, time)
-    with open_confirmation(url, MADE.stored(), PLANS, {"torch": "x"}, seeds=1, test=False) as confirming:
+    with open_confirmation(url, MADE.stored(), UNTESTED, {"torch": "x"}, seeds=1) as confirming:
         assert (
             "fake/digits-mlp/sofim was stopped after 3 of 6 trials: the time was spent (1 min 25 s)" in confirming.notes
         )
@@ -153,7 +155,7 @@ def test_where_the_time_sufficed_for_nothing_the_remedy_is_more_of_it(url, time)
     again = r"launch it again without that limit: sofim launch fake --storage "
     words = r"no trial ran its whole budget \(the time was spent \(0 s\)\); " + again
     with pytest.raises(UserError, match=words):
-        open_confirmation(url, MADE.stored(), PLANS, {"torch": "x"}, seeds=1, test=False)
+        open_confirmation(url, MADE.stored(), UNTESTED, {"torch": "x"}, seeds=1)
 
 
 def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):

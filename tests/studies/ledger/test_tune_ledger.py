@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time as real_time
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,7 +67,7 @@ def search(budget: Budget, seeds: int = 4, optimizers: tuple[str, ...] = tuple(S
     first, notes = initial_configurations(ConditionalSpace(made.spaces), WORKLOAD)
     assert not notes
     resolved = ResolvedCampaign(made, {WORKLOAD: WORKLOADS[WORKLOAD]})
-    return Search(resolved, WORKLOAD, budget, seeds, True, tuple(first), ())
+    return Search(resolved, WORKLOAD, budget, seeds, tuple(first), ())
 
 
 def searching(url: str, asked: Search, **clock: Any) -> Ledger:
@@ -91,7 +92,7 @@ def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
 
 
 def confirming(url: str, asked: Search, clock: Clock | None = None, **options: Any) -> Ledger:
-    options = {"seeds": asked.seeds, "test": True, "budget": ConfirmationBudget(clock or Clock())} | options
+    options = {"seeds": asked.seeds, "budget": ConfirmationBudget(clock or Clock())} | options
     return open_confirmation(url, asked.stored(), [asked.plan()], {"torch": "x"}, **options)
 
 
@@ -630,7 +631,8 @@ def test_the_winner_is_run_on_fresh_seeds_and_told_in_plain_data(url, searched):
 
 
 def test_without_test_data_none_are_asked_for(url, searched):
-    with confirming(url, searched, test=False) as ledger:
+    untested = replace(searched, resolved=replace(searched.resolved, untested=frozenset({WORKLOAD})))
+    with confirming(url, untested) as ledger:
         while (assignment := ledger.ask()) is not None:
             assert not assignment.test
             finish(ledger, assignment, 0.5)

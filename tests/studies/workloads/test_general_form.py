@@ -285,7 +285,7 @@ def test_what_needs_data_is_asked_of_data():
     [study] = resolved.study_plans()
     assert study.split is None  # a stream is no choice of rows
     assert "letters: resplit does not draw its data again" in " ".join(resolved.notes)
-    assert resolved.tested
+    assert not resolved.untested
     assert "batch_size of sgd is 20, the number of training examples of an epoch." in "".join(resolved.notes)
     assert estimate(resolved)[0].seconds_per_trial > 0
     changed = {**load(None), "validation": TEXT[301:341]}
