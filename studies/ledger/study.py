@@ -99,12 +99,12 @@ class _Running:
 
     Attributes:
         stored: What the database shows of it.
-        history: A column for each thing that its records tell, an entry an epoch.
+        history: What its records tell, an entry an epoch: not all tell all things.
         tests: What records say of test data, by epoch: kept aside until it is known which epoch counts.
     """
 
     stored: FrozenTrial
-    history: dict[str, list[float]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
     tests: dict[int, dict[str, float | None]] = field(default_factory=dict)
 
 
@@ -251,11 +251,10 @@ class StudyLedger:
         tests = {name: _jsonable(entry) for name, entry in record.items() if name.startswith(TEST_PREFIX)}
         if tests:
             running.tests.setdefault(epoch, tests)
-        if epoch <= len(running.history.get("epoch", ())):
+        if epoch <= len(running.history):
             return False
-        for name, entry in record.items():
-            if name not in tests:
-                running.history.setdefault(self.plan.metric if name == "metric" else name, []).append(entry)
+        kept = {self.plan.metric if name == "metric" else name: entry for name, entry in record.items()}
+        running.history.append({name: entry for name, entry in kept.items() if name not in tests})
         if self.telling is not None:
             self.telling.heard(running.stored, record)
         if not math.isfinite(value):
@@ -328,9 +327,9 @@ class StudyLedger:
         stored.datetime_complete = datetime.now()
         stored.user_attrs = running.stored.user_attrs | dict(facts)
         stored.user_attrs |= {
-            "seconds": history["seconds"][-1] if history else 0.0,
+            "seconds": history[-1]["seconds"] if history else 0.0,
             "gradient_evaluations": _count(history),
-            "history": {name: [_jsonable(entry) for entry in column] for name, column in history.items()},
+            "history": _columns(history),
             "diverged": diverged,
         }
         if failure is not None:
@@ -395,11 +394,17 @@ class StudyLedger:
         return self._count.tally(len(self._running))
 
 
-def _count(history: Mapping[str, Sequence[float]]) -> int | None:
+def _columns(history: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Return a column for each thing that a record tells, an entry an epoch: ``None`` where it is not told."""
+    names = dict.fromkeys(name for record in history for name in record)
+    return {name: [_jsonable(record.get(name, math.nan)) for record in history] for name in names}
+
+
+def _count(history: Sequence[Mapping[str, float]]) -> int | None:
     """Return the gradient evaluations of a trial, ``None`` of a training function, which does not tell them."""
     if not history:
         return 0
-    return int(history["gradient_evaluations"][-1]) if "gradient_evaluations" in history else None
+    return int(history[-1]["gradient_evaluations"]) if "gradient_evaluations" in history[-1] else None
 
 
 def _jsonable(entry: float) -> float | None:

@@ -234,7 +234,7 @@ class Run:
             raise UserError(f"workload {self.workload.name}: its metric {name} is NaN though its loss is finite")
         if not math.isfinite(metric if validation_loss is None else metric + validation_loss):
             self.diverged = True
-            return self._record(train_loss, math.nan, math.nan)
+            return self._record(train_loss, None if validation_loss is None else math.nan, math.nan)
         test_loss: float | None = None
         test_metric: float | None = None
         # Strictly better: of epochs that tie, validation chooses the first.

@@ -18,6 +18,7 @@ import pytest
 from optuna.trial import TrialState
 from scipy.stats import binom
 
+from analysis.load import read, studies
 from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
@@ -116,6 +117,21 @@ def test_what_optuna_reads_back_is_what_was_told(every_storage):
     assert study.direction.name == "MAXIMIZE"
     assert {"campaign", "protocol", "workload", "optimizer", "metric", "versions"} <= set(study.user_attrs)
     assert study.metric_names == ["accuracy"]
+
+
+def test_what_some_epochs_alone_tell_stands_at_theirs(url):
+    losses = {1: None, 2: 0.5, 3: None}
+    with open_search(url, CAMPAIGN, [plan(trials=1)], {}) as ledger:
+        assignment = ledger.ask()
+        for number, loss in losses.items():
+            told = {**record(number, 0.4), "validation_loss": loss, "train_loss": None}
+            ledger.report(assignment, {name: entry for name, entry in told.items() if entry is not None})
+        ledger.end(assignment, "complete", {})
+    trial = study_of(url).trials[0]
+    assert trial.user_attrs["history"]["validation_loss"] == [None, 0.5, None]
+    assert "train_loss" not in trial.user_attrs["history"], "nobody told it"
+    curves = read(_OPENED[-1], studies(_OPENED[-1])).curves
+    assert curves.dropna(subset=["validation_loss"])["epoch"].tolist() == [2]
 
 
 def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):

@@ -244,6 +244,12 @@ def test_a_metric_that_is_the_loss_is_both():
     assert record.metric == record.validation_loss
 
 
+def test_a_loss_that_an_evaluation_does_not_tell_stays_untold_where_it_diverges():
+    run, values = run_of(LETTERS, "sgd"), iter([0.5, math.inf])
+    run.workload = replace(LETTERS, evaluate=lambda model, data, split: next(values))
+    assert [(record.validation_loss, record.diverged) for record in run.records()] == [(None, False), (None, True)]
+
+
 def test_a_stream_with_a_loss_has_targets_of_any_shape():
     def windows_of(data, n, generator):
         batch = windows(data, n, generator)
