@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from optuna.storages import BaseStorage
@@ -13,7 +13,9 @@ from optuna.trial import FrozenTrial
 
 from studies.ledger.study import Facts, StudyLedger
 from studies.ledger.telling import Telling
+from studies.storage.backend import Backend
 from studies.storage.durability import Durability
+from studies.storage.lease import Lease
 from studies.storage.refusals import REFUSALS, refused
 from studies.storage.writer import TrialWriter
 from studies.trials import Assignment, Listener, Outcome, Tally
@@ -71,6 +73,20 @@ class Rule:
         """Hear that the driver ends, whose trials may still run."""
 
 
+@dataclass(slots=True)
+class Changes:
+    """What a driver changes of a campaign before its first trial, and takes back if it ends by an error until then.
+
+    Attributes:
+        made: Ids of the studies that it made: those that have no trial are taken back whenever it ends by an error.
+        former: What user attributes of studies were, in the order in which they were changed: ids of studies, name,
+            and value, ``None`` where there was none.
+    """
+
+    made: list[int] = field(default_factory=list)
+    former: list[tuple[Sequence[int], str, Any]] = field(default_factory=list)
+
+
 class Ledger:
     """Asks, reports and ends trials for all studies of a campaign, and keeps one database in step.
 
@@ -88,7 +104,7 @@ class Ledger:
         undo: What is to be done when it is closed.
         notes: What the person should know before the runs begin, a line each.
         winners: Trials of the search that are confirmed, study by study, best first.
-        made: Ids of the studies that this driver has made; it takes back those without a trial if it ends by an error.
+        changes: What this driver has changed.
     """
 
     def __init__(
@@ -103,12 +119,12 @@ class Ledger:
         *,
         notes: Sequence[str] = (),
         winners: Sequence[FrozenTrial] = (),
-        made: list[int] | None = None,
+        changes: Changes,
     ) -> None:
         self.studies, self.rule, self.durability = studies, rule, durability
         self.notes, self.winners = list(notes), list(winners)
         self._storage, self._shown, self._writer, self._undo = storage, shown, writer, undo
-        self._made = [] if made is None else made
+        self._changes = changes
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -123,7 +139,8 @@ class Ledger:
 
     def _close(self, *, refused: bool) -> None:
         if not refused:
-            self._made.clear()
+            self._changes.made.clear()
+            self._changes.former.clear()
         with self._undo, self._lock:  # whatever fails in between, the lease is given back
             self.rule.close()
             for study in self.studies.values():
@@ -153,6 +170,7 @@ class Ledger:
             if not waiting:
                 return None
             assignment = min(waiting, key=lambda study: study.asked_share).ask()
+            self._changes.former.clear()
             self.rule.asked(assignment)
             return assignment
 
@@ -239,3 +257,23 @@ class Ledger:
     def flush(self) -> None:
         """Return when the database has all that the ledger knows."""
         self._writer.flush()
+
+
+def release(lease: Lease, storage: Backend, changes: Changes) -> None:
+    """Take back what was changed in vain, then the lease; it is void when this process has ended."""
+    with suppress(*REFUSALS):
+        if (changes.made or changes.former) and lease.is_held():
+            for study_ids, name, value in reversed(changes.former):
+                storage.set_everywhere(study_ids, name, value)
+            for study_id in reversed(changes.made):
+                if not storage.get_n_trials(study_id):
+                    storage.delete_study(study_id)
+    with suppress(*REFUSALS, KeyError):  # its study may be gone
+        lease.release()
+
+
+def tidy(writer: TrialWriter, studies: Mapping[str, StudyLedger], rule: Rule) -> None:
+    """Remove checkpoints that are not needed; none where an end has not come to the database."""
+    if writer.up_to_date:
+        for study in studies.values():
+            study.tidy(over=rule.is_final)

@@ -77,7 +77,7 @@ def open_search(
         # the first study is made by whoever comes first, the others by who holds the lease on it
         first = opening.open_study(plans[0])
         waited = opening.take(first, clock)
-        if first not in opening.made:
+        if first not in opening.changes.made:
             check()  # what is read from here on, no other driver changes: one that was waited for may have until now
         before = opening.attributes(first)
         clock.resume(before, waited)
@@ -85,7 +85,7 @@ def open_search(
             plans = [opening.begun_with_budget(plan) for plan in plans]
         plans = [opening.as_extended(plan) if budget is None else opening.as_begun(plan) for plan in plans]
         if opening.attributes(first).get(ENDED_BY):  # it goes on, or ends again
-            opening.storage.set_study_user_attr(first, ENDED_BY, None)
+            opening.change(first, ENDED_BY, None)
         if extend:
             opening.grow()
         study_ids = [first, *(opening.open_study(plan) for plan in plans[1:])]

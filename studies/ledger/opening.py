@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from studies.called import command_line, storage_named
 from studies.campaign.extension import differences, extended, wider_ranges
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import Clock
-from studies.ledger.ledger import Ledger, Rule
+from studies.ledger.ledger import Changes, Ledger, Rule, release, tidy
 from studies.ledger.study import Source, StudyLedger
 from studies.storage import lease as _lease
 from studies.storage.backend import Backend
@@ -81,7 +81,7 @@ class Opening:
     undo: ExitStack
     studies: dict[str, StudyLedger] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    made: list[int] = field(default_factory=list)  # studies that this driver has made, and may take back
+    changes: Changes = field(default_factory=Changes)
     writer: TrialWriter = field(init=False)
 
     def attributes(self, study_id: int) -> Mapping[str, Any]:
@@ -112,9 +112,9 @@ class Opening:
         asked, before = clock.now(), self.attributes(study_id).get("campaign", {})
         lease = Lease(self.storage, study_id, str(self.campaign["name"]), self.shown, self.command)
         lease.take(self.durability.waiting)
-        self.undo.callback(_release, lease, self.storage, self.made)
+        self.undo.callback(release, lease, self.storage, self.changes)
         self.writer = TrialWriter(self.storage, self.shown, lease, self.durability, self.rule.kept, study_id)
-        self.undo.callback(_tidy, self.writer, self.studies, self.rule)
+        self.undo.callback(tidy, self.writer, self.studies, self.rule)
         self.undo.callback(self.writer.close)
         if changed_by is not None:
             now = self.attributes(study_id).get("campaign", {})
@@ -134,7 +134,7 @@ class Opening:
         self.rule.begin(list(self.studies.values()))
         return Ledger(
             self.storage, self.shown, self.writer, self.studies, self.rule, self.durability, self.undo.pop_all(),
-            notes=self.notes, winners=winners, made=self.made,
+            notes=self.notes, winners=winners, changes=self.changes,
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------- what the storage holds
@@ -257,9 +257,16 @@ class Opening:
                     "command again"
                 )
         outdated = [study_id for study_id, before in ours.items() if before != self.campaign]
-        self.storage.set_everywhere(outdated, "campaign", self.campaign)
+        if outdated:  # all alike, as they are changed all at once
+            self.changes.former.append((outdated, "campaign", ours[outdated[0]]))
+            self.storage.set_everywhere(outdated, "campaign", self.campaign)
 
     # ------------------------------------------------------------------------------------------------- its studies
+
+    def change(self, study_id: int, name: str, value: Any) -> None:
+        """Give a study another user attribute until this driver is refused, or for good once it asks for a trial."""
+        self.changes.former.append(([study_id], name, self.attributes(study_id).get(name)))
+        self.storage.set_study_user_attr(study_id, name, value)
 
     def begun_with_budget(self, plan: StudyPlan) -> StudyPlan:
         """Return the plan with the starts that its study was begun with, whatever is recommended by now."""
@@ -296,8 +303,8 @@ class Opening:
         wider = [{**one, "after": after} for one in wider_ranges(attributes.get("search_space"), space)]
         if wider:
             before = [one for one in attributes.get(WIDENED) or [] if one not in wider]
-            self.storage.set_study_user_attr(study_id, WIDENED, [*before, *wider])
-            self.storage.set_study_user_attr(study_id, "search_space", space)
+            self.change(study_id, WIDENED, [*before, *wider])
+            self.change(study_id, "search_space", space)
 
     def open_study(self, plan: StudyPlan) -> int:
         """Return the id of the study, which is made and described if it is not there."""
@@ -306,7 +313,7 @@ class Opening:
         if study_id is None:
             try:
                 study_id = self.storage.create_new_study([direction], plan.name)
-                self.made.append(study_id)
+                self.changes.made.append(study_id)
             except DuplicatedStudyError:
                 raise UserError(
                     f"another driver has this moment begun campaign '{self.campaign['name']}'; wait for it, "
@@ -396,20 +403,3 @@ class Opening:
             if one.stopped is not None and one.asked_for is not None and one.done < one.asked_for:
                 trials = number_of(one.asked_for, "trial")
                 self.notes.append(f"{one.study} was stopped after {one.done} of {trials}: {one.stopped}")
-
-
-def _release(lease: Lease, storage: Backend, made: Sequence[int]) -> None:
-    """Take back studies that were made and have no trial, then the lease; it is void when this process has ended."""
-    with suppress(*REFUSALS):
-        for study_id in reversed(made if made and lease.is_held() else ()):
-            if not storage.get_n_trials(study_id):
-                storage.delete_study(study_id)
-    with suppress(*REFUSALS, KeyError):  # its study may be gone
-        lease.release()
-
-
-def _tidy(writer: TrialWriter, studies: Mapping[str, StudyLedger], rule: Rule) -> None:
-    """Remove checkpoints that are not needed; none where an end has not come to the database."""
-    if writer.up_to_date:
-        for study in studies.values():
-            study.tidy(over=rule.is_final)

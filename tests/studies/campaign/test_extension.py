@@ -74,6 +74,28 @@ def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_s
     }
 
 
+def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign_as_it_was(every_storage):
+    asked = {"trials": 6, "optimizers": ["sofim", "sgd"], "search_space": {"sofim": {"lr": [1e-4, 2.0]}}}
+    before = campaign(search_space={"sofim": {"lr": [0.05, 0.2]}})
+    tune(every_storage, before)
+    trials, study = study_in(every_storage)
+    plans = ResolvedCampaign(
+        found := grown(campaign(**asked), every_storage, trials=None), {"digits-mlp": resolve("digits-mlp")}
+    ).study_plans()
+    with (
+        pytest.raises(UserError, match="too many CPUs"),
+        open_search(every_storage, found.stored(), plans, {}, extend=True),
+    ):
+        raise UserError("too many CPUs")
+    again, as_it_was = study_in(every_storage)
+    assert (len(again), as_it_was["campaign"]) == (len(trials), study["campaign"])
+    assert as_it_was["search_space"] == study["search_space"]
+    assert not as_it_was.get("widened")
+    tune(every_storage, before)  # and goes on as it did
+    tune(every_storage, campaign(**asked), extend=True)
+    assert trials_of(every_storage) == {"c/digits-mlp/sofim": 6, "c/digits-mlp/sgd": 6}
+
+
 def test_what_was_extended_is_resumed_without_the_option(url):
     tune(url, campaign())
     tune(url, campaign(trials=6), extend=True)
@@ -157,7 +179,8 @@ def test_a_driver_killed_between_campaign_and_study_leaves_what_the_next_one_end
     tune(url, campaign(search_space={"sofim": {"lr": [0.05, 0.2]}}))
     wide = campaign(search_space={"sofim": {"lr": [0.01, 0.2]}}, trials=6)
 
-    def killed(*_: object) -> None:
+    def killed(begun: opening.Opening, *_: object) -> None:
+        begun.changes.former.clear()  # a process that is killed takes nothing back
         raise KeyboardInterrupt
 
     monkeypatch.setattr(opening.Opening, "widen", killed)
@@ -226,17 +249,16 @@ def test_an_extension_waits_for_the_driver_that_runs(any_storage):
 
 def test_a_driver_killed_while_it_extends_leaves_the_old_campaign_or_the_new_one(any_storage, monkeypatch):
     """Never a mixture, which neither command would go on with."""
-    from studies.storage.rdb import Rdb
-
     tune(any_storage, campaign(optimizers=["sofim", "sgd", "adam"]))
     wanted = campaign(optimizers=["sofim", "sgd", "adam"], trials=6)
-    whole = Rdb.set_everywhere
+    whole = opening.Opening.grow
 
-    def killed(*arguments: object) -> None:
-        whole(*arguments)
+    def killed(begun: opening.Opening) -> None:
+        whole(begun)
+        begun.changes.former.clear()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Rdb, "set_everywhere", killed)
+    monkeypatch.setattr(opening.Opening, "grow", killed)
     with pytest.raises(KeyboardInterrupt):
         tune(any_storage, wanted, extend=True)
     monkeypatch.undo()
