@@ -15,7 +15,7 @@ from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.drawn import drawn_counts, model_in_words
 from analysis.intervals import DRAWS
 from analysis.optimizers import described
-from analysis.schema import COUNTED
+from analysis.schema import COUNTED, ended_by
 from analysis.study import Study
 from analysis.text import listing, number
 from search_spaces.errors import number_of
@@ -55,7 +55,10 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     campaign = studies[0].campaign
     optimizers = list(dict.fromkeys(study.optimizer for study in studies))
     first = {study.optimizer: study for study in reversed(studies)}
-    trials = sum(int(contest.trials["outcome"].isin(COUNTED).sum()) for contest in contests)
+    trials = pd.concat([contest.trials for contest in contests])
+    ended = trials.loc[trials["outcome"].isin(COUNTED), "study"].value_counts()
+    searches = [search for contest in contests for study in contest.studies for search in contest.searches_of(study)]
+    budget, early = _budget(int(campaign.get("trials", 0)), searches, ended)
     spaces = "; ".join(f"{name}: {searched(first[name])}" for name in optimizers)
     same = "were the same for all optimizers" if _kept(tables, 1) else "were to be the same for all optimizers"
     only = "only the search spaces differed" if _kept(tables, 1) else "the search spaces were"
@@ -63,20 +66,38 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     given = listing(list(dict.fromkeys(starts)))
     begun = f" The searches of {given} began with given configurations." if starts else ""
     epochs = ", ".join(f"{c.workload} ({c.studies[0].epoch_budget})" for c in contests)
-    sampler = _drawing(campaign.get("sampler"), pd.concat([contest.trials for contest in contests]))
+    sampler = _drawing(campaign.get("sampler"), trials)
     stopping = PRUNERS.get(str(campaign.get("pruner")))
     pruner = "" if stopping is None else stopping.in_words
     chosen = listing(list(dict.fromkeys(f"{contest.metric} on {_selected_on(contest)} data" for contest in contests)))
     return (
         f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. "
         f"{_implementations([first[name] for name in optimizers])}Each optimizer was "
-        f"tuned on each workload with a budget of {number_of(int(campaign.get('trials', 0)), 'trial')} by {sampler}, "
-        f"{pruner} ({number_of(trials, 'trial')} ended in all). {_alike(contests)}, the "
+        f"tuned on each workload with {budget} by {sampler}, "
+        f"{pruner} ({number_of(int(ended.sum()), 'trial')} ended in all). {early}{_alike(contests)}, the "
         f"learning-rate schedule ({schedule_in_words(campaign)}) and the epoch budget {same} (seed "
         f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "
         f"{_protocol(studies)}."
     )
+
+
+def _budget(asked_for: int, searches: Sequence[Study], ended: pd.Series[int]) -> tuple[str, str]:
+    """Return with how many trials was searched, and a sentence on why these were fewer than asked for, if it is known.
+
+    Args:
+        asked_for: Trials of each search.
+        searches: All of them.
+        ended: Trials that ended, by the search's name.
+    """
+    counts = [int(ended.get(search.name, 0)) for search in searches]
+    if min(counts) >= asked_for:
+        return f"a budget of {number_of(asked_for, 'trial')}", ""
+    most = number_of(max(counts), "trial")
+    ran = most if min(counts) == max(counts) else f"{min(counts)} to {most}"
+    reasons = {why for search in searches for why in ended_by(search.attributes).values()}
+    early = f"Searches ended before their last trial: {'; '.join(sorted(reasons))}. " if reasons else ""
+    return f"{ran}, of {asked_for} asked for,", early
 
 
 def _implementations(studies: Sequence[Study]) -> str:

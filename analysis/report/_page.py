@@ -34,7 +34,7 @@ from analysis.report._atlas import SHOWN as ATLAS_SHOWN
 from analysis.report._chapter import Chapter, Options, Picture
 from analysis.report._names import ATLAS, WORKLOADS, panel_stems
 from analysis.report._tables import Cell, Table, as_table, chosen, space_table
-from analysis.schema import CAMPAIGN_RULES, OUTCOMES
+from analysis.schema import CAMPAIGN_RULES, COUNTED, OUTCOMES
 from analysis.sensitivity import scales, sentences
 from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
@@ -237,7 +237,9 @@ def _rules(study: Study, trials: pd.DataFrame) -> str:
     drawn = model_in_words(fields.get("sampler"), trials)
     number, budget = fields.get("trials"), fields.get("budget")
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
-    told = [f"{number_of(number, 'trial')} a study"] if isinstance(number, int) else []
+    ended = trials.loc[trials["outcome"].isin(COUNTED), "study"].value_counts()
+    fewer = isinstance(number, int) and bool((ended < number).any())
+    told = [f"{number_of(number, 'trial')} a study{' asked for' if fewer else ''}"] if isinstance(number, int) else []
     told += [f"a budget of {seconds:g} s"] if isinstance(seconds, int | float) else []
     told += [f"{name} {fields[name]}" for name in CAMPAIGN_RULES if name in fields]
     said = "; ".join(part for part in (", ".join(told), drawn) if part)

@@ -213,6 +213,17 @@ def test_methods_have_the_numbers_filled_in() -> None:
     assert "nan" not in text
 
 
+def test_methods_say_what_ran_of_the_trials_asked_for() -> None:
+    searched = made({"w": {"sofim": [0.8, 0.81], "sgd": [0.5, 0.51]}}, trials={"w": {"sgd": [0.4, 0.5]}})
+    for study in searched.studies:
+        study.campaign["trials"] = 8
+    searched.studies[0].attributes["ended_by"] = {searched.studies[0].name: "the time was spent (85 s)"}
+    text = searched.compare().methods
+    assert "tuned on each workload with 2 to 3 trials, of 8 asked for, by random search" in text
+    assert "(5 trials ended in all). Searches ended before their last trial: the time was spent (85 s). Data" in text
+    assert "a budget of 8 trials" not in text
+
+
 def test_one_run_without_a_test_value_does_not_turn_test_data_into_validation_data() -> None:
     campaign = made({"w": {"sofim": [0.8, 0.81, 0.82, 0.83], "sgd": [0.5, 0.51, 0.52, 0.53]}})
     campaign.confirmations.loc[0, "test_metric"] = np.nan
