@@ -202,6 +202,18 @@ def listing(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
+def because(names: Iterable[str], reasons: Iterable[str]) -> str:
+    """Return names in a row, those with the same reason together, the reason behind them.
+
+    >>> because(["a", "b", "c"], ["too few", "too few", "no value"])
+    'a and b (too few) and c (no value)'
+    """
+    groups: dict[str, list[str]] = {}
+    for name, reason in zip(names, reasons, strict=True):
+        groups.setdefault(reason, []).append(name)
+    return listing([f"{listing(same)} ({reason})" if reason else listing(same) for reason, same in groups.items()])
+
+
 def not_as_published(facts: Mapping[str, Any]) -> str:
     """Return that data are not those published, and what is said of them; "" where they are, or nothing is known.
 

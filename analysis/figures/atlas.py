@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 from matplotlib.lines import Line2D
@@ -52,11 +53,12 @@ def rho(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
 
 
 def widths(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
-    """Draw a panel a role of parameters, the near-optimal width of every optimizer on every workload."""
+    """Draw a panel a role of parameters, unit and loss, the near-optimal width of every optimizer on every workload."""
     table = atlas.tables["sensitivity"]
     table = table[table["width"].notna()]
-    panels = []
-    for role, own in table.groupby("role", sort=False):
+    panels: list[Panel] = []
+    before: Counter[str] = Counter()
+    for (role, unit, loss), own in table.groupby(["role", "unit", "loss_percent"], sort=False):
         workloads = list(dict.fromkeys(own["workload"]))[::-1]
         names = [name for name in looks if name in set(own["optimizer"])]
         figure, axes = _style.canvas(1.1 + (0.14 + 0.1 * len(names)) * len(workloads))
@@ -78,19 +80,21 @@ def widths(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
                 color=look.colour,
             )
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"near-optimal width of {role}, {own['unit'].iloc[0]}")
+        axes.set_xlabel(f"near-optimal width of {role} at {loss:g} % loss, {unit}")
         axes.set_yticks(range(len(workloads)), [_style.label(name) for name in workloads])
         axes.set_ylim(-0.6, len(workloads) - 0.4)
         axes.grid(visible=False, axis="y")
         handles = [Line2D([], [], linestyle="", **looks[n].mark(4.5), color=looks[n].colour, label=n) for n in names]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
-        panels.append(Panel({"η": "lr", "ρ": "rho", "β": "beta"}.get(str(role), str(role)), figure))
+        name = {"η": "lr", "ρ": "rho", "β": "beta"}.get(str(role), str(role))
+        before[name] += 1
+        panels.append(Panel(name if before[name] == 1 else f"{name}-{before[name]}", figure))
     if not panels:
         return None
     return Drawn(
         "How widely settings may lie",
         "How far a parameter may move alone from the best trial until the predicted loss is 5 % of what training gains "
         "(10 where the surrogate does not resolve 5), with 90 % over refits; farther to the right is less sensitive. "
-        "What is missing cannot be told.",
+        "Only widths of one unit and loss compare, so each has a panel of its own. What is missing cannot be told.",
         panels,
     )

@@ -13,8 +13,10 @@ from analysis.atlas import defaults, kinds, reference_of, seconds, sensitivities
 from analysis.comparison import Comparison
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.time_to_target import time_to_target
-from analysis.defaults import Evaluated, common_start, recommend
+from analysis.defaults import Evaluated, SurrogateStudy, common_start, recommend
+from analysis.parameters import from_space
 from analysis.schema import AS_TYPED
+from search_spaces import muon as muon_space
 from search_spaces.errors import UserError
 from tests.analysis.atlas.test_coordinates import SOFIM, planted, ridge
 from tests.support.made_campaign import Made, made
@@ -119,6 +121,50 @@ def test_widths_differ_only_where_their_intervals_do_not_meet() -> None:
     assert (
         "Moved alone, η of sofim has a near-optimal stretch narrower than sgd's on 2 of 2 workloads (u and v)" in text
     )
+
+
+def with_parameters(surrogate: SurrogateStudy, *names: str, searched: dict | None = None) -> SurrogateStudy:
+    """The same trials under other names of lr and rho."""
+    made_of = [dataclasses.replace(one, name=name) for one, name in zip(surrogate.parameters, names, strict=True)]
+    study = dataclasses.replace(surrogate.study, parameters={one.name: one for one in made_of} | (searched or {}))
+    return dataclasses.replace(surrogate, study=study, parameters=made_of)
+
+
+def test_of_two_parameters_of_one_role_the_first_counts() -> None:
+    sofim = planted("u", ridge(0.0))
+    beta = dataclasses.replace(SOFIM["rho"], name="beta")
+    space = from_space(muon_space.SPACE.to_dict())
+    muon = with_parameters(planted("u", ridge(0.0), optimizer="muon"), "beta1", "momentum", searched=space)
+    assert {"beta1", "momentum"} <= {*space}
+    table = sensitivities.sensitivities([with_parameters(sofim, "lr", "beta", searched={"beta": beta}), muon])
+    assert table[table["optimizer"] == "muon"]["parameter"].tolist() == ["lr", "momentum", "batch_size"]
+    against = sensitivities.versus(table, "sofim").set_index("role")
+    assert against.loc["β", ["baseline", "workloads"]].tolist() == ["muon", 1]
+
+
+def test_widths_of_unequal_losses_or_units_are_not_compared() -> None:
+    names = ["role", "optimizer", "workload", "loss_percent", "unit", "width", "width_low", "width_high"]
+
+    def compared(theirs: tuple[float, str]) -> list[int]:
+        rows = [("η", "sofim", "u", 5.0, "decades", 2.0, 1.8, 2.2), ("η", "sgd", "u", *theirs, 1.0, 0.9, 1.1)]
+        return sensitivities.versus(pd.DataFrame(rows, columns=names), "sofim").loc[0, ["compared", "wider"]].tolist()
+
+    assert compared((5.0, "decades")) == [1, 1]
+    assert compared((10.0, "decades")) == compared((5.0, "share of 0.1 to 1")) == [0, 0]
+
+
+def test_what_was_searched_with_too_few_trials_cannot_be_told_and_it_says_why() -> None:
+    few = planted("u", ridge(0.0), count=12)
+    table = sensitivities.sensitivities([few, planted("v", ridge(0.0))])
+    text = sensitivities.sentences(table, sensitivities.versus(table, "sofim"), "sofim")
+    assert "of 1 workload" in text[0]
+    assert "nothing can be told on u (12 trials are too few, at least 20 are needed)." in text[0]
+    table = sensitivities.sensitivities([few])
+    [rate, _] = sensitivities.sentences(table, sensitivities.versus(table, "sofim"), "sofim")
+    assert rate.startswith("How much η matters to sofim cannot be told on u (12 trials are too few")
+    none = sensitivities.sensitivities([with_parameters(few, "a", "b")])
+    [said] = sensitivities.sentences(none, sensitivities.versus(none, "sofim"), "sofim")
+    assert said.startswith("Cannot be told: sofim searched none of")
 
 
 def evaluated(rows: list[tuple[str, dict, list[float | str]]]) -> Evaluated:
