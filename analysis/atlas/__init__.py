@@ -101,7 +101,7 @@ def atlas(
         Answer(
             "rho",
             f"Which ρ for {optimizer}, and is it the same everywhere?",
-            tuple(of_rho) or (f"{optimizer} has no ρ and η/ρ that were both searched.",),
+            tuple(of_rho) or (f"{optimizer} has no ρ and η/ρ that were both searched on a log scale.",),
             ("rho_intervals", "rho_shared", "rho_explained"),
             ("rho",),
         ),

@@ -28,8 +28,7 @@ from analysis.sensitivity.dependence import effective_coordinates
 from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_limit, predictions, refits, score
 from analysis.sensitivity.outcomes import LOSSES, Outcomes
 from analysis.sensitivity.robustness import cube
-from analysis.text import listing, percent, short
-from search_spaces.errors import number_of
+from analysis.text import because, listing, percent, short
 
 RHO, RATIO, KNEE = "rho", "lr/rho", "√rho"
 WITHIN, BEYOND, UNTOLD = "within", "beyond", "cannot be told"
@@ -61,7 +60,7 @@ def coordinates_of(surrogate: SurrogateStudy) -> Mapping[str, Mapping[str, float
     An optimizer is SOFIM, or a form of it, by what its space is of: both rates, searched on log scales, and a beta.
     """
     study = surrogate.study
-    log = {parameter.name for parameter in surrogate.parameters if parameter.log}
+    log = {parameter.name for parameter in study.parameters.values() if parameter.log}
     for names, found in _BY_PARAMETERS:
         if names <= {*study.parameters, *study.fixed} and {name for powers in found.values() for name in powers} <= log:
             return found
@@ -123,7 +122,7 @@ def _reach(surrogate: SurrogateStudy, powers: Mapping[str, float]) -> tuple[floa
 
 
 def _info(surrogate: SurrogateStudy, name: str) -> ParameterInfo:
-    return next(parameter for parameter in surrogate.parameters if parameter.name == name)
+    return surrogate.study.parameters[name]
 
 
 def _grid(reaches: Sequence[tuple[float, float]]) -> Floats:
@@ -163,6 +162,9 @@ class _Ridged:
     def of(cls, surrogate: SurrogateStudy, rng: np.random.Generator) -> Self:
         if not surrogate.fitted:
             return cls(surrogate, (), math.nan, str(surrogate.reason))
+        needed = {name for powers in coordinates_of(surrogate).values() for name in powers}
+        if lost := sorted(needed - {parameter.name for parameter in surrogate.parameters}):
+            return cls(surrogate, (), math.nan, f"{listing(lost)} had a single value, or too few trials")
         goodness = surrogate.used.goodness
         fitted = refits(cls.across(surrogate, surrogate.points), goodness, rng, num_refits=len(surrogate.fitted))
         r2 = score(fitted, goodness)
@@ -242,7 +244,7 @@ def _interval(ridged: _Ridged, found: pd.DataFrame) -> tuple[object, ...]:
     inner: list[float | None] = [None, None]
     if verdicts[here] == WITHIN:
         inner = [float(values[end]) for end in _stretch(verdicts == WITHIN, here)]
-    outer = [float(values[end]) for end in _stretch(verdicts != BEYOND, here)]
+    outer = [float(values[end]) for end in np.flatnonzero(verdicts != BEYOND)[[0, -1]]]
     return (ridged.allowed, float(values[here]), *inner, *outer, trials, "")
 
 
@@ -265,10 +267,10 @@ def shared(table: pd.DataFrame, surrogates: Sequence[SurrogateStudy]) -> pd.Data
 
     Returns:
         A row an optimizer and coordinate: ``verdict`` (``"within"``: there are values that are within on all workloads;
-        ``"beyond"``: every value is beyond on one at least; else it cannot be told), ``low``, ``high`` (of the values
-        that are within on all; NaN where there is none), ``value`` (that is within on most, and beyond on fewest;
-        of equal ones that whose losses add up to least), ``workloads``, and those on which this value is ``within``,
-        ``beyond``, or ``untold``, each a tuple of names.
+        ``"beyond"``: every value is beyond on one at least; else it cannot be told), ``value`` (that is within on most,
+        and beyond on fewest; of equal ones that whose losses add up to least), ``low``, ``high`` (of the values around
+        it that are within on all; NaN where there is none), ``workloads`` (that searched it), and those on which this
+        value is ``within``, ``beyond``, or ``untold``, each a tuple of names.
     """
     rows = []
     of_sofim = [one for one in surrogates if coordinates_of(one)]
@@ -285,9 +287,12 @@ def shared(table: pd.DataFrame, surrogates: Sequence[SurrogateStudy]) -> pd.Data
             within, beyond = (verdicts == WITHIN).sum(axis=1), (verdicts == BEYOND).sum(axis=1)
             order = pd.DataFrame({"within": -within, "beyond": beyond, "loss": losses.fillna(100.0).sum(axis=1)})
             value = float(order.sort_values(["within", "beyond", "loss"], kind="stable").index[0])
-            everywhere = within.index[within == len(workloads)]
-            said = WITHIN if len(everywhere) else BEYOND if (beyond > 0).all() else UNTOLD
-            ends = (float(everywhere.min()), float(everywhere.max())) if len(everywhere) else (math.nan, math.nan)
+            everywhere = (within == len(workloads)).to_numpy()
+            said = WITHIN if everywhere.any() else BEYOND if (beyond > 0).all() else UNTOLD
+            ends = (math.nan, math.nan)
+            if everywhere.any():
+                first, last = _stretch(everywhere, within.index.get_loc(value))
+                ends = float(within.index[first]), float(within.index[last])
             at = verdicts.loc[value]
             groups = (tuple(w for w in workloads if at[w] == word) for word in (WITHIN, BEYOND, UNTOLD))
             rows.append((optimizer, name, said, *ends, value, len(workloads), *groups))
@@ -340,41 +345,37 @@ def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataF
             f"{row['workload']} {short(row['low'])} to {short(row['high'])} (within {row['loss_percent']:g} %)"
             for row in told.to_dict("records")
         ]
-        missing = [str(workload) for workload in rows.loc[rows["low"].isna(), "workload"]]
+        missing = rows[rows["low"].isna()]
         if parts:
             said.append(f"Near-optimal {name} of {optimizer}, all else tuned again: {listing(parts)}.")
-        if missing:
-            said.append(f"Which {name} of {optimizer} is near-optimal cannot be told on {listing(missing)}.")
-    own = shares[shares["optimizer"] == optimizer]
-    if len(own):
-        parts = [
-            f"on {row['workload']} {' / '.join(percent(*(row[n + end] for end in ENDS)) for n in EXPLAINED[3:7])}"
-            for row in own.to_dict("records")
-        ]
+        if len(missing):
+            why = because(missing["workload"], missing["why_not"])
+            said.append(f"Which {name} of {optimizer} is near-optimal cannot be told on {why}.")
+    for row in shares[shares["optimizer"] == optimizer].to_dict("records"):
+        of_all, ratio, knee, both = (percent(*(row[name + end] for end in ENDS)) for name in EXPLAINED[3:7])
         said.append(
-            f"Of {optimizer}'s explained variance lr and rho together have, and of that joint effect lr/rho alone / "
-            f"√rho alone / a sum of effects of the two explains: {'; '.join(parts)}."
+            f"On {row['workload']} lr and rho together have {of_all} of {optimizer}'s explained variance; of that "
+            f"lr/rho alone explains {ratio}, √rho alone {knee}, and the two added {both}."
         )
     return said
 
 
 def _shared(row: Mapping[object, object], intervals: pd.DataFrame) -> str:
     optimizer, name, count = str(row["optimizer"]), str(row["coordinate"]), int(str(row["workloads"]))
-    everywhere = "both workloads" if count == 2 else f"all {number_of(count, 'workload')}"
+    everywhere = {1: "the one workload that searched it", 2: "both workloads"}.get(count, f"all {count} workloads")
     own = intervals[(intervals["optimizer"] == optimizer) & (intervals["coordinate"] == name)]
     limits = sorted({f"{loss:g}" for loss in own["loss_percent"].dropna()}, key=float)
-    near = f"within {' or '.join(limits)} % of the best" if limits else "near the best"
+    little = f"at most {' or '.join(limits)} % of what training gains" if limits else "little"
     if row["verdict"] == WITHIN:
         values = short(row["low"]) if row["low"] == row["high"] else f"{short(row['low'])} to {short(row['high'])}"
-        return f"One {name} does for {optimizer} on {everywhere}: {values} is {near} there, all else tuned again."
+        return f"One {name} does for {optimizer} on {everywhere}: {values} loses {little} there, all else tuned again."
     groups = {word: [str(one) for one in _names(row[word])] for word in ("within", "beyond", "untold")}
-    parts = [f"{word} it on {listing(groups[word])}" for word in ("within", "beyond") if groups[word]]
-    parts += [f"and cannot be told on {listing(groups['untold'])}"] if groups["untold"] else []
+    words = {"within": little, "beyond": "more", "untold": "what cannot be told"}
     value = row["value"]
-    best = "" if value != value else f" The best there is, {name} {short(value)}, is {', '.join(parts)}."
+    parts = [f"{words[word]} on {listing(names)}" for word, names in groups.items() if names]
+    best = "" if value != value else f" The best there is, {name} {short(value)}, loses {listing(parts)}."
     if row["verdict"] == BEYOND:
-        missed = f"not shown to be {near} on {count - len(groups['within'])} of {number_of(count, 'workload')}"
-        return f"No one {name} does for {optimizer} on {everywhere}: the best compromise is {missed}.{best}"
+        return f"No one {name} does for {optimizer} on {everywhere}: each loses more on one at least.{best}"
     return f"Whether one {name} does for {optimizer} on {everywhere} cannot be told.{best}"
 
 

@@ -123,6 +123,33 @@ def test_the_profile_holds_what_was_planted(alike) -> None:
     assert roots.loc["√rho", "outer_high"] == pytest.approx(roots.loc["rho", "outer_high"] ** 0.5)
 
 
+def test_a_gap_between_good_values_is_no_part_of_what_is_told(alike) -> None:
+    words = {0.01: "within", 0.1: "beyond", 1.0: "within", 3.0: "within", 10.0: "beyond", 100.0: "cannot be told"}
+    rows = [
+        ("sofim", w, "", "rho", at, abs(math.log10(at)), -9.0, 9.0, word) for w in "uv" for at, word in words.items()
+    ]
+    table = pd.DataFrame(rows, columns=list(coordinates.PROFILES))
+    row = coordinates.shared(table, alike).iloc[0]
+    assert (row["verdict"], row["low"], row["value"], row["high"]) == ("within", 1.0, 1.0, 3.0)
+    fit = coordinates._Ridged(alike[0], (), 5.0, "")
+    _, best, *ends, _, _ = coordinates._interval(fit, table[table["workload"] == "u"])
+    assert (best, *ends) == (1.0, 1.0, 3.0, 0.01, 100.0), "outside of the outer ones all are beyond"
+
+
+def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None:
+    few = planted("n", ridge(0.0), count=12)
+    text = said([*alike, few])
+    assert text[0].startswith("Whether one rho does for sofim on all 3 workloads cannot be told.")
+    assert text[0].endswith("and what cannot be told on n.")
+    assert (
+        "Which rho of sofim is near-optimal cannot be told on n (12 trials are too few, at least 20 are needed)."
+        in text
+    )
+    assert said([few])[0].startswith("Whether one rho does for sofim on the one workload that searched it cannot be")
+    single = dataclasses.replace(alike[0], parameters=[SOFIM["lr"]], points=alike[0].points[:, :1])
+    assert any("u (rho had a single value, or too few trials)" in sentence for sentence in said([single, alike[1]]))
+
+
 def test_names_order_and_sign_change_nothing(apart) -> None:
     change = {"optimizer": "another", "direction": "minimize", "order": 3}
     other = [planted("u", ridge(-1.0), **change), planted("w", ridge(1.2), **change)]
