@@ -203,15 +203,15 @@ def listing(words: Sequence[str]) -> str:
 
 
 def because(names: Iterable[str], reasons: Iterable[str]) -> str:
-    """Return names in a row, those with the same reason together, the reason behind them.
+    """Return on which workloads and where each does, those with the same reason together.
 
-    >>> because(["a", "b", "c"], ["too few", "too few", "no value"])
-    'a and b (too few) and c (no value)'
+    >>> because(["a", "b", "c"], ["all diverged", "all diverged", "no trial has a value"])
+    'a and b, where all diverged; on c, where no trial has a value'
     """
     groups: dict[str, list[str]] = {}
     for name, reason in zip(names, reasons, strict=True):
         groups.setdefault(reason, []).append(name)
-    return listing([f"{listing(same)} ({reason})" if reason else listing(same) for reason, same in groups.items()])
+    return "; on ".join(f"{listing(same)}, where {reason}" for reason, same in groups.items())
 
 
 def not_as_published(facts: Mapping[str, Any]) -> str:

@@ -113,19 +113,20 @@ def sentences(regrets: pd.DataFrame, typed: pd.DataFrame, optimizer: str, worklo
     said, others, untold = [], [], []
     for name in dict.fromkeys(map(str, regrets["optimizer"])):
         own = regrets[regrets["optimizer"] == name]
-        known = own[own["regret"].notna()].to_dict("records")
-        if not known:
+        if own["regret"].isna().all():
             untold.append(name)
             continue
-        told_of = [estimate(row["regret"], row["regret_low"], row["regret_high"]) for row in known]
+        rows = own.sort_values("tried").to_dict("records")
+        alike = len({row["workloads"] for row in rows}) == 1
+        told_of = [_regret(row) + ("" if alike else f" on {row['workloads']}") for row in rows]
         if name != optimizer:
             others.append(f"{name} {' / '.join(told_of)}")
             continue
-        row = known[0]
+        where = f" on {rows[0]['workloads']}" if alike else ""
         said.append(
-            f"Left out, the default of {name} has a mean regret of {told_of[0]} on {row['workloads']} of "
-            f"{number_of(row['of'], 'workload')}; of two and three tried in turn {listing(told_of[1:])} (0: as good as "
-            f"tuned, 1: untrained; by {row['measured_by']})."
+            f"Left out, the mean regret of the default of {name} is {told_of[0]}{where} of "
+            f"{number_of(rows[0]['of'], 'workload')}; of two and three tried in turn {listing(told_of[1:])} (0: as "
+            f"good as tuned, 1: untrained; by {rows[0]['measured_by']})."
         )
     if others:
         said.append(f"Regret of one / two / three of the others, likewise left out: {'; '.join(others)}.")
@@ -133,16 +134,23 @@ def sentences(regrets: pd.DataFrame, typed: pd.DataFrame, optimizer: str, worklo
         said.append(f"What a default of {listing(untold)} costs on a workload that did not choose it cannot be told.")
     if not len(typed):
         said.append(
-            f"Whether the default of {optimizer} beats what people type cannot be told: sofim evaluate runs it."
+            f"Whether the default of {optimizer} beats what people type cannot be told, for no workload has runs "
+            "of both: sofim evaluate runs it."
         )
     said += [_typed(rows, str(name), optimizer, workloads) for name, rows in typed.groupby("baseline", sort=False)]
     return said
+
+
+def _regret(row: Mapping[Any, Any]) -> str:
+    """Return a mean regret in words; its workloads are none where it is not known."""
+    return estimate(row["regret"], row["regret_low"], row["regret_high"])
 
 
 def _typed(rows: pd.DataFrame, baseline: str, optimizer: str, workloads: int) -> str:
     by = {word: rows[rows["verdict"] == word].to_dict("records") for word in (BETTER, WORSE, NOT_SHOWN)}
     parts = [f"{word} on {len(by[word])} ({', '.join(map(_gain, by[word]))})" for word in (BETTER, WORSE) if by[word]]
     parts += [f"no difference shown on {len(by[NOT_SHOWN])}"] if by[NOT_SHOWN] else []
+    parts += [f"not run beside it on {workloads - len(rows)}"] if len(rows) < workloads else []
     won, needed = len(by[BETTER]), math.ceil(_AIM * workloads)
     aim = "two thirds of them are reached" if won >= needed else f"{needed - won} short of two thirds of them"
     in_the_mean = int(rows["better_in_the_mean"].sum())

@@ -52,7 +52,7 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
     kinds = dict.fromkeys(map(kind_of, contests))
     groups = {ALL: [*contests]}
     beyond = [contest for contest in contests if kind_of(contest) not in (IMAGE, UNKNOWN_KIND)]
-    if 0 < len(beyond) < len(contests):
+    if beyond:
         groups[BEYOND_IMAGES] = beyond
     groups |= {kind: [contest for contest in contests if kind_of(contest) == kind] for kind in kinds}
     rows = [
@@ -104,7 +104,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
         elif kind == UNKNOWN_KIND:
             heading = "Where the kind of task is not told"
         if not rows:
-            said.append(f"{heading}: cannot be told, for no winners were confirmed.")
+            said.append(f"{heading}: cannot be told, for no winner of {optimizer} and of another was confirmed.")
             continue
         single = list(dict.fromkeys(name for row in rows for name in row["one_search_on"]))
         once = f" Only one search was confirmed on {listing(single)}, which tells nothing of optimizers."

@@ -35,22 +35,23 @@ def seconds_to_target(
         A row a workload with a target and confirmed optimizer: ``median`` (with its interval; infinite where fewer than
         half of the runs reached it), ``ratio`` (of ``against``'s restricted mean time to its own, above 1 where this
         one is faster, Holm-corrected over all pairs of all workloads; NaN for itself), ``verdict`` (faster, slower than
-        ``against``, or undecided; empty where seconds do not compare), ``comparable``, ``other_cores`` (the most that
-        other programs kept busy during a run; NaN: not known) of ``cores``.
+        ``against``, or undecided; empty where seconds do not compare or no ratio is known), ``comparable``,
+        ``other_cores`` (the most that other programs kept busy during a run; NaN: not known of each) of ``cores``.
     """
     rows = []
     seconds = taken[taken["axis"] == "seconds"]
     between = ratios[ratios["axis"] == "seconds"]
     for contest in contests:
         fair = seconds_compare(contest)
-        busy, cores = contest.runs["other_cores"].max(), contest.runs["cores"].min()
+        busy, cores = contest.runs["other_cores"].max(skipna=False), contest.runs["cores"].min()
         for row in seconds[seconds["workload"] == contest.workload].to_dict("records"):
             ratio = _ratio(between[between["workload"] == contest.workload], optimizer, str(row["optimizer"]))
             said = FASTER if ratio[1] > 1 else SLOWER if ratio[2] < 1 else UNDECIDED
             kept = [
                 row[name] for name in ("workload", "optimizer", "target", "reached", "runs", "median", "low", "high")
             ]
-            verdict = said if fair and row["optimizer"] != optimizer else ""
+            known = fair and row["optimizer"] != optimizer and not any(map(math.isnan, ratio))
+            verdict = said if known else ""
             rows.append((*kept, optimizer, *ratio, verdict, fair, busy, cores))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -79,9 +80,14 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     """
     said = []
     compared = table[table["comparable"].astype(bool)]
-    parts, even = [], []
+    parts, even, untold = [], [], []
     for rival in dict.fromkeys(compared.loc[compared["optimizer"] != optimizer, "optimizer"]):
-        own = compared[compared["optimizer"] == rival].to_dict("records")
+        rows_of = compared[compared["optimizer"] == rival]
+        unknown = rows_of.loc[rows_of["verdict"] == "", "workload"]
+        untold += [f"{rival} ({listing(list(unknown))})"] if len(unknown) else []
+        own = rows_of[rows_of["verdict"] != ""].to_dict("records")
+        if not own:
+            continue
         # the table is of the rival's speed: where it is slower, the optimizer is faster
         decided = [
             f"{word} than {rival} on {len(rows)} of {number_of(len(own), 'workload')} "
@@ -94,24 +100,27 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     parts += [f"not told apart from {listing(even)}"] if even else []
     if parts:
         said.append(f"In seconds to the target, {optimizer} is {'; '.join(parts)}.")
+    if untold:
+        said.append(f"Whether {optimizer} is faster than {listing(untold)} cannot be told: their times have no ratio.")
     never = [
         f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
     ]
     if never:
         said.append(f"Fewer than half reach the target: {listing(never)}.")
     if len(compared):
-        names, busy = list(dict.fromkeys(compared["workload"])), compared["other_cores"].max()
-        quiet = (
-            "how busy other programs were is not stored"
-            if math.isnan(busy)
-            else f"others kept at most {number(round(float(busy), 2))} of {compared['cores'].min():g} cores busy"
-        )
-        said.append(f"Every run on {listing(names)} was alone on its device; {quiet}.")
+        names, known = list(dict.fromkeys(compared["workload"])), compared[compared["other_cores"].notna()]
+        said.append(f"Every run on {listing(names)} was alone on its device.")
+        if len(known):
+            most, cores = number(round(float(known["other_cores"].max()), 2)), f"{known['cores'].min():g}"
+            where = listing(list(dict.fromkeys(known["workload"])))
+            said.append(f"Other programs kept at most {most} of {cores} cores busy during those on {where}.")
+        if hidden := [name for name in names if name not in set(known["workload"])]:
+            said.append(f"How busy other programs were during those on {listing(hidden)} is not stored.")
     lost = [contest.workload for contest in contests if contest.confirmed() and not seconds_compare(contest)]
     if lost:
         said.append(
-            f"Seconds on {listing(lost)} cannot be told: runs shared a device or a busy machine, or it is not known "
-            "where they ran."
+            f"Seconds on {listing(lost)} cannot be told: runs shared a device or a busy machine, or ran on different "
+            "devices, or it is not known where they ran."
         )
     aimless = [c.workload for c in contests if c.confirmed() and c.workload not in set(table["workload"])]
     if aimless:

@@ -84,6 +84,23 @@ def test_what_cannot_be_told_is_said() -> None:
     )
 
 
+def test_workloads_none_of_which_are_images_are_beyond_images() -> None:
+    found = with_kinds(made({name: RUNS[name] for name in ("adult", "poisson")}))
+    assert kinds.sentences(by_kind(found))[0].startswith("Beyond images (table and physics), sofim is better than sgd")
+
+
+def test_a_regret_that_is_not_known_moves_no_other_one() -> None:
+    rows = [
+        ("sofim", 1, math.nan, math.nan, math.nan, 0),
+        ("sofim", 2, 0.25, 0.2, 0.3, 2),
+        ("sofim", 3, 0.1, 0.05, 0.15, 2),
+    ]
+    regrets = pd.DataFrame([(*row, 3, "runs") for row in rows], columns=list(defaults.REGRETS))
+    text = defaults.sentences(regrets, pd.DataFrame(columns=list(defaults.TYPED)), "sofim", 3)[0]
+    assert "the mean regret of the default of sofim is not known on 0 of 3 workloads" in text
+    assert "of two and three tried in turn 0.25 [0.20, 0.30] on 2 and 0.10 [0.05, 0.15] on 2" in text
+
+
 def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     slow, fast = [[0.9, 0.8]] * 5, [[0.9, 0.81]] * 5
     found = with_kinds(made({"mnist": {"sofim": fast, "sgd": slow}}, speed={"sgd": 5.0}, targets={"mnist": 0.7}))
@@ -96,13 +113,28 @@ def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     assert rows.loc["sgd", "ratio"] == pytest.approx(pair["restricted_ratio"])
     said = seconds.sentences(table, contests, "sofim")
     assert said[0].startswith("In seconds to the target, sofim is faster than sgd on 1 of 1 workload (mnist ")
-    assert "others kept at most 0.1 of 2 cores busy" in said[-1]
+    assert said[-1] == "Other programs kept at most 0.1 of 2 cores busy during those on mnist."
+    unknown = table.assign(other_cores=math.nan, verdict="")
+    said = seconds.sentences(pd.concat([table, unknown.assign(workload="adult")]), contests, "sofim")
+    assert said[0].startswith("In seconds to the target, sofim is faster than sgd on 1 of 1 workload (mnist ")
+    assert said[1] == "Whether sofim is faster than sgd (adult) cannot be told: their times have no ratio."
+    assert said[-2:] == [
+        "Other programs kept at most 0.1 of 2 cores busy during those on mnist.",
+        "How busy other programs were during those on adult is not stored.",
+    ]
+    alone = seconds.seconds_to_target(contests, times, ratios.iloc[:0], "sofim")
+    assert set(alone["verdict"]) == {""}
+    assert not any("not told apart" in text for text in seconds.sentences(alone, contests, "sofim"))
+    runs = contests[0].runs.assign(other_cores=[math.nan, *contests[0].runs["other_cores"][1:]])
+    [hidden] = [dataclasses.replace(contests[0], runs=runs)]
+    assert seconds.seconds_to_target([hidden], times, ratios, "sofim")["other_cores"].isna().all()
     found.confirmations["exclusive"] = False
     contests = found.contests()
     table = seconds.seconds_to_target(contests, *time_to_target(contests, rng), "sofim")
     said = seconds.sentences(table, contests, "sofim")
     assert said == [
-        "Seconds on mnist cannot be told: runs shared a device or a busy machine, or it is not known where they ran."
+        "Seconds on mnist cannot be told: runs shared a device or a busy machine, or ran on different devices, or it "
+        "is not known where they ran."
     ]
 
 
@@ -158,10 +190,10 @@ def test_what_was_searched_with_too_few_trials_cannot_be_told_and_it_says_why() 
     table = sensitivities.sensitivities([few, planted("v", ridge(0.0))])
     text = sensitivities.sentences(table, sensitivities.versus(table, "sofim"), "sofim")
     assert "of 1 workload" in text[0]
-    assert "nothing can be told on u (12 trials are too few, at least 20 are needed)." in text[0]
+    assert "nothing can be told on u, where 12 trials are too few, at least 20 are needed." in text[0]
     table = sensitivities.sensitivities([few])
     [rate, _] = sensitivities.sentences(table, sensitivities.versus(table, "sofim"), "sofim")
-    assert rate.startswith("How much η matters to sofim cannot be told on u (12 trials are too few")
+    assert rate.startswith("How much η matters to sofim cannot be told on u, where 12 trials are too few")
     none = sensitivities.sensitivities([with_parameters(few, "a", "b")])
     [said] = sensitivities.sentences(none, sensitivities.versus(none, "sofim"), "sofim")
     assert said.startswith("Cannot be told: sofim searched none of")

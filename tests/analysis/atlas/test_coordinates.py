@@ -142,12 +142,14 @@ def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None
     assert text[0].startswith("Whether one rho does for sofim on all 3 workloads cannot be told.")
     assert text[0].endswith("and what cannot be told on n.")
     assert (
-        "Which rho of sofim is near-optimal cannot be told on n (12 trials are too few, at least 20 are needed)."
+        "Which rho of sofim is near-optimal cannot be told on n, where 12 trials are too few, at least 20 are needed."
         in text
     )
     assert said([few])[0].startswith("Whether one rho does for sofim on the one workload that searched it cannot be")
     single = dataclasses.replace(alike[0], parameters=[SOFIM["lr"]], points=alike[0].points[:, :1])
-    assert any("u (rho had a single value, or too few trials)" in sentence for sentence in said([single, alike[1]]))
+    assert any(
+        "on u, where rho had a single value, or too few trials" in sentence for sentence in said([single, alike[1]])
+    )
 
 
 def test_names_order_and_sign_change_nothing(apart) -> None:
