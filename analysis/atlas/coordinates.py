@@ -291,7 +291,7 @@ def shared(table: pd.DataFrame, surrogates: Sequence[SurrogateStudy]) -> pd.Data
             said = WITHIN if everywhere.any() else BEYOND if (beyond > 0).all() else UNTOLD
             ends = (math.nan, math.nan)
             if everywhere.any():
-                first, last = _stretch(everywhere, within.index.get_loc(value))
+                first, last = _stretch(everywhere, list(within.index).index(value))
                 ends = float(within.index[first]), float(within.index[last])
             at = verdicts.loc[value]
             groups = (tuple(w for w in workloads if at[w] == word) for word in (WITHIN, BEYOND, UNTOLD))

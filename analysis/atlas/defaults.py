@@ -24,6 +24,7 @@ TYPED = (
     "optimizer", "baseline", "workload", "default_from", "runs", "baseline_runs", "gain", "gain_low", "gain_high",
     "scale", "verdict", "better_in_the_mean", "level",
 )  # fmt: skip
+_TRIED = ("one", "two", "three")
 _AIM = 2 / 3  # of the workloads on which a default that is worth having beats what is typed
 
 
@@ -34,13 +35,14 @@ def left_out_regrets(every: Sequence[OptimizerDefaults]) -> pd.DataFrame:
         every: What is recommended, see `analysis.defaults.recommend`.
 
     Returns:
-        A row an optimizer and number of configurations that are ``tried`` in turn (1 is the default): mean ``regret``
-        (0: as good as the best tuned; 1: what training starts from) with 95 % over workloads (Student's t), the
-        ``workloads`` it is known on ``of`` all, and what it is measured by: runs, or surrogates.
+        A row an optimizer and number of configurations that are ``tried`` in turn (1 is the default; no more than the
+        other workloads recommend): mean ``regret`` (0: as good as the best tuned; 1: what training starts from) with
+        95 % over workloads (Student's t), the ``workloads`` it is known on ``of`` all, and what it is measured by:
+        runs, or surrogates.
     """
     rows = []
     for one in every:
-        for tried in range(1, TRIED + 1):
+        for tried in range(1, max(1, min(TRIED, len(one.workloads) - 1)) + 1):
             known = [left.portfolios[tried - 1] for left in one.left_out.values()]
             count = sum(not math.isnan(regret) for regret in known)
             how = f"runs on {number_of(one.seeds, 'fresh seed')}" if one.seeds else "surrogates in part"
@@ -62,7 +64,7 @@ def against_typed(
     Returns:
         A row a baseline and workload on which both were run: ``gain`` (in units of the metric, or how many times on a
         logarithmic scale) with Welch's interval, Holm-corrected over all rows; ``verdict`` read off it. A run that
-        broke counts as what training starts from.
+        broke counts as what training starts from; where that is not known, there is no row.
     """
     if defaults is None:
         return pd.DataFrame(columns=list(TYPED))
@@ -76,7 +78,7 @@ def against_typed(
             mine = next(one for one in own if one.study.optimizer == defaults.optimizer)
             theirs = (values for one in own if len(values := _values(known.of(one, given, start), start)))
             ours, other = _values(known.of(mine, left.source.params, start), start), next(theirs, np.empty(0))
-            if len(ours) and len(other):
+            if len(ours) and len(other) and np.isfinite([*ours, *other]).all():
                 pairs.append((baseline, workload, left.source.workload, ours, other, mine))
     differences = [difference(ours, other) for *_, ours, other, _ in pairs]
     levels, _ = holm([one.p for one in differences])
@@ -123,13 +125,15 @@ def sentences(regrets: pd.DataFrame, typed: pd.DataFrame, optimizer: str, worklo
             others.append(f"{name} {' / '.join(told_of)}")
             continue
         where = f" on {rows[0]['workloads']}" if alike else ""
+        more = f"; of {listing(_TRIED[1 : len(rows)])} tried in turn {listing(told_of[1:])}" if len(rows) > 1 else ""
         said.append(
             f"Left out, the mean regret of the default of {name} is {told_of[0]}{where} of "
-            f"{number_of(rows[0]['of'], 'workload')}; of two and three tried in turn {listing(told_of[1:])} (0: as "
-            f"good as tuned, 1: untrained; by {rows[0]['measured_by']})."
+            f"{number_of(rows[0]['of'], 'workload')}{more} (0: as good as tuned, 1: untrained; by "
+            f"{rows[0]['measured_by']})."
         )
     if others:
-        said.append(f"Regret of one / two / three of the others, likewise left out: {'; '.join(others)}.")
+        header = " / ".join(_TRIED[: int(regrets["tried"].max())])
+        said.append(f"Regret of {header} of the others, likewise left out: {'; '.join(others)}.")
     if untold:
         said.append(f"What a default of {listing(untold)} costs on a workload that did not choose it cannot be told.")
     if not len(typed):
@@ -150,7 +154,7 @@ def _typed(rows: pd.DataFrame, baseline: str, optimizer: str, workloads: int) ->
     by = {word: rows[rows["verdict"] == word].to_dict("records") for word in (BETTER, WORSE, NOT_SHOWN)}
     parts = [f"{word} on {len(by[word])} ({', '.join(map(_gain, by[word]))})" for word in (BETTER, WORSE) if by[word]]
     parts += [f"no difference shown on {len(by[NOT_SHOWN])}"] if by[NOT_SHOWN] else []
-    parts += [f"not run beside it on {workloads - len(rows)}"] if len(rows) < workloads else []
+    parts += [f"not known on {workloads - len(rows)}"] if len(rows) < workloads else []
     won, needed = len(by[BETTER]), math.ceil(_AIM * workloads)
     aim = "two thirds of them are reached" if won >= needed else f"{needed - won} short of two thirds of them"
     in_the_mean = int(rows["better_in_the_mean"].sum())

@@ -35,8 +35,9 @@ def seconds_to_target(
         A row a workload with a target and confirmed optimizer: ``median`` (with its interval; infinite where fewer than
         half of the runs reached it), ``ratio`` (of ``against``'s restricted mean time to its own, above 1 where this
         one is faster, Holm-corrected over all pairs of all workloads; NaN for itself), ``verdict`` (faster, slower than
-        ``against``, or undecided; empty where seconds do not compare or no ratio is known), ``comparable``,
-        ``other_cores`` (the most that other programs kept busy during a run; NaN: not known of each) of ``cores``.
+        ``against``, or undecided; empty where seconds do not compare or the ratio has no interval),
+        ``comparable``, ``other_cores`` (the most that other programs kept busy during a run; NaN: not known of each) of
+        ``cores``.
     """
     rows = []
     seconds = taken[taken["axis"] == "seconds"]
@@ -101,7 +102,9 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     if parts:
         said.append(f"In seconds to the target, {optimizer} is {'; '.join(parts)}.")
     if untold:
-        said.append(f"Whether {optimizer} is faster than {listing(untold)} cannot be told: their times have no ratio.")
+        said.append(
+            f"Whether {optimizer} is faster than {listing(untold)} cannot be told: no interval of the ratio is known."
+        )
     never = [
         f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
     ]

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.atlas import defaults, kinds, reference_of, seconds, sensitivities
+from analysis.atlas import Atlas, defaults, kinds, reference_of, seconds, sensitivities
 from analysis.comparison import Comparison
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.time_to_target import time_to_target
 from analysis.defaults import Evaluated, SurrogateStudy, common_start, recommend
+from analysis.figures import atlas as figures
+from analysis.figures.comparison._base import looks_in
 from analysis.parameters import from_space
 from analysis.schema import AS_TYPED
 from search_spaces import muon as muon_space
@@ -117,7 +119,7 @@ def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     unknown = table.assign(other_cores=math.nan, verdict="")
     said = seconds.sentences(pd.concat([table, unknown.assign(workload="adult")]), contests, "sofim")
     assert said[0].startswith("In seconds to the target, sofim is faster than sgd on 1 of 1 workload (mnist ")
-    assert said[1] == "Whether sofim is faster than sgd (adult) cannot be told: their times have no ratio."
+    assert said[1] == "Whether sofim is faster than sgd (adult) cannot be told: no interval of the ratio is known."
     assert said[-2:] == [
         "Other programs kept at most 0.1 of 2 cores busy during those on mnist.",
         "How busy other programs were during those on adult is not stored.",
@@ -185,6 +187,23 @@ def test_widths_of_unequal_losses_or_units_are_not_compared() -> None:
     assert compared((10.0, "decades")) == compared((5.0, "share of 0.1 to 1")) == [0, 0]
 
 
+def test_only_widths_of_one_unit_and_loss_are_drawn_on_one_axis() -> None:
+    names = ["role", "optimizer", "workload", "loss_percent", "unit", "width", "width_low", "width_high"]
+    rows = [
+        ("η", "sofim", "u", 5.0, "decades", 2.0, 1.8, 2.2),
+        ("η", "sgd", "u", 10.0, "decades", 1.0, 0.9, 1.1),
+        ("η", "adamw", "u", 5.0, "share of 0.1 to 1", 0.5, 0.4, 0.6),
+    ]
+    drawn_of = Atlas("sofim", "", (), {"sensitivity": pd.DataFrame(rows, columns=names)})
+    drawn = figures.widths(drawn_of, looks_in(Comparison({}, [], "", made(RUNS).contests())))
+    assert [panel.name for panel in drawn.panels] == ["lr", "lr-2", "lr-3"]
+    assert [panel.figure.axes[0].get_xlabel() for panel in drawn.panels] == [
+        "near-optimal width of η at 5 % loss, decades",
+        "near-optimal width of η at 10 % loss, decades",
+        "near-optimal width of η at 5 % loss, share of 0.1 to 1",
+    ]
+
+
 def test_what_was_searched_with_too_few_trials_cannot_be_told_and_it_says_why() -> None:
     few = planted("u", ridge(0.0), count=12)
     table = sensitivities.sensitivities([few, planted("v", ridge(0.0))])
@@ -229,6 +248,7 @@ def test_a_default_left_out_is_set_beside_what_people_type_by_runs_on_fresh_seed
     assert table.loc["w", "gain"] == pytest.approx(0.9 - (1.8 + common_start([*ours, *theirs])) / 3, abs=1e-6)
     assert all(source != workload for workload, source in table["default_from"].items())
     regrets = defaults.left_out_regrets([after])
+    assert regrets["tried"].tolist() == [1, 2], "of three workloads two others recommend"
     assert regrets["regret"].is_monotonic_decreasing
     text = defaults.sentences(regrets, table.reset_index(), "sofim", 3)[-1]
     assert "better on 1 (u: gain 0.4" in text
