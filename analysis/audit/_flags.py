@@ -29,6 +29,7 @@ class Flag:
         study: See ``workload``.
         sentence: What it is.
         remedy: A command, or a line of the campaign's file.
+        search: Which of the optimizer's searches on the workload the sentence is of, from 1; 0 where there is but one.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Flag:
     study: str
     sentence: str
     remedy: str
+    search: int = 0
 
 
 def audit(
@@ -65,7 +67,8 @@ def audit(
             told = [(search.study, finding) for search in group if (finding := look(search)) is not None]
             if told and 2 * len(told) >= len(group):
                 study, (sentence, remedy) = told[0]
-                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy))
+                which = study.replicate if len(group) > 1 or study.replicate > 1 else 0
+                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy, which))
     return [*found, *_correlations(groups)]
 
 
@@ -109,4 +112,5 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
 def shown(flag: Flag) -> str:
     """Return a flag in a line, with what it is about."""
     about = f"{flag.optimizer} on {flag.workload}" if flag.study else flag.workload
+    about += f", search {flag.search}" if flag.search else ""
     return f"{about}: {flag.sentence}" if about else flag.sentence

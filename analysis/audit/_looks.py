@@ -197,7 +197,8 @@ def _few(search: Search) -> Finding | None:
     trials, parameters = len(search.trials), len(search.varying)
     if not parameters or trials >= TRIALS_PER_PARAMETER * parameters:
         return None
-    sentence = f"{number_of(trials, 'trial')} for {number_of(parameters, 'parameter')} that vary are few."
+    vary = number_of(parameters, "parameter that varies", "parameters that vary")
+    sentence = f"{number_of(trials, 'trial is', 'trials are')} few for {vary}."
     return sentence, _more_trials(search.study, TRIALS_PER_PARAMETER * parameters)
 
 

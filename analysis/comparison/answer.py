@@ -62,7 +62,7 @@ def answer(
 
 def decides(contest: WorkloadRuns) -> str:
     """Return the number that ranks the optimizers of a workload, in words."""
-    return contest.label if contest.confirmed() else f"{contest.studies[0].tuned_metric}, best of the search"
+    return contest.label if contest.confirmed() else contest.tuned_label
 
 
 def seconds_compare(contest: WorkloadRuns) -> bool:
@@ -253,7 +253,7 @@ def _of_searches(table: pd.DataFrame) -> str:
     confirmed_searches = (
         "One search of each was confirmed"
         if most <= 1
-        else (f"{fewest if fewest == most else f'{fewest} to {most}'} searches of each were confirmed")
+        else f"{fewest if fewest == most else f'{fewest} to {most}'} searches of each were confirmed"
     )
     single = confirmed.loc[confirmed["basis"] == CONFIGURATIONS, "workload"]
     if not len(single):

@@ -16,31 +16,37 @@ from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.winners import winner
 
-_COLUMNS = ("workload", "rank", "optimizer", "metric", "direction", "best", "number", "params", "seconds")
+_COLUMNS = (
+    "workload", "rank", "optimizer", "metric", "direction", "best", "search", "searches", "number", "params", "seconds",
+)  # fmt: skip
 _OUTCOMES = (*COUNTED, "running")
 
 
 def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the studies of a campaign, best first within each workload.
+    """Return the optimizers of a campaign, best first within each workload.
 
-    A study's value is its best COMPLETE trial's, on validation data, after a search: good for choosing a configuration,
-    too good to be expected on fresh data.
+    An optimizer's value is that of the best COMPLETE trial of all its searches, on validation data, after a search:
+    good for choosing a configuration, too good to be expected on fresh data.
 
     Args:
-        studies: Of one campaign.
+        studies: Of one campaign, one for each search.
         trials: Their trials, as :func:`analysis.load.trials` gives them.
 
     Returns:
-        One row a study. Columns: ``workload``, ``rank`` (1 is best; studies without a complete trial come last),
-        ``optimizer``, ``metric``, ``direction``, ``best`` (value of the metric, NaN before the first), ``number``
-        (of the best trial, -1 before the first),
-        ``params`` (its configuration), ``seconds`` (training time of all trials), and the numbers of trials by outcome:
-        ``complete``, ``pruned``, ``diverged``, ``failed``, ``running``.
+        One row an optimizer of a workload. Columns: ``workload``, ``rank`` (1 is best; optimizers without a complete
+        trial come last), ``optimizer``, ``metric``, ``direction``, ``best`` (value of the metric, NaN before the
+        first), ``search`` (that found it, from 1; of equal ones the first), ``searches`` (how many there are),
+        ``number`` (of the best trial, -1 before the first), ``params`` (its configuration), ``seconds`` (training time
+        of all trials of all searches), and the numbers of these trials by outcome: ``complete``, ``pruned``,
+        ``diverged``, ``failed``, ``running``.
     """
-    rows = []
+    groups: dict[tuple[str, str], list[Study]] = {}
     for study in studies:
-        own = trials[trials["study"] == study.name]
-        best = winner(study, own)
+        groups.setdefault((study.workload, study.optimizer), []).append(study)
+    rows = []
+    for group in groups.values():
+        own = trials[trials["study"].isin([study.name for study in group])]
+        study, best = min(((study, winner(study, own)) for study in group), key=_place)
         rows.append(
             {
                 "workload": study.workload,
@@ -49,6 +55,8 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
                 "metric": study.metric,
                 "direction": study.direction,
                 "best": math.nan if best is None else float(best["value"]),
+                "search": study.replicate,
+                "searches": len(group),
                 "number": -1 if best is None else int(best["number"]),
                 "params": {} if best is None else best["params"],
                 "seconds": float(own["seconds"].sum()),
@@ -57,6 +65,13 @@ def leaderboard(studies: list[Study], trials: pd.DataFrame) -> pd.DataFrame:
         )
     ranked = [_rank([row for row in rows if row["workload"] == w]) for w in dict.fromkeys(r["workload"] for r in rows)]
     return pd.DataFrame([row for group in ranked for row in group], columns=[*_COLUMNS, *_OUTCOMES])
+
+
+def _place(found: tuple[Study, pd.Series | None]) -> tuple[bool, float, int]:
+    """Return by what searches of an optimizer are ordered: that with the best winner first."""
+    study, best = found
+    value = math.nan if best is None else float(best["value"])
+    return *_merit(value, 1.0 if study.direction == "maximize" else -1.0), study.replicate
 
 
 def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -100,6 +100,13 @@ class WorkloadRuns:
         """What is compared, in words: ``test accuracy``."""
         return f"{'training' if self.data == 'train' else self.data} {self.metric}"
 
+    @property
+    def tuned_label(self) -> str:
+        """What the best trial of a search reached, in words; of several searches of an optimizer it is the first's."""
+        several = any(int(study.campaign.get("replicates", 1)) > 1 for study in self.studies)
+        first = "first " if several else ""
+        return f"{self.studies[0].tuned_metric}, best of the {first}search"
+
     def crowded(self) -> pd.Series:
         """Return which runs shared their core: others kept all but less than one busy; False where it is not known."""
         found: pd.Series = self.runs["other_cores"] > self.runs["cores"] - 1 + _SLACK

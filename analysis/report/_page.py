@@ -308,7 +308,7 @@ def _versus(one: Versus) -> dict[str, object]:
     titles = {
         "validation": contest.studies[0].tuned_metric,
         "test": f"test {contest.metric}",
-        "tuned": f"{contest.studies[0].tuned_metric}, best of the search",
+        "tuned": contest.tuned_label,
         "gradient_evaluations_per_step": "gradient evaluations per step (until it converged)",
         "step_ratio": "seconds of a step, ratio",
         "evaluation_ratio": "seconds of a gradient evaluation, ratio",

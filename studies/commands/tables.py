@@ -33,7 +33,7 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     from analysis.load import studies, trials
 
     with existing(storage) as opened:
-        found = studies(opened, campaign)
+        found = studies(opened, campaign, replicates=True)
         board = leaderboard(found, trials(opened, found))
     splits = {
         study.workload: "training" if study.attributes.get("metric_split") == "train" else "validation"
@@ -41,12 +41,13 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
     }
     better = {study.workload: study.better for study in found}
     for workload, rows in board.groupby("workload", sort=False):
-        first = rows.iloc[0]
+        first, several = rows.iloc[0], int(rows["searches"].max()) > 1
         made = [
             (
                 str(row["rank"]),
                 str(row["optimizer"]),
                 format_value(row["best"]),
+                *([f"{row['search']} of {row['searches']}"] if several else []),
                 format_params(row["params"]) or "no trial ran its whole budget",
                 _outcomes(row),
             )
@@ -56,9 +57,11 @@ def print_leaderboard(campaign: str, storage: str, console: Console) -> None:
         title = f": best {metric} on {splits[str(workload)]} data ({better[str(workload)]})"
         meaning = _meaning(str(workload), metric)
         title += f"; {metric}: {meaning}" if meaning else ""
+        title += "; the best of each optimizer's searches, trials of all" if several else ""
         console.print(Text.assemble((str(workload), "bold"), title), soft_wrap=True)
-        headings = ("", "optimizer", metric, "hyperparameters", "trials")
-        print_table(console, headings, made, right={0, 2, 4}, under=3)
+        headings = ("", "optimizer", metric, *(["search"] if several else []), "hyperparameters", "trials")
+        last = len(headings) - 1
+        print_table(console, headings, made, right={0, 2, last}, under=last - 1)
         console.print()
 
 

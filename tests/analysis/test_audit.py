@@ -124,7 +124,7 @@ def test_a_sound_search_has_no_flag_and_an_unfinished_one_is_not_judged() -> Non
 def test_each_flag_has_what_mends_it() -> None:
     [few] = only(searched([0.5, 0.6]), "few")
     assert (few.sentence, few.remedy) == (
-        "2 trials for 1 parameter that vary are few.",
+        "2 trials are few for 1 parameter that varies.",
         "sofim launch made --extend --trials 5",
     )
     assert shown(few).startswith("sofim on w: 2 trials")
@@ -134,6 +134,15 @@ def test_each_flag_has_what_mends_it() -> None:
     table = as_table([few, flag])
     assert table["kind"].tolist() == ["few", "schedule"]
     assert as_table([]).columns.tolist() == table.columns.tolist()
+
+
+def test_what_is_said_of_one_of_several_searches_says_of_which() -> None:
+    studies, trials, curves = searched(SOUND)
+    second = dataclasses.replace(studies[0], name="made/w/sofim/replicate-2", attributes={"replicate": 2})
+    _, few, points = searched([0.5] * 15, outcomes=["failed"] * 13 + ["complete"] * 2)
+    at = few.assign(study=second.name, params=[{"lr": 0.01}] * 15)
+    flags = audit([*studies, second], pd.concat([trials, at]), pd.concat([curves, points.assign(study=second.name)]))
+    assert [shown(flag).partition(":")[0] for flag in flags if flag.study] == ["sofim on w, search 2"]
 
 
 def test_optimizers_that_were_searched_less_than_three_times_are_named_once() -> None:

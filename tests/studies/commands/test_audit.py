@@ -90,7 +90,7 @@ def test_a_launch_ends_with_what_speaks_against_its_searches_and_how_to_mend_it(
     assert "  Each optimizer was searched once: what differs are the configurations that were found.\n" in told
     assert "      replicates = 3\n" in told
     assert '      schedule = "cosine"\n' in told
-    assert "  sofim on digits-mlp: 2 trials for 5 parameters that vary are few.\n" in told
+    assert "  sofim on digits-mlp: 2 trials are few for 5 parameters that vary.\n" in told
     assert "      sofim launch fake --extend --trials 25\n" in told
 
 
