@@ -293,8 +293,7 @@ def _same_rules(contest: WorkloadRuns, found: Finding) -> None:
         if other := search.confirmed_on_others():
             found.problems.append(f"{label(contest, search)} was confirmed on other data ({listing(other)})")
     for study in contest.confirmed():
-        budget = study.attributes.get("epochs")
-        runs = contest.of(study)
+        budget, runs = study.attributes.get("epochs"), contest.of(study)
         complete = runs.loc[runs["outcome"] == "complete", "number"]
         own = contest.curves[(contest.curves["study"] == study.name) & contest.curves["number"].isin(complete)]
         lengths = sorted({int(last) for last in own.groupby("number")["epoch"].max()})
@@ -396,7 +395,6 @@ def _run_tally(contest: WorkloadRuns, study: Study) -> str:
     told = [_tally(runs["outcome"])] if len(runs) else []
     if contest.lost.get(study.name):
         told.append(f"{contest.lost[study.name]} lost and asked again")
-    former = sum(contest.former.get(study.name, {}).values())
-    if former:
+    if former := sum(contest.former.get(study.name, {}).values()):
         told.append(f"{former} of former winners, not counted")
     return f" (confirmation: {'; '.join(told)})" if told else ""

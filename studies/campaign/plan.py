@@ -282,6 +282,12 @@ class StudyPlan:
     kind: str = ""
     data: Mapping[str, Any] | None = None
     target_origin: str = ""
+
+    def other_files(self, attributes: Mapping[str, Any]) -> list[str]:
+        """Return the files that are not those of the study with these ``attributes``, as far as both are known."""
+        begun, now = ((data or {}).get("md5", {}) for data in (attributes.get("data"), self.data))
+        return [name for name in now if begun.get(name, now[name]) != now[name]]
+
     tested: bool = True
 
 

@@ -320,7 +320,11 @@ class Opening:
                     "or give this one another name with --name"
                 ) from None
         elif "protocol" in self.attributes(study_id):
-            self._check_files(plan, self.attributes(study_id))
+            if other := plan.other_files(self.attributes(study_id)):
+                raise UserError(
+                    f"study '{plan.name}' was begun on other data ({listing(other)}); name their directory with "
+                    "--data, or give this campaign another name with --name"
+                )
             return study_id
         elif self.storage.get_study_directions(study_id) != [direction]:
             raise UserError(
@@ -352,16 +356,6 @@ class Opening:
         for name, value in attributes.items():
             self.storage.set_study_user_attr(study_id, name, value)
         return study_id
-
-    def _check_files(self, plan: StudyPlan, attributes: Mapping[str, Any]) -> None:
-        """Refuse to go on with a study on other files than those that it was begun on, where these are known."""
-        begun, now = ((data or {}).get("md5", {}) for data in (attributes.get("data"), plan.data))
-        other = [name for name in now if begun.get(name, now[name]) != now[name]]
-        if other:
-            raise UserError(
-                f"study '{plan.name}' was begun on other data ({listing(other)}); name their directory with --data, "
-                "or give this campaign another name with --name"
-            )
 
     def searched_study(self, plan: StudyPlan) -> int:
         """Return the id of a study of the search, which is there.

@@ -22,6 +22,7 @@ from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger.counting import InOrder, TrialCount, cost_of, is_asked_again, origin_of
+from studies.ledger.history import columns, evaluations, jsonable
 from studies.ledger.telling import Telling
 from studies.storage.database import running_template
 from studies.storage.writer import TrialWriter
@@ -248,7 +249,7 @@ class StudyLedger:
         """
         running = self._running[number]
         epoch, value = int(record["epoch"]), float(record["metric"])
-        tests = {name: _jsonable(entry) for name, entry in record.items() if name.startswith(TEST_PREFIX)}
+        tests = {name: jsonable(entry) for name, entry in record.items() if name.startswith(TEST_PREFIX)}
         if tests:
             running.tests.setdefault(epoch, tests)
         if epoch <= len(running.history):
@@ -328,8 +329,8 @@ class StudyLedger:
         stored.user_attrs = running.stored.user_attrs | dict(facts)
         stored.user_attrs |= {
             "seconds": history[-1]["seconds"] if history else 0.0,
-            "gradient_evaluations": _count(history),
-            "history": _columns(history),
+            "gradient_evaluations": evaluations(history),
+            "history": columns(history),
             "diverged": diverged,
         }
         if failure is not None:
@@ -392,21 +393,3 @@ class StudyLedger:
     def tally(self) -> Tally:
         """Return how far the study is."""
         return self._count.tally(len(self._running))
-
-
-def _columns(history: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
-    """Return a column for each thing that a record tells, an entry an epoch: ``None`` where it is not told."""
-    names = dict.fromkeys(name for record in history for name in record)
-    return {name: [_jsonable(record.get(name, math.nan)) for record in history] for name in names}
-
-
-def _count(history: Sequence[Mapping[str, float]]) -> int | None:
-    """Return the gradient evaluations of a trial, ``None`` of a training function, which does not tell them."""
-    if not history:
-        return 0
-    return int(history[-1]["gradient_evaluations"]) if "gradient_evaluations" in history[-1] else None
-
-
-def _jsonable(entry: float) -> float | None:
-    """Return ``entry``; JSON has no NaN and no infinity, a history has ``None`` there."""
-    return entry if math.isfinite(entry) else None

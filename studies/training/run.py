@@ -125,11 +125,10 @@ def train(
     """
     if data is None:
         data = load(workload, data_directory)
-    run = Run(
+    return Run(
         workload, optimizer, configuration, seed=seed, budget=budget, data=data,
         schedule=schedule, warmup=warmup, device=device, amp=amp, test=test,
-    )  # fmt: skip
-    return run.records()
+    ).records()  # fmt: skip
 
 
 class Run:
