@@ -29,6 +29,7 @@ from analysis.sensitivity.importance import MINIMUM_R2, Refit, error_limit, pred
 from analysis.sensitivity.outcomes import LOSSES, Outcomes
 from analysis.sensitivity.robustness import cube
 from analysis.text import because, listing, percent, short
+from search_spaces.errors import number_of
 
 RHO, RATIO, KNEE = "rho", "lr/rho", "√rho"
 WITHIN, BEYOND, UNTOLD = "within", "beyond", "cannot be told"
@@ -269,13 +270,12 @@ def shared(table: pd.DataFrame, surrogates: Sequence[SurrogateStudy]) -> pd.Data
         A row an optimizer and coordinate: ``verdict`` (``"within"``: there are values that are within on all workloads;
         ``"beyond"``: every value is beyond on one at least; else it cannot be told), ``value`` (that is within on most,
         and beyond on fewest; of equal ones that whose losses add up to least), ``low``, ``high`` (of the values around
-        it that are within on all; NaN where there is none), ``workloads`` (that searched it), and those on which this
+        it that are within on all; NaN where there is none), ``workloads`` (of all optimizers), and those on which this
         value is ``within``, ``beyond``, or ``untold``, each a tuple of names.
     """
     rows = []
-    of_sofim = [one for one in surrogates if coordinates_of(one)]
-    for optimizer in dict.fromkeys(one.study.optimizer for one in of_sofim):
-        workloads = [one.study.workload for one in of_sofim if one.study.optimizer == optimizer]
+    workloads = list(dict.fromkeys(one.study.workload for one in surrogates))
+    for optimizer in dict.fromkeys(one.study.optimizer for one in surrogates if coordinates_of(one)):
         for name in (RHO, RATIO):
             own = table[(table["optimizer"] == optimizer) & (table["coordinate"] == name)]
             if not len(own):
@@ -362,7 +362,7 @@ def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataF
 
 def _shared(row: Mapping[object, object], intervals: pd.DataFrame) -> str:
     optimizer, name, count = str(row["optimizer"]), str(row["coordinate"]), int(str(row["workloads"]))
-    everywhere = {1: "the one workload that searched it", 2: "both workloads"}.get(count, f"all {count} workloads")
+    everywhere = "both workloads" if count == 2 else f"all {number_of(count, 'workload')}"
     own = intervals[(intervals["optimizer"] == optimizer) & (intervals["coordinate"] == name)]
     limits = sorted({f"{loss:g}" for loss in own["loss_percent"].dropna()}, key=float)
     little = f"at most {' or '.join(limits)} % of what training gains" if limits else "little"

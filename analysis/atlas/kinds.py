@@ -45,8 +45,8 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
         A row a kind and baseline, those of all workloads and of all beyond images (whose kind is told) first. Columns:
         ``kind``, ``optimizer``, ``baseline``, ``workloads`` (on which both were confirmed), ``better``, ``worse``,
         ``undecided``, and each with ``…_on``: tuples of (workload, gain with its interval in words);
-        ``one_search_on``: those of the undecided where only one search was confirmed; ``cancelled_on``: those where one
-        did better, but is a case of the other, whose search was then too small (with the gain, and of which limit).
+        ``one_search_on``: those of the undecided where one has a single confirmed search; ``cancelled_on``: those where
+        one did better, but is a case of the other, whose search was then too small (with the gain, and of which limit).
     """
     rivals = dict.fromkeys(s.optimizer for contest in contests for s in contest.studies if s.optimizer != optimizer)
     kinds = dict.fromkeys(map(kind_of, contests))
@@ -107,7 +107,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
             said.append(f"{heading}: cannot be told, for no winner of {optimizer} and of another was confirmed.")
             continue
         single = list(dict.fromkeys(name for row in rows for name in row["one_search_on"]))
-        once = f" Only one search was confirmed on {listing(single)}, which tells nothing of optimizers."
+        once = f" On {listing(single)} a single search of one of two was confirmed, which tells nothing of optimizers."
         said.append(f"{heading}, {optimizer} is {'; '.join(_against(rows))}.{once if single else ''}{_cancelled(rows)}")
     return said
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_told_is_said() -> None:
     once = {w: {o: searches[0] for o, searches in own.items()} for w, own in RUNS.items()}
     said = kinds.sentences(by_kind(with_kinds(made(once))))
     assert "sofim is not told apart from sgd" in said[0]
-    assert "Only one search was confirmed on adult and poisson" in said[0]
+    assert "On adult and poisson a single search of one of two was confirmed" in said[0]
     said = kinds.sentences(by_kind(made(RUNS)))
     assert said[0] == "What holds beyond images cannot be told: their kind is not stored."
     assert kinds.sentences(by_kind(with_kinds(made({"mnist": {"sofim": [], "sgd": []}}))))[0].startswith(

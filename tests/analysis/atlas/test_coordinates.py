@@ -17,6 +17,7 @@ from analysis.study import Study
 
 WIDE = {"low": 1e-3, "high": 10.0, "log": True}
 SOFIM = {name: ParameterInfo(name, "float", default=0.1, **WIDE) for name in ("lr", "rho")}
+EVENLY = dataclasses.replace(SOFIM["rho"], log=False)
 EFFECTIVE = {
     "effective_lr": ParameterInfo("effective_lr", "float", 1e-3, 1e2, log=True, default=0.2),
     "knee": ParameterInfo("knee", "float", 1e-3**0.5, 10**0.5, log=True, default=0.7),
@@ -145,7 +146,8 @@ def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None
         "Which rho of sofim is near-optimal cannot be told on n, where 12 trials are too few, at least 20 are needed."
         in text
     )
-    assert said([few])[0].startswith("Whether one rho does for sofim on the one workload that searched it cannot be")
+    elsewhere = planted("m", ridge(0.0), optimizer="sgd", parameters={**SOFIM, "rho": EVENLY})
+    assert said([*alike, elsewhere])[0].endswith("and what cannot be told on m.")
     single = dataclasses.replace(alike[0], parameters=[SOFIM["lr"]], points=alike[0].points[:, :1])
     assert any(
         "on u, where rho had a single value, or too few trials" in sentence for sentence in said([single, alike[1]])
