@@ -163,12 +163,12 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
         **_custom(studies[chosen.optimizer, chosen.workload]),
         "default": {
             **_entry(chosen, studies[chosen.optimizer, chosen.workload]),
-            "mean_regret": _short(defaults.default.regret),
+            "mean_regret": float(defaults.default.regret),
             "left_out": {
                 **expected,
                 "workloads": {
                     name: {"from": one.source.workload}
-                    | ({"regret": _short(one.regret)} if math.isfinite(one.regret) else {})
+                    | ({"regret": float(one.regret)} if math.isfinite(one.regret) else {})
                     for name, one in defaults.left_out.items()
                 },
             },
@@ -192,7 +192,7 @@ def _defaults(defaults: OptimizerDefaults, studies: Mapping[tuple[str, str], Stu
 
 def _choice(choice: Choice) -> Document:
     source = choice.source
-    named = {"optimizer": source.optimizer, "workload": source.workload, "mean_regret": _short(choice.regret)}
+    named = {"optimizer": source.optimizer, "workload": source.workload, "mean_regret": float(choice.regret)}
     return named | ({"notes": choice.losses} if choice.losses else {})
 
 
@@ -238,7 +238,7 @@ def _runs(measured: Measured, scale: str) -> Document:
     return {
         "seeds": measured.runs,
         **_estimate("geometric_mean" if scale == "log" else "mean", measured.mean),
-        **{name: _short(value) for name, value in ends.items() if math.isfinite(value)},
+        **{name: float(value) for name, value in ends.items() if math.isfinite(value)},
         **broken,
     }
 
@@ -272,9 +272,5 @@ def _plain(value: object) -> object:
 def _estimate(name: str, estimate: Estimate) -> Document:
     """Return a number and its interval, as far as they are known: TOML and JSON have no NaN."""
     middle, low, high = estimate
-    found = {name: _short(middle)} if math.isfinite(middle) else {}
-    return {**found, f"{name}_interval": [_short(low), _short(high)]} if math.isfinite(low + high) else found
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")
+    found = {name: float(middle)} if math.isfinite(middle) else {}
+    return {**found, f"{name}_interval": [float(low), float(high)]} if math.isfinite(low + high) else found

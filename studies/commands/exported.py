@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.text import NEVER_RUN, format_params
+from analysis.text import NEVER_RUN, format_params, number
 from search_spaces.errors import UserError, number_of
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
@@ -142,8 +142,8 @@ def _evidence(entry: Document) -> Iterator[str]:
     else:
         yield f"never run on fresh seeds; to run it: sofim evaluate {told['campaign']}"
     if "predicted" in told:
-        ends = " [{:.4g}, {:.4g}]".format(*told["predicted_interval"]) if "predicted_interval" in told else ""
-        yield f"predicted by a surrogate, around it: {told['metric']} {told['predicted']:.4g}{ends}"
+        ends = _interval(told.get("predicted_interval"))
+        yield f"predicted by a surrogate, around it: {told['metric']} {number(told['predicted'])}{ends}"
     if "winner" in told:
         other, values = told["winner"], format_params(_as_python(told["winner"]["params"]))
         if other["seeds"]:
@@ -163,14 +163,17 @@ def _evidence(entry: Document) -> Iterator[str]:
 def _value(runs: Mapping[str, Any]) -> str:
     """Return the mean with its interval; the median and the worst where runs broke or collapsed."""
     if runs["diverged"] + runs["failed"] + runs["collapsed"]:
-        known = [f"{name} {runs[name]:.4g}" for name in ("median", "worst") if name in runs]
+        known = [f"{name} {number(runs[name])}" for name in ("median", "worst") if name in runs]
         return ", ".join(known) or "not known"
     name = "geometric_mean" if "geometric_mean" in runs else "mean"
     if name not in runs:
         return "not known"
-    ends = runs.get(f"{name}_interval")
     kind = "geometric mean " if name == "geometric_mean" else ""
-    return f"{kind}{runs[name]:.4g}" + (" [{:.4g}, {:.4g}]".format(*ends) if ends else "")
+    return f"{kind}{number(runs[name])}{_interval(runs.get(f'{name}_interval'))}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f" [{', '.join(map(number, ends))}]" if ends else ""
 
 
 def _losses(runs: Mapping[str, Any]) -> str:

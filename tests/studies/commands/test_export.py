@@ -14,8 +14,11 @@ import pytest
 import torch
 import yaml
 
+from analysis.defaults import Measured
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from studies.commands.export import _runs
+from studies.commands.exported import _value
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import campaign, end, open_ledger
 from tests.support.report_studies import confirm, make, ridge
@@ -112,6 +115,14 @@ def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
     assert (told["kind"], told["seeds"], told["diverged"]) == ("winner", 5, 0)
     assert told["mean_interval"][0] < told["mean"] < told["mean_interval"][1]
     assert "winner" not in told
+
+
+def test_a_number_near_1_is_not_exported_as_1() -> None:
+    """Seven nines say more than four digits do, and a program may read all of them."""
+    told = _runs(Measured(runs=5, mean=(0.9999987, 0.9999981, 0.9999993), median=0.99999871, worst=0.9999), "linear")
+    assert (told["mean"], told["mean_interval"]) == (0.9999987, [0.9999981, 0.9999993])
+    assert told["median"] == 0.99999871
+    assert _value(told) == "0.999999 [0.999998, 0.999999]"
 
 
 def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -> None:
