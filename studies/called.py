@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from search_spaces.errors import UserError
@@ -17,6 +20,7 @@ STORAGE_VARIABLE = "SOFIM_STORAGE"
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
 _JOB_DIRECTORIES = "working_dir_files"  # where Ray unpacks the working directories of jobs
 
+_NUMBER = r"-?\d+(?:\.\d+)?"
 _MODULE = ["-m", "studies.cli"]
 
 
@@ -96,3 +100,29 @@ def storage_named(url: str, shown: str) -> list[str]:
     """
     usual = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
     return [] if url == usual else ["--storage", shown]
+
+
+@contextmanager
+def from_python() -> Iterator[None]:
+    """Have the errors of a call from Python name its arguments, where they name options of the command line."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (in_python(str(error)),)
+        raise
+
+
+def in_python(message: str) -> str:
+    """Return a message with options of the command line as arguments; a command that it says to type stays.
+
+    >>> in_python("give --budget 4min or more, or fewer --epochs")
+    "give budget='4min' or more, or fewer epochs="
+    """
+    sentence, command, words = message.partition("sofim ")
+
+    def argument(option: re.Match[str]) -> str:
+        name, value = option[1].replace("-", "_"), option[2] or ""
+        return f"{name}={value if re.fullmatch(_NUMBER, value) or not value else repr(value)}"
+
+    value = rf"{_NUMBER}\w*|[\w,:.-]+$"
+    return re.sub(rf"(?<!\S)--([a-z]+(?:-[a-z]+)*)(?![=\w-])(?: ({value}))?", argument, sentence) + command + words

@@ -56,10 +56,20 @@ class Search:
     @property
     def what(self) -> str:
         """What is searched, in words."""
-        spaces = self.resolved.plan.spaces
-        if CONFIGURATION in spaces and spaces[CONFIGURATION].of_function:
-            return ", ".join(spaces[CONFIGURATION].parameters)
-        return f"one of {', '.join(spaces)}"
+        return ", ".join(self._of_function) or f"one of {', '.join(self.resolved.plan.spaces)}"
+
+    @property
+    def narrower(self) -> str:
+        """What helps where everything diverges, in words."""
+        if self._of_function:
+            return f"narrow the ranges of {', '.join(self._of_function)} (search_space)"
+        return "choose other --optimizers, or narrow their ranges in a campaign's [search_space.OPTIMIZER]"
+
+    @property
+    def _of_function(self) -> Sequence[str]:
+        """The hyperparameters of a training function; none where optimizers are searched."""
+        space = self.resolved.plan.spaces.get(CONFIGURATION)
+        return tuple(space.parameters) if space is not None and space.of_function else ()
 
     def stored(self) -> dict[str, Any]:
         """Return the whole configuration, as JSON can hold it. Without ``trials`` where it is the time that ends it."""
@@ -168,7 +178,8 @@ def with_metric(
         return declared(workload, metric, direction, epochs)
     for name, given in (("metric", metric), ("direction", direction)):
         if given is not None:
-            raise UserError(f"{name} = {given!r}: a workload says it itself; it is for a training function alone")
+            whose = "TrainingFunction" if isinstance(workload, TrainingFunction) else "workload"
+            raise UserError(f"{name} = {given!r}: is for a plain function; a {whose} has its {name}: leave it out")
     return workload
 
 
@@ -178,6 +189,16 @@ def _check_space(search_space: object, workload: str, optimizers: object) -> Non
         raise UserError("search_space: stands in the place of optimizers; leave one of them out")
     if not isinstance(search_space, Mapping) or not search_space:
         raise UserError(f"search_space = {search_space!r}: must be a table {{name: {{low, high, default, …}}}}")
+    nested = [
+        name
+        for name, table in search_space.items()
+        if isinstance(table, Mapping) and table and all(isinstance(one, Mapping) for one in table.values())
+    ]
+    if nested:
+        raise UserError(
+            f"search_space: {', '.join(map(str, nested))}: a table of tables; tune takes one space, {{name: {{low, "
+            "high, …}}; a campaign compares several (sofim launch, [search_space.NAME])"
+        )
     if ":" not in workload:
         raise UserError(f"search_space: {workload} is no training function: tune it with optimizers")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from analysis.text import about, format_duration, format_value
 from search_spaces.errors import UserError, number_of
-from studies.called import place_to_write
+from studies.called import from_python, place_to_write
 from studies.campaign.resolve import user_code
 from studies.commands.budget import parse_budget, parse_time
 from studies.commands.options import check_place, check_shares
@@ -41,6 +41,7 @@ SEEDS = 10
 _TIMES_THE_QUICKEST = 8  # what a budget should have room for: some trials, and the confirmation of one
 
 
+@from_python()
 def tune(
     workload: str | Workload | TrainingFunction | Callable[..., Any],
     *,
@@ -290,6 +291,11 @@ def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally)
         return UserError(
             f"workload {search.workload}: no trial ran its whole budget, {tally.failed} of {tally.done} failed, "
             f"the last: {reason_of(failure)}; mend that and give another --name"
+        )
+    if tally.diverged == tally.done > 0:
+        return UserError(
+            f"workload {search.workload}: none of {in_words(outcomes(tally))} ran its whole budget, which a larger one "
+            f"does not mend; {search.narrower}, under another --name"
         )
     if not clock.limited:
         return UserError(

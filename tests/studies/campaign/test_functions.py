@@ -129,7 +129,12 @@ def test_a_campaign_file_says_it_in_toml():
         (loop, {"metric": "accuracy", "epochs": 3}, 'say direction = "maximize"'),
         (loop, {"metric": Metric("a", "minimize"), "direction": "minimize", "epochs": 3}, "the Metric says it"),
         (loop, {"metric": "loss of it", "direction": "minimize", "epochs": 3}, "the name of a metric is"),
-        ("digits-mlp", {"metric": "accuracy"}, "a workload says it itself"),
+        ("digits-mlp", {"metric": "accuracy"}, "is for a plain function; a workload has its metric"),
+        (
+            TrainingFunction("task", loop, Metric("a", "minimize"), 3),
+            {"metric": "err"},
+            "a TrainingFunction has its metric: leave it out",
+        ),
     ],
 )
 def test_tune_says_what_it_must_know_of_a_plain_function(workload, asked, said):
@@ -144,6 +149,7 @@ def test_tune_says_what_it_must_know_of_a_plain_function(workload, asked, said):
         ("digits-mlp", {"lr": LR}, "measured", "digits-mlp is no training function"),
         ("mine_functions:task", {"lr": LR}, "sgd", "stands in the place of optimizers"),
         ("mine_functions:task", {}, "measured", "must be a table"),
+        ("mine_functions:task", {"narrow": {"lr": LR}, "wide": {"lr": LR}}, "measured", "tune takes one space"),
         ("mine_functions:task", {"lr": 0.1}, "measured", "every parameter of configuration is fixed"),
     ],
 )

@@ -20,11 +20,14 @@ import studies
 from analysis.intervals import mean
 from search_spaces.errors import UserError
 from sofim.recommended import shipped
+from studies.called import from_python
 from studies.cli import sofim as command_line
 from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name
+from studies.commands.tuning._tune import _nothing
 from studies.ledger import Clock, ConfirmationBudget
 from tests.studies.ledger.test_tune_ledger import confirming, finish, search, searching, work_off
+from tests.support.fake_campaign import end
 
 # ---------------------------------------------------------------------------------------------------------- the budget
 
@@ -88,6 +91,32 @@ def test_the_clock_counts_what_was_spent_before() -> None:
 )
 def test_a_search_has_a_name_of_its_workload(workload: str, name: str) -> None:
     assert default_name(workload) == name
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("give a larger --budget", "give a larger budget="),
+        ("give --budget 4min or more, or fewer --epochs", "give budget='4min' or more, or fewer epochs="),
+        ("leave that out: --optimizers sgd,adam", "leave that out: optimizers='sgd,adam'"),
+        ("begin with sofim launch mine --extend", "begin with sofim launch mine --extend"),
+    ],
+)
+def test_a_call_from_python_is_told_of_its_arguments(message: str, said: str) -> None:
+    with pytest.raises(UserError) as told, from_python():
+        raise UserError(message)
+    assert str(told.value) == said
+
+
+def test_where_all_diverged_no_larger_budget_is_asked_for(tmp_path: Path) -> None:
+    asked = search(Budget(trials=2), optimizers=("sgd",))
+    ledger = searching(f"sqlite:///{tmp_path}/sofim.db", asked)
+    while (assignment := ledger.ask()) is not None:
+        end(ledger, assignment, "diverged")
+    [tally] = ledger.tallies()
+    said = str(_nothing(asked, ledger, ledger.rule, tally))
+    ledger.close()
+    assert "none of 2 trials (2 diverged) ran its whole budget, which a larger one does not mend; choose other" in said
 
 
 # ---------------------------------------------------------------------------------------------------------- the result
@@ -184,9 +213,9 @@ def test_a_mistake_is_one_line(sofim, tmp_path, arguments, words):
     [
         ({"seeds": 0}, "seeds"),
         ({"workload": 3}, "workload"),
-        ({"gpus_per_trial": 2}, "--gpus-per-trial 2: .*a trial trains on one GPU at most"),
-        ({"cpus_per_trial": -1}, "--cpus-per-trial -1: "),
-        ({"cpus": 1, "address": "auto"}, "--cpus 1: limits this machine"),
+        ({"gpus_per_trial": 2}, "gpus_per_trial=2: .*a trial trains on one GPU at most"),
+        ({"cpus_per_trial": -1}, "cpus_per_trial=-1: "),
+        ({"cpus": 1, "address": "auto"}, "cpus=1: limits this machine"),
     ],
 )
 def test_mistakes_of_the_function(wrong, words):
