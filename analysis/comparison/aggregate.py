@@ -20,7 +20,7 @@ from scipy import special, stats
 
 from analysis.comparison.searches import RUNS, SEARCHES, repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
-from analysis.comparison.workload_runs import WorkloadRuns, first_epochs
+from analysis.comparison.workload_runs import WorkloadRuns, start
 from analysis.intervals import (
     LEVEL,
     UNKNOWN,
@@ -29,7 +29,6 @@ from analysis.intervals import (
     probability_interval,
     probability_of_improvement,
 )
-from analysis.metric_scale import on_scale
 from analysis.study import Study
 from analysis.text import listing
 from search_spaces.errors import number_of
@@ -75,9 +74,7 @@ def normalized(contest: WorkloadRuns) -> dict[str, Floats]:
     if not have:
         return {name: np.zeros(1) for name in by_optimizer}
     top = max(float(values.mean()) for values in have)
-    complete = contest.runs[contest.runs["outcome"] == "complete"]
-    early = on_scale(first_epochs(contest.curves, complete)["value"], contest.scale, contest.floor)
-    zero = contest.sign * float(np.median(early)) if len(early) else math.inf
+    zero = start(contest)
     if zero >= top:
         zero = min(float(values.min()) for values in have)
     reach = top - zero

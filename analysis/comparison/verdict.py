@@ -47,11 +47,12 @@ def _basis(pairs: pd.DataFrame) -> list[str]:
         return []
     numbers = once[["searches_a", "searches_b"]].to_numpy()
     fewest, most = int(numbers.min()), int(numbers.max())
-    often = "one search" if most <= 1 else f"{fewest} searches" if fewest == most else f"{fewest} to {most} searches"
+    often = "one search was" if most <= 1 else f"{fewest if fewest == most else f'{fewest} to {most}'} searches were"
     where = "" if len(once) == len(pairs) else f" on {listing(list(dict.fromkeys(once['workload'])))}"
     return [
-        f"The winner of {often} was confirmed{where}, and another would have found other configurations: what is said "
-        f"of configurations says nothing of the optimizers. It takes {ENOUGH} searches of each (replicates = {ENOUGH})."
+        f"The winner{'s' if most > 1 else ''} of {often} confirmed{where}, and another would have found other "
+        "configurations: what is said of configurations says nothing of the optimizers. "
+        f"It takes {ENOUGH} searches of each (replicates = {ENOUGH})."
     ]
 
 

@@ -380,6 +380,13 @@ def first_epochs(curves: pd.DataFrame, of: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def start(contest: WorkloadRuns) -> float:
+    """Return the middle of all complete runs after their first epoch, greater is better; infinite without curves."""
+    complete = contest.runs[contest.runs["outcome"] == "complete"]
+    early = on_scale(first_epochs(contest.curves, complete)["value"], contest.scale, contest.floor)
+    return contest.sign * float(np.median(early)) if len(early) else math.inf
+
+
 def _worst(sign: float, *values: Floats) -> float:
     all_values = np.concatenate(values)
     finite = all_values[np.isfinite(all_values)]

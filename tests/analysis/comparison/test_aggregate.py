@@ -23,6 +23,7 @@ from analysis.comparison.aggregate import (
     ranks,
     takes_part,
 )
+from analysis.figures.comparison import scores
 from analysis.intervals import Floats, probability_interval
 from tests.support.made_campaign import made
 
@@ -42,6 +43,17 @@ def test_scores_go_from_what_training_starts_from_to_the_best_mean() -> None:
     found = normalized(contest)
     assert found["sofim"] == pytest.approx([0.45 / 0.5, 0.55 / 0.5])
     assert found["sgd"] == pytest.approx([0.25 / 0.5, 0.05 / 0.5])
+
+
+def test_the_figure_of_scores_names_workloads_without_curves_where_0_is_the_worst_run() -> None:
+    campaign = made(THREE)
+    before = scores.draw(campaign.compare())
+    campaign.curves = campaign.curves[~campaign.curves["study"].str.contains("/v/")]
+    after = scores.draw(campaign.compare())
+    assert before is not None
+    assert "what training starts from. The" in before.caption
+    assert after is not None
+    assert "what training starts from (on v: its worst run). The" in after.caption
 
 
 def test_scores_where_less_is_better_and_where_all_are_equal() -> None:
