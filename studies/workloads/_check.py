@@ -18,6 +18,8 @@ from studies.workloads._load import load, seeded
 from studies.workloads.user_errors import blaming, definition
 
 _NUM_EXAMPLES = 4  # to train on
+_NUM_OTHERS = 64  # of another batch
+_NUM_GRADIENTS = 8  # all of which are zero: a reward, say, may not come in the first few episodes
 _NUM_EVALUATED = 64  # a share of right answers, say, may have no value for four
 
 
@@ -30,8 +32,8 @@ def check(workload: Workload, directory: Path | None = None, *, test: bool | Non
     Args:
         workload: A row of ``WORKLOADS`` or the user's own.
         directory: The data directory; None for the default one.
-        test: Whether test data must be there too, as for confirmation runs. Else they are not looked at. None: they
-            are if there are any.
+        test: Whether test data must be there too, as for confirmation runs. Else they are not looked at, but by an
+            evaluation of the workload's own that has some. None: they are if there are any.
 
     Returns:
         What ``load`` returned.
@@ -71,7 +73,7 @@ def _rehearse(workload: Workload, data: Any, *, test: bool) -> None:
     _require_weights_of_the_seed(workload)
     if workload.evaluate is not None:
         _rehearse_own_evaluation(workload, data, "validation")
-        if test:
+        if workload.is_tested(data):  # if a confirmation found out, a search would be in vain
             _rehearse_own_evaluation(workload, data, "test")
         return
     with torch.no_grad():
@@ -176,6 +178,18 @@ def _sampled(workload: Workload, data: Any) -> Batch:
             f"{name}: sample returned different batches for the same seed; draw from the generator that it is given "
             f"alone, and change neither data nor anything else{where}"
         )
+    other = min(_NUM_OTHERS, workload.num_examples(data))
+    with blaming(f"{name}: sample", workload.sample, workload.place), seeded(0):
+        more = _tensors(workload, workload.sample(data, other, torch.Generator().manual_seed(0)))
+    if (
+        number < other
+        and [part.shape for part in parts[0]] == [part.shape for part in more]
+        and all(map(_equal, parts[0], more))
+    ):
+        raise UserError(
+            f"{name}: sample returned the same batch when {number} and when {other} examples were asked for, so that "
+            f"batch_size would have no effect; return as many as it is asked for{where}"
+        )
     if workload.objective is not None:
         return batches[0]
     if not isinstance(batches[0], (tuple, list)) or len(parts[0]) != 2 or len(batches[0]) != 2:
@@ -216,15 +230,26 @@ def _rehearse_batch(workload: Workload, batch: Batch) -> None:
             f"{definition(function, workload.place)}"
         )
     _rehearse_penalty(workload, model)
-    _rehearse_gradient(workload, model, loss)
+    for seed in range(1, _NUM_GRADIENTS + 1):
+        _rehearse_gradient(workload, model, loss)
+        if workload.objective is None or any(p.grad is not None and p.grad.any() for p in model.parameters()):
+            return
+        torch.manual_seed(seed)
+        model = _new_model(workload).train()
+        loss = _loss(workload, model, batch, None, "a freshly initialized model")
+    raise UserError(
+        f"workload {workload.name}: the gradient of its objective is exactly zero for all parameters of "
+        f"{_NUM_GRADIENTS} new models, so that nothing would be learned{definition(function, workload.place)}"
+    )
 
 
 def _rehearse_own_evaluation(workload: Workload, data: Any, split: HeldOut) -> None:
     """Metric, and loss if it is told, of a new model: finite, and on validation data the same twice."""
     name, where = f"workload {workload.name}", definition(workload.evaluate, workload.place)
     model, values = _new_model(workload), []
+    on = split if split == "validation" else "test (which has_test=False leaves out)"
     for _ in range(2 if split == "validation" else 1):
-        with blaming(f"{name}: evaluate on {split}", workload.evaluate, workload.place):
+        with blaming(f"{name}: evaluate on {on}", workload.evaluate, workload.place):
             values.append(evaluated(workload, model, data, split))
     told = {"loss": values[0][0], f"metric {workload.metric.name}": values[0][1]}
     for what, value in told.items():
