@@ -207,12 +207,11 @@ def _selection(contest: WorkloadRuns) -> Finding:
     tested = int(contest.trials["tested"].sum())
     if tested:
         found.problems.append(f"{number_of(tested, 'tuning trial')} measured on test data")
-    seen = "fresh seeds" if contest.data == "validation" else "test data"
     for study in _every(contest):
         for number, runs in contest.former.get(study.name, {}).items():
             found.problems.append(
                 f"trial {number} of {label(contest, study)} was confirmed ({number_of(runs, 'run')}) and then "
-                f"overtaken: {seen} were seen before the search ended"
+                "overtaken: its confirmation was seen before the search ended"
             )
     split = str(contest.studies[0].attributes.get("metric_split", "validation"))
     if split == "train":
