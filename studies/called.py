@@ -38,7 +38,7 @@ def called() -> list[str]:
     return ["sofim"] if on_path else [program]
 
 
-def as_typed(path: Path) -> Path:
+def shown_place(path: Path) -> Path:
     """Return a path as one types it here: relative where it is below the current directory."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

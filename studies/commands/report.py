@@ -11,7 +11,7 @@ from rich.text import Text
 
 from search_spaces import ANY
 from search_spaces.errors import UserError, number_of, suggestion
-from studies.called import as_typed, place_to_write
+from studies.called import place_to_write, shown_place
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.next_commands import print_next_commands
 from studies.commands.screen import make_console, say, verbatim, working
@@ -60,8 +60,8 @@ def make_report(
     console.print()
     print_findings(written, console)
     if written.answers is not None:
-        verbatim(console, f"Answers: {as_typed(written.answers)}")
-    verbatim(console, f"Report: {as_typed(written.index)}")
+        verbatim(console, f"Answers: {shown_place(written.answers)}")
+    verbatim(console, f"Report: {shown_place(written.index)}")
     if publish:
         say(console, "The findings are on the studies as notes, which the dashboard shows.")
     _print_next(studies, storage, console, confirmed=written.confirmed)

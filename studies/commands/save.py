@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,16 @@ def check_directories(resolved: ResolvedCampaign, *directories: Path) -> None:
         check_model(workload)
 
 
+@contextmanager
+def _not_saved() -> Iterator[None]:
+    """Tell a user's mistake, and whatever else keeps a model from being saved, as that."""
+    try:
+        yield
+    except UserError as error:
+        raise NotSavedError(str(error)) from error
+
+
+@_not_saved()
 def save_best(
     plans: Sequence[StudyPlan],
     places: Places,
@@ -122,28 +133,6 @@ def save_best(
     Raises:
         NotSavedError: A run cannot be trained once more, or not be written; the others have been.
     """
-    try:
-        _save_best(
-            plans, places, resolved, storage, resources, durability, console,
-            optimizer_state=optimizer_state, confirms=confirms, like_tuning=like_tuning,
-        )  # fmt: skip
-    except UserError as error:
-        raise NotSavedError(str(error)) from error
-
-
-def _save_best(
-    plans: Sequence[StudyPlan],
-    places: Places,
-    resolved: ResolvedCampaign,
-    storage: str,
-    resources: Resources,
-    durability: Durability,
-    console: Console,
-    *,
-    optimizer_state: bool,
-    confirms: int | None,
-    like_tuning: bool,
-) -> None:
     from studies.engine import execute_again
 
     every, folder = durability.every, f"saving-{resolved.campaign.name}"

@@ -3,5 +3,6 @@
 from studies.models._lenet5 import LeNet5
 from studies.models._resnet9 import ResNet9
 from studies.models._resnet18 import resnet18
+from studies.models._transformer import TransformerBlock
 
-__all__ = ["LeNet5", "ResNet9", "resnet18"]
+__all__ = ["LeNet5", "ResNet9", "TransformerBlock", "resnet18"]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studies.data import DATASETS, BundledText
+from studies.models import TransformerBlock
 from studies.workloads._base import HeldOut, Metric, Workload
 
 _CONTEXT = 64  # letters that the next one is told from, at most
@@ -56,40 +57,13 @@ def _evaluate(model: nn.Module, data: dict[str, Any], split: HeldOut) -> dict[st
     return {"loss": loss, "bits-per-character": loss / math.log(2)}
 
 
-class _Layer(nn.Module):
-    """Attention and a perceptron, each added to what it normalizes first.
-
-    Attention is written out, since torch's fused one cannot be differentiated twice, as Hessian-vector products need.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before_attention, self.before_perceptron = nn.LayerNorm(_WIDTH), nn.LayerNorm(_WIDTH)
-        self.attention, self.projection = nn.Linear(_WIDTH, 3 * _WIDTH), nn.Linear(_WIDTH, _WIDTH)
-        self.perceptron = nn.Sequential(nn.Linear(_WIDTH, 4 * _WIDTH), nn.GELU(), nn.Linear(4 * _WIDTH, _WIDTH))
-        self.register_buffer("later", torch.ones(_CONTEXT, _CONTEXT, dtype=torch.bool).triu(1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [n, context, width] to the same shape."""
-        x = x + self._attended(self.before_attention(x))
-        changed: Tensor = x + self.perceptron(self.before_perceptron(x))
-        return changed
-
-    def _attended(self, x: Tensor) -> Tensor:
-        queries, keys, values = self.attention(x).unflatten(-1, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
-        scores = queries @ keys.transpose(-2, -1) / math.sqrt(_WIDTH // _HEADS)
-        weights = scores.masked_fill(self.later, -math.inf).softmax(dim=-1)
-        mixed: Tensor = self.projection((weights @ values).transpose(1, 2).flatten(2))
-        return mixed
-
-
 class GPT(nn.Module):
     """Logits of the next letter at every place of a window; weights as GPT-2 draws them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.letters, self.places = nn.Embedding(_LETTERS, _WIDTH), nn.Embedding(_CONTEXT, _WIDTH)
-        self.layers = nn.Sequential(*(_Layer() for _ in range(_LAYERS)))
+        self.layers = nn.Sequential(*(TransformerBlock(_WIDTH, _HEADS, 4 * _WIDTH, _CONTEXT) for _ in range(_LAYERS)))
         self.out = nn.Sequential(nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, _LETTERS))
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1:

@@ -47,7 +47,7 @@ def test_attention_is_torch_s_and_sees_nothing_that_comes_later():
     layer, x = model.layers[0], torch.randn(2, 64, 64, dtype=torch.float64)
     parts = (part.unflatten(-1, (4, 16)).transpose(1, 2) for part in layer.attention(x).chunk(3, dim=-1))
     theirs = F.scaled_dot_product_attention(*parts, is_causal=True)
-    torch.testing.assert_close(layer._attended(x), layer.projection(theirs.transpose(1, 2).flatten(2)))
+    torch.testing.assert_close(layer.attended(x), layer.projection(theirs.transpose(1, 2).flatten(2)))
     before = model(letters)
     letters[:, 40:] = 0
     after = model(letters)
