@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
-from analysis.comparison.searches import RUNS
+from analysis.comparison.searches import ENOUGH, RUNS
 from analysis.comparison.verdict import told
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.text import listing
@@ -21,7 +21,7 @@ from search_spaces.errors import number_of
 
 COLUMNS = (
     "kind", "optimizer", "baseline", "workloads", "better", "worse", "undecided", "better_on", "worse_on",
-    "undecided_on", "one_search_on", "cancelled_on",
+    "undecided_on", "few_searches_on", "cancelled_on",
 )  # fmt: skip
 IMAGE = "image"
 UNKNOWN_KIND = "kind not told"
@@ -45,7 +45,7 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
         A row a kind and baseline, those of all workloads and of all beyond images (whose kind is told) first. Columns:
         ``kind``, ``optimizer``, ``baseline``, ``workloads`` (on which both were confirmed), ``better``, ``worse``,
         ``undecided``, and each with ``…_on``: tuples of (workload, gain with its interval in words);
-        ``one_search_on``: those of the undecided where one has a single confirmed search; ``cancelled_on``: those where
+        ``few_searches_on``: those of the undecided where too few searches were confirmed; ``cancelled_on``: those where
         one did better, but is a case of the other, whose search was then too small (with the gain, and of which limit).
     """
     rivals = dict.fromkeys(s.optimizer for contest in contests for s in contest.studies if s.optimizer != optimizer)
@@ -106,8 +106,12 @@ def sentences(table: pd.DataFrame) -> list[str]:
         if not rows:
             said.append(f"{heading}: cannot be told, for no winner of {optimizer} and of another was confirmed.")
             continue
-        single = list(dict.fromkeys(name for row in rows for name in row["one_search_on"]))
-        once = f" On {listing(single)} a single search of one of two was confirmed, which tells nothing of optimizers."
+        single = list(dict.fromkeys(name for row in rows for name in row["few_searches_on"]))
+        few = f"fewer than {ENOUGH} searches of each were confirmed on {listing(single)}"
+        if all(row["workloads"] == len(row["few_searches_on"]) for row in rows):
+            said.append(f"{heading}: cannot be told, for {few}.{_cancelled(rows)}")
+            continue
+        once = f" Of these, {few}, which tells nothing of optimizers."
         said.append(f"{heading}, {optimizer} is {'; '.join(_against(rows))}.{once if single else ''}{_cancelled(rows)}")
     return said
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison.answer import seconds_compare
+from analysis.comparison.searches import ENOUGH, repeated
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.text import listing, number, times
 from search_spaces.errors import number_of
@@ -79,32 +80,9 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
         contests: Of the campaign.
         optimizer: Whose view it is.
     """
-    said = []
     compared = table[table["comparable"].astype(bool)]
-    parts, even, untold = [], [], []
-    for rival in dict.fromkeys(compared.loc[compared["optimizer"] != optimizer, "optimizer"]):
-        rows_of = compared[compared["optimizer"] == rival]
-        unknown = rows_of.loc[rows_of["verdict"] == "", "workload"]
-        untold += [f"{rival} ({listing(list(unknown))})"] if len(unknown) else []
-        own = rows_of[rows_of["verdict"] != ""].to_dict("records")
-        if not own:
-            continue
-        # the table is of the rival's speed: where it is slower, the optimizer is faster
-        decided = [
-            f"{word} than {rival} on {len(rows)} of {number_of(len(own), 'workload')} "
-            f"({', '.join(_times(row, word) for row in rows)})"
-            for word, theirs in ((FASTER, SLOWER), (SLOWER, FASTER))
-            if (rows := [row for row in own if row["verdict"] == theirs])
-        ]
-        parts += [" and ".join(decided)] if decided else []
-        even += [] if decided else [f"{rival} ({number_of(len(own), 'workload')})"]
-    parts += [f"not told apart from {listing(even)}"] if even else []
-    if parts:
-        said.append(f"In seconds to the target, {optimizer} is {'; '.join(parts)}.")
-    if untold:
-        said.append(
-            f"Whether {optimizer} is faster than {listing(untold)} cannot be told: no interval of the ratio is known."
-        )
+    searched = compared["workload"].isin([contest.workload for contest in contests if repeated(contest)])
+    said = [*_faster(compared[searched], optimizer), *_faster(compared[~searched], optimizer, once=True)]
     never = [
         f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
     ]
@@ -129,6 +107,38 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     if aimless:
         said.append(f"Without a target, so that times cannot be told: {listing(aimless)}.")
     return said or ["Cannot be told: no winner was confirmed, and trials of a search share the machine."]
+
+
+def _faster(compared: pd.DataFrame, optimizer: str, *, once: bool = False) -> list[str]:
+    """Return whom the optimizer is faster and slower than; ``once``: too few searches tell of configurations alone."""
+    parts, even, untold = [], [], []
+    for rival in dict.fromkeys(compared.loc[compared["optimizer"] != optimizer, "optimizer"]):
+        rows_of = compared[compared["optimizer"] == rival]
+        unknown = rows_of.loc[rows_of["verdict"] == "", "workload"]
+        untold += [f"{rival} ({listing(list(unknown))})"] if len(unknown) else []
+        own = rows_of[rows_of["verdict"] != ""].to_dict("records")
+        if not own:
+            continue
+        # the table is of the rival's speed: where it is slower, the optimizer is faster
+        decided = [
+            f"{word} than {'that of ' if once else ''}{rival} on {len(rows)} of {number_of(len(own), 'workload')} "
+            f"({', '.join(_times(row, word) for row in rows)})"
+            for word, theirs in ((FASTER, SLOWER), (SLOWER, FASTER))
+            if (rows := [row for row in own if row["verdict"] == theirs])
+        ]
+        parts += [" and ".join(decided)] if decided else []
+        even += [] if decided else [f"{rival} ({number_of(len(own), 'workload')})"]
+    parts += [f"not told apart from {'those of ' if once else ''}{listing(even)}"] if even else []
+    said = []
+    if parts:
+        subject = f"the configuration found for {optimizer}" if once else optimizer
+        end = f"; of the optimizers that tells nothing, for which it takes {ENOUGH} searches of each" if once else ""
+        said.append(f"In seconds to the target, {subject} is {'; '.join(parts)}{end}.")
+    if untold:
+        said.append(
+            f"Whether {optimizer} is faster than {listing(untold)} cannot be told: no interval of the ratio is known."
+        )
+    return said
 
 
 def _times(row: Mapping[Any, Any], word: str) -> str:
