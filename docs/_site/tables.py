@@ -133,18 +133,18 @@ def spaces() -> str:
 def workloads() -> str:
     """Return the table of workloads."""
     from studies.workloads import WORKLOADS
+    from studies.workloads._targets import target_origins
 
-    rows = []
+    rows, origins = [], target_origins()
     for name, one in WORKLOADS.items():
         if not one.source:
             raise ExtensionError(f"the workload {name} names no source")
         better = {"maximize": "higher", "minimize": "lower"}[one.metric.direction]
-        metric = f"{one.metric.meaning or one.metric.name}, {better} is better"
-        rows.append((
-            f"`{name}`", f"`{one.dataset}`", metric, "–" if one.target is None else f"{one.target:g}", one.epochs,
-            one.source, one.licence,
-        ))  # fmt: skip
-    return _table(("workload", "data", "metric", "target", "epochs", "source", "licence"), rows)
+        meaning = f" ({one.metric.meaning})" if one.metric.meaning else ""
+        metric = f"{one.metric.name}{meaning}, {better} is better"
+        target = "–" if one.target is None else f"{one.target:g} ({origins[name]})"
+        rows.append((f"`{name}`", one.kind, metric, target, one.epochs, f"{one.source} ({one.licence})"))
+    return _table(("workload", "kind", "metric", "target, and how it came about", "epochs", "source"), rows)
 
 
 def outcomes() -> str:
