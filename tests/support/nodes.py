@@ -65,6 +65,7 @@ class Nodes:
             )
         self.address: str = self._cluster.address
         self._plain: set[str] = set()
+        self._added = 0  # nodes, ever
 
     def _customized(self) -> Any:
         path = os.pathsep.join(filter(None, [str(self._place), os.environ.get("PYTHONPATH")]))
@@ -84,8 +85,12 @@ class Nodes:
 
     def add(self, cpus: int = 1, gpus: int = 0) -> str:
         """Adds a node and returns its id."""
+        # as machines have, a directory of its own: where nodes share one, each unpacks the code that is sent there anew,
+        # over the working directories of the others' workers, and those that start just then die of it
+        self._added += 1
+        place = str(self._place / str(self._added))
         with self._customized():
-            node = self._cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=_MEMORY)
+            node = self._cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=_MEMORY, temp_dir=place)
         if (cpus, gpus) == (1, 0):
             self._plain.add(str(node.node_id))
         return str(node.node_id)
