@@ -13,7 +13,7 @@ import ray
 from analysis.text import in_short
 from studies.engine._checkpoints import CheckpointAccess, checkpoint_access
 from studies.engine._cluster import check_fits, settled
-from studies.engine._losses import died
+from studies.engine._losses import died, failed_start
 from studies.engine._run import session
 from studies.storage.durability import Checkpoints
 from studies.training.worker import Trained, TrainingOptions, train_again
@@ -129,6 +129,6 @@ def _result(reference: Any) -> Trained:
         trained: Trained = ray.get(reference)
     except ray.exceptions.RayTaskError:  # a mistake of ours
         raise
-    except ray.exceptions.RayError:
-        return Trained(failure=died(1 + _ATTEMPTS))
+    except ray.exceptions.RayError as error:
+        return Trained(failure=died(1 + _ATTEMPTS, failed_start(error)))
     return trained

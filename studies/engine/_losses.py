@@ -26,9 +26,19 @@ Cause = Literal["worker", "node", "unknown"]
 """Who died; ``"unknown"``: Ray has lost the connection, and does not know why."""
 
 
-def died(times: int) -> str:
-    """Return why a trial failed whose worker died so often; of what, the system tells nobody."""
+def died(times: int, start: str | None = None) -> str:
+    """Return why a trial failed whose worker died so often; of what, the system tells nobody, but of a start."""
+    if start is not None:
+        return f"its worker died {times} times, the last as it started: {start}"
     return f"its worker died {times} times: its code crashes, or needs more memory than there is"
+
+
+def failed_start(error: BaseException | None) -> str | None:
+    """Return in a line why a worker could not start (its node lacks a package), or ``None`` if it had started."""
+    if not (isinstance(error, RayActorError) and error.actor_init_failed):
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1]
 
 
 @dataclass
@@ -47,6 +57,7 @@ class Losses:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int, Cause]] = Counter()  # by study, number and who died
+        self._starts: dict[tuple[str, int], str | None] = {}  # why a trial's last worker could not start, if so
         self._unsettled: dict[str, _Loss] = {}  # by Ray's id of the worker
         self._looked = 0.0
 
@@ -55,13 +66,15 @@ class Losses:
         error = _error_of(trial)
         loss = _Loss(assignment, _cause(error), time.monotonic())
         self._count(loss, 1)
+        start = self._starts[assignment.study, assignment.number] = failed_start(error)
         if loss.cause != "node" and isinstance(error, RayActorError):
             self._unsettled[str(error.actor_id)] = loss
         if self.failure_of(assignment) is not None:
             return f"The {'worker' if loss.cause == 'worker' else 'node'} of {_name(loss)} died; it fails."
         if loss.cause == "worker":
             restart = f"restart {self._number(assignment, 'worker')} of {MAX_RESTARTS}"
-            return f"The worker of {_name(loss)} died; it goes on elsewhere ({restart})."
+            what = f"could not start ({start})" if start else "died"
+            return f"The worker of {_name(loss)} {what}; it goes on elsewhere ({restart})."
         if loss.cause == "node":
             return f"The node of {_name(loss)} died; it goes on elsewhere, which counts as no restart."
         return f"The worker of {_name(loss)} cannot be reached; it goes on elsewhere."
@@ -69,7 +82,7 @@ class Losses:
     def failure_of(self, assignment: Assignment) -> str | None:
         """Return why a trial is not to begin again, or ``None``."""
         if (workers := self._number(assignment, "worker")) > MAX_RESTARTS:
-            return died(workers)
+            return died(workers, self._starts.get((assignment.study, assignment.number)))
         nodes = self._number(assignment, "node")
         return f"its node died {nodes} times" if nodes > MAX_LOST_NODES else None
 

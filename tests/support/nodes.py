@@ -85,7 +85,7 @@ class Nodes:
 
     def add(self, cpus: int = 1, gpus: int = 0) -> str:
         """Adds a node and returns its id."""
-        # as machines have, a directory of its own: where nodes share one, each unpacks the code that is sent there anew,
+        # as machines have, a directory of its own: where nodes share one, each unpacks the code that is sent anew,
         # over the working directories of the others' workers, and those that start just then die of it
         self._added += 1
         place = str(self._place / str(self._added))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from studies.engine import _losses
 from studies.engine._losses import MAX_LOST_NODES, MAX_RESTARTS, Losses, died
@@ -27,11 +27,15 @@ def lost(monkeypatch, tmp_path):
     monkeypatch.setattr(_losses.time, "monotonic", lambda: clock[0])
     losses = Losses()
 
-    def lose(found: str) -> str:
+    def lose(found: str, start: Exception | None = None) -> str:
         worker = len(known).to_bytes(16, "big")
         known[worker.hex()] = found
+        error: Exception = ActorUnavailableError("the socket closed", worker)
+        if start is not None:
+            cause = f"Traceback (most recent call last):\n  in __init__\n{type(start).__name__}: {start}\n"
+            error = ActorDiedError(RayTaskError("__init__", cause, start, actor_id=worker.hex()))
         file = tmp_path / "error.pkl"
-        file.write_bytes(pickle.dumps(ActorUnavailableError("the socket closed", worker)))
+        file.write_bytes(pickle.dumps(error))
         run = SimpleNamespace(pickled_error_filename=file.name)
         trial: Any = SimpleNamespace(run_metadata=run, pickled_error_file=str(Path(file)))
         return losses.add(TRIAL, trial)
@@ -75,3 +79,16 @@ def test_a_trial_that_kills_every_node_does_not_go_on_for_ever(lost):
 
 def test_a_worker_of_which_ray_says_nothing_counts(lost):
     assert lost.losses.add(TRIAL, None) == f"The worker of {NAME} died; it goes on elsewhere (restart 1 of 3)."
+
+
+def test_a_worker_that_cannot_start_says_why(lost):
+    """The node lacks a package, or its directory: more memory would not help."""
+    lacks = ModuleNotFoundError("No module named 'mine'")
+    said = f"The worker of {NAME} could not start (ModuleNotFoundError: No module named 'mine'); it goes on elsewhere"
+    for number in range(1, MAX_RESTARTS + 1):
+        assert lost.lose("worker", lacks) == f"{said} (restart {number} of 3)."
+    assert lost.lose("worker", lacks) == f"The worker of {NAME} died; it fails."
+    assert lost.losses.failure_of(TRIAL) == died(4, "ModuleNotFoundError: No module named 'mine'")
+    assert "memory" not in lost.losses.failure_of(TRIAL)
+    lost.lose("worker")
+    assert lost.losses.failure_of(TRIAL) == died(5)
