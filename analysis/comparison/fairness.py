@@ -242,12 +242,12 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
             continue
         seeds[name] = [int(seed) for seed in runs["seed"].dropna()]
         found.evidence.append(f"{name} {number_of(len(runs), 'seed')}")
-    by_replicate: dict[int, set[frozenset[int]]] = {}
+    by_replicate: dict[int, dict[str, set[int]]] = {}
     for search in _every(contest):
         if (name := label(contest, search)) in seeds:
-            by_replicate.setdefault(search.replicate, set()).add(frozenset(seeds[name]))
-    if any(len(different) > 1 for different in by_replicate.values()):
-        found.problems.append("the seeds differ between optimizers")
+            by_replicate.setdefault(search.replicate, {})[name] = set(seeds[name])
+    for of_replicate in by_replicate.values():
+        found.problems += _differing_seeds(of_replicate)
     if any(len(set(own)) < len(own) for own in seeds.values()):
         found.problems.append("a seed was run twice")
     if chosen := sorted(used & {seed for own in seeds.values() for seed in own}):
@@ -259,6 +259,15 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
         if fewest < DEFAULT_SEEDS and not repeated(contest):
             found.evidence.append(f"fewer than the usual {DEFAULT_SEEDS} seeds")
     return found
+
+
+def _differing_seeds(seeds: Mapping[str, set[int]]) -> list[str]:
+    """Return what differs between the seeds of one replicate's winners, by their names; nothing where none does."""
+    most = max(seeds.values(), key=len)
+    if any(not of_winner <= most for of_winner in seeds.values()):
+        return ["the seeds differ between optimizers"]
+    few = {name: of_winner for name, of_winner in seeds.items() if of_winner != most}
+    return [f"{name} was run on {len(own)} of the {len(most)} seeds of the others" for name, own in few.items()]
 
 
 def _of_search(contest: WorkloadRuns, search: Study) -> pd.DataFrame:

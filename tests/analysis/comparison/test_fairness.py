@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,17 @@ def test_what_broke_the_third_rule_is_named(column: str, value: object, named: s
     found = ledger(changed(column, 0, value))
     assert found.loc[3, "kept"] == "no"
     assert named in found.loc[3, "evidence"]
+
+
+def test_a_confirmation_that_still_runs_is_not_said_to_have_other_seeds() -> None:
+    campaign = made(RUNS)
+    [name] = campaign.confirmations.loc[[0], "study"]
+    seeds = int((campaign.confirmations["study"] == name).sum())
+    campaign.confirmations = campaign.confirmations.drop(index=0)
+    found = ledger(campaign)
+    assert found.loc[3, "kept"] == "no"
+    assert re.search(rf"\w+ was run on {seeds - 1} of the {seeds} seeds of the others", found.loc[3, "evidence"])
+    assert "differ" not in found.loc[3, "evidence"]
 
 
 def test_what_is_not_known_is_not_claimed() -> None:
