@@ -67,8 +67,7 @@ def decides(contest: WorkloadRuns) -> str:
 
 def seconds_compare(contest: WorkloadRuns) -> bool:
     """Return whether seconds of all confirmation runs of a workload compare."""
-    confirmed = contest.confirmed()
-    return bool(confirmed) and comparable(contest, confirmed)
+    return bool(contest.confirmed()) and comparable(contest, contest.confirmed())
 
 
 def _rows(

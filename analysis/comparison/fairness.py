@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.budget import ALONE, EXPECTED
-from analysis.comparison.searches import ENOUGH, means, redrawn, repeated
+from analysis.comparison.searches import ENOUGH, means, redrawn, repeated, runs_of
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
 from analysis.comparison.stopping import cut_short, stopping
 from analysis.comparison.workload_runs import WorkloadRuns
@@ -228,24 +228,21 @@ def _selection(contest: WorkloadRuns) -> Finding:
 
 def _confirmation(contest: WorkloadRuns) -> Finding:
     found = Finding()
-    used = {int(seed) for seed in contest.trials["seed"].dropna()}
-    campaign = contest.studies[0].campaign.get("seed")
-    used |= {campaign} if isinstance(campaign, int) else set()
+    used: set[Any] = {contest.studies[0].campaign.get("seed"), *contest.trials["seed"].dropna().astype(int)}
     seeds: dict[str, list[int]] = {}
-    for search in _every(contest):
-        runs = _of_search(contest, search)
-        name = label(contest, search)
-        if not len(runs):
-            fruitless = contest.fruitless(search)
-            told = f"{name} {'has no complete trial to confirm' if fruitless else 'was not confirmed'}"
-            (found.evidence if fruitless else found.problems).append(told)
-            continue
-        seeds[name] = [int(seed) for seed in runs["seed"].dropna()]
-        found.evidence.append(f"{name} {number_of(len(runs), 'seed')}")
     by_replicate: dict[int, dict[str, set[int]]] = {}
     for search in _every(contest):
-        if (name := label(contest, search)) in seeds:
-            by_replicate.setdefault(search.replicate, {})[name] = set(seeds[name])
+        runs = runs_of(contest, search)
+        name = label(contest, search)
+        if not len(runs) and contest.fruitless(search):
+            found.evidence.append(f"{name} has no complete trial to confirm")
+            continue
+        if not len(runs):
+            found.problems.append(f"{name} was not confirmed")
+            continue
+        seeds[name] = [int(seed) for seed in runs["seed"].dropna()]
+        by_replicate.setdefault(search.replicate, {})[name] = set(seeds[name])
+        found.evidence.append(f"{name} {number_of(len(runs), 'seed')}")
     for of_replicate in by_replicate.values():
         found.problems += _differing_seeds(of_replicate)
     if any(len(set(own)) < len(own) for own in seeds.values()):
@@ -264,17 +261,10 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
 def _differing_seeds(seeds: Mapping[str, set[int]]) -> list[str]:
     """Return what differs between the seeds of one replicate's winners, by their names; nothing where none does."""
     most = max(seeds.values(), key=len)
-    if any(not of_winner <= most for of_winner in seeds.values()):
+    if any(not own <= most for own in seeds.values()):
         return ["the seeds differ between optimizers"]
-    few = {name: of_winner for name, of_winner in seeds.items() if of_winner != most}
-    return [f"{name} was run on {len(own)} of the {len(most)} seeds of the others" for name, own in few.items()]
-
-
-def _of_search(contest: WorkloadRuns, search: Study) -> pd.DataFrame:
-    """Return the rows of `runs` of one search."""
-    name = next((name for name, every in contest.searches.items() if search in every), search.name)
-    found: pd.DataFrame = contest.runs[(contest.runs["study"] == name) & (contest.runs["search"] == search.replicate)]
-    return found
+    few = [(name, len(own)) for name, own in seeds.items() if own != most]
+    return [f"{name} was run on {number} of the {len(most)} seeds of the others" for name, number in few]
 
 
 def _repeated(contest: WorkloadRuns) -> Finding:
@@ -343,9 +333,9 @@ def _alone(contest: WorkloadRuns, found: Finding) -> None:
 
 def _costs(contest: WorkloadRuns) -> Finding:
     trained = contest.runs[contest.runs["outcome"] == "complete"]
-    which = "confirmation run"
+    which = "confirmation run" if len(trained) else "trial"
     if not len(trained):
-        trained, which = contest.trials[contest.trials["outcome"] == "complete"], "trial"
+        trained = contest.trials[contest.trials["outcome"] == "complete"]
     if not len(trained):
         return Finding(doubts=["nothing ran to its end"])
     costs = trained[["seconds", "gradient_evaluations"][: 1 + contest.counts_evaluations]].to_numpy(np.float64)
@@ -387,20 +377,19 @@ def _counts(contest: WorkloadRuns) -> Finding:
     found = Finding()
     for study in _every(contest):
         own = contest.trials[contest.trials["study"] == study.name]
-        gaps = int(own["number"].max()) + 1 - len(own) if len(own) else 0
-        if gaps > 0:
+        if gaps := int(own["number"].max()) + 1 - len(own) if len(own) else 0:
             found.problems.append(f"{number_of(gaps, 'trial')} of {label(contest, study)} missing from the database")
-        found.evidence.append(f"{label(contest, study)}: {_tally(own['outcome'])}{_run_tally(contest, study)}")
+        found.evidence.append(f"{label(contest, study)}: {_tally(own)}{_run_tally(contest, study)}")
     return found
 
 
-def _tally(outcomes: pd.Series) -> str:
-    return in_words(Counter(outcomes), _OUTCOMES) or "no trials"
+def _tally(rows: pd.DataFrame) -> str:
+    return in_words(Counter(rows["outcome"]), _OUTCOMES) or "no trials"
 
 
 def _run_tally(contest: WorkloadRuns, study: Study) -> str:
-    runs = _of_search(contest, study)
-    told = [_tally(runs["outcome"])] if len(runs) else []
+    runs = runs_of(contest, study)
+    told = [_tally(runs)] if len(runs) else []
     if contest.lost.get(study.name):
         told.append(f"{contest.lost[study.name]} lost and asked again")
     if former := sum(contest.former.get(study.name, {}).values()):

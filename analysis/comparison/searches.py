@@ -42,6 +42,13 @@ _INDEPENDENT = ("random", "qmc")
 _FEWEST = 3  # configurations of a search, each with two runs, from which another search can be told
 
 
+def runs_of(contest: WorkloadRuns, search: Study) -> pd.DataFrame:
+    """Return the rows of ``contest.runs`` of one search."""
+    name = next((name for name, every in contest.searches.items() if search in every), search.name)
+    found: pd.DataFrame = contest.runs[(contest.runs["study"] == name) & (contest.runs["search"] == search.replicate)]
+    return found
+
+
 def means(contest: WorkloadRuns, study: Study, data: str | None = None) -> Floats:
     """Return the means of an optimizer's searches (searches,), on the scale of comparison, the first search first."""
     by_search = contest.by_search(study, data)

@@ -33,6 +33,7 @@ from analysis.comparison.searches import RUNS, SEARCHES, grouped, repeated
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import DRAWS, FEW, LEVEL, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
 from analysis.study import Study
+from search_spaces.errors import number_of
 
 AXES = {"epochs": "epoch", "gradient_evaluations": "gradient_evaluations", "seconds": "seconds"}
 COLUMNS = (
@@ -98,10 +99,21 @@ def medians(units: Sequence[Floats]) -> Floats:
 
 def comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> bool:
     """Return whether seconds of these studies' runs compare: each alone, on one kind of device, none crowded."""
+    return why_not_comparable(contest, studies) is None
+
+
+def why_not_comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> str | None:
+    """Return in words why seconds of these studies' runs do not compare, or ``None`` where they do."""
     own = contest.runs["study"].isin([study.name for study in studies])
-    runs = contest.runs[own]
-    alone = bool(runs["exclusive"].fillna(False).all()) and not bool(contest.crowded()[own].any())
-    return alone and len(set(runs["device"].dropna())) == 1
+    exclusive, crowded = contest.runs.loc[own, "exclusive"], int(contest.crowded()[own].sum())
+    devices = set(contest.runs.loc[own, "device"].dropna())
+    if (~exclusive.fillna(True)).any():
+        return "runs shared a device"
+    if crowded:
+        return f"other programs left {number_of(crowded, 'run')} no core of its own"
+    if len(devices) > 1:
+        return "runs were on different devices"
+    return "where runs were is not known" if exclusive.isna().any() or not devices else None
 
 
 def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:

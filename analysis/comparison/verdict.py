@@ -13,6 +13,7 @@ from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
 from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
+from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.study import Study
@@ -188,10 +189,8 @@ def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> 
         said.append(one[0].upper() + one[1:] if of else one)
         said.extend(_slower(contest.workload, str(first[0]), never, ratios))
     elif len(arrived):
-        said.append(
-            f"Seconds on {contest.workload} do not compare: runs shared a device, ran on different ones, "
-            "or it is not known where they ran."
-        )
+        why = why_not_comparable(contest, contest.confirmed())
+        said.append(f"Seconds on {contest.workload} do not compare: {why}.")
     seldom = own[own["share_high"] < 0.5]
     if len(seldom):
         shown = [

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from analysis.audit import Flag, shown
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
 from analysis.comparison.answer import decides, seconds_compare
+from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
@@ -167,7 +168,7 @@ def _first_screen(
     compared = across.compared
     if compared is None:
         verdict = across.tuned.sentences if across.tuned else []
-        nothing = {"answers": [], "answer": "", "reading": "", "broken": [], "export": "", "untimed": ""}
+        nothing = {"answers": [], "answer": "", "reading": "", "broken": [], "export": "", "untimed": []}
         return {**nothing, "verdict": verdict}
     campaign = str(compared.contests[0].studies[0].campaign["name"])
     rules = compared.tables["fairness"]
@@ -190,7 +191,11 @@ def _first_screen(
         "answer": compared.answer,
         "broken": broken_rules(rules),
         "export": export_command(campaign, source),
-        "untimed": ", ".join(c.workload for c in compared.contests if c.confirmed() and not seconds_compare(c)),
+        "untimed": [
+            f"{contest.workload} do not compare: {why}"
+            for contest in compared.contests
+            if contest.confirmed() and (why := why_not_comparable(contest, contest.confirmed()))
+        ],
         "verdict": without_rules(compared.sentences, rules),
     }
 

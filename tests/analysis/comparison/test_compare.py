@@ -191,10 +191,12 @@ def test_a_missing_study_is_named_and_left_out_across_workloads() -> None:
 def test_runs_of_which_seconds_do_not_compare_are_not_called_slower() -> None:
     found = campaign(targets={"u": 0.5, "v": 0.3}, speed={"adam": 3.0})
     assert "took longer than" in said(found.compare())
+    found.confirmations.loc[0, "other_cores"] = found.confirmations.loc[0, "cores"]
+    assert "Seconds on u do not compare: other programs left 1 run no core of its own." in said(found.compare())
     found.confirmations["exclusive"] = False
     text = said(found.compare())
     assert "took longer than" not in text
-    assert "Seconds on u do not compare" in text
+    assert "Seconds on u do not compare: runs shared a device." in text
     assert "Rule 3 was not kept on u" in text
 
 
