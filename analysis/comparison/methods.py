@@ -59,6 +59,10 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     ended = trials.loc[trials["outcome"].isin(COUNTED), "study"].value_counts()
     searches = [search for contest in contests for study in contest.studies for search in contest.searches_of(study)]
     budget, early = _budget(int(campaign.get("trials", 0)), searches, ended)
+    counts = sorted({len(contest.searches_of(study)) for contest in contests for study in contest.studies})
+    between = "" if len(counts) == 1 else f"{counts[0]} to "
+    often = f"in {between}{number_of(counts[-1], 'search', 'searches')}, each " if counts[-1] > 1 else ""
+    further = "; each further search has a seed of its own" if often else ""
     spaces = "; ".join(f"{name}: {searched(first[name])}" for name in optimizers)
     same = "were the same for all optimizers" if _kept(tables, 1) else "were to be the same for all optimizers"
     only = "only the search spaces differed" if _kept(tables, 1) else "the search spaces were"
@@ -73,10 +77,10 @@ def _tuning(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
     return (
         f"We compared {listing(optimizers)} on {number_of(len(contests), 'workload')}: {epochs}. "
         f"{_implementations([first[name] for name in optimizers])}Each optimizer was "
-        f"tuned on each workload with {budget} by {sampler}, "
+        f"tuned on each workload {often}with {budget} by {sampler}, "
         f"{pruner} ({number_of(int(ended.sum()), 'trial')} ended in all). {early}{_alike(contests)}, the "
         f"learning-rate schedule ({schedule_in_words(campaign)}) and the epoch budget {same} (seed "
-        f"{campaign.get('seed', 'unknown')}); {only} ({spaces}).{begun} "
+        f"{campaign.get('seed', 'unknown')}{further}); {only} ({spaces}).{begun} "
         f"Configurations were selected by {chosen}. The rules of the comparison are those of protocol "
         f"{_protocol(studies)}."
     )
@@ -139,8 +143,8 @@ def _confirming(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
     runs = pd.concat([contest.runs for contest in contests])
     if not len(runs):
         return "The winners were not confirmed: nothing below tuning can be said about their differences."
-    per_study = runs["study"].value_counts()
-    least, most = int(per_study.min()), int(per_study.max())
+    per_search = runs.groupby(["study", "search"], dropna=False).size()
+    least, most = int(per_search.min()), int(per_search.max())
     seeds = number_of(most, "fresh seed") if least == most else f"{least} to {most} fresh seeds"
     alone = runs["exclusive"]
     where = (
@@ -165,7 +169,7 @@ def _confirming(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
     alone_there = "; test data were used in these runs alone" if runs["test"].notna().any() and _kept(tables, 2) else ""
     measured = f"Optimizers are compared by {listing(by)}{alone_there}."
     hopeless = any(contest.hopeless(study) for contest in contests for study in contest.studies)
-    of_each = "each study that has one" if hopeless else "each study"
+    of_each = "each search that has one" if hopeless else "each search"
     return (
         f"The best configuration of {of_each} was retrained on {seeds} with the whole epoch budget, {where}{on}. "
         f"{measured} Of {number_of(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than "

@@ -369,6 +369,9 @@ def test_the_winners_of_all_searches_in_a_database_are_compared(tmp_path) -> Non
     assert rules.loc[[2, 4], "kept"].tolist() == ["yes", "yes"]
     assert compared.sentences[0] == "sofim against sgd: better on digits-mlp."
     assert "over their searches" in compared.methods
+    assert "tuned on each workload in 3 searches, each with a budget of 2 trials by" in compared.methods
+    assert "The best configuration of each search was retrained on 3 fresh seeds" in compared.methods
+    assert "(seed 0; each further search has a seed of its own)" in compared.methods
 
 
 def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenTrial:
