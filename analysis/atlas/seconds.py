@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.comparison.answer import seconds_compare
 from analysis.comparison.searches import ENOUGH, repeated
+from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.text import listing, number, times
 from search_spaces.errors import number_of
@@ -97,12 +98,13 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
             said.append(f"Other programs kept at most {most} of {cores} cores busy during those on {where}.")
         if hidden := [name for name in names if name not in set(known["workload"])]:
             said.append(f"How busy other programs were during those on {listing(hidden)} is not stored.")
-    lost = [contest.workload for contest in contests if contest.confirmed() and not seconds_compare(contest)]
+    lost = [
+        f"{contest.workload} ({why})"
+        for contest in contests
+        if contest.confirmed() and (why := why_not_comparable(contest, contest.confirmed()))
+    ]
     if lost:
-        said.append(
-            f"Seconds on {listing(lost)} cannot be told: runs shared a device or a busy machine, or ran on different "
-            "devices, or it is not known where they ran."
-        )
+        said.append(f"Seconds cannot be told on {listing(lost)}.")
     aimless = [c.workload for c in contests if c.confirmed() and c.workload not in set(table["workload"])]
     if aimless:
         said.append(f"Without a target, so that times cannot be told: {listing(aimless)}.")

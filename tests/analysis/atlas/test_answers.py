@@ -143,10 +143,7 @@ def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     contests = found.contests()
     table = seconds.seconds_to_target(contests, *time_to_target(contests, rng), "sofim")
     said = seconds.sentences(table, contests, "sofim")
-    assert said == [
-        "Seconds on mnist cannot be told: runs shared a device or a busy machine, or ran on different devices, or it "
-        "is not known where they ran."
-    ]
+    assert said == ["Seconds cannot be told on mnist (runs shared a device)."]
 
 
 def test_widths_differ_only_where_their_intervals_do_not_meet() -> None:
