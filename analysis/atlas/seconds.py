@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.comparison.answer import seconds_compare
 from analysis.comparison.searches import ENOUGH, repeated
-from analysis.comparison.time_to_target import why_not_comparable
+from analysis.comparison.time_to_target import untimed
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.text import listing, number, times
 from search_spaces.errors import number_of
@@ -98,11 +98,7 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
             said.append(f"Other programs kept at most {most} of {cores} cores busy during those on {where}.")
         if hidden := [name for name in names if name not in set(known["workload"])]:
             said.append(f"How busy other programs were during those on {listing(hidden)} is not stored.")
-    lost = [
-        f"{contest.workload} ({why})"
-        for contest in contests
-        if contest.confirmed() and (why := why_not_comparable(contest, contest.confirmed()))
-    ]
+    lost = [f"{workload} ({why})" for workload, why in untimed(contests)]
     if lost:
         said.append(f"Seconds cannot be told on {listing(lost)}.")
     aimless = [c.workload for c in contests if c.confirmed() and c.workload not in set(table["workload"])]

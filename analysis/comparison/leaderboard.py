@@ -91,8 +91,9 @@ def _rank(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 CONFIRMED = (
     "workload", "rank", "optimizer", "study", "metric", "direction", "runs", "validation", "validation_low",
     "validation_high", "test", "test_low", "test_high", "data", "split", "searches", "statistic", "over", "tuned",
-    "number", "params", "target", "target_source", "reached", "epochs_to_target", "gradient_evaluations_to_target",
-    "seconds_to_target", "trials", *_OUTCOMES, "runs_complete", "runs_diverged", "runs_failed", "few",
+    "search", "number", "params", "target", "target_source", "reached", "epochs_to_target",
+    "gradient_evaluations_to_target", "seconds_to_target", "trials", *_OUTCOMES,
+    "runs_complete", "runs_diverged", "runs_failed", "few",
 )  # fmt: skip
 
 
@@ -112,9 +113,9 @@ def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.Dat
         of optimizers; NaN where runs are too few, or too far apart), ``statistic`` (what they are: mean or geometric
         mean of what ``over`` says; see :func:`analysis.comparison.searches.level`), ``data`` (what is ranked by),
         ``split`` (what the search chose by: validation or training), ``searches`` (that count), ``over`` (what the
-        interval is over), ``tuned`` (the first winner's value in tuning: the best of many, too good to be expected
-        again), ``number`` (of that winner, -1 where there is none), ``params`` (its configuration), ``target``,
-        ``target_source``, ``reached`` (runs), the medians
+        interval is over), ``search`` (that whose winner did best on fresh seeds, by what is chosen by), ``number`` (of
+        that winner, -1 where there is none), ``params`` (its configuration), ``tuned`` (its value in tuning: the
+        best of many, too good to be expected again), ``target``, ``target_source``, ``reached`` (runs), the medians
         ``epochs_to_target``, ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the
         runs reached it), ``trials`` (that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,
         besides ``running``; of the runs ``runs_complete``, ``runs_diverged``, ``runs_failed`` (pruned ones included),
@@ -135,9 +136,25 @@ def _merit(value: float, sign: float) -> tuple[bool, float]:
     return (True, 0.0) if math.isnan(value) else (False, -sign * value)
 
 
+def chosen_on(board: pd.DataFrame) -> str:
+    """Return on what data the hyperparameters of a workload's rows were chosen from several searches; else nothing."""
+    return str(board["split"].iloc[0]) if (board["searches"] > 1).any() else ""
+
+
+def best_search(contest: WorkloadRuns, study: Study) -> Study:
+    """Return the search of an optimizer whose winner did best on fresh seeds, by what is chosen by; else the first.
+
+    Test data have no say: what they say of a winner that they chose would be too good.
+    """
+    searches = contest.searches_of(study)
+    means = {number: contest.sign * runs.mean() for number, runs in contest.by_search(study, "validation").items()}
+    return max(searches, key=lambda search: means.get(search.replicate, -math.inf))
+
+
 def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
     trials = contest.trials[contest.trials["study"] == study.name]
-    runs, best = contest.of(study), winner(study, contest.trials)
+    runs, search = contest.of(study), best_search(contest, study)
+    best = winner(search, contest.trials)
     validation, test = (level(contest, study, data) for data in ("validation", "test"))
     decides = test if contest.data == "test" else validation
     times = targets[targets["study"] == study.name].set_index("axis")
@@ -154,6 +171,7 @@ def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -
         **dict(zip((f"test{end}" for end in ends), _numbers(test), strict=True)),
         "data": contest.data,
         "tuned": math.nan if best is None else float(best["value"]),
+        "search": search.replicate,
         "number": -1 if best is None else int(best["number"]),
         "params": {} if best is None else best["params"],
         "split": "training" if contest.data == "train" else "validation",

@@ -116,6 +116,16 @@ def why_not_comparable(contest: WorkloadRuns, studies: Sequence[Study]) -> str |
     return "where runs were is not known" if exclusive.isna().any() or not devices else None
 
 
+def untimed(contests: Sequence[WorkloadRuns]) -> list[tuple[str, str]]:
+    """Return the confirmed workloads whose seconds do not compare, each with why, in words."""
+    found = [
+        (contest.workload, why_not_comparable(contest, contest.confirmed()))
+        for contest in contests
+        if contest.confirmed()
+    ]
+    return [(workload, why) for workload, why in found if why is not None]
+
+
 def time_to_target(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return times to target of every confirmed study, and their ratios.
 

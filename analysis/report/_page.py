@@ -20,7 +20,8 @@ from markupsafe import Markup
 from analysis.audit import Flag, shown
 from analysis.comparison import FAIRNESS, SCORES, VERSUS, Comparison
 from analysis.comparison.answer import decides, seconds_compare
-from analysis.comparison.time_to_target import why_not_comparable
+from analysis.comparison.leaderboard import chosen_on
+from analysis.comparison.time_to_target import untimed
 from analysis.comparison.tuned import SHOWN, Tuned
 from analysis.drawn import model_in_words
 from analysis.figures import _style
@@ -181,7 +182,7 @@ def _first_screen(
                 "confirmed": bool(one.view.contest.confirmed()),
                 "statistic": " or ".join(dict.fromkeys(one.view.rows("leaderboard")["statistic"].dropna())),
                 "campaign": campaign,
-                "repeated": bool((one.view.rows("answer")["searches"] > 1).any()),
+                "chosen_on": chosen_on(one.view.rows("leaderboard")),
                 "lines": lines(compared, one.view.contest.workload, names),
                 "picture": next((_picture(each, one.id) for each in one.pictures if each.key == _FIRST), None),
             }
@@ -191,11 +192,7 @@ def _first_screen(
         "answer": compared.answer,
         "broken": broken_rules(rules),
         "export": export_command(campaign, source),
-        "untimed": [
-            f"{contest.workload} do not compare: {why}"
-            for contest in compared.contests
-            if contest.confirmed() and (why := why_not_comparable(contest, contest.confirmed()))
-        ],
+        "untimed": [f"{workload} do not compare: {why}" for workload, why in untimed(compared.contests)],
         "verdict": without_rules(compared.sentences, rules),
     }
 

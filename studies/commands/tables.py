@@ -128,7 +128,7 @@ def _print_rows(study: Study, rows: list[_Confirmed], console: Console) -> None:
     over = "mean ± standard deviation"
     if searches > 1:
         over += f" over searches{' (of a default over seeds)' if any(not row.searches for row in rows) else ''}"
-        over += "; hyperparameters of the best search"
+        over += f"; hyperparameters of the winner that is best on {'training' if on_training else 'validation'} data"
     title = f": the winners on fresh seeds, {over}; the order is by {decides} ({study.better})"
     console.print(Text.assemble((study.workload, "bold"), title), soft_wrap=True)
     last = len(headings) - 1
@@ -185,7 +185,7 @@ def _confirmed_rows(own: Sequence[Study], searched: pd.DataFrame, runs: pd.DataF
     from analysis.winners import ranked
 
     for rank in range(top):
-        parts, winners = [], []
+        parts, winners = [], []  # runs of each search; its winner, under how good it is
         for study in own:
             listed = ranked(study, searched)
             if len(listed) <= rank:
@@ -195,11 +195,18 @@ def _confirmed_rows(own: Sequence[Study], searched: pd.DataFrame, runs: pd.DataF
             part = part[~part["outcome"].isin(["running", "lost"])]
             if len(part):
                 parts.append(part)
-                winners.append((winner["value"] if study.direction == "minimize" else -winner["value"], winner))
+                winners.append((_badness(part, study), winner["params"]))
         if parts:
             optimizer = own[0].optimizer
-            best = min(winners, key=lambda pair: float(pair[0]))[1]
-            yield _row(optimizer if top == 1 else f"{optimizer} ({rank + 1})", parts, best["params"])
+            best = min(winners, key=lambda pair: pair[0])[1]
+            yield _row(optimizer if top == 1 else f"{optimizer} ({rank + 1})", parts, best)
+
+
+def _badness(runs: pd.DataFrame, study: Study) -> tuple[float, float]:
+    """Return by what winners are ordered, the best first: the share of runs that came through, then their mean."""
+    values = runs.loc[runs["outcome"] == "complete", "value"].dropna()
+    sign = -1.0 if study.direction == "maximize" else 1.0
+    return -len(values) / len(runs), sign * float(values.mean()) if len(values) else math.inf
 
 
 def _default_rows(first: Study, beside: pd.DataFrame) -> Iterator[_Confirmed]:

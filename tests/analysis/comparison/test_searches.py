@@ -365,3 +365,15 @@ def test_no_study_of_a_search_is_compared_twice() -> None:
     assert len(contest.curves) == 18 * 4
     names: list[Study] = [study for every in contest.searches.values() for study in every]
     assert len(names) == 6
+
+
+@pytest.mark.parametrize(("direction", "chosen"), [("maximize", 2), ("minimize", 1)])
+def test_the_hyperparameters_to_type_are_of_the_winner_that_is_best_on_fresh_seeds(direction: str, chosen: int) -> None:
+    """Not of the first search, nor of the one that was luckiest in tuning; and test data have no say."""
+    found = made({"w": {"sofim": [[0.5, 0.6], [0.8, 0.9], [0.6, 0.6]]}}, direction=direction)
+    third = found.confirmations["study"] == "made/w/sofim/replicate-3"
+    found.confirmations.loc[third, "test_metric"] = 0.99 if direction == "maximize" else 0.01
+    [row] = found.compare().tables["leaderboard"].to_dict("records")
+    assert row["search"] == chosen
+    tuned = 0.7 + 0.001 * (chosen - 1) if direction == "maximize" else 0.5
+    assert row["tuned"] == pytest.approx(tuned)
