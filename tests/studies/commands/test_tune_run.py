@@ -107,7 +107,8 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_number(story):
     assert [trial.params for trial in story.found[: len(story.before)]] == [trial.params for trial in story.before]
     assert not any(trial.state == TrialState.RUNNING for trial in story.found + story.runs)
     lost = [trial for trial in story.found if trial.user_attrs.get("failure") == "driver lost"]
-    assert lost
+    ran = [trial.number for trial in story.before if trial.state == TrialState.RUNNING]
+    assert [trial.number for trial in lost] == ran, "what ran when it was killed, and nothing else"
     retried = [trial.user_attrs["retry_of"] for trial in story.found if "retry_of" in trial.user_attrs]
     assert sorted(retried) == sorted(trial.number for trial in lost)
     assert len(story.found) - len(lost) == 20
