@@ -14,7 +14,7 @@ from studies.campaign.plan import CampaignPlan, checked
 
 PRESETS: Mapping[str, Path] = {
     name: Path(__file__).parent / "presets" / f"{name}.toml"
-    for name in ("quickstart", "modern", "fashion", "cifar", "atlas", "atlas-rho", "paper")
+    for name in ("quickstart", "modern", "fashion", "cifar", "atlas", "atlas-rho", "atlas-sensitivity", "paper")
 }
 """The files of the campaigns that ship with the package, by name."""
 
