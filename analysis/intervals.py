@@ -9,6 +9,7 @@ differences of means have t intervals; the bootstrap is kept for what has no for
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,15 +195,29 @@ def probability_interval(theta: float, n: int, m: int, level: float = LEVEL) -> 
     The score interval of Newcombe (2006, Statistics in Medicine 25, 559-573, method 5), on the variance of Hanley and
     McNeil (1982). Unlike a bootstrap it has a width where every run of one side beats every run of the other.
     """
-    if math.isnan(theta) or min(n, m) < 2:
+    return mean_probability_interval(theta, [(n, m)], level)
+
+
+def mean_probability_interval(theta: float, sizes: Sequence[tuple[int, int]], level: float = LEVEL) -> Interval:
+    """Return interval of the mean of several probabilities of improvement; NaN where one has below two runs on a side.
+
+    The same score interval, with the variance that the mean has where all are alike. It is too wide where they are not:
+    of normal values, 3 to 10 runs a side on 2 to 9 workloads, those told to hold 95 % held 92 to 99 %.
+
+    Args:
+        theta: Their mean.
+        sizes: Runs of each, (n, m).
+        level: Of the interval.
+    """
+    if math.isnan(theta) or min(map(min, sizes)) < 2:
         return UNKNOWN
     from scipy import optimize  # half a second that the intervals of means do without
 
     z = float(special.ndtri(0.5 + level / 2))
-    middle = (n + m) / 2 - 1
 
     def excess(p: float) -> float:
-        variance = p * (1 - p) * (1 + middle * (1 - p) / (2 - p) + middle * p / (1 + p)) / (n * m)
+        more = (1 - p) / (2 - p) + p / (1 + p)
+        variance = p * (1 - p) * sum((1 + ((n + m) / 2 - 1) * more) / (n * m) for n, m in sizes) / len(sizes) ** 2
         return abs(theta - p) - z * math.sqrt(max(0.0, variance))
 
     edge = 1e-9  # at 0 and 1 the variance vanishes: the root wanted there is the other one

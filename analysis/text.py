@@ -203,14 +203,21 @@ def listing(words: Sequence[str]) -> str:
 
 
 def because(names: Iterable[str], reasons: Iterable[str]) -> str:
-    """Return on which workloads and where each does, those with the same reason together.
+    """Return on which workloads and where each does, those with the same reason together, whatever its numbers.
 
     >>> because(["a", "b", "c"], ["all diverged", "all diverged", "no trial has a value"])
     'a and b, where all diverged; on c, where no trial has a value'
+    >>> few = "only {} trials are complete, at least 5 are needed"
+    >>> because(["a", "b"], [few.format(3), few.format(4)])
+    'a and b, where fewer than 5 trials are complete'
     """
     groups: dict[str, list[str]] = {}
     for name, reason in zip(names, reasons, strict=True):
-        groups.setdefault(reason, []).append(name)
+        short = re.sub(r" \(.*\)$", "", reason)
+        short = re.sub(
+            r"^only \d+ trials? (?:is|are) (\w+), at least (\d+) are needed$", r"fewer than \2 trials are \1", short
+        )
+        groups.setdefault(short, []).append(name)
     return "; on ".join(f"{listing(same)}, where {reason}" for reason, same in groups.items())
 
 

@@ -339,6 +339,7 @@ def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataF
     """
     said = [_shared(row, intervals) for row in one_value[one_value["optimizer"] == optimizer].to_dict("records")]
     own = intervals[(intervals["optimizer"] == optimizer) & (intervals["coordinate"] != KNEE)]
+    lost: dict[str, list[str]] = {}  # coordinates by where nothing can be told of them, and why
     for name, rows in own.groupby("coordinate", sort=False):
         told = rows[rows["low"].notna()]
         parts = [
@@ -349,8 +350,9 @@ def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataF
         if parts:
             said.append(f"Near-optimal {name} of {optimizer}, all else tuned again: {listing(parts)}.")
         if len(missing):
-            why = because(missing["workload"], missing["why_not"])
-            said.append(f"Which {name} of {optimizer} is near-optimal cannot be told on {why}.")
+            lost.setdefault(because(missing["workload"], missing["why_not"]), []).append(str(name))
+    for why, names in lost.items():
+        said.append(f"Which {' and which '.join(names)} of {optimizer} is near-optimal cannot be told on {why}.")
     for row in shares[shares["optimizer"] == optimizer].to_dict("records"):
         of_all, ratio, knee, both = (percent(*(row[name + end] for end in ENDS)) for name in EXPLAINED[3:7])
         said.append(

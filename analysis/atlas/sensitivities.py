@@ -139,22 +139,24 @@ def sentences(table: pd.DataFrame, against: pd.DataFrame, optimizer: str) -> lis
     mine = table[table["optimizer"] == optimizer]
     if not len(mine):
         return [f"Cannot be told: {optimizer} searched none of {listing(list(ROLES))}."]
+    lost: dict[str, list[str]] = {}  # roles by where nothing can be told of them, and why
     for role, rows in mine.groupby("role", sort=False):
-        known = rows[rows["conclusive"].astype(bool)]
-        if not len(known):
-            why = because(rows["workload"], rows["why_inconclusive"])
-            said.append(f"How much {role} matters to {optimizer} cannot be told on {why}.")
-            continue
-        out = known[known["stands_out"]]
+        conclusive = rows["conclusive"].astype(bool)
+        known, out = rows[conclusive], rows[conclusive & rows["stands_out"]]
         parts = [
             f"{row['workload']} {percent(row['total_order'], row['total_order_low'], row['total_order_high'])}"
             for row in out.to_dict("records")
         ]
-        lost = rows[~rows["conclusive"].astype(bool)]
-        more = f"; nothing can be told on {because(lost['workload'], lost['why_inconclusive'])}" if len(lost) else ""
         where = f" ({', '.join(parts)} of the explained variance, with interactions)" if parts else ""
-        stands = f"{role} of {optimizer} stands out from a parameter without effect on {len(out)}"
-        said.append(f"{stands} of {number_of(len(known), 'workload')}{where}{more}.")
+        if len(known):
+            stands = f"{role} of {optimizer} stands out from a parameter without effect on {len(out)}"
+            said.append(f"{stands} of {number_of(len(known), 'workload')}{where}.")
+        if not conclusive.all():
+            why = because(rows.loc[~conclusive, "workload"], rows.loc[~conclusive, "why_inconclusive"])
+            lost.setdefault(why, []).append(str(role))
+    for why, roles in lost.items():
+        verb = "matters" if len(roles) == 1 else "matter"
+        said.append(f"How much {listing(roles)} {verb} to {optimizer} cannot be told on {why}.")
     untold = []
     for role, rows in against.groupby("role", sort=False):
         decided = rows[rows["wider"] + rows["narrower"] > 0].to_dict("records")

@@ -25,8 +25,8 @@ from analysis.intervals import (
     LEVEL,
     UNKNOWN,
     Floats,
+    mean_probability_interval,
     percentiles,
-    probability_interval,
     probability_of_improvement,
 )
 from analysis.study import Study
@@ -157,9 +157,8 @@ def widened(middle: float, draws: Floats, sizes: Sequence[int], level: float) ->
 def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     """Return for every pair the probability that a run of one is better than one of the other, over workloads.
 
-    Agarwal et al. (2021, arXiv 2108.13264) take a bootstrap; here the intervals of the single workloads (Newcombe 2006)
-    are put together by Zou and Donner's method of variance estimates recovery (2008, Statistics in Medicine 27,
-    1693-1702), since a bootstrap has no width where every run of one side beats every run of the other.
+    Agarwal et al. (2021, arXiv 2108.13264) take a bootstrap, which has no width where every run of one side beats every
+    run of the other; see :func:`analysis.intervals.mean_probability_interval`.
 
     Returns:
         Columns: ``a``, ``b`` (optimizers), ``probability_of_improvement`` (of a; a tie counts half, a run that broke
@@ -167,19 +166,29 @@ def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         has a single run), ``workloads``.
     """
     inside, _ = takes_part(contests)
-    rows = []
-    for a, b in itertools.combinations(_optimizers(inside), 2):
-        found = []
-        for contest in inside:
-            one, two = (_or_hopeless(contest, name) for name in (a, b))
-            theta = probability_of_improvement(one, two)
-            found.append((theta, *probability_interval(theta, len(one), len(two))))
-        theta, low, high = np.array(found).T
-        middle = float(theta.mean())
-        below, above = (float(np.sqrt(((theta - end) ** 2).sum())) / len(inside) for end in (low, high))
-        ends = np.clip([middle - below, middle + above], 0.0, 1.0)
-        rows.append((a, b, middle, float(ends[0]), float(ends[1]), len(inside)))
-    return pd.DataFrame(rows, columns=list(IMPROVEMENT))
+    pairs = itertools.combinations(_optimizers(inside), 2)
+    return pd.DataFrame([(a, b, *chance(inside, a, b), len(inside)) for a, b in pairs], columns=list(IMPROVEMENT))
+
+
+def chance(contests: Sequence[WorkloadRuns], a: str, b: str, level: float = LEVEL) -> tuple[float, float, float]:
+    """Return how probably a search, or a run, of one optimizer is better than one of another, on the mean of workloads.
+
+    Args:
+        contests: Of which both have part.
+        a: An optimizer, whose probability it is.
+        b: The other one.
+        level: Of the interval.
+
+    Returns:
+        The mean probability, and the ends of its interval.
+    """
+    thetas, sizes = [], []
+    for contest in contests:
+        one, two = (_or_hopeless(contest, name) for name in (a, b))
+        thetas.append(probability_of_improvement(one, two))
+        sizes.append((len(one), len(two)))
+    middle = float(np.mean(thetas))
+    return middle, *mean_probability_interval(middle, sizes, level)
 
 
 def _or_hopeless(contest: WorkloadRuns, optimizer: str) -> Floats:

@@ -214,8 +214,8 @@ def _statistics(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
         "the normalization held fixed; Agarwal et al. 2021), performance profiles (Dolan and Moré 2002; integrated "
         f"from 1 to 4 as in AlgoPerf) and ranks have intervals of {DRAWS} bootstrap draws of the {unit} within each "
         "workload; those of scores hold 95 % together. "
-        "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) put the workloads' intervals "
-        "together (Zou and Donner 2008). "
+        "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) have Newcombe's score interval, "
+        "with the variance that the mean has where all workloads are alike. "
         "Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
     )
 

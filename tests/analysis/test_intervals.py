@@ -164,6 +164,19 @@ def test_coverage_of_a_probability_of_improvement() -> None:
         assert held >= stats.binom.ppf(1e-4, 600, 0.95), shift
 
 
+@pytest.mark.parametrize("shifts", [(0.0,) * 6, (1.0,) * 6, (-1.0, 0.0, 1.0, 3.0, 3.0, -3.0)])
+def test_coverage_of_a_mean_probability_of_improvement(shifts: tuple[float, ...]) -> None:
+    """Three searches a side on six workloads, alike or not: at least 95 %."""
+    rng = np.random.default_rng(3)
+    truth, held = float(np.mean(stats.norm.cdf(np.array(shifts) / math.sqrt(2)))), 0
+    for _ in range(400):
+        sides = [(rng.standard_normal(3) + shift, rng.standard_normal(3)) for shift in shifts]
+        theta = float(np.mean([intervals.probability_of_improvement(one, two) for one, two in sides]))
+        low, high = intervals.mean_probability_interval(theta, [(3, 3)] * 6)
+        held += low <= truth <= high
+    assert held >= stats.binom.ppf(1e-4, 400, 0.95)
+
+
 def test_coverage_of_a_ratio_of_means() -> None:
     """Of times that vary by a quarter of their mean, eight runs against ten: about 95 %."""
     rng = np.random.default_rng(2)

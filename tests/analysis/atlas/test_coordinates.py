@@ -143,8 +143,8 @@ def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None
     assert text[0].startswith("Whether one rho does for sofim on all 3 workloads cannot be told.")
     assert text[0].endswith("and what cannot be told on n.")
     assert (
-        "Which rho of sofim is near-optimal cannot be told on n, where 12 trials are too few, at least 20 are needed."
-        in text
+        "Which rho and which lr/rho of sofim is near-optimal cannot be told on n, where 12 trials are too few, "
+        "at least 20 are needed." in text
     )
     elsewhere = planted("m", ridge(0.0), optimizer="sgd", parameters={**SOFIM, "rho": EVENLY})
     assert said([*alike, elsewhere])[0].endswith("and what cannot be told on m.")
