@@ -84,11 +84,9 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     compared = table[table["comparable"].astype(bool)]
     searched = compared["workload"].isin([contest.workload for contest in contests if repeated(contest)])
     said = [*_faster(compared[searched], optimizer), *_faster(compared[~searched], optimizer, once=True)]
-    never = [
-        f"{row['optimizer']} on {row['workload']}" for row in compared.to_dict("records") if row["median"] == math.inf
-    ]
-    if never:
-        said.append(f"Fewer than half reach the target: {listing(never)}.")
+    missed = compared[compared["median"] == math.inf].groupby("optimizer", sort=False)["workload"]
+    if never := [f"{name} on {listing(list(workloads))}" for name, workloads in missed]:
+        said.append(f"Fewer than half of the runs reach the target: {'; '.join(never)}.")
     if len(compared):
         names, known = list(dict.fromkeys(compared["workload"])), compared[compared["other_cores"].notna()]
         said.append(f"Every run on {listing(names)} was alone on its device.")
