@@ -40,6 +40,7 @@ INTERVALS = (
 )  # fmt: skip
 SHARED = ("optimizer", "coordinate", "verdict", "low", "high", "value", "workloads", "within", "beyond", "untold")
 ENDS = ("", "_low", "_high")
+_LISTED = 3  # workloads of which each has a sentence on what the coordinates explain
 EXPLAINED = ("optimizer", "workload", "kind", "of_all", "ratio", "knee", "both", "original")
 _BY_PARAMETERS: tuple[tuple[frozenset[str], Mapping[str, Mapping[str, float]]], ...] = (
     (frozenset({"lr", "rho", "beta"}), {RHO: {"rho": 1.0}, RATIO: {"lr": 1.0, "rho": -1.0}}),
@@ -343,23 +344,36 @@ def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataF
     for name, rows in own.groupby("coordinate", sort=False):
         told = rows[rows["low"].notna()]
         parts = [
-            f"{row['workload']} {short(row['low'])} to {short(row['high'])} (within {row['loss_percent']:g} %)"
+            f"{row['workload']} {_stretch_in_words(row['low'], row['high'])} (within {row['loss_percent']:g} %)"
             for row in told.to_dict("records")
         ]
         missing = rows[rows["low"].isna()]
         if parts:
-            said.append(f"Near-optimal {name} of {optimizer}, all else tuned again: {listing(parts)}.")
+            said.append(f"Near-optimal {name} of {optimizer} around its best, all else tuned again: {listing(parts)}.")
         if len(missing):
             lost.setdefault(because(missing["workload"], missing["why_not"]), []).append(str(name))
     for why, names in lost.items():
         said.append(f"Which {' and which '.join(names)} of {optimizer} is near-optimal cannot be told on {why}.")
-    for row in shares[shares["optimizer"] == optimizer].to_dict("records"):
+    own_shares = shares[shares["optimizer"] == optimizer]
+    if len(own_shares) > _LISTED:
+        ranges = (100 * own_shares[name] for name in EXPLAINED[3:7])
+        of_all, ratio, knee, both = (f"{r.min():.0f} to {r.max():.0f} % (median {r.median():.0f})" for r in ranges)
+        said.append(
+            f"On {number_of(len(own_shares), 'workload')} lr and rho together have {of_all} of {optimizer}'s explained "
+            f"variance; of that lr/rho alone explains {ratio}, √rho alone {knee}, and the two added {both}."
+        )
+        return said
+    for row in own_shares.to_dict("records"):
         of_all, ratio, knee, both = (percent(*(row[name + end] for end in ENDS)) for name in EXPLAINED[3:7])
         said.append(
             f"On {row['workload']} lr and rho together have {of_all} of {optimizer}'s explained variance; of that "
             f"lr/rho alone explains {ratio}, √rho alone {knee}, and the two added {both}."
         )
     return said
+
+
+def _stretch_in_words(low: object, high: object) -> str:
+    return short(low) if low == high else f"{short(low)} to {short(high)}"
 
 
 def _shared(row: Mapping[object, object], intervals: pd.DataFrame) -> str:
@@ -369,7 +383,7 @@ def _shared(row: Mapping[object, object], intervals: pd.DataFrame) -> str:
     limits = sorted({f"{loss:g}" for loss in own["loss_percent"].dropna()}, key=float)
     little = f"at most {' or '.join(limits)} % of what training gains" if limits else "little"
     if row["verdict"] == WITHIN:
-        values = short(row["low"]) if row["low"] == row["high"] else f"{short(row['low'])} to {short(row['high'])}"
+        values = _stretch_in_words(row["low"], row["high"])
         return f"One {name} does for {optimizer} on {everywhere}: {values} loses {little} there, all else tuned again."
     groups = {word: [str(one) for one in _names(row[word])] for word in ("within", "beyond", "untold")}
     words = {"within": little, "beyond": "more", "untold": "what cannot be told"}
