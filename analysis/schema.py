@@ -8,7 +8,7 @@ campaign stores with it is there, is of the right kind, and agrees with the stud
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +166,7 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
     "metric_split": _is_name,
     "kind": _is_name,
     "metric_scale": lambda value: value in ("linear", "log"),
+    "metric_bounds": lambda value: isinstance(value, Sequence) and len(value) == 2,
     "data": lambda value: isinstance(value, Mapping),
     "target_origin": lambda value: isinstance(value, str),
     "target": lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),

@@ -94,11 +94,13 @@ class Study:
         return f"{self.split} {self.metric}".strip()
 
     def bounds(self, values: ArrayLike) -> tuple[float, float]:
-        """Return between which values the metric lies, as far as name and scale tell; infinite ends where they do not.
+        """Return between which values the metric lies, as far as it, its name or its scale tell; else infinite ends.
 
         Args:
             values: That were observed: an accuracy beyond 1 is in percent, or of a person's own making.
         """
+        if told := self.attributes.get("metric_bounds"):
+            return float(told[0]), float(told[1])
         if self.own and self.metric.endswith("accuracy"):
             observed = np.asarray(values, dtype=np.float64)
             inside = observed[np.isfinite(observed)]

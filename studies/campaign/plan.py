@@ -254,11 +254,11 @@ class StudyPlan:
 
     ``trials`` is ``None`` where something else than their number ends the study. ``initial`` are the stored
     configurations to begin with, in their order; without any it is the space's default. ``replicate`` counts the
-    searches of one workload and optimizer. ``metric_scale`` is the metric's, ``target`` the workload's own. ``split``
-    is the seed by which examples are drawn again, ``None`` where the workload's own parts stay. ``schedule`` is what
-    the optimizer follows in place of the campaign's. ``kind`` is the workload's, of task. ``data`` are the files of a
-    published data set (``PublishedDataset.facts``). ``target_origin`` says how the target came about. ``tested``:
-    whether the workload has test data.
+    searches of one workload and optimizer. ``metric_scale`` and ``metric_bounds`` are the metric's, ``target`` the
+    workload's own. ``split`` is the seed by which examples are drawn again, ``None`` where the workload's own parts
+    stay. ``schedule`` is what the optimizer follows in place of the campaign's. ``kind`` is the workload's, of
+    task. ``data`` are the files of a published data set (``PublishedDataset.facts``). ``target_origin`` says how
+    the target came about. ``tested``: whether the workload has test data.
     """
 
     name: str
@@ -276,6 +276,7 @@ class StudyPlan:
     initial: tuple[Mapping[str, Any], ...] = ()
     replicate: int = 1
     metric_scale: Literal["linear", "log"] = "linear"
+    metric_bounds: tuple[float, float] | None = None
     target: float | None = None
     split: int | None = None
     schedule: str | None = None

@@ -77,6 +77,7 @@ class ResolvedCampaign:
                 direction=workload.metric.direction,
                 metric_split=workload.metric.split,
                 metric_scale=workload.metric.scale,
+                metric_bounds=workload.metric.bounds,
                 target=workload.target,
                 kind=workload.kind,
                 epochs=self.epochs(key),

@@ -33,10 +33,11 @@ from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Tally
 
 _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
+_WHERE_TOLD = ("schedule", "kind", "data", "target_origin", "metric_bounds")  # of a plan, as they are called there too
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
     "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
-    "replicate", "resplit", "schedule", "kind", "data", "target_origin", FOLDER, "campaign",
+    "replicate", "resplit", *_WHERE_TOLD, FOLDER, "campaign",
 })  # fmt: skip
 
 Command = Literal["launch", "confirm", "evaluate", "tune"]
@@ -345,10 +346,7 @@ class Opening:
             "epochs": plan.epochs,
             "replicate": plan.replicate,
             "resplit": plan.split is not None,
-            **({} if plan.schedule is None else {"schedule": plan.schedule}),
-            **({"kind": plan.kind} if plan.kind else {}),
-            **({} if plan.data is None else {"data": plan.data}),
-            **({"target_origin": plan.target_origin} if plan.target_origin else {}),
+            **{name: value for name in _WHERE_TOLD if (value := getattr(plan, name))},
             FOLDER: new_folder(),
             "campaign": self.campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing

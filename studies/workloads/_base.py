@@ -44,6 +44,7 @@ class Metric:
         meaning: What it is, in a few words, where its name does not say so.
         scale: ``"log"`` for a positive metric to be minimized that spreads over decades (a gap, the loss of a
             physical problem), whose differences are told as ratios; else ``"linear"``.
+        bounds: Between which values it lies, where its name and scale do not say so: intervals end there.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Metric:
     finish: Callable[[float], float] | None = None
     meaning: str = ""
     scale: Literal["linear", "log"] = "linear"
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _check_name("metric", self.name)
@@ -68,6 +70,8 @@ class Metric:
             raise ValueError(
                 "a metric's scale is 'log' where it is minimized: of a maximized one take the distance to 1"
             )
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"a metric's bounds are (least, most), not {self.bounds!r}")
         _check_callable("metric.function", self.function, optional=True)
         _check_callable("metric.finish", self.finish, optional=True)
 

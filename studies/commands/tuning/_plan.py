@@ -96,6 +96,7 @@ class Search:
             direction=metric.direction,
             metric_split=metric.split,
             metric_scale=metric.scale,
+            metric_bounds=metric.bounds,
             target=self.resolved.workloads[self.workload].target,
             kind=self.resolved.workloads[self.workload].kind,
             data=self.resolved.files().get(self.workload),

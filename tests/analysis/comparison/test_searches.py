@@ -377,3 +377,13 @@ def test_the_hyperparameters_to_type_are_of_the_winner_that_is_best_on_fresh_see
     assert row["search"] == chosen
     tuned = 0.7 + 0.001 * (chosen - 1) if direction == "maximize" else 0.5
     assert row["tuned"] == pytest.approx(tuned)
+
+
+def test_an_interval_ends_where_the_metric_does() -> None:
+    """A mean return of 500 is the most there is."""
+    found = made({"w": {"sofim": [[500.0], [100.0], [300.0]]}})
+    [free] = found.compare().tables["leaderboard"].to_dict("records")
+    assert free["test_low"] < 0 < 500 < free["test_high"]
+    bounded = [dataclasses.replace(s, attributes={**s.attributes, "metric_bounds": [0, 500]}) for s in found.studies]
+    [cut] = dataclasses.replace(found, studies=bounded).compare().tables["leaderboard"].to_dict("records")
+    assert (cut["test"], cut["test_low"], cut["test_high"]) == (free["test"], 0, 500)

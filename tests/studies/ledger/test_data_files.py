@@ -36,3 +36,15 @@ def test_files_are_stored_with_the_study_and_others_refused(tmp_path, monkeypatc
     write_checksums(folder)
     with pytest.raises(UserError, match=r"study 'mine/cifar10-lenet5/sgd' was begun on other data \(data_batch_1\)"):
         begin()
+
+
+def test_a_study_stores_where_its_metric_ends(tmp_path):
+    pytest.importorskip("gymnasium")
+    url = f"sqlite:///{tmp_path}/one.db"
+    plan = CampaignPlan.of({"name": "m", "workloads": ("cartpole-reinforce",), "optimizers": ("sgd",), "trials": 1})
+    with open_search(url, plan.stored(), resolve_campaign(plan).study_plans(), {}):
+        pass
+    storage = open_storage(url)
+    [study] = studies(storage)
+    close_storage(storage)
+    assert study.bounds([475.0]) == (0.0, 500.0)

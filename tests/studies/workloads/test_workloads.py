@@ -243,6 +243,7 @@ class TestConstruction:
             (("m", "up"), "direction"),
             (("m", "maximize", None, "test"), "split"),
             (("", "maximize"), "name of a metric"),
+            (("m", "maximize", None, "validation", None, "", "linear", (1.0, 0.0)), r"bounds are \(least, most\)"),
         ],
     )
     def test_wrong_metrics_are_named(self, arguments, words):
