@@ -17,9 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.aggregate import chance
 from analysis.comparison.limits import limit
-from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
+from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between, chance
 from analysis.comparison.searches import ENOUGH, RUNS, means
 from analysis.comparison.verdict import told
 from analysis.comparison.workload_runs import WorkloadRuns

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from analysis.comparison.pairwise import chance
 from analysis.comparison.searches import RUNS, SEARCHES, repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
 from analysis.comparison.workload_runs import WorkloadRuns, start
@@ -25,9 +26,7 @@ from analysis.intervals import (
     LEVEL,
     UNKNOWN,
     Floats,
-    mean_probability_interval,
     percentiles,
-    probability_of_improvement,
 )
 from analysis.study import Study
 from analysis.text import listing
@@ -168,33 +167,6 @@ def improvement(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
     inside, _ = takes_part(contests)
     pairs = itertools.combinations(_optimizers(inside), 2)
     return pd.DataFrame([(a, b, *chance(inside, a, b), len(inside)) for a, b in pairs], columns=list(IMPROVEMENT))
-
-
-def chance(contests: Sequence[WorkloadRuns], a: str, b: str, level: float = LEVEL) -> tuple[float, float, float]:
-    """Return how probably a search, or a run, of one optimizer is better than one of another, on the mean of workloads.
-
-    Args:
-        contests: Of which both have part.
-        a: An optimizer, whose probability it is.
-        b: The other one.
-        level: Of the interval.
-
-    Returns:
-        The mean probability, and the ends of its interval.
-    """
-    thetas, sizes = [], []
-    for contest in contests:
-        one, two = (_or_hopeless(contest, name) for name in (a, b))
-        thetas.append(probability_of_improvement(one, two))
-        sizes.append((len(one), len(two)))
-    middle = float(np.mean(thetas))
-    return middle, *mean_probability_interval(middle, sizes, level)
-
-
-def _or_hopeless(contest: WorkloadRuns, optimizer: str) -> Floats:
-    study = next(study for study in contest.studies if study.optimizer == optimizer)
-    values = contest.sign * units(contest, study) if repeated(contest) else contest.first_searches().goodness(study)
-    return values if len(values) else np.array([-np.inf, -np.inf])  # none of its trials was complete: it always loses
 
 
 def _with_generators(

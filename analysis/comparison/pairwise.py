@@ -41,6 +41,7 @@ from analysis.intervals import (
     LEVEL,
     Difference,
     difference,
+    mean_probability_interval,
     probability_interval,
     probability_of_improvement,
     resolution,
@@ -231,3 +232,24 @@ def _turned(row: pd.Series) -> pd.Series:
     for column in ("verdict", "configurations"):
         seen[column] = {BETTER: WORSE, WORSE: BETTER}.get(row[column], row[column])
     return seen
+
+
+def chance(contests: Sequence[WorkloadRuns], a: str, b: str, level: float = LEVEL) -> tuple[float, float, float]:
+    """Return how probably a search, or a run, of one optimizer is better than one of another, on the mean of workloads.
+
+    Args:
+        contests: Of which both have part.
+        a: An optimizer, whose probability it is.
+        b: The other one.
+        level: Of the interval.
+
+    Returns:
+        The mean probability, and the ends of its interval.
+    """
+    thetas, sizes = [], []
+    for contest in contests:
+        one, two = (searches.values_or_hopeless(contest, name) for name in (a, b))
+        thetas.append(probability_of_improvement(one, two))
+        sizes.append((len(one), len(two)))
+    middle = float(np.mean(thetas))
+    return middle, *mean_probability_interval(middle, sizes, level)

@@ -88,6 +88,13 @@ def units(contest: WorkloadRuns, study: Study) -> Floats:
     return means(contest, study) if repeated(contest) else configuration(contest, study)
 
 
+def values_or_hopeless(contest: WorkloadRuns, optimizer: str) -> Floats:
+    """Return the compared values of an optimizer (n,), greater being better; one without any always loses."""
+    study = next(study for study in contest.studies if study.optimizer == optimizer)
+    values = contest.sign * units(contest, study) if repeated(contest) else contest.first_searches().goodness(study)
+    return values if len(values) else np.array([-np.inf, -np.inf])  # none of its trials was complete: it always loses
+
+
 def grouped(contest: WorkloadRuns, study: Study) -> list[NDArray[np.int64]]:
     """Return the rows of `runs` (positions) of each unit of an optimizer: those of a search, or a run of the first.
 
