@@ -125,6 +125,6 @@ def compare(
         "search_spaces": search_spaces(studies),
     }
     tables["answer"] = answer(found, tables, replicates)
-    short = in_a_sentence(tables["answer"], pairs)
+    short = in_a_sentence(tables["answer"], pairs, tables["ranks"])
     notes = [note for note in dict.fromkeys(study.data_note for study in studies) if note]
     return Comparison(tables, [*verdict.sentences(found, tables), *notes], methods(found, tables), found, short)

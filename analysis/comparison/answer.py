@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.limits import INCLUSIONS
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, between
 from analysis.comparison.searches import ENOUGH
 from analysis.comparison.time_to_target import comparable
@@ -202,30 +203,48 @@ def _written(value: object, digits: int | None) -> str:
     return next((text for text in texts if abs(float(text) - value) <= room), repr(value))
 
 
-def in_a_sentence(table: pd.DataFrame, pairs: pd.DataFrame) -> str:
+def in_a_sentence(table: pd.DataFrame, pairs: pd.DataFrame, ranks: pd.DataFrame) -> str:
     """Return the answer on all workloads in a sentence, and what it is about.
 
     Args:
         table: Of `answer`.
         pairs: Of `analysis.comparison.pairwise.comparisons`.
+        ranks: Of `analysis.comparison.aggregate.ranks`.
     """
-    told = [_of_workload(rows, pairs) for _, rows in table.groupby("workload", sort=False)]
+    told: dict[str, list[str]] = {}  # workloads by what is said of them
+    for workload, rows in table.groupby("workload", sort=False):
+        told.setdefault(_of_workload(str(workload), rows, pairs), []).append(str(workload))
     if not told:
         return ""
-    text = "; ".join(told)
-    return f"{text[0].upper()}{text[1:]}.{_of_searches(table)}"
+    text = "; ".join(f"on {listing(workloads)} {said}" for said, workloads in told.items())
+    overall = _of_ranks(ranks) if (table["basis"] == OPTIMIZERS).all() else ""
+    return f"{overall}{text[0].upper()}{text[1:]}.{_of_searches(table)}"
 
 
-def _of_workload(rows: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    workload = str(rows["workload"].iloc[0])
+def _of_ranks(ranks: pd.DataFrame) -> str:
+    """Return whom the best of all workloads together leaves behind beyond noise; nothing where it leaves nobody.
+
+    Who contains the best and is behind it was searched too little, which is told elsewhere.
+    """
+    if not len(ranks) or not ranks.iloc[0]["possible"]:
+        return ""
+    best = ranks.loc[ranks["mean_rank"] == ranks.iloc[0]["mean_rank"], "optimizer"].tolist()
+    larger = {one for one, other, *_ in INCLUSIONS if other in best}
+    behind = [name for name in ranks.loc[ranks["behind_best"].astype(bool), "optimizer"] if name not in larger]
+    verb = "ranks" if len(best) == 1 else "rank"
+    over = f"Over {ranks.iloc[0]['workloads']} workloads {listing(best)} {verb} first"
+    return f"{over}, ahead of {listing(behind)} beyond noise. " if behind else ""
+
+
+def _of_workload(workload: str, rows: pd.DataFrame, pairs: pd.DataFrame) -> str:
     confirmed = rows[rows["runs"] > 0]
     names = confirmed["optimizer"].tolist()
     if not names:
-        return f"on {workload} no winner was confirmed on fresh seeds, so that nothing can be said of differences"
+        return "no winner was confirmed on fresh seeds, so that nothing can be said of differences"
     if len(names) == 1:
-        return f"on {workload} {names[0]} alone was confirmed, so that there is nothing to compare it with"
+        return f"{names[0]} alone was confirmed, so that there is nothing to compare it with"
     if (confirmed["broken"] == confirmed["runs"]).all():
-        return f"on {workload} every confirmation run broke, so that nothing can be compared"
+        return "every confirmation run broke, so that nothing can be compared"
     ties = confirmed["tied"].fillna(value=False).astype(bool)
     tied, behind = confirmed.loc[ties, "optimizer"].tolist(), confirmed.loc[~ties, "optimizer"].tolist()
     enough = confirmed["basis"].iloc[0] == OPTIMIZERS
@@ -235,10 +254,10 @@ def _of_workload(rows: pd.DataFrame, pairs: pd.DataFrame) -> str:
     theirs = "" if enough else "that of " if len(behind) == 1 else "those of "
     if not behind:
         if all(_said(pairs, workload, a, b) == NOT_SHOWN for a in tied for b in tied if a != b):
-            return f"on {workload} {of_all} cannot be told apart"
-        return f"on {workload} none of {of_all} is told worse than the best, {best}"
+            return f"{of_all} cannot be told apart"
+        return f"none of {of_all} is told worse than the best, {best}"
     others = f"the {_count(len(behind))} others" if len(tied) == 1 and len(behind) > 1 else listing(behind)
-    better = f"on {workload} {whose}{tied[0]} is better than {theirs}{others}"
+    better = f"{whose}{tied[0]} is better than {theirs}{others}"
     return better if len(tied) == 1 else f"{better}, and cannot be told from {listing(tied[1:])}"
 
 

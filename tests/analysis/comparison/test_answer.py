@@ -160,3 +160,19 @@ def test_runs_that_broke_are_counted() -> None:
     table = rows(made({"u": {"sofim": [0.5, 0.6, "diverged"], "sgd": [0.6, 0.7, 0.8]}}))
     assert table.loc["sofim", ["runs", "broken"]].tolist() == [3, 1]
     assert not math.isnan(table.loc["sofim", "epochs"])
+
+
+def test_over_many_workloads_the_answer_begins_with_who_is_first_and_says_the_like_once() -> None:
+    """Three searches on each tell little there; that one is first on all of eight tells much."""
+    rng = np.random.default_rng(0)
+    searches = {"adam": 0.6, "lion": 0.5, "muon": 0.65}
+    runs = {w: {o: [[m + x] for x in rng.uniform(-0.04, 0.04, 3)] for o, m in searches.items()} for w in "abcdefgh"}
+    said = made(runs).compare().answer
+    assert said.startswith("Over 8 workloads muon ranks first, ahead of lion beyond noise. On a, ")
+    assert said.count("cannot be told apart") <= 1
+    assert (
+        "Over 8 workloads"
+        not in made({w: {o: v[0] for o, v in own.items()} for w, own in runs.items()}).compare().answer
+    )
+    larger = {w: {"sgd": own["muon"], "sofim": own["lion"], "adam": own["adam"]} for w, own in runs.items()}
+    assert "ahead of sofim" not in made(larger).compare().answer, "it contains sgd: its search was too small"
