@@ -183,7 +183,10 @@ def _chances(rows: Sequence[Mapping[Any, Any]]) -> str:
         even = [row["baseline"] for row in rows if not _decided(row)]
         return f"{optimizer} is {'; '.join([*alone, *([f'{_EVEN} {listing(even)}'] if even else [])])}."
     parts = [f"{word} {listing(names)}" for word, names in groups.items() if names]
-    over = f"how probably a search of it does better than one of theirs, on the mean of {number_of(most, 'workload')}"
+    fewest = min(row["searched_on"] for row in rows if row["searched_on"])
+    between = f"{fewest} to " if fewest < most else ""
+    where = f"on the mean of {between}{number_of(most, 'workload')}"
+    over = f"how probably a search of it does better than one of theirs, {where}"
     told_alone = f" On workloads by themselves it is {'; '.join(alone)}." if alone else ""
     return f"{optimizer} is {'; '.join(parts)} (in brackets: {over}).{told_alone}"
 

@@ -233,7 +233,7 @@ def _of_ranks(ranks: pd.DataFrame) -> str:
     behind = [name for name in ranks.loc[ranks["behind_best"].astype(bool), "optimizer"] if name not in larger]
     verb = "ranks" if len(best) == 1 else "rank"
     over = f"Over {ranks.iloc[0]['workloads']} workloads {listing(best)} {verb} first"
-    return f"{over}, ahead of {listing(behind)} beyond noise. " if behind else ""
+    return f"{over}, ahead of {listing(behind)} by more than the critical difference. " if behind else ""
 
 
 def _of_workload(workload: str, rows: pd.DataFrame, pairs: pd.DataFrame) -> str:

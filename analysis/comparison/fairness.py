@@ -377,7 +377,7 @@ def _counts(contest: WorkloadRuns) -> Finding:
     found = Finding()
     for study in _every(contest):
         own = contest.trials[contest.trials["study"] == study.name]
-        if gaps := int(own["number"].max()) + 1 - len(own) if len(own) else 0:
+        if (gaps := int(own["number"].max()) + 1 - len(own) if len(own) else 0) > 0:
             found.problems.append(f"{number_of(gaps, 'trial')} of {label(contest, study)} missing from the database")
         found.evidence.append(f"{label(contest, study)}: {_tally(own)}{_run_tally(contest, study)}")
     return found

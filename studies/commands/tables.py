@@ -203,8 +203,13 @@ def _confirmed_rows(own: Sequence[Study], searched: pd.DataFrame, runs: pd.DataF
 
 
 def _badness(runs: pd.DataFrame, study: Study) -> tuple[float, float]:
-    """Return by what winners are ordered, the best first: the share of runs that came through, then their mean."""
+    """Return by what winners are ordered, the best first: the share of runs that came through, then their mean.
+
+    It is that of the logarithms where the metric is compared by these, as in the report.
+    """
     values = runs.loc[runs["outcome"] == "complete", "value"].dropna()
+    if study.scale == "log" and (values > 0).all():
+        values = values.map(math.log)
     sign = -1.0 if study.direction == "maximize" else 1.0
     return -len(values) / len(runs), sign * float(values.mean()) if len(values) else math.inf
 

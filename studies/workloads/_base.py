@@ -44,7 +44,8 @@ class Metric:
         meaning: What it is, in a few words, where its name does not say so.
         scale: ``"log"`` for a positive metric to be minimized that spreads over decades (a gap, the loss of a
             physical problem), whose differences are told as ratios; else ``"linear"``.
-        bounds: Between which values it lies, where its name and scale do not say so: intervals end there.
+        bounds: Between which values it lies, (least, most), both finite, where its name and scale do not say so:
+            intervals end there.
     """
 
     name: str
@@ -70,14 +71,21 @@ class Metric:
             raise ValueError(
                 "a metric's scale is 'log' where it is minimized: of a maximized one take the distance to 1"
             )
-        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-            raise ValueError(f"a metric's bounds are (least, most), not {self.bounds!r}")
+        if self.bounds is not None and not _is_range(self.bounds):
+            raise ValueError(f"a metric's bounds are (least, most), two finite numbers, not {self.bounds!r}")
         _check_callable("metric.function", self.function, optional=True)
         _check_callable("metric.finish", self.finish, optional=True)
 
     def is_better(self, value: float, than: float) -> bool:
         """Return whether ``value`` is strictly better; a value that is not a number is never better."""
         return value > than if self.direction == "maximize" else value < than
+
+
+def _is_range(value: object) -> bool:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return False
+    least, most = value
+    return all(isinstance(end, int | float) and math.isfinite(end) for end in (least, most)) and least < most
 
 
 @dataclass(frozen=True)

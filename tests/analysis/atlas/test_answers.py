@@ -88,6 +88,12 @@ def test_equal_optimizers_are_seldom_told_apart_by_all_workloads_together() -> N
     assert wrong <= stats.binom.ppf(1 - 1e-3, 20, 0.05)
 
 
+def test_a_rival_that_is_missing_somewhere_is_told_of_the_workloads_that_it_has() -> None:
+    fewer = {**RUNS, "mnist": {name: RUNS["mnist"][name] for name in ("sofim", "sgd")}}
+    found = with_kinds(made(fewer))
+    assert "on the mean of 2 to 3 workloads" in kinds.sentences(by_kind(found))[0]
+
+
 def test_a_loss_on_all_workloads_together_to_what_is_a_case_of_it_is_not_counted() -> None:
     runs = {w: {"sofim": [[0.3], [0.5], [0.4]], "sgd": [[0.6], [0.7], [0.8]]} for w in ("mnist", "adult", "poisson")}
     found = with_kinds(made(runs))

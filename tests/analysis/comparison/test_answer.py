@@ -168,7 +168,9 @@ def test_over_many_workloads_the_answer_begins_with_who_is_first_and_says_the_li
     searches = {"adam": 0.6, "lion": 0.5, "muon": 0.65}
     runs = {w: {o: [[m + x] for x in rng.uniform(-0.04, 0.04, 3)] for o, m in searches.items()} for w in "abcdefgh"}
     said = made(runs).compare().answer
-    assert said.startswith("Over 8 workloads muon ranks first, ahead of lion beyond noise. On a, ")
+    assert said.startswith(
+        "Over 8 workloads muon ranks first, ahead of lion by more than the critical difference. On a, "
+    )
     assert said.count("cannot be told apart") <= 1
     assert (
         "Over 8 workloads"

@@ -243,7 +243,10 @@ class TestConstruction:
             (("m", "up"), "direction"),
             (("m", "maximize", None, "test"), "split"),
             (("", "maximize"), "name of a metric"),
-            (("m", "maximize", None, "validation", None, "", "linear", (1.0, 0.0)), r"bounds are \(least, most\)"),
+            *[
+                (("m", "maximize", None, "validation", None, "", "linear", bounds), r"bounds are \(least, most\)")
+                for bounds in [(1.0, 0.0), (0.0, math.inf), (0, 1, 2), ("0", "1"), 1.0]
+            ],
         ],
     )
     def test_wrong_metrics_are_named(self, arguments, words):
