@@ -111,7 +111,7 @@ def confirmation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
     return "\n".join(
         [
             f"The winners of [{markdown(study.name)}](/dashboard/studies/{study_id}/note), trained again on fresh "
-            f"seeds{' and tested' if is_tested else ''}: nothing was chosen on these seeds or on test data.",
+            f"seeds{' and tested' if is_tested else ''}: no search saw these seeds or test data.",
             "",
             f"- Runs: {_counts(kept) or 'none yet'}",
             *(f"- Trial {trial:.0f}, {_reached(study, own)}" for trial, own in kept.groupby("confirms")),

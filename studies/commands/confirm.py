@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.errors import number_of
 from studies.commands.find import existing, find_tuned
-from studies.commands.next_commands import AFTER_CONFIRM, PURE_LUCK, print_next_commands
+from studies.commands.next_commands import AFTER_CONFIRM, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, runs_asked_for, versions, work_off
 from studies.trials import Resources, Tally
@@ -93,7 +93,7 @@ def confirm_campaign(
             resolved.study_plans(), places, resolved, storage, resources, durability, console,
             optimizer_state=save_optimizer, like_tuning=like_tuning,
         )  # fmt: skip
-    say(console, f"{PURE_LUCK} Next:")
+    say(console, f"{UNSEEN} Next:")
     print_next_commands(AFTER_CONFIRM, storage, console, campaign=plan.campaign.name)
 
 

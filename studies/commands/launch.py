@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
-from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, PURE_LUCK, print_next_commands
+from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
 from studies.trials import Resources, Tally
@@ -101,7 +101,7 @@ def launch_campaign(
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
     print_audit(plan.campaign.name, storage, console)
-    say(console, f"{PURE_LUCK if then_confirm else ONE_SEED} Next:")
+    say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
     print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
 
 

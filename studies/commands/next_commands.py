@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ONE_SEED = "These values are of one seed, chosen by the search: good for choosing, too good to expect."
-PURE_LUCK = "Nothing was chosen on these seeds or on test data."
+UNSEEN = "No search saw these seeds or test data."
 _PURPOSES = {
     "confirm": "the winners on fresh seeds, and on test data if there are any",
     "report": "which optimizer is better, and how sensitive each is",

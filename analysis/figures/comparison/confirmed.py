@@ -67,7 +67,7 @@ def draw(view: View) -> Drawn | None:
     )
     return Drawn(
         "Confirmed on fresh seeds",
-        "Small dots are the confirmation runs of each optimizer's winners, on seeds that nothing was chosen on; the "
+        "Small dots are the confirmation runs of each optimizer's winners, on seeds that no search saw; the "
         f"large mark is their {listing(list(dict.fromkeys(board['statistic'])))} with its 95 % interval, over "
         f"{listing(list(dict.fromkeys(board['over'])))}, each optimizer by itself. What lies beyond the panel is drawn "
         "at its end as an arrow, the large mark with its value."

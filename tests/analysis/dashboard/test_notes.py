@@ -153,7 +153,7 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     told = confirmation_note(sofim, campaign.confirmations[campaign.confirmations["study"] == sofim.name], 7)
     assert "](/dashboard/studies/7/note), trained again on fresh seeds and tested: " in told
     untested = campaign.confirmations.assign(test_metric=math.nan, test_loss=math.nan)
-    assert "trained again on fresh seeds: nothing" in confirmation_note(sofim, untested, 7)
+    assert "trained again on fresh seeds: no search saw" in confirmation_note(sofim, untested, 7)
     assert "- Runs: 2 complete, 1 diverged" in told
     assert "2 runs that came through: validation accuracy 0.85 ± 0.071, test accuracy 0.85 ± 0.071" in told
 

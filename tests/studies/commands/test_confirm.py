@@ -72,7 +72,7 @@ def test_a_killed_confirmation_is_continued_to_the_exact_number(killed):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Nothing left to run: every trial of probe is in the storage.\n")
     assert "the winners on fresh seeds, mean ± standard deviation" in done.stdout
-    assert done.stdout.count("Nothing was chosen on these seeds or on test data.") == 1
+    assert done.stdout.count("No search saw these seeds or test data.") == 1
     for optimizer in OPTIMIZERS:
         assert len(trials_of(home, optimizer, "")) == 2
         assert not any(trial.state == TrialState.RUNNING for trial in trials_of(home, optimizer))

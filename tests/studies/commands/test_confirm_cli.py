@@ -61,7 +61,7 @@ def test_a_confirmed_campaign_is_shown_with_means_deviations_and_numbers_of_seed
     assert "0.5 ± 0" in rows["sgd"]
     assert "0.9 ± 0" in rows["sgd"]
     assert "3 of 4, 1 diverged" in rows["sgd"]
-    assert "Nothing was chosen on these seeds or on test data. Next:" in out
+    assert "No search saw these seeds or test data. Next:" in out
     assert "sofim confirm" not in out
 
 
