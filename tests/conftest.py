@@ -71,20 +71,27 @@ def nightly(request: pytest.FixtureRequest) -> bool:
 
 
 @cache
-def _that_start_ray(file: Path) -> tuple[bool, frozenset[str], bool]:
-    """Whether all tests of a file start Ray, the names of those that are marked one by one, and whether some share it.
+def _that_start_ray(file: Path) -> tuple[bool, frozenset[str]]:
+    """Whether all tests of a file start Ray, and the names of those that are marked one by one.
 
     By their text, because the process that hands out the tests knows their names alone.
     """
     text = file.read_text(encoding="utf-8")
     every = re.search(r"^pytestmark = .*pytest\.mark\.cluster\b", text, re.MULTILINE) is not None
-    names = frozenset(re.findall(r"^@pytest\.mark\.cluster\n(?:[@ )].*\n)*def (\w+)", text, re.MULTILINE))
-    return every, names, any(name in text for name in _SHARED)
+    return every, frozenset(re.findall(r"^@pytest\.mark\.cluster\n(?:[@ )].*\n)*def (\w+)", text, re.MULTILINE))
 
 
 def _starts_ray(file: Path, test: str) -> bool:
-    every, names, _ = _that_start_ray(file)
+    every, names = _that_start_ray(file)
     return every or test.partition("[")[0] in names
+
+
+@cache
+def _ray_shared_by(file: Path, test: str) -> str | None:
+    """The fixture with the Ray that a test shares: the one it asks for, or else the one of its file."""
+    text = file.read_text(encoding="utf-8")
+    asked = re.search(rf"^def {test.partition('[')[0]}\(([^)]*)\)", text, re.MULTILINE)
+    return next((name for part in (asked[1] if asked else "", text) for name in _SHARED if name in part), None)
 
 
 def _uses(item: pytest.Item | None, fixture: str) -> bool:
@@ -95,8 +102,8 @@ def _uses(item: pytest.Item | None, fixture: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts Ray, or a database that is no file, is slow.
 
-    Files in which Ray is shared come first; tests that share one stand together, so that it ends after the last of
-    them. What starts its own comes last, for whichever process is free, README's commands first: they take longest.
+    Tests that share a Ray come first and stand together, so that it ends after the last of them. What starts its own
+    comes last, for whichever process is free, README's commands first: they take longest.
     """
     for item in items:
         starts = item.get_closest_marker("cluster") is not None
@@ -109,15 +116,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> tuple[int, ...]:
         if not _starts_ray(item.path, item.name):
             return (1,)
-        if not _that_start_ray(item.path)[2]:
-            return 2, -places[item.path]
-        return 0, _uses(item, "one_ray"), not _uses(item, "three_nodes")
+        shared = _ray_shared_by(item.path, item.name)
+        return (2, -places[item.path]) if shared is None else (0, list(_SHARED).index(shared))
 
     items.sort(key=turn)
 
 
 class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
-    """A file in one process, and one process for all files that share a Ray.
+    """A file in one process, and one process for all tests that share a Ray.
 
     Not by ``--dist loadgroup``: under pytest 9.2 and xdist 3.8 it hands out test by test whatever the marks say.
     """
@@ -125,9 +131,11 @@ class _OneRay(LoadFileScheduling):  # type: ignore[misc]  # xdist is not typed
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         path = self.config.rootpath / file
-        if not _starts_ray(path, nodeid.rpartition("::")[2]):
+        test = nodeid.rpartition("::")[2]
+        if not _starts_ray(path, test):
             return file
-        return "those that share a Ray" if _that_start_ray(path)[2] else f"those of {file} that start Ray"
+        shared = _ray_shared_by(path, test)
+        return f"those of {file} that start Ray" if shared is None else f"those that share {shared}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneRay:
