@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _site.run import program
+from _site.run import KEPT, program
 
 project = "SOFIM Studies"
 copyright = ""
@@ -21,7 +21,7 @@ extensions = [
     "_site.run",
     "_site.computed",
 ]
-exclude_patterns = ["_build", "_site", "fashion", "sensitivity"]
+exclude_patterns = ["_build", "_site", *KEPT]
 html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]

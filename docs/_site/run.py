@@ -23,6 +23,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
+KEPT = sorted(page.parent.name for page in (ROOT / "docs").glob("*/index.html"))  # reports that were made once
 FIRST = "tutorials/start"  # other pages look at the campaign that it makes
 _WHAT_IS_DONE = ("file", "like", "code")  # options that are not about what is shown
 ENVIRONMENT = {
@@ -147,7 +148,7 @@ def publish(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
     made = {name: directory(app.srcdir, page) / name for name, page in getattr(app.env, "published", {}).items()}
-    kept = {name: Path(app.srcdir) / name for name in ("fashion", "sensitivity")}
+    kept = {name: Path(app.srcdir) / name for name in KEPT}
     for name, source in (made | kept).items():
         shutil.copytree(source, Path(app.outdir) / name, dirs_exist_ok=True)
 

@@ -61,11 +61,16 @@ SCRIPT = f"""\
 
 if __name__ == "__main__":
     import sys
+    from dataclasses import replace
 
+    import mine
     import studies
 
-    found = studies.tune("digits-mlp", budget=4, optimizers=["sgd", spec], epochs=1, seeds=2, address=sys.argv[1])
+    found = studies.tune(
+        "digits-mlp", budget=6, optimizers=["sgd", spec, replace(mine.spec, key="of-a-module")],
+        epochs=1, seeds=2, address=sys.argv[1], save="best",
+    )
     print(found.code)
     print(*sorted(row.optimizer for row in found.optimizers))
 """
-"""What is defined in the script that Python runs, and in no module that could be imported."""
+"""One optimizer is defined in the script that Python runs, another in ``mine``; nodes can import neither."""

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tests.support.nodes import Nodes
 from tests.support.one_ray import OneRay
 from tests.support.own_optimizer import CAMPAIGN, MINE, SCRIPT
-from tests.support.probe_home import called, python, sofim, trials_in
+from tests.support.probe_home import called, python, trials_in
 
 pytestmark = pytest.mark.cluster
 
@@ -42,22 +42,13 @@ def test_on_this_machine_a_table_and_a_row_stand_beside_sgd(tmp_path: Path, one_
 
 def test_on_a_cluster_its_module_travels_and_a_script_s_own_is_carried(tmp_path: Path, three_nodes: Nodes) -> None:
     (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "own.toml").write_text(CAMPAIGN)
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "notes").mkdir()
     three_nodes.use({"PROBE_NOTES": str(tmp_path / "notes"), "SOFIM_TEST_DISTANT": "1"})
-    at = f"--address={three_nodes.address}"
-    done = sofim(tmp_path, "launch", "own.toml", at)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    confirmed = sofim(tmp_path, "confirm", "own.toml", "--seeds", "2", at, "--save", "models")
-    assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
-    for optimizer in ("sgd", "signed"):
-        weights = tmp_path / "models" / "digits-mlp" / optimizer / "model.safetensors"
-        assert weights.stat().st_size > 10_000, "a node trained it, and it is on the driver's disk"
-        assert finished(tmp_path, f"own/digits-mlp/{optimizer}") == 3
-        assert finished(tmp_path, f"own/digits-mlp/{optimizer}/confirm") == 2
     tuned = python(tmp_path, "script.py", three_nodes.address)
     assert tuned.returncode == 0, tuned.stderr
-    assert "sgd signed-row" in tuned.stdout
+    assert "of-a-module sgd signed-row" in tuned.stdout
     chosen = {trial.params["optimizer"] for trial in trials_in(tmp_path, "tune-digits-mlp/digits-mlp/any")}
-    assert chosen == {"sgd", "signed-row"}
+    assert chosen == {"of-a-module", "sgd", "signed-row"}
+    weights = tmp_path / "best" / "model.safetensors"
+    assert weights.stat().st_size > 10_000, "a node trained it, and it is on the driver's disk"

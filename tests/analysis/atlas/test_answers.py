@@ -77,6 +77,7 @@ def test_all_workloads_together_tell_what_none_tells_by_itself() -> None:
     assert (1 - other["chance_low"], 1 - other["chance_high"]) == pytest.approx((row["chance_high"], row["chance_low"]))
 
 
+@pytest.mark.slow
 def test_equal_optimizers_are_seldom_told_apart_by_all_workloads_together() -> None:
     """Five of them, three searches each on six workloads: in at most 5 % of campaigns the first from any other."""
     rng, wrong = np.random.default_rng(1), 0
@@ -283,6 +284,7 @@ def evaluated(rows: list[tuple[str, dict, list[float | str]]]) -> Evaluated:
     return Evaluated(pd.DataFrame(listed, columns=["study", "outcome", "value", "evaluates", "seed"]))
 
 
+@pytest.mark.slow
 def test_a_default_left_out_is_set_beside_what_people_type_by_runs_on_fresh_seeds() -> None:
     ours = [planted(w, ridge(best)) for w, best in (("u", 0.0), ("v", 0.2), ("w", 0.1))]
     theirs = [planted(one.study.workload, ridge(0.0), optimizer="sgd") for one in ours]

@@ -99,6 +99,7 @@ def test_where_the_best_ratio_moves_by_two_decades_none_does_and_it_says_where_n
     assert any(text.startswith("No one lr/rho does for sofim on both workloads") for text in said(apart))
 
 
+@pytest.mark.slow
 def test_where_trials_say_nothing_nothing_is_told(alike) -> None:
     noise = planted("n", lambda ratio, rho: 0.5, count=32)
     found = shared([*alike, noise])
@@ -137,6 +138,7 @@ def test_a_gap_between_good_values_is_no_part_of_what_is_told(alike) -> None:
     assert (best, *ends) == (1.0, 1.0, 3.0, 0.01, 100.0), "outside of the outer ones all are beyond"
 
 
+@pytest.mark.slow
 def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None:
     few = planted("n", ridge(0.0), count=12)
     text = said([*alike, few])
@@ -154,6 +156,7 @@ def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None
     )
 
 
+@pytest.mark.slow
 def test_names_order_and_sign_change_nothing(apart) -> None:
     change = {"optimizer": "another", "direction": "minimize", "order": 3}
     other = [planted("u", ridge(-1.0), **change), planted("w", ridge(1.2), **change)]

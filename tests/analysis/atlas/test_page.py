@@ -38,6 +38,7 @@ def page() -> str:
     return " ".join((ATLAS / "README.md").read_text(encoding="utf-8").split())
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     for contest in found:
         means = {study.optimizer: level(contest, study).value for study in contest.studies}

@@ -45,6 +45,7 @@ def test_scores_go_from_what_training_starts_from_to_the_best_mean() -> None:
     assert found["sgd"] == pytest.approx([0.25 / 0.5, 0.05 / 0.5])
 
 
+@pytest.mark.slow
 def test_the_figure_of_scores_names_workloads_without_curves_where_0_is_the_worst_run() -> None:
     campaign = made(THREE)
     before = scores.draw(campaign.compare())

@@ -162,6 +162,7 @@ def test_runs_that_broke_are_counted() -> None:
     assert not math.isnan(table.loc["sofim", "epochs"])
 
 
+@pytest.mark.slow
 def test_over_many_workloads_the_answer_begins_with_who_is_first_and_says_the_like_once() -> None:
     """Three searches on each tell little there; that one is first on all of eight tells much."""
     rng = np.random.default_rng(0)

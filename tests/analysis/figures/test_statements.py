@@ -106,6 +106,7 @@ def test_seconds_that_do_not_compare_are_on_no_axis() -> None:
 # ---- names of metrics
 
 
+@pytest.mark.slow
 def test_a_training_metric_is_never_called_validation() -> None:
     found = on_training(made({"u": {"sgd": around(0.5), "sofim": around(0.6)}}, direction="minimize"))
     said = " ".join(labels(picture) for picture in all_pictures(found))

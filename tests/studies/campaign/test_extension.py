@@ -166,6 +166,7 @@ NARROWER = {
 }
 
 
+@pytest.mark.slow
 def test_no_range_is_narrowed_by_extending_though_others_are_widened(url):
     tune(url, campaign(search_space={"sofim": {"lr": [0.05, 0.2]}}, trials=50))
     stored = study_in(url)[1]

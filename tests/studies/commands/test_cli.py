@@ -267,6 +267,7 @@ def test_status_of_a_storage_without_campaigns_says_how_to_start(sofim):
 FINISHED = {f"{w}/{o}": [0.25, 0.5] for w in ("digits-mlp", "breast-cancer-logreg") for o in ("sofim", "sgd")}
 
 
+@pytest.mark.slow
 def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     make("sqlite:///sofim.db", FINISHED)
     (tmp_path / "fake").mkdir()  # a directory of that name is no campaign

@@ -125,6 +125,7 @@ def test_a_number_near_1_is_not_exported_as_1() -> None:
     assert _value(told) == "0.999999 [0.999998, 0.999999]"
 
 
+@pytest.mark.slow
 def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -> None:
     arguments = ("export", "fake", "--optimizer", "sgd", "--workload", "digits-mlp")
     code, table, err = sofim(*arguments, "--format", "table")
@@ -188,6 +189,7 @@ def test_a_campaign_without_a_complete_trial_recommends_nothing(sofim, tmp_path,
 # ------------------------------------------------------------------------------------------------ --from
 
 
+@pytest.mark.slow
 def test_a_campaign_begins_with_what_was_exported_and_then_with_the_default(sofim, home, tmp_path) -> None:
     from studies.campaign.initial import read_initial
 

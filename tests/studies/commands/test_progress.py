@@ -210,6 +210,7 @@ def test_time_left_is_counted_from_the_first_trial_that_ends(terminal, clock):
     assert "about 1 min 00 s left" in last_frame(terminal)
 
 
+@pytest.mark.slow
 def test_no_time_is_foretold_from_two_trials_nor_for_a_stopped_study(terminal, clock):
     watched = Watched(tally(), tally("sgd", complete=1))
     with Progress(watched, terminal):

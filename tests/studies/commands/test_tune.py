@@ -282,6 +282,7 @@ def test_the_report_begins_with_the_optimizers_also_where_time_was_the_budget(so
     assert Path("page/tables/optimizers.csv").read_text().splitlines()[1].startswith("1,sgd,")
 
 
+@pytest.mark.slow
 def test_other_commands_know_such_a_search(sofim, tmp_path):
     finished(f"sqlite:///{tmp_path}/sofim.db")
     code, out, _ = sofim("status", "fake")

@@ -183,6 +183,7 @@ def test_a_pruned_or_diverged_trial_wins_nothing(url):
     assert complete(runs(url)) == [(1, fresh_seeds(0, 1)[0])]
 
 
+@pytest.mark.slow
 def test_several_winners_are_run_seed_by_seed_with_their_ranks(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.7, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=2, top=2) as ledger:
@@ -491,6 +492,7 @@ def test_what_a_dead_driver_of_the_search_left_running_is_closed(url):
 # ---------------------------------------------------------------------------------------------------- refusals
 
 
+@pytest.mark.slow
 def test_nobody_tunes_while_winners_are_confirmed_nor_the_other_way_round(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     busy = rf"is being run by process {os.getpid()} on .*; wait for it \(--wait\)"

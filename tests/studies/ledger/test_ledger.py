@@ -119,6 +119,7 @@ def test_what_optuna_reads_back_is_what_was_told(every_storage):
     assert study.metric_names == ["accuracy"]
 
 
+@pytest.mark.slow
 def test_what_some_epochs_alone_tell_stands_at_theirs(url):
     losses = {1: None, 2: 0.5, 3: None}
     with open_search(url, CAMPAIGN, [plan(trials=1)], {}) as ledger:

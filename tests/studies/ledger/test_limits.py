@@ -210,6 +210,7 @@ def killed(url: str, seed: int, until: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_a_study_ends_after_the_same_trial_whatever_runs_at_once_and_is_killed(tmp_path, kind):
     why, alone = patiently(f"{kind}:///{tmp_path}/alone", 0, at_once=1)

@@ -76,6 +76,7 @@ def searching(url: str, asked: Search, **clock: Any) -> Ledger:
     return open_search(url, asked.stored(), [asked.plan()], {"torch": "x"}, budget=budget)
 
 
+@pytest.mark.slow
 def test_a_search_that_lost_its_lease_ends_nobody_elses(url):
     """Its clock runs out while it is cut off, and it has nothing to write by which it would learn of it."""
     slept = searching(url, search(Budget(seconds=60.0)))

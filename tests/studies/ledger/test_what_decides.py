@@ -224,6 +224,7 @@ def test_independent_draws_are_random_and_a_study_of_several_optimizers_says_it_
     assert {*drawers(several), *drawers(qmc)} == {*DRAWERS}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dead_drivers")
 def test_another_attempt_is_drawn_by_whom_the_first_was(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"

@@ -201,6 +201,7 @@ def quick(monkeypatch) -> None:
     return
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_log_that_hangs_holds_up_neither_the_driver_nor_the_others(toy, tmp_path):
     began = time.monotonic()
@@ -213,6 +214,7 @@ def test_a_log_that_hangs_holds_up_neither_the_driver_nor_the_others(toy, tmp_pa
     assert outcomes == ["complete"] * 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_what_waits_for_a_log_is_bounded(toy, monkeypatch):
     monkeypatch.setattr(_logging, "MOST_WAITING", 5)

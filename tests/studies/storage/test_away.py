@@ -79,6 +79,7 @@ def test_a_server_that_restarts_costs_nothing_and_the_person_is_told(postgres, c
     assert "The storage answers again, and has all results." in shown
 
 
+@pytest.mark.slow
 def test_a_file_that_another_program_locks_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.05)
     url = f"sqlite:///{tmp_path}/trials.db"
@@ -201,6 +202,7 @@ def test_a_journal_whose_last_line_is_torn_is_gone_on_with(tmp_path):
     assert [t.state for t in trials_of(url)] == COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True], ids=["nothing written", "half a line written"])
 def test_a_journal_on_a_full_disk_loses_and_doubles_nothing(tmp_path, monkeypatch, torn):
     """It has no transactions: of a batch, the lease and some lines may be written, and then no more."""

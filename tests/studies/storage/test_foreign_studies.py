@@ -170,6 +170,7 @@ def test_confirming_refuses_a_foreign_study_where_its_runs_would_be_and_writes_n
     assert rows() == before
 
 
+@pytest.mark.slow
 def test_what_another_program_wrote_on_our_trials_is_no_number(sofim):
     """The trial's own attributes are lost then, and nothing else."""
     for name, value in {"seconds": "3 min", "gradient_evaluations": None, "seed": "x", "history": [1]}.items():
