@@ -30,8 +30,8 @@ pytestmark = pytest.mark.cluster
 STUDY = "tune-mine-xor/mine:xor/any"
 TRIALS = 14
 
-_GUIDE = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
-MINE = next(code for code in re.findall(r"```python\n(.*?)```", _GUIDE, re.DOTALL) if "def xor()" in code)
+_PAGE = (Path(__file__).parents[3] / "docs" / "workloads.md").read_text(encoding="utf-8")
+MINE = next(code for code in re.findall(r"```python\n(.*?)```", _PAGE, re.DOTALL) if "def xor()" in code)
 
 WRONG = (
     MINE
