@@ -272,7 +272,7 @@ def evaluate(**options: Any) -> None:
     "--format",
     "form",
     type=click.Choice(["toml", "json", "python", "yaml", "table"]),
-    help="What is printed. Default: a table on a terminal, else toml.",
+    help="What is printed. Default: by the ending of --out; a table on a terminal; else toml.",
 )
 @click.option("--out", type=OUT_FILE, metavar="FILE", help="Into a file instead.")
 def export(**options: Any) -> None:

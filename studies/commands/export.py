@@ -13,7 +13,7 @@ from analysis.optimizers import custom_optimizers
 from analysis.schema import ended_by
 from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError
-from studies.commands.exported import print_recommended, printed
+from studies.commands.exported import ENDINGS, print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.recommended import recommended, stored_space, unreadable_space
 from studies.commands.screen import make_console, speaks_unicode, verbatim
@@ -45,7 +45,8 @@ def export_campaigns(
 ) -> None:
     """Do what ``sofim export`` says, see there for the options.
 
-    Who reads it on a terminal gets a table; a file, a pipe and another program get TOML, unless a format is asked for.
+    Unless a format is asked for, a file gets what its name ends with, or TOML; who reads it on a terminal gets a table;
+    a pipe and another program get TOML.
 
     Raises:
         UserError: As of :func:`recommended`, or the file cannot be written.
@@ -55,7 +56,7 @@ def export_campaigns(
         shown = without_password(storage)
         found = export(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
     if form is None:
-        form = "table" if out is None and sys.stdout.isatty() else "toml"
+        form = ENDINGS.get(out.suffix.lower(), "toml") if out else "table" if sys.stdout.isatty() else "toml"
     if form == "table" and out is None:
         print_recommended(found, make_console())
         return

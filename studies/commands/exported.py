@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = ("toml", "json", "python", "yaml", "table")
+ENDINGS = {".toml": "toml", ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".py": "python"}
+"""The format of a file by how its name ends, where nobody asks for one."""
 
 Document = dict[str, Any]
 """What is exported; only what TOML can hold."""

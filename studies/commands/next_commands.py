@@ -26,7 +26,7 @@ AFTER_CONFIRM = ("report", "export", "status", "dashboard")
 
 
 def print_next_commands(
-    commands: Sequence[str], storage: str, console: Console, *, campaign: str = "", study: str = ""
+    commands: Sequence[str], storage: str, console: Console, *, campaign: str = "", report: str = _PURPOSES["report"]
 ) -> None:
     """Print what one may type next, as the program was called, with what it is for.
 
@@ -35,15 +35,12 @@ def print_next_commands(
         storage: URL of the database that they are to find.
         console: Where to print.
         campaign: What the commands are about.
-        study: The same, where there is one study alone.
+        report: What a report of it says.
     """
-    what = ["--study", study] if study else [campaign]
+    purposes = _PURPOSES | {"report": report}
     option = storage_again(storage)
     lines = {
-        command_line(name, *(what if name != "dashboard" else []), *option): _PURPOSES[name]
-        if name != "report" or not study
-        else "how sensitive it is"
-        for name in commands
+        command_line(name, *([campaign] if name != "dashboard" else []), *option): purposes[name] for name in commands
     }
     widest = max(map(len, lines))
     beside = not console.is_terminal or widest + 5 + max(map(len, lines.values())) <= console.width

@@ -49,7 +49,8 @@ def tune_workload(
     )  # fmt: skip
     console.print()
     console.print("Next:")
-    print_next_commands(["report", "dashboard"], storage, console, study=found.study)
+    campaign = found.study.partition("/")[0]
+    print_next_commands(["report", "dashboard"], storage, console, campaign=campaign, report="how sensitive it is")
 
 
 def _show(console: Console, found: Tuned) -> None:

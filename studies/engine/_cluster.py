@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, number_of
 from studies.engine._joining import joined
 from studies.engine._local import offered, started, temporary_directory
 from studies.modules import imported_from
@@ -116,6 +116,15 @@ def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None
             f"--cpus-per-trial {resources.cpus_per_trial:g} --gpus-per-trial {resources.gpus_per_trial:g}: "
             "no node has both; ask for less of one"
         )
+
+
+def idle_gpus(resources: Resources) -> str | None:
+    """Return what to tell whoever has GPUs and asked for none, of a search; `None` where there is nothing to tell."""
+    gpus = sum(node.get("GPU", 0.0) for node in living_nodes())
+    if not gpus or resources.gpus_per_trial or resources.cpus_per_trial is None:  # winners run where they were tuned
+        return None
+    there = number_of(int(gpus), "GPU")
+    return f"Trials train on CPUs, not on the {there} there: --gpus-per-trial 1 is a GPU for each, 0.25 four on one."
 
 
 def settled(resources: Resources) -> Resources:

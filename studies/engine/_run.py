@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 
 from studies.engine._callbacks import LedgerScheduler, LedgerSearcher, result_of
 from studies.engine._checkpoints import CheckpointAccess, checkpoint_access
-from studies.engine._cluster import WORKER_ENVIRONMENT, alone_here, check_fits, connected, settled
+from studies.engine._cluster import WORKER_ENVIRONMENT, alone_here, check_fits, connected, idle_gpus, settled
 from studies.engine._joining import kept_here_alone
 from studies.engine._local import temporary_directory
 from studies.engine._signals import SignalGuard
@@ -93,6 +93,8 @@ def execute(
             distant=resources.address is not None,
         ) as access,
     ):
+        if idle := idle_gpus(resources):
+            say(idle)
         resources = settled(resources)
         check_fits(resources)
         assert resources.cpus_per_trial is not None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces import BATCH_SIZE, SEARCH_SPACES, CustomSpace, Parameter, SearchSpace, configured, from_dict
+from search_spaces import (
+    BATCH_SIZE,
+    SEARCH_SPACES,
+    CustomSpace,
+    Parameter,
+    SearchSpace,
+    _override,
+    configured,
+    from_dict,
+)
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +40,15 @@ BETAS = CustomSpace(arguments={"betas": ["beta1", "beta2"], "amsgrad": True})
 
 def again(space: SearchSpace) -> SearchSpace:
     return from_dict(json.loads(json.dumps(space.to_dict(), allow_nan=False)))
+
+
+def test_the_reference_has_every_key_of_a_parameter_and_an_example_that_is_accepted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "campaign.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(\[search_space\.mine\]\n.*?)```", page, re.DOTALL)
+    space = configured("mine", tomllib.loads(example)["search_space"]["mine"], custom=CustomSpace())
+    assert list(space.stored_distributions()) == ["lr", "momentum", "layers", "activation"]
+    listed = re.findall(r"^\| (`[^|]*`) \|", page.partition("## Parameters")[2].partition("\n## ")[0], re.MULTILINE)
+    assert {key for row in listed for key in re.findall(r"`(\w+)", row)} == {*_override._KEYS}
 
 
 def test_what_is_written_is_what_is_searched_and_how_the_optimizer_is_called() -> None:

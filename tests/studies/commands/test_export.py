@@ -149,6 +149,18 @@ def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
     assert "one workload: this says nothing beyond it" in found["optimizers"]["sgd"]["default"]["notes"]
 
 
+def test_a_file_has_the_format_that_its_name_ends_with_unless_another_is_asked_for(sofim, home, tmp_path) -> None:
+    def written(name: str, *more: str) -> str:
+        arguments = ("--optimizer", "sgd", "--workload", "digits-mlp", "--out", str(tmp_path / name))
+        assert sofim("export", "fake", *arguments, *more)[0] == 0
+        return (tmp_path / name).read_text()
+
+    found = tomllib.loads(written("defaults.toml"))
+    assert json.loads(written("defaults.json")) == yaml.safe_load(written("defaults.YML")) == found
+    assert "\nbatch_size, optimizer = " in written("defaults.py")
+    assert json.loads(written("other.toml", "--format", "json")) == found
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

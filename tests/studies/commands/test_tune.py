@@ -253,7 +253,7 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     assert "On 3 fresh seeds, test accuracy, sgd against adam: difference of the means 0.124 [" in out
     assert "this configuration of sgd is better than that of adam" in out
     assert "This is of two configurations that one search found, not of the optimizers" in out
-    assert "\n  sofim report --study fake/digits-mlp/any   how sensitive it is\n" in out
+    assert "\n  sofim report fake   how sensitive it is\n" in out
     lines = out[out.index("from torch") : out.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
     exec(lines, namespace)

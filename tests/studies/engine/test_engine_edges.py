@@ -393,6 +393,15 @@ def test_a_shape_that_fits_on_no_one_node_is_refused(monkeypatch):
         _cluster.check_fits(Resources(cpus_per_trial=4, gpus_per_trial=1))
 
 
+def test_whoever_has_gpus_and_asks_for_none_is_told_so(monkeypatch):
+    monkeypatch.setattr(_cluster, "living_nodes", lambda: [{"CPU": 1.0, "GPU": 1.0}, {"CPU": 16.0}])
+    assert "not on the 1 GPU there: --gpus-per-trial 1" in (_cluster.idle_gpus(Resources()) or "")
+    assert _cluster.idle_gpus(Resources(gpus_per_trial=0.25)) is None
+    assert _cluster.idle_gpus(Resources().for_one_run_alone()) is None, "winners are confirmed where they were tuned"
+    monkeypatch.setattr(_cluster, "living_nodes", lambda: [{"CPU": 16.0}])
+    assert _cluster.idle_gpus(Resources()) is None
+
+
 def test_what_the_users_code_imports_from_beside_itself_travels_with_it(tmp_path, monkeypatch):
     home, elsewhere, target = (tmp_path / name for name in ("home", "elsewhere", "target"))
     for directory in (home / "packed_layers" / "deep", elsewhere, target):

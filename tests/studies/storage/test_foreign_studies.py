@@ -18,7 +18,7 @@ from search_spaces.errors import UserError
 from studies.commands.find import existing
 from studies.storage.database import close_storage, open_storage
 from tests.studies.storage.test_away import execute
-from tests.support.fake_campaign import campaign, make, open_ledger
+from tests.support.fake_campaign import campaign, make, open_ledger, play
 
 URL = "sqlite:///sofim.db"
 ONE = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
@@ -219,3 +219,18 @@ def test_a_damaged_study_is_named_in_one_line_and_the_rest_is_shown(sofim, name,
     if (name, how) == ("campaign", "missing"):
         code, _, err = sofim("report", "--study", OURS, "--out", "r")
         assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
+def test_a_campaign_that_optuna_copied_to_another_database_goes_on_there(tmp_path, scheme) -> None:
+    old, new = f"sqlite:///{tmp_path}/old.db", f"{scheme}:///{tmp_path}/new"
+    make(old, {"digits-mlp/sgd": [0.5]}, **ONE, trials=3)
+    copy = open_storage(new, create=True)
+    for name in optuna.get_all_study_names(old):
+        optuna.copy_study(from_study_name=name, from_storage=old, to_storage=copy)
+    close_storage(copy)
+    with open_ledger(new, campaign(**ONE, trials=3)) as ledger:
+        play(ledger, {"digits-mlp/sgd": [0.6, 0.7]})
+        assert ledger.ask() is None
+    with existing(new) as storage:
+        assert list(trials(storage, studies(storage))["value"]) == [0.5, 0.6, 0.7]

@@ -62,15 +62,14 @@ def test_the_page_of_a_library_trains_repeats_and_compares_optimizers(page, libr
 
 
 def test_the_campaigns_of_the_page_compare_optimizers_and_search_spaces(monkeypatch, tmp_path):
-    script, code, _ = blocks("your-loop.md", "python")
-    sized = script.partition("\n\n\nlr = ")[0].replace("import studies\n", "from studies.workloads import *\n")
-    sized += '\n\nsized = TrainingFunction("sized", train, Metric("accuracy", "maximize"), epochs=5)\n'
+    script, code, declared, _ = blocks("your-loop.md", "python")
+    sized = script.partition("\n\nlr = ")[0] + declared
     task = module_of(code, "mine_loop", monkeypatch, tmp_path).task
     assert trained(task, "sofim", 0, rho=1.0) == trained(task, "sofim", 0, rho=1.0)
     module_of(sized, "mine_sized", monkeypatch, tmp_path)
     compared, widths = blocks("your-loop.md", "toml")
     for text, module, spaces in ((compared, "mine_loop", {"sofim", "sgd", "adamw"}), (widths, "mine_sized", None)):
-        plan = CampaignPlan.of(tomllib.loads(text.replace("mine:", f"{module}:")))
+        plan = CampaignPlan.of(tomllib.loads(re.sub(r'"(mine|sizes):', f'"{module}:', text)))
         studies = resolve_campaign(plan).study_plans()
         assert {study.optimizer for study in studies} == (spaces or {"narrow", "wide"})
         assert all("batch_size" in study.space.default for study in studies) == (spaces is not None)
