@@ -238,5 +238,9 @@ def not_as_published(facts: Mapping[str, Any]) -> str:
         if len(other) == len(facts["md5"]) > 1
         else (f"{listing(other)} of {len(facts['md5'])} files {'has' if len(other) == 1 else 'have'}")
     )
-    said = f"of which its owner says: “{facts['said']}”" if facts.get("said") else "of which its owner says nothing"
+    said = (
+        f"of which its owner says: “{facts['said'].rstrip('.')}”"
+        if facts.get("said")
+        else "of which its owner says nothing"
+    )
     return f"Not {facts['dataset']} as published: {which} other content, {said}."

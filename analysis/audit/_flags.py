@@ -30,6 +30,7 @@ class Flag:
         sentence: What it is.
         remedy: A command, or a line of the campaign's file.
         search: Which of the optimizer's searches on the workload the sentence is of, from 1; 0 where there is but one.
+        flagged: In how many of these searches it is so, and of how many, where there are several.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Flag:
     sentence: str
     remedy: str
     search: int = 0
+    flagged: tuple[int, int] = (0, 0)
 
 
 def audit(
@@ -68,7 +70,8 @@ def audit(
             if told and 2 * len(told) >= len(group):
                 study, (sentence, remedy) = told[0]
                 which = study.replicate if len(group) > 1 or study.replicate > 1 else 0
-                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy, which))
+                flagged = (len(told), len(group)) if len(group) > 1 else (0, 0)
+                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy, which, flagged))
     return [*found, *_correlations(groups)]
 
 
@@ -112,5 +115,7 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
 def shown(flag: Flag) -> str:
     """Return a flag in a line, with what it is about."""
     about = f"{flag.optimizer} on {flag.workload}" if flag.study else flag.workload
-    about += f", search {flag.search}" if flag.search else ""
+    told, of = flag.flagged
+    about += f", {told} of {of} searches, here search {flag.search}" if of else ""
+    about += f", search {flag.search}" if flag.search and not of else ""
     return f"{about}: {flag.sentence}" if about else flag.sentence

@@ -188,10 +188,16 @@ def _speed(contest: WorkloadRuns, times: pd.DataFrame, ratios: pd.DataFrame) -> 
         one = f"{of}{listing(first)} {verb} the least median time to {goal}, {number(median)} s."
         said.append(one[0].upper() + one[1:] if of else one)
         said.extend(_slower(contest.workload, str(first[0]), never, ratios))
-    elif len(arrived):
+    elif not len(arrived):
+        units = "searches" if (own["unit"] == SEARCHES).all() else "runs"
+        counts = [f"{row['optimizer']} in {row['reached']} of {row['runs']} runs" for row in own.to_dict("records")]
+        said.append(
+            f"No optimizer reaches {goal} in half of its {units} ({listing(counts)}): which one is sooner is not told."
+        )
+    else:
         why = why_not_comparable(contest, contest.confirmed())
         said.append(f"Seconds on {contest.workload} do not compare: {why}.")
-    seldom = own[own["share_high"] < 0.5]
+    seldom = own[own["share_high"] < 0.5] if len(arrived) else own.iloc[:0]
     if len(seldom):
         shown = [
             f"{row['optimizer']} ({row['reached']} of {row['runs']}: "

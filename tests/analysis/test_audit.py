@@ -142,7 +142,22 @@ def test_what_is_said_of_one_of_several_searches_says_of_which() -> None:
     _, few, points = searched([0.5] * 15, outcomes=["failed"] * 13 + ["complete"] * 2)
     at = few.assign(study=second.name, params=[{"lr": 0.01}] * 15)
     flags = audit([*studies, second], pd.concat([trials, at]), pd.concat([curves, points.assign(study=second.name)]))
-    assert [shown(flag).partition(":")[0] for flag in flags if flag.study] == ["sofim on w, search 2"]
+    assert [shown(flag).partition(":")[0] for flag in flags if flag.study] == [
+        "sofim on w, 1 of 2 searches, here search 2"
+    ]
+
+
+def test_a_fault_of_all_searches_is_not_told_as_of_the_first_alone() -> None:
+    studies, trials, curves = searched([0.5] * 15, outcomes=["failed"] * 13 + ["complete"] * 2)
+    more = [
+        dataclasses.replace(studies[0], name=f"made/w/sofim/replicate-{which}", attributes={"replicate": which})
+        for which in (2, 3)
+    ]
+    same = trials.assign(params=[{"lr": 0.01}] * 15)
+    every = [pd.concat([frame.assign(study=one.name) for one in [*studies, *more]]) for frame in (same, curves)]
+    said = [shown(flag) for flag in audit([*studies, *more], *every) if flag.study]
+    assert said
+    assert all(text.startswith("sofim on w, 3 of 3 searches, here search 1: ") for text in said)
 
 
 def test_optimizers_that_were_searched_less_than_three_times_are_named_once() -> None:

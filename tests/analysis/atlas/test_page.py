@@ -1,4 +1,4 @@
-"""docs/atlas says what its database holds: the table, and the sentences that people will quote."""
+"""docs/atlas and docs/cifar say what their databases hold: the table, and the sentences that people will quote."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[WorkloadRuns]:
-    database = tmp_path_factory.mktemp("atlas") / "atlas.db"
-    database.write_bytes(lzma.decompress((ATLAS / "atlas.db.xz").read_bytes()))
+def kept(campaign: str, directory: Path) -> list[WorkloadRuns]:
+    """What the database beside the page of a campaign holds."""
+    database = directory / f"{campaign}.db"
+    database.write_bytes(lzma.decompress((ATLAS.parent / campaign / f"{campaign}.db.xz").read_bytes()))
     storage = open_storage(f"sqlite:///{database}", create=False)
     try:
-        own = studies(storage, "atlas", replicates=True)
+        own = studies(storage, campaign, replicates=True)
         frames = read(storage, own)
     finally:
         close_storage(storage)
     return contests(own, frames.trials, frames.confirmations, frames.curves)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[WorkloadRuns]:
+    return kept("atlas", tmp_path_factory.mktemp("atlas"))
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,26 @@ def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], pag
     assert table.loc[(kinds.ALL, "sgd"), "chance_cancelled"], "the page says what becomes of it"
     worse = {name for name, _ in table.loc[(kinds.ALL, "muon"), "worse_on"]}
     assert worse == {"digits-vit", "poisson-pinn"}
+
+
+def test_what_is_said_of_cifar_is_of_its_database(tmp_path: Path) -> None:
+    page = " ".join((ATLAS.parent / "README.md").read_text(encoding="utf-8").split())
+    [contest] = kept("cifar", tmp_path)
+    shown = {
+        "adamw": "AdamW 0.651 [0.646, 0.655]",
+        "sgd": "SGD 0.649 [0.634, 0.664]",
+        "sofim": "SOFIM 0.642 [0.625, 0.659]",
+    }
+    for study in contest.studies:
+        found = level(contest, study)
+        told = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+        assert shown[study.optimizer].endswith(told)
+        assert shown[study.optimizer] in page
+    pairs = comparisons([contest]).set_index(["a", "b"])
+    assert set(pairs["verdict"]) == {"no difference shown"}
+    for rival in ("sgd", "adamw"):
+        told = pairs.loc[("sofim", rival), ["difference", "difference_low", "difference_high"]]
+        middle, low, high = (f"{value:.3f}".replace("-", "−") for value in told)
+        assert f"{middle} [{low}, {high}]" in page
+    reached = [int((contest.of(study)["validation"] >= 0.65).sum()) for study in contest.studies]
+    assert reached == [0, 3, 2], "the page says: none of nine, three, two"

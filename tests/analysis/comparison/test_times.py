@@ -74,6 +74,17 @@ def test_fewer_than_half_is_said_where_the_interval_says_so(reached: int, told: 
         assert said[0].startswith("Fewer than half of the runs of sgd (1 of 10: 10 % [0, 45]) reach the target")
 
 
+def test_where_nobody_arrives_it_is_said_with_counts_and_nobody_is_called_sooner() -> None:
+    sgd, adam = [0.9] * 3 + [0.4] * 7, [0.4] * 10
+    said = " ".join(made({"w": {"sgd": sgd, "adam": adam}}, targets={"w": 0.8}).compare().sentences)
+    told = "on validation data of w in half of its runs (sgd in 3 of 10 runs and adam in 0 of 10 runs)"
+    assert "No optimizer reaches the target accuracy 0.8 " + told in said
+    assert "Fewer than half of the runs of" not in said
+    assert "median time" not in said
+    one_does = " ".join(made({"w": {"sgd": [0.9] * 10, "adam": adam}}, targets={"w": 0.8}).compare().sentences)
+    assert "No optimizer reaches" not in one_does
+
+
 def test_equal_optimizers_are_not_told_to_miss_a_target_that_half_of_their_runs_reach() -> None:
     """Three optimizers of ten runs: of 200 campaigns no more than chance adds to 3 %."""
     rng = np.random.default_rng(0)
