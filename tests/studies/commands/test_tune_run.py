@@ -91,7 +91,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, one_ray: OneRay) -> Story:
     home = tmp_path_factory.mktemp("home")
     (home / "mine.py").write_text(MINE)
     one_ray.use(home)
-    command = ["tune", "mine:xor", "--budget", str(TRIALS), "--seeds", "2"]
+    command = ["tune", "mine:xor", "--budget", str(TRIALS), "--seeds", "3"]
     with held(home, 5, *command) as killed:
         wait_until(lambda: progress(f"sqlite:///{home}/sofim.db").finished >= 5)
     before = trials_in(home, STUDY)
@@ -122,7 +122,7 @@ def test_it_begins_with_what_is_recommended_and_ends_with_runs_on_fresh_seeds_al
     measured = {optimizer: SEARCH_SPACES[optimizer] for optimizer in shipped()["optimizers"]}
     assert first == [optimizer for optimizer, _ in recommended(measured, "mine:xor")]
     both = [(run.user_attrs["seed"], run.user_attrs["rank"]) for run in story.runs]
-    assert both == [(seed, rank) for seed in fresh_seeds(0, 2) for rank in (1, 2)], "the runner-up beside the winner"
+    assert both == [(seed, rank) for seed in fresh_seeds(0, 3) for rank in (1, 2)], "the runner-up beside the winner"
     assert all(run.user_attrs["exclusive"] for run in story.runs)
     assert not any(name.startswith("test_") for trial in story.found for name in trial.user_attrs)
 
@@ -135,7 +135,7 @@ def test_what_is_found_is_better_than_a_default_and_can_be_typed(story, monkeypa
     assert best is not None
     assert accuracy is not None
     assert re.search(r"test accuracy: \S+ \[\S+, \S+\]", said)
-    assert float(accuracy[1]) > default_sgd(story.home, monkeypatch, fresh_seeds(0, 2))
+    assert float(accuracy[1]) > default_sgd(story.home, monkeypatch, fresh_seeds(0, 3))
     lines = said[said.index("\nfrom ") : said.index("Next:")]
     namespace: dict[str, Any] = {"model": torch.nn.Linear(2, 2)}
     exec(lines, namespace)
