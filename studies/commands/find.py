@@ -21,21 +21,26 @@ if TYPE_CHECKING:
     from studies.trials import Tally
 
 
-def find_campaign(name: str, storage: str, overrides: Mapping[str, object] | None = None) -> CampaignPlan:
+def find_campaign(
+    name: str, storage: str, overrides: Mapping[str, object] | None = None, *, stored_first: bool = False
+) -> CampaignPlan:
     """Return the plan of a TOML file, a preset, or a campaign in the storage.
 
     Args:
         name: Of the file, the preset or the campaign.
         storage: URL of the database.
         overrides: Keys of the campaign that take the place of its own where they are not ``None``.
+        stored_first: Whether a preset's name means the campaign in the storage, of which it may be a part, if it is
+            there.
     """
     from search_spaces.errors import suggestion
     from studies.campaign.reading import PRESETS, load
 
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    if name in PRESETS or _is_file(name):
+    stored = _stored_campaigns(storage, name) if stored_first and name in PRESETS else {}
+    if name not in stored and (name in PRESETS or _is_file(name)):
         return load(name, given)
-    stored = _stored_campaigns(storage, name)
+    stored = stored or _stored_campaigns(storage, name)
     if name in stored:
         return _launched(stored[name], storage, given)
     there = f" ({', '.join(stored)})" if stored else ""

@@ -74,7 +74,8 @@ def launch_campaign(
         from studies.campaign.resolve import resolve_campaign
 
         overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
-        plan = find_campaign(campaign, storage, {**overrides, "seed": seed, "optimizer": _tables(custom)})
+        overrides |= {"seed": seed, "optimizer": _tables(custom)}
+        plan = find_campaign(campaign, storage, overrides, stored_first=extend and name is None)
         if start is not None:
             plan = as_begun(plan, storage)
             plan = replace(plan, initial=read_initial(start, plan, not_taken.append))
