@@ -280,7 +280,7 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
     if left_out:
         trials = number_of(campaign.trials, "trial")
         same = plan.fitted == fewest_trials(campaign.trials)
-        few = f"With {trials} a study" if same else f"As with the {plan.fitted} trials a study that it was begun for"
+        few = f"With {trials} a study" if same else "As when the campaign was begun"
         notes.append(
             f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them"
             f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer else ''}."

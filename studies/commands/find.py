@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,21 +21,26 @@ if TYPE_CHECKING:
     from studies.trials import Tally
 
 
-def find_campaign(name: str, storage: str, overrides: Mapping[str, object] | None = None) -> CampaignPlan:
+def find_campaign(
+    name: str, storage: str, overrides: Mapping[str, object] | None = None, *, stored_first: bool = False
+) -> CampaignPlan:
     """Return the plan of a TOML file, a preset, or a campaign in the storage.
 
     Args:
         name: Of the file, the preset or the campaign.
         storage: URL of the database.
         overrides: Keys of the campaign that take the place of its own where they are not ``None``.
+        stored_first: Whether a preset's name means the campaign in the storage, of which it may be a part, if it is
+            there.
     """
     from search_spaces.errors import suggestion
     from studies.campaign.reading import PRESETS, load
 
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    if name in PRESETS or _is_file(name):
+    stored = _stored_campaigns(storage, name) if stored_first and name in PRESETS else {}
+    if name not in stored and (name in PRESETS or _is_file(name)):
         return load(name, given)
-    stored = _stored_campaigns(storage, name)
+    stored = stored or _stored_campaigns(storage, name)
     if name in stored:
         return _launched(stored[name], storage, given)
     there = f" ({', '.join(stored)})" if stored else ""
@@ -61,19 +66,22 @@ def _fitted_as(plan: CampaignPlan, stored: Mapping[str, object]) -> CampaignPlan
     return plan.fitted_to(cast("int | None", stored.get(FITTED)))
 
 
-def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPlan:
+def grown(
+    plan: CampaignPlan, storage: str, *, trials: int | None, note: Callable[[str], None] = lambda _line: None
+) -> CampaignPlan:
     """Return the campaign of that name in the storage, with what ``plan`` has beyond it; ``plan`` if there is none.
 
     Args:
         plan: Of the campaign, as it was asked for.
         storage: URL of the database.
         trials: As they were asked for on the command line, if they were.
+        note: Takes a line for each search space of the file that is not taken, since it widens none.
 
     Raises:
         UserError: It differs in more than additions.
     """
     from search_spaces.errors import number_of
-    from studies.campaign.extension import join
+    from studies.campaign.extension import differences, join
     from studies.campaign.plan import CampaignPlan
 
     name = plan.campaign.name
@@ -87,12 +95,18 @@ def grown(plan: CampaignPlan, storage: str, *, trials: int | None) -> CampaignPl
             f"--extend --trials {trials}: campaign '{name}' has {there} a study, and --extend "
             "takes nothing away; give at least that many, or another --name"
         )
-    joined, different = join(before.stored(), plan.fitted_to(before.fitted).stored())
+    asked = plan.fitted_to(before.fitted).stored()
+    joined, different = join(before.stored(), asked)
     if different:
         raise UserError(
             f"--extend adds trials, optimizers or workloads to campaign '{name}', or widens ranges, and changes "
             f"nothing else ({'; '.join(different)}); leave that as it was, or give this one another name with --name"
         )
+    for key in plan.campaign.search_space:
+        if key in asked["spaces"] and differences({"": joined["spaces"][key]}, {"": asked["spaces"][key]}):
+            note(
+                f"search_space.{key} is not taken: --extend widens ranges that '{name}' searches; else its space stays."
+            )
     return CampaignPlan.from_stored(joined)
 
 

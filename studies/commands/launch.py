@@ -13,7 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, number_of
-from studies.commands.find import as_begun, check_any_worked, find_campaign, grown
+from studies.commands.find import (
+    as_begun,
+    check_any_worked,
+    find_campaign,
+    grown,
+    without_password,
+)
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
@@ -68,18 +74,19 @@ def launch_campaign(
         from studies.campaign.resolve import resolve_campaign
 
         overrides = {"name": name, "workloads": own or workloads, "optimizers": optimizers, "trials": trials}
-        plan = find_campaign(campaign, storage, {**overrides, "seed": seed, "optimizer": _tables(custom)})
+        overrides |= {"seed": seed, "optimizer": _tables(custom)}
+        plan = find_campaign(campaign, storage, overrides, stored_first=extend and name is None)
         if start is not None:
             plan = as_begun(plan, storage)
             plan = replace(plan, initial=read_initial(start, plan, not_taken.append))
         if extend:
-            plan = grown(plan, storage, trials=trials)
+            plan = grown(plan, storage, trials=trials, note=not_taken.append)
         # that test data are there is known before the search, not after
         resolved = resolve_campaign(plan, data, test=then_confirm)
     for line in not_taken:
         say(console, line)
     if dry_run:
-        _dry_run(resolved, resources, console, then_confirm=then_confirm)
+        _dry_run(resolved, storage, resources, console, then_confirm=then_confirm)
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
@@ -114,12 +121,17 @@ def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
     return listed(custom)[1]
 
 
-def _dry_run(resolved: ResolvedCampaign, resources: Resources, console: Console, *, then_confirm: bool) -> None:
+def _dry_run(
+    resolved: ResolvedCampaign, storage: str, resources: Resources, console: Console, *, then_confirm: bool
+) -> None:
     from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
+    from studies.commands.status import ended_trials
     from studies.engine import slots_offered
 
     print_dry_run(resolved, console, slots_offered(resources), resources.address)
+    if there := ended_trials(storage, resolved.campaign.name):
+        say(console, f"{there} of these trials have ended, in {without_password(storage)}, and are not run again.")
     if then_confirm:
         seeds = usual_seeds(resolved.campaign)
         then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device."

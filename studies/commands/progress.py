@@ -286,10 +286,12 @@ class Progress:
         for tally in tallies:
             if is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
+                # of evaluation runs, which are of several configurations, no one number says anything
+                value = f", {_summary(tally)} {tally.metric} {format_value(tally.best)}"
                 self._plain(
                     f"{tally.study}: {_totals([tally])} ({tally.complete} complete, "
-                    f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed), "
-                    f"{_summary(tally)} {tally.metric} {format_value(tally.best)}"
+                    f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed)"
+                    + (value if tally.runs != "evaluation runs" else "")
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
                 )
         trouble = self._trouble()

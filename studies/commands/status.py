@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,15 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     counted = [_tally(study, every[every["study"] == study.name]) for study in found]
     told = [replace(one, stopped=cut.get(one.study)) if one.missing else one for one in counted]
     return driver_in_words(found[0].attributes), told
+
+
+def ended_trials(storage: str, campaign: str) -> int:
+    """Return how many trials of a campaign's searches have ended; 0 where it or the storage is not there."""
+    from analysis.load import campaigns
+
+    with suppress(UserError), existing(storage) as opened:
+        return sum(tally.done for tally in tallies(opened, campaign)[1]) if campaign in campaigns(opened) else 0
+    return 0
 
 
 def _tally(study: Study, trials: pd.DataFrame) -> Tally:

@@ -110,8 +110,10 @@ class Tuned:
     compared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = ["  ".join(cells) for cells in self.rows()]
-        parts = [self.told(), rows, self.compared, self.code.splitlines()]
+        table = [tuple(heading.replace("\n", " ") for heading in self.headings()), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        rows = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
+        parts = [self.told(), rows if self.optimizers else [], self.compared, self.code.splitlines()]
         return "\n\n".join("\n".join(part) for part in parts if part)
 
     def headings(self) -> tuple[str, ...]:

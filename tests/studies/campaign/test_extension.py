@@ -277,3 +277,14 @@ def test_extending_either_by_the_other_comes_to_the_same():
     assert joined["trials"] == 9
     assert extended(joined, other) == extended(joined, one) == joined  # once more changes nothing
     CampaignPlan.from_stored(joined)
+
+
+def test_of_a_range_that_is_narrower_than_what_was_searched_a_line_says_that_it_stays(url: str) -> None:
+    tune(url, campaign(search_space={"sofim": {"lr": [1e-4, 10.0]}}))
+    for lr, lines in (([1e-3, 1e-2], 1), ([1e-4, 10.0], 0), ([1e-5, 10.0], 0)):
+        said: list[str] = []
+        asked = campaign(trials=5, search_space={"sofim": {"lr": lr}})
+        found = grown(asked, url, trials=None, note=said.append)
+        assert found.spaces["sofim"].declared["lr"].high == 10.0
+        assert len(said) == lines
+        assert all(line.startswith("search_space.sofim is not taken: --extend widens ranges") for line in said)

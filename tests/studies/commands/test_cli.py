@@ -205,6 +205,24 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sofim):
     assert not list(Path().iterdir())
 
 
+def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, "diverged"]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    done = sofim("launch", "fake", "--extend", "--trials", "4", "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert "2 of these trials have ended, in sqlite:///sofim.db, and are not run again." in done.out
+    assert "have ended" not in sofim("launch", "fake", "--name", "other", "--dry-run").out
+
+
+def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(sofim):
+    part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, **part)
+    listed = [words[0] for words in rows(sofim("launch", "quickstart", "--extend", "--trials", "4", "--dry-run").out)]
+    assert [name for name in listed if "/" in name] == ["digits-mlp/sgd"]
+    more = ("--optimizers", "sgd,adam", "--trials", "4")
+    listed = [words[0] for words in rows(sofim("launch", "quickstart", "--extend", *more, "--dry-run").out)]
+    assert [name for name in listed if "/" in name] == ["digits-mlp/sgd", "digits-mlp/adam"]
+
+
 def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeypatch):
     monkeypatch.setattr("studies.training.allowance.cpus", lambda: 8)
     estimate = [studies.commands.dry_run.Estimate("quickstart/digits-mlp/sgd", 60.0)]

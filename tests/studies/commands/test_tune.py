@@ -22,7 +22,7 @@ from search_spaces.errors import UserError
 from sofim.recommended import shipped
 from studies.called import from_python
 from studies.cli import sofim as command_line
-from studies.commands.tuning import Budget, Estimate, Tuned, parse_budget
+from studies.commands.tuning import Budget, Estimate, Tried, Tuned, parse_budget
 from studies.commands.tuning._plan import default_name
 from studies.commands.tuning._tune import _nothing
 from studies.ledger import Clock, ConfirmationBudget
@@ -161,6 +161,13 @@ def test_what_is_printed() -> None:
         "optimizer = SGD(model.parameters(), lr=0.1)\n"
         "batch_size = 32"
     )
+
+
+def test_what_is_printed_in_python_names_the_columns_of_its_table() -> None:
+    tried = [Tried(name, 0.5, 4, 3, 0, 0, estimated([]), estimated([]), {}) for name in ("sgd", "schedule-free-adamw")]
+    heads, *rows = str(tuned(optimizers=tuple(tried))).split("\n\n")[1].splitlines()
+    assert heads.startswith("optimizer            best accuracy in the search  trials")
+    assert {row.index("4 (3 complete)") for row in rows} == {heads.index("trials")}
 
 
 def test_what_is_missing_is_said() -> None:
