@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils import flatten_dict
@@ -445,10 +445,6 @@ PLAIN = "probe_workload:plain"
 @pytest.fixture
 def home(tmp_path):
     return settle(tmp_path, PLAIN, trials=4)
-
-
-def trials_of(home: Path, workload: str = PLAIN) -> list[FrozenTrial]:
-    return [trial for o in ("sofim", "sgd") for trial in probe_home.trials_of(home, f"{workload}/{o}")]
 
 
 @pytest.mark.cluster
