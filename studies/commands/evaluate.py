@@ -74,7 +74,7 @@ def evaluate_campaigns(
     with existing(storage) as opened:
         after = found.again(opened)
     if _keys(after) - _keys(found):
-        say(console, "What was measured to be worse than a winner gives way to it. The winners in their place:")
+        say(console, "After these runs something else is recommended, which is run on the same seeds:")
         run(after, durability=durability)
     more = [part for key in optimizers for part in ("--optimizer", key)]
     more += [part for key in workloads for part in ("--workload", key)]

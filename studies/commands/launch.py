@@ -73,13 +73,8 @@ def launch_campaign(
         from studies.campaign.initial import read_initial
         from studies.campaign.resolve import resolve_campaign
 
-        overrides: dict[str, Any] = {
-            "name": name,
-            "workloads": own or workloads,
-            "optimizers": optimizers,
-            "trials": trials,
-        }
-        overrides |= {"seed": seed, "optimizer": _tables(custom)}
+        overrides: dict[str, object] = {"name": name, "workloads": own or workloads, "optimizers": optimizers}
+        overrides |= {"trials": trials, "seed": seed, "optimizer": _tables(custom)}
         plan = find_campaign(campaign, storage, overrides, stored_first=extend and name is None)
         if start is not None:
             plan = as_begun(plan, storage)
