@@ -29,8 +29,7 @@ class Flag:
         study: See ``workload``.
         sentence: What it is.
         remedy: A command, or a line of the campaign's file.
-        search: Which of the optimizer's searches on the workload the sentence is of, from 1; 0 where there is but one.
-        flagged: In how many of these searches it is so, and of how many, where there are several.
+        searches: Which of the optimizer's searches on the workload it is of, in words; empty where there is but one.
     """
 
     kind: str
@@ -39,8 +38,7 @@ class Flag:
     study: str
     sentence: str
     remedy: str
-    search: int = 0
-    flagged: tuple[int, int] = (0, 0)
+    searches: str = ""
 
 
 def audit(
@@ -69,9 +67,10 @@ def audit(
             told = [(search.study, finding) for search in group if (finding := look(search)) is not None]
             if told and 2 * len(told) >= len(group):
                 study, (sentence, remedy) = told[0]
-                which = study.replicate if len(group) > 1 or study.replicate > 1 else 0
-                flagged = (len(told), len(group)) if len(group) > 1 else (0, 0)
-                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy, which, flagged))
+                which = f"search {study.replicate}" if study.replicate > 1 else ""
+                if len(group) > 1:
+                    which = f"{len(told)} of {len(group)} searches, here search {study.replicate}"
+                found.append(Flag(kind, study.workload, study.optimizer, study.name, sentence, remedy, which))
     return [*found, *_correlations(groups)]
 
 
@@ -115,7 +114,5 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
 def shown(flag: Flag) -> str:
     """Return a flag in a line, with what it is about."""
     about = f"{flag.optimizer} on {flag.workload}" if flag.study else flag.workload
-    told, of = flag.flagged
-    about += f", {told} of {of} searches, here search {flag.search}" if of else ""
-    about += f", search {flag.search}" if flag.search and not of else ""
+    about += f", {flag.searches}" if flag.searches else ""
     return f"{about}: {flag.sentence}" if about else flag.sentence

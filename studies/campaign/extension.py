@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.schema import PROTOCOL
+
+ANOTHER_NAME = "give this one another name with --name"
 _PER_OPTIMIZER = ("spaces", "search_space", "starts", "optimizer")
 _PER_WORKLOAD = ("epochs", "targets")
 
@@ -93,6 +96,38 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         else:
             phrases.append(f"{key} was {_shortly(old)}, is {_shortly(new)}")
     return phrases
+
+
+def why_another(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], *, extend: bool = False, extensible: bool = True
+) -> str | None:
+    """Return why a driver does not go on with a campaign that is in the storage under its own's name, or ``None``.
+
+    Args:
+        stored: The one in the storage.
+        asked: Its own.
+        extend: Whether the former may be extended to the latter.
+        extensible: Whether the person's command has ``--extend``.
+    """
+    changes = differences(extended(stored, asked) if extend else stored, asked)
+    if not changes:
+        return None
+    remedy = ANOTHER_NAME
+    if extend:
+        remedy = f"--extend adds trials, optimizers or workloads, or widens ranges, and changes nothing else: {remedy}"
+    elif extensible:
+        remedy += ", or add trials, optimizers, workloads or wider ranges to that one with --extend"
+    return f"campaign '{asked['name']}' is in the storage with another configuration ({'; '.join(changes)}); {remedy}"
+
+
+def why_other_rules(name: str, protocol: object, remedy: str = ANOTHER_NAME) -> str | None:
+    """Return why nothing is added to a campaign that was run under other rules than today's, else ``None``."""
+    if protocol == PROTOCOL:
+        return None
+    return (
+        f"campaign '{name}' was run under protocol {protocol}, this is protocol {PROTOCOL}, and their values do not "
+        f"compare; {remedy}"
+    )
 
 
 def _without_reasons(value: Any) -> Any:

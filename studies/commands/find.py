@@ -37,12 +37,14 @@ def find_campaign(
     from studies.campaign.reading import PRESETS, load
 
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    stored = _stored_campaigns(storage, name) if stored_first and name in PRESETS else {}
-    if name not in stored and (name in PRESETS or _is_file(name)):
+    written = name in PRESETS or _is_file(name)
+    if written and not (stored_first and name in PRESETS):
         return load(name, given)
-    stored = stored or _stored_campaigns(storage, name)
+    stored = stored_campaigns(storage, name)
     if name in stored:
         return _launched(stored[name], storage, given)
+    if written:
+        return load(name, given)
     there = f" ({', '.join(stored)})" if stored else ""
     raise UserError(
         f"no campaign '{name}': it is no preset ({', '.join(PRESETS)}), no TOML file, "
@@ -55,7 +57,7 @@ def as_begun(plan: CampaignPlan, storage: str) -> CampaignPlan:
 
     Whoever adds trials to a campaign, in its file as on the command line, goes on in the spaces that it has.
     """
-    stored = _stored_campaigns(storage, plan.campaign.name).get(plan.campaign.name)
+    stored = stored_campaigns(storage, plan.campaign.name).get(plan.campaign.name)
     return plan if stored is None or "budget" in stored else _fitted_as(plan, stored)
 
 
@@ -85,7 +87,7 @@ def grown(
     from studies.campaign.plan import CampaignPlan
 
     name = plan.campaign.name
-    stored = _stored_campaigns(storage, name).get(name)
+    stored = stored_campaigns(storage, name).get(name)
     if stored is None:
         return plan
     before = _launched(stored, storage)
@@ -130,7 +132,7 @@ def _exists(file: str) -> bool:
 
 def find_tuned(name: str, storage: str) -> CampaignPlan:
     """Return a campaign as it was tuned: by its name, or by the preset or file that it was launched from."""
-    stored = _stored_campaigns(storage, campaign_name(name))
+    stored = stored_campaigns(storage, campaign_name(name))
     if name not in stored:
         plan = find_campaign(name, storage)
         tuned = plan.campaign.name
@@ -173,7 +175,7 @@ def _in_python(name: str) -> str:
     return name.removeprefix("__main__:") if name.startswith("__main__:") else repr(name)
 
 
-def _stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:
+def stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object]]:
     """Return the campaigns in the storage by name; of a file that is not there, none.
 
     Raises:

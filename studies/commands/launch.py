@@ -13,13 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, number_of
-from studies.commands.find import (
-    as_begun,
-    check_any_worked,
-    find_campaign,
-    grown,
-    without_password,
-)
+from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, without_password
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
@@ -86,7 +80,7 @@ def launch_campaign(
     for line in not_taken:
         say(console, line)
     if dry_run:
-        _dry_run(resolved, storage, resources, console, then_confirm=then_confirm)
+        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm)
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
@@ -122,15 +116,23 @@ def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
 
 
 def _dry_run(
-    resolved: ResolvedCampaign, storage: str, resources: Resources, console: Console, *, then_confirm: bool
+    resolved: ResolvedCampaign,
+    storage: str,
+    resources: Resources,
+    console: Console,
+    *,
+    extend: bool,
+    then_confirm: bool,
 ) -> None:
     from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
     from studies.commands.status import ended_trials
     from studies.engine import slots_offered
 
+    resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
+    there = ended_trials(resolved.plan, storage, extend=extend)
     print_dry_run(resolved, console, slots_offered(resources), resources.address)
-    if there := ended_trials(storage, resolved.campaign.name):
+    if there:
         say(console, f"{there} of these trials have ended, in {without_password(storage)}, and are not run again.")
     if then_confirm:
         seeds = usual_seeds(resolved.campaign)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from search_spaces import ANY, OPTIMIZER
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
-from studies.commands.find import existing, without_password
+from studies.commands.find import existing, stored_campaigns, without_password
 from studies.commands.options import storage_again
 from studies.commands.progress import is_over, status_view, stopped_lines
 from studies.commands.screen import make_console, say, verbatim
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.load import Study
+    from studies.campaign.plan import CampaignPlan
 
 
 def show_status(campaign: str | None, storage: str) -> list[str]:
@@ -67,13 +67,27 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     return driver_in_words(found[0].attributes), told
 
 
-def ended_trials(storage: str, campaign: str) -> int:
-    """Return how many trials of a campaign's searches have ended; 0 where it or the storage is not there."""
-    from analysis.load import campaigns
+def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
+    """Return how many trials of a campaign's searches have ended; 0 where it is not in the storage.
 
-    with suppress(UserError), existing(storage) as opened:
-        return sum(tally.done for tally in tallies(opened, campaign)[1]) if campaign in campaigns(opened) else 0
-    return 0
+    Raises:
+        UserError: The storage has another of its name, which is not gone on with, or cannot be read.
+    """
+    from analysis.load import studies
+    from studies.campaign.extension import why_another, why_other_rules
+
+    name = plan.campaign.name
+    if name not in stored_campaigns(storage, name):
+        return 0
+    with existing(storage) as opened:
+        ended = sum(tally.done for tally in tallies(opened, name)[1])
+        first = studies(opened, name)[0]
+    other = why_other_rules(name, first.attributes["protocol"]) or why_another(
+        first.campaign, plan.stored(), extend=extend
+    )
+    if ended and other:
+        raise UserError(other)
+    return ended
 
 
 def _tally(study: Study, trials: pd.DataFrame) -> Tally:

@@ -17,7 +17,14 @@ from analysis.text import listing
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
-from studies.campaign.extension import differences, extended, wider_ranges
+from studies.campaign.extension import (
+    ANOTHER_NAME,
+    differences,
+    extended,
+    why_another,
+    why_other_rules,
+    wider_ranges,
+)
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import Clock
 from studies.ledger.ledger import Changes, Ledger, Rule, release, tidy
@@ -207,46 +214,19 @@ class Opening:
 
     def _difference(self, attributes: Mapping[str, Any], extend: bool, free: frozenset[str]) -> str | None:
         """Return why this campaign does not go on with a study of its name, or ``None``."""
-        name = self.campaign["name"]
         if other_rules := self._other_rules(attributes):
             return other_rules
-        before = attributes["campaign"]
-        if extend:
-            before = extended(before, self.campaign)
-        compared = (
+        before, asked = (
             {key: value for key, value in configuration.items() if key not in free}
-            for configuration in (before, self.campaign)
+            for configuration in (attributes["campaign"], self.campaign)
         )
-        changes = differences(*compared)
-        if not changes:
-            return None
-        other = f"campaign '{name}' is in the storage with another configuration ({'; '.join(changes)}); "
-        if extend:
-            return other + (
-                "--extend adds trials, optimizers or workloads, or widens ranges, and changes nothing else: give this "
-                "one another name with --name"
-            )
-        if self.command == "launch":
-            return other + (
-                "give this one another name with --name, or add trials, optimizers, workloads or wider ranges to "
-                "that one with --extend"
-            )
-        return other + "give this one another name with --name"
+        return why_another(before, asked, extend=extend, extensible=self.command == "launch")
 
     def _other_rules(self, attributes: Mapping[str, Any]) -> str | None:
         """Return why nothing is added to a study of this campaign that was made by other rules, else ``None``."""
-        name, protocol = str(self.campaign["name"]), attributes["protocol"]
-        if protocol == PROTOCOL:
-            return None
-        remedy = (
-            f"search again, under another name: {self.again('--name', 'NAME')}"
-            if self.command in ("confirm", "evaluate")
-            else "give this one another name with --name"
-        )
-        return (
-            f"campaign '{name}' was run under protocol {protocol}, this is protocol {PROTOCOL}, and their values do "
-            f"not compare; {remedy}"
-        )
+        again = f"search again, under another name: {self.again('--name', 'NAME')}"
+        remedy = again if self.command in ("confirm", "evaluate") else ANOTHER_NAME
+        return why_other_rules(str(self.campaign["name"]), attributes["protocol"], remedy)
 
     def grow(self) -> None:
         """Make this configuration that of the campaign's studies, all at once."""

@@ -213,6 +213,16 @@ def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
     assert "have ended" not in sofim("launch", "fake", "--name", "other", "--dry-run").out
 
 
+def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(sofim):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    for changed in (("--trials", "1"), ("--trials", "4"), ("--optimizers", "adam"), ("--seed", "7")):
+        done, dry = sofim("launch", "fake", *changed), sofim("launch", "fake", *changed, "--dry-run")
+        assert (done.code, dry.code, dry.err) == (2, 2, done.err)
+        assert "is in the storage with another configuration" in dry.err
+    assert sofim("launch", "quickstart", "--dry-run", "--storage", "sqlite:///none.db").code == 0
+    assert not Path("none.db").exists()
+
+
 def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(sofim):
     part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, **part)
