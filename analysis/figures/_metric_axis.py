@@ -18,7 +18,8 @@ from analysis.text import short
 
 SQUEEZED = 0.25  # of an axis: where all but a few values have less of it, those few are drawn at its end
 _FEW = 3  # of so many values one may be drawn at the end
-_WIDEST = 1.0  # how far an interval may widen the axis to either side, in widths of what is shown of the values
+_WIDEST = 1.0  # how far an interval may widen the axis to either side, in widths of what is shown of the values;
+_TYPICAL = 2.0  # or, where most intervals are wider than that, in those parts of theirs that lie beyond the values
 _MARGIN = 0.05
 _NARROW = 0.7  # decades
 _ARROW = 14  # points
@@ -70,13 +71,19 @@ def limits(
 
     >>> limits([0.9, 0.95], [0.89, 1.3], "linear", (0.0, 1.0))
     (0.8845, 1.0055)
+    >>> limits([-0.007, -0.009], [[-0.028, 0.014], [-0.034, 0.017]], "linear")
+    (-0.03655, 0.01955)
     """
     floor = floor_of(values)
     inside = np.clip(np.asarray(ends, dtype=np.float64), *bounds)
     low, high = ordinary(on_scale(values, scale, floor))
-    reach = _WIDEST * ((high - low) or abs(high) or 1.0)
     around = on_scale(inside, scale, floor)
-    around = around[np.isfinite(around)].clip(low - reach, high + reach)
+    around = np.ravel(around[np.isfinite(around)])
+    reach = _WIDEST * ((high - low) or abs(high) or 1.0)
+    beyond = np.sort(np.maximum(low - around, around - high))
+    if len(beyond):
+        reach = max(reach, _TYPICAL * float(beyond[(len(beyond) - 1) // 2]))
+    around = around.clip(low - reach, high + reach)
     low, high = min([low, *around.tolist()]), max([high, *around.tolist()])
     width = high - low
     margin = _MARGIN * (width or (1.0 if scale == "log" else abs(high) or 1.0))

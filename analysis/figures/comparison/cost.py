@@ -62,9 +62,8 @@ def _counts(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
     names = [row["optimizer"] for row in rows]
     without = [row | {"none": float("nan")} for row in rows]
-    forest(axes, without, _COUNT, ("none", "none"), names=names, looks=[looks[name] for name in names])
+    forest(axes, without, _COUNT, ("none", "none"), names=names, looks=[looks[name] for name in names], start=0.0)
     axes.set_xlabel("gradient evaluations of an epoch")
-    axes.set_xlim(left=0)
     return figure
 
 
@@ -72,8 +71,8 @@ def _ratios(table: pd.DataFrame, column: str, looks: Mapping[str, Look], label: 
     rows = table.sort_values(column).to_dict("records")
     figure, axes = _style.canvas(0.8 + 0.3 * len(rows))
     names = [row["optimizer"] for row in rows]
-    forest(axes, rows, column, (f"{column}_low", f"{column}_high"), names=names, looks=[looks[name] for name in names])
+    ends = (f"{column}_low", f"{column}_high")
+    forest(axes, rows, column, ends, names=names, looks=[looks[name] for name in names], start=0.0)
     axes.axvline(1.0, color=_style.INK, linewidth=0.8)
     axes.set_xlabel(label)
-    axes.set_xlim(left=0)
     return figure

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import Drawn, Subject, of_each
@@ -205,6 +206,35 @@ def test_an_interval_that_is_drawn_reaches_its_point(ends: tuple[float, float]) 
     for row, bar in zip(rows, bars, strict=True):
         for segment in (path.vertices for one in bar for path in one.get_paths()):
             assert segment[:, 0].min() <= row["value"] <= segment[:, 0].max()
+
+
+def beyond(axes: Axes) -> list[float]:
+    """Where an interval is drawn as going on beyond the panel."""
+    return [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("<", ">")]
+
+
+def test_intervals_that_are_all_wider_than_their_points_are_apart_are_seen_whole() -> None:
+    ends = [(-0.028, 0.014), (-0.034, 0.017), (-0.024, 0.021)]
+    rows = [{"value": (low + high) / 2, "low": low, "high": high} for low, high in ends]
+    with style():
+        axes = Figure().add_subplot()
+        forest(axes, rows, "value", ("low", "high"), names=["a", "b", "c"], also=[0.0])
+        assert beyond(axes) == []
+        one_wide = [*rows, {"value": -0.005, "low": -5.0, "high": 5.0}]
+        axes = Figure().add_subplot()
+        forest(axes, one_wide, "value", ("low", "high"), names=["a", "b", "c", "d"], also=[0.0])
+    assert len(beyond(axes)) == 2, "one that is much wider does not squeeze the others"
+
+
+def test_no_interval_of_a_ratio_is_drawn_as_going_on_where_the_panel_does() -> None:
+    campaign = made({"u": {"sgd": around(0.5), "sofim": around(0.6)}}, speed={"sofim": 1.02})
+    runs = campaign.curves["number"] % 3
+    campaign.curves["seconds"] *= 1 + 0.2 * runs  # much further apart than the optimizers are
+    with style():
+        for name in ("evaluation", "step"):
+            axes = panel(cost.draw(view(campaign)), name).axes[0]
+            assert axes.get_xlim()[0] == 0.0
+            assert all(at in axes.get_xlim() for at in beyond(axes))
 
 
 # ---- scales and outliers
