@@ -59,7 +59,11 @@ def ordinary(values: ArrayLike) -> tuple[float, float]:
 
 
 def limits(
-    values: ArrayLike, ends: ArrayLike, scale: Scale, bounds: tuple[float, float] = (-math.inf, math.inf)
+    values: ArrayLike,
+    ends: ArrayLike,
+    scale: Scale,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    start: float | None = None,
 ) -> tuple[float, float]:
     """Return the ends of an axis: of the ordinary values, and of intervals as far as the rest stays readable.
 
@@ -68,6 +72,7 @@ def limits(
         ends: Of their intervals, any shape.
         scale: Of the axis.
         bounds: Between which the metric lies.
+        start: Where the axis begins, wherever the values do, on a linear scale.
 
     >>> limits([0.9, 0.95], [0.89, 1.3], "linear", (0.0, 1.0))
     (0.8845, 1.0055)
@@ -77,6 +82,7 @@ def limits(
     floor = floor_of(values)
     inside = np.clip(np.asarray(ends, dtype=np.float64), *bounds)
     low, high = ordinary(on_scale(values, scale, floor))
+    low = low if start is None else start
     around = on_scale(inside, scale, floor)
     around = np.ravel(around[np.isfinite(around)])
     reach = _WIDEST * ((high - low) or abs(high) or 1.0)
@@ -87,7 +93,7 @@ def limits(
     low, high = min([low, *around.tolist()]), max([high, *around.tolist()])
     width = high - low
     margin = _MARGIN * (width or (1.0 if scale == "log" else abs(high) or 1.0))
-    low, high = low - margin, high + margin
+    low, high = low - margin if start is None else start, high + margin
     if scale == "log":
         return math.exp(low), math.exp(high)
     return round(low, 12) if abs(low) > 1e-6 else low, round(high, 12) if abs(high) > 1e-6 else high

@@ -122,8 +122,8 @@ def forest(
         start: Where the axis begins, wherever its values do.
     """
     numbers = np.array([[float(row[column]) for column in (value, *ends)] for row in rows]).reshape(-1, 3)
-    left, right = limits([*numbers[:, 0], *also], numbers[:, 1:], scale, bounds)
-    set_metric_axis(axes, "x", (left if start is None else start, right), scale)
+    ends_of_axis = limits([*numbers[:, 0], *also], numbers[:, 1:], scale, bounds, start)
+    set_metric_axis(axes, "x", ends_of_axis, scale)
     for place, (at, low, high) in enumerate(numbers):
         if not math.isfinite(at):
             continue
