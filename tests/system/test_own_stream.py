@@ -16,6 +16,7 @@ workloads = ["mine:letters"]
 optimizers = ["sofim", "adamw"]
 trials = 2
 sampler = "random"
+pruner = "none"
 resplit = true
 """
 
