@@ -147,8 +147,8 @@ def sofim(context: click.Context) -> None:
 def launch(**options: Any) -> None:
     """Tune: run CAMPAIGN, or what is left of it.
 
-    CAMPAIGN is a preset (quickstart, modern, fashion, cifar, atlas, atlas-rho, atlas-sensitivity, paper), a TOML file,
-    or the name of a campaign in the storage.
+    CAMPAIGN is a preset (quickstart, modern, fashion, cifar, atlas, atlas-rho, atlas-sensitivity, atlas-others, paper),
+    a TOML file, or the name of a campaign in the storage.
     """
     from studies.commands.launch import launch_campaign
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import SEARCH_SPACES
-from search_spaces.errors import UserError, shown
+from search_spaces.errors import UserError, shown, suggestion
 
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
@@ -64,8 +64,8 @@ def check_functions(
     if alone and others:
         raise UserError(
             f"optimizers: {alone[0]} is no optimizer that is known, and its search space alone is for a training "
-            f"function, which {others[0]} is not; known are {', '.join(SEARCH_SPACES)}; your own needs a table "
-            f"[optimizer.{alone[0]}]"
+            f"function, which {others[0]} is not{suggestion(alone[0], SEARCH_SPACES)}; known are "
+            f"{', '.join(SEARCH_SPACES)}; your own needs a table [optimizer.{alone[0]}]"
         )
     for key in ("schedule", "warmup") if alone else ():
         asked = getattr(campaign, key)
@@ -84,7 +84,8 @@ def check_functions(
     for name, workload in functions.items():
         check_function(workload)
         _check_loop(name, workload, [row for key, row in rows.items() if key not in alone])
-    return [
+    meant = [(name, suggestion(name, SEARCH_SPACES)) for name in alone]
+    return [f"{name}: no optimizer is called so, only a search space{near}" for name, near in meant if near] + [
         f"{name}: a training function; that it yields the metric is seen in the first epoch of its first trial, "
         "nothing of it is run before."
         for name in functions

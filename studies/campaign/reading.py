@@ -14,7 +14,17 @@ from studies.campaign.plan import CampaignPlan, checked
 
 PRESETS: Mapping[str, Path] = {
     name: Path(__file__).parent / "presets" / f"{name}.toml"
-    for name in ("quickstart", "modern", "fashion", "cifar", "atlas", "atlas-rho", "atlas-sensitivity", "paper")
+    for name in (
+        "quickstart",
+        "modern",
+        "fashion",
+        "cifar",
+        "atlas",
+        "atlas-rho",
+        "atlas-sensitivity",
+        "atlas-others",
+        "paper",
+    )
 }
 """The files of the campaigns that ship with the package, by name."""
 

@@ -118,7 +118,7 @@ def _by_workload(tallies: Sequence[Tally]) -> dict[str, list[Tally]]:
 
 
 def _title(workload: str, first: Tally) -> Text:
-    return Text.assemble((workload, "bold"), f", {_summary(first)} {first.metric}")
+    return Text.assemble((workload, "bold"), f", {_summary(first)} {first.metric}" if _summary(first) else "")
 
 
 def _as_tables(
@@ -137,12 +137,14 @@ def _as_tables(
         table.add_column("done", justify="right", min_width=widest(_done, len("done")), no_wrap=True)
         for name in counts:
             table.add_column(name, justify="right", min_width=len(name), no_wrap=True)
-        best = widest(lambda tally: format_value(tally.best), 9)
-        table.add_column(_summary(rows[0]), justify="right", min_width=best, no_wrap=True)
+        if summary := _summary(rows[0]):
+            best = widest(lambda tally: format_value(tally.best), 9)
+            table.add_column(summary, justify="right", min_width=best, no_wrap=True)
         for tally in rows:
             cells = [Text(_count(getattr(tally, name)), style=_style(name, tally)) for name in counts]
             bar = [] if not with_bar else [""] if tally.asked_for is None else [_bar(tally.asked_for, tally.done)]
-            table.add_row(Text(f"  {tally.label}"), *bar, _done(tally), *cells, format_value(tally.best))
+            value = [format_value(tally.best)] if summary else []
+            table.add_row(Text(f"  {tally.label}"), *bar, _done(tally), *cells, *value)
         parts += [_title(workload, rows[0]), table]
     return parts
 
@@ -157,16 +159,16 @@ def _as_lines(shown: Sequence[Tally]) -> list[RenderableType]:
         parts.append(_title(workload, rows[0]))
         for tally in rows:
             counts = [f"{getattr(tally, name)} {name}" for name in COUNTS if getattr(tally, name)]
-            best = f"{_summary(tally)} {format_value(tally.best)}"
-            parts.append(Text(f"  {tally.label} {_done(tally)}, {best}"))
+            value = f", {_summary(tally)} {format_value(tally.best)}" if _summary(tally) else ""
+            parts.append(Text(f"  {tally.label} {_done(tally)}{value}"))
             if counts:
                 parts.append(Padding(Text(", ".join(counts)), (0, 0, 0, 4)))
     return parts
 
 
 def _summary(tally: Tally) -> str:
-    """Return what of the trials' values is shown."""
-    return "best" if tally.runs == "trials" else "mean"
+    """Return what of the runs' values is shown: of evaluation runs, which are of several configurations, nothing."""
+    return {"trials": "best", "confirmation runs": "mean"}.get(tally.runs, "")
 
 
 def _done(tally: Tally) -> str:
@@ -286,12 +288,11 @@ class Progress:
         for tally in tallies:
             if is_over(tally) and tally.study not in self._finished:
                 self._finished.add(tally.study)
-                # of evaluation runs, which are of several configurations, no one number says anything
-                value = f", {_summary(tally)} {tally.metric} {format_value(tally.best)}"
+                value = f", {_summary(tally)} {tally.metric} {format_value(tally.best)}" if _summary(tally) else ""
                 self._plain(
                     f"{tally.study}: {_totals([tally])} ({tally.complete} complete, "
                     f"{tally.pruned} pruned, {tally.diverged} diverged, {tally.failed} failed)"
-                    + (value if tally.runs != "evaluation runs" else "")
+                    + value
                     + (f"; stopped: {tally.stopped}" if tally.stopped else "")
                 )
         trouble = self._trouble()

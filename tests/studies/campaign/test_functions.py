@@ -104,6 +104,15 @@ def test_what_cannot_be_is_refused_in_one_line(fields, said):
     assert "\n" not in str(refused.value)
 
 
+def test_a_search_space_called_nearly_as_an_optimizer_is_told_before_it_runs():
+    near = plan(optimizers=("sgd", "sofin"), search_space={"sofin": {"lr": LR}})
+    said = "sofin: no optimizer is called so, only a search space; did you mean sofim?"
+    assert said in resolve_campaign(near).notes
+    assert "no optimizer" not in " ".join(
+        resolve_campaign(plan(optimizers=("sgd", "mine"), search_space={"mine": {"lr": LR}})).notes
+    )
+
+
 def test_a_loop_that_serves_closures_is_compared_with_lbfgs():
     resolved = resolve_campaign(plan("mine_functions:serving", ("sgd", "lbfgs"), search_space={}))
     assert [study.optimizer for study in resolved.study_plans()] == ["sgd", "lbfgs"]

@@ -157,7 +157,7 @@ MISTAKES = {
     "confirm fake --gpus-per-trial -1": "--gpus-per-trial -1: must be 0, or a share of a GPU from 0.01 to "
     "1: a trial trains on one GPU at most, and several GPUs run several trials",
     "confirm nosuch": "no campaign 'nosuch': it is no preset (quickstart, modern, fashion, cifar, atlas, "
-    "atlas-rho, atlas-sensitivity, paper), no TOML file, and not in sqlite:///sofim.db (fake, half, own)",
+    "atlas-rho, atlas-sensitivity, atlas-others, paper), no TOML file, and not in sqlite:///sofim.db (fake, half, own)",
     "confirm quickstart": "no campaign 'quickstart' in sqlite:///sofim.db to confirm; there are: fake, half, own; "
     "launch it first",
     "confirm quickstart --storage sqlite:///other.db": "no campaign 'quickstart' in sqlite:///other.db to confirm; "

@@ -159,6 +159,15 @@ def test_every_count_stands_whole_under_its_name_also_on_a_narrow_terminal(file,
     assert max(map(len, (head, ours, failed, other))) <= width
 
 
+@pytest.mark.parametrize("width", [120, 16])
+def test_runs_of_several_configurations_show_no_mean_of_them_all(file, width):
+    file.width = width
+    file.print(status_view([tally("sgd", complete=3, best=0.1234, runs="evaluation runs")], None))
+    assert not re.search("0.1234|mean", printed(file))
+    file.print(status_view([tally("sgd", complete=3, best=0.1234, runs="confirmation runs")], None))
+    assert "mean" in printed(file)
+
+
 def test_a_bar_grows_with_the_trials_done(terminal):
     def bar(done: int) -> int:
         terminal.file = io.StringIO()

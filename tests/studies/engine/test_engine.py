@@ -105,7 +105,7 @@ def test_a_trial_that_never_ends_or_takes_all_memory_fails_and_the_others_are_as
     hung = notes_of(home).query("what == 'hangs'")
     assert len(hung) == 3
     # Ray ends a worker in its own time: ten seconds are promised, and a busy machine is given more.
-    left = [psutil.Process(pid) for pid in hung["pid"] if psutil.pid_exists(pid)]
+    left = [process for process in psutil.process_iter() if process.pid in set(hung["pid"])]
     assert not [process for process in psutil.wait_procs(left, timeout=120)[1] if process.status() != "zombie"]
     for kind in kinds:
         workload = f"probe_workload:{kind}"
