@@ -181,10 +181,10 @@ def confirm(**options: Any) -> None:
 @click.option("--budget", required=True, metavar="TIME|TRIALS", help="1h, 30min, 90s; a plain number counts trials.")
 @click.option(
     "--optimizers",
-    default="measured",
+    default="portfolio,sofim,sgd,adamw",
     show_default=True,
     metavar="A,B",
-    help="Those to choose from; measured: those that something is recommended of; all.",
+    help="Those to choose from; portfolio: the best in turn elsewhere; measured: all that were tuned there; or all.",
 )
 @custom_optimizers_option
 @click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.optimizers import custom_optimizers
 from analysis.schema import ended_by
 from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
-from search_spaces.errors import UserError
+from search_spaces.errors import UserError, number_of
 from studies.commands.exported import ENDINGS, print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.recommended import recommended, stored_space, unreadable_space
@@ -109,9 +109,10 @@ def export(
     every, runs = found.every, found.runs
     by_pair = {(study.optimizer, study.workload): study for study in found.studies}
     moment = now or datetime.datetime.now().astimezone()
+    only = [f"--optimizer {key}" for key in optimizers] + [f"--workload {key}" for key in workloads]
     return {
         "made": {
-            "by": " ".join(["sofim export", *campaigns, *["--winner"] * exact]),
+            "by": " ".join(["sofim export", *campaigns, *only, *["--winner"] * exact]),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
             "regrets": _regrets(every),
@@ -133,10 +134,16 @@ def _regrets(every: Sequence[OptimizerDefaults]) -> str:
     ran = [one for one in every if one.seeds]
     if not ran:
         return "of surrogates"
-    runs = f"of runs on {min(one.seeds for one in ran)} fresh seeds"
+    by_seeds: dict[int, list[str]] = {}
+    for one in sorted(ran, key=lambda one: -one.seeds):
+        by_seeds.setdefault(one.seeds, []).append(one.optimizer)
+    told = [(number_of(seeds, "fresh seed"), names) for seeds, names in by_seeds.items()]
     if len(ran) == len(every):
-        return runs
-    return f"{runs} for {', '.join(one.optimizer for one in ran)}; partly of surrogates for the others"
+        last = told.pop()[0]
+        parts = [f"on {seeds} for {', '.join(names)}" for seeds, names in told]
+        return "of runs " + "; ".join([*parts, f"on {last} for the others" if parts else f"on {last}"])
+    parts = [f"on {seeds} for {', '.join(names)}" for seeds, names in told]
+    return f"of runs {'; '.join(parts)}; partly of surrogates for the others"
 
 
 def _rules(study: Study) -> Document:

@@ -39,7 +39,7 @@ WORDS = {
     "keys": ", ".join(Campaign.model_fields),
     "workloads": ", ".join(WORKLOADS),
     "optimizers": ", ".join(SEARCH_SPACES),
-    "measured": ", ".join(shipped()["optimizers"]),
+    "chosen": ", ".join(dict.fromkeys([*(m["optimizer"] for m in shipped()["portfolio"]), "sofim", "sgd", "adamw"])),
     "presets": ", ".join(PRESETS),
     "datasets": ", ".join(DATASETS),
     "long": "d" * 300,

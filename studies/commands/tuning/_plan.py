@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from studies.campaign.plan import StudyPlan
     from studies.workloads import Metric, TrainingFunction, Workload
 
+PORTFOLIO = "portfolio"
+"""Stands for the optimizers of the portfolio that ships: what did best in turn on the package's own workloads."""
+
+DEFAULT = f"{PORTFOLIO},sofim,sgd,adamw"
+"""What a search chooses from unless somebody says otherwise: also what it is for, and what everybody would ask about."""
+
 MEASURED = "measured"
 """Stands for the optimizers that the package's own campaigns have tuned: those that it can recommend anything of."""
 
@@ -186,7 +192,7 @@ def with_metric(
 
 def _check_space(search_space: object, workload: str, optimizers: object) -> None:
     """Refuse hyperparameters of nobody, or beside optimizers."""
-    if optimizers != MEASURED:
+    if optimizers != DEFAULT:
         raise UserError("search_space: stands in the place of optimizers; leave one of them out")
     if not isinstance(search_space, Mapping) or not search_space:
         raise UserError(f"search_space = {search_space!r}: must be a table {{name: {{low, high, default, …}}}}")
@@ -214,16 +220,21 @@ def default_name(workload: str) -> str:
 
 
 def _parts(optimizers: str | Sequence[str | OptimizerSpec]) -> list[str | OptimizerSpec]:
-    """Return what a person asked for one by one, each of the table's for ``all``, of what ships for `MEASURED`."""
+    """Return what a person asked for one by one; of what a word stands for, what is not named besides."""
     if isinstance(optimizers, str):
         optimizers = [part.strip() for part in optimizers.split(",") if part.strip()]
-    asked = optimizers if isinstance(optimizers, Iterable) else [optimizers]
-    return [one for part in asked for one in _meant(part)]
+    asked = list(optimizers) if isinstance(optimizers, Iterable) else [optimizers]
+    found: list[str | OptimizerSpec] = []
+    for part in asked:
+        meant = _meant(part) if isinstance(part, str) else None
+        found += [part] if meant is None else [one for one in meant if one not in (*asked, *found)]
+    return found
 
 
-def _meant(part: str | OptimizerSpec) -> Iterable[str | OptimizerSpec]:
-    if part == MEASURED:
-        from sofim.recommended import shipped
+def _meant(word: str) -> Iterable[str] | None:
+    """Return the optimizers that a word stands for; ``None``: it is none of these words."""
+    from sofim.recommended import shipped
 
-        return tuple(shipped()["optimizers"])
-    return SEARCH_SPACES if part == "all" else [part]
+    if word == PORTFOLIO:
+        return dict.fromkeys(member["optimizer"] for member in shipped()["portfolio"])
+    return {"all": SEARCH_SPACES, MEASURED: shipped()["optimizers"]}.get(word)

@@ -22,7 +22,7 @@ from studies.commands.options import check_place, check_shares
 from studies.commands.save import check_directories, save_best
 from studies.commands.screen import make_console, say, verbatim, working
 from studies.commands.tuning._found import tuned_of
-from studies.commands.tuning._plan import MEASURED, Search, resolve_campaign, with_metric
+from studies.commands.tuning._plan import DEFAULT, Search, resolve_campaign, with_metric
 from studies.commands.tuning._tuned import Tuned, in_words, outcomes
 from studies.commands.work import logged, versions, work_off
 from studies.loggers import Target, targets_of
@@ -46,7 +46,7 @@ def tune(
     workload: str | Workload | TrainingFunction | Callable[..., Any],
     *,
     budget: str | int | timedelta,
-    optimizers: str | Sequence[str | OptimizerSpec] = MEASURED,
+    optimizers: str | Sequence[str | OptimizerSpec] = DEFAULT,
     search_space: Mapping[str, object] | None = None,
     metric: str | Metric | None = None,
     direction: str | None = None,
@@ -84,8 +84,8 @@ def tune(
         budget: A time (``"1h"``, ``"30min"``, ``"90s"``, a timedelta), or a number of trials.
         optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them; among
             them one's own, ``"module:spec"`` or a ``sofim.OptimizerSpec`` with its search space.
-            By default those that the package's own campaigns have tuned (``sofim.recommended``): each optimizer costs
-            a trial before the search knows which to prefer, and these begin with what was good elsewhere.
+            By default those of the portfolio that ships (``sofim.recommended``), SOFIM, SGD and AdamW: each optimizer
+            costs a trial before the search knows which to prefer. ``"measured"`` stands for all that were tuned there.
         search_space: Of a training function's own hyperparameters, in place of optimizers: a table of each, as in a
             campaign's file, or a fixed value.
         metric: That a training function yields, if it is given as it is: its name, or a `studies.workloads.Metric`.

@@ -13,6 +13,7 @@ from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import custom_tables, resolve_campaign
 from studies.commands.confirm import without_test
 from studies.commands.tuning import _plan
+from studies.commands.tuning._plan import DEFAULT
 from studies.workloads import Metric, TrainingFunction
 
 LR = {"low": 1e-3, "high": 1.0, "log": True, "default": 0.1}
@@ -155,11 +156,11 @@ def test_tune_says_what_it_must_know_of_a_plain_function(workload, asked, said):
 @pytest.mark.parametrize(
     ("workload", "space", "optimizers", "said"),
     [
-        ("digits-mlp", {"lr": LR}, "measured", "digits-mlp is no training function"),
+        ("digits-mlp", {"lr": LR}, DEFAULT, "digits-mlp is no training function"),
         ("mine_functions:task", {"lr": LR}, "sgd", "stands in the place of optimizers"),
-        ("mine_functions:task", {}, "measured", "must be a table"),
-        ("mine_functions:task", {"narrow": {"lr": LR}, "wide": {"lr": LR}}, "measured", "tune takes one space"),
-        ("mine_functions:task", {"lr": 0.1}, "measured", "every parameter of configuration is fixed"),
+        ("mine_functions:task", {}, DEFAULT, "must be a table"),
+        ("mine_functions:task", {"narrow": {"lr": LR}, "wide": {"lr": LR}}, DEFAULT, "tune takes one space"),
+        ("mine_functions:task", {"lr": 0.1}, DEFAULT, "every parameter of configuration is fixed"),
     ],
 )
 def test_tune_refuses_a_search_space_of_nobody(workload, space, optimizers, said):

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 import studies
 from analysis.intervals import mean
 from search_spaces.errors import UserError
-from sofim.recommended import shipped
 from studies.called import from_python
 from studies.cli import sofim as command_line
 from studies.commands.tuning import Budget, Estimate, Tried, Tuned, parse_budget
@@ -231,7 +230,7 @@ def test_mistakes_of_the_function(wrong, words):
 
 
 def finished(url: str) -> None:
-    asked = search(Budget(trials=12), seeds=3, optimizers=tuple(shipped()["optimizers"]))
+    asked = search(Budget(trials=12), seeds=3, optimizers=("sofim", "sgd", "adam"))
     with searching(url, asked) as ledger:
         work_off(ledger)
     with confirming(url, asked, budget=ConfirmationBudget(Clock(), 3), top=2, of_each=True) as ledger:
@@ -247,7 +246,7 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     import torch
 
     finished(f"sqlite:///{tmp_path}/sofim.db")
-    options = ["--name", "fake", "--epochs", "4", "--budget", "12", "--seeds", "3"]
+    options = ["--name", "fake", "--epochs", "4", "--budget", "12", "--seeds", "3", "--optimizers", "sofim,sgd,adam"]
     code, out, err = sofim("tune", "digits-mlp", *options)
     assert (code, err) == (0, "")
     assert "Best on digits-mlp: sgd, after 12 trials" in out
@@ -266,7 +265,7 @@ def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     exec(lines, namespace)
     assert isinstance(namespace["optimizer"], torch.optim.SGD)
     assert namespace["batch_size"] > 0
-    found = studies.tune("digits-mlp", name="fake", epochs=4, budget=12, seeds=3)
+    found = studies.tune("digits-mlp", name="fake", epochs=4, budget=12, seeds=3, optimizers=("sofim", "sgd", "adam"))
     assert isinstance(found, Tuned)
     assert all("\n".join(part) in out for part in (found.told()[1:], found.compared, found.code.splitlines()))
     assert [one.optimizer for one in found.optimizers[:2]] == ["sgd", "adam"]
