@@ -407,8 +407,8 @@ ROWS = [
         typed="tune digits-mlp --budget 10 --name fake",
         says=(
             "campaign 'fake' is in the storage with another configuration (optimizers was sgd, is "
-            "{chosen}; pruner was none, is asha; sampler was random, is tpe; spaces of adamw, muon, schedule-free-adamw, "
-            "soap, sofim changed); give this one another name with --name"
+            "{chosen}; pruner was none, is asha; sampler was random, is tpe; spaces of adamw, muon, "
+            "schedule-free-adamw, soap, sofim changed); give this one another name with --name"
         ),
     ),
     Mistake(

@@ -37,7 +37,9 @@ def test_sofim_is_recommended_on_a_transformer_and_on_what_nobody_has_tuned() ->
     SOFIM(torch.nn.Linear(2, 1).parameters(), **recommended("sofim").arguments)
     assert recommended("sofim", workload="digits-vit").evidence["campaign"] == "atlas"
     assert recommended("sofim").evidence["seeds"] >= 3
-    assert shipped()["made"]["regrets"] == "of runs on 3 fresh seeds for sofim, sgd, adamw; on 1 fresh seed for the others"
+    assert (
+        shipped()["made"]["regrets"] == "of runs on 3 fresh seeds for sofim, sgd, adamw; on 1 fresh seed for the others"
+    )
 
 
 def test_what_is_not_there_is_named() -> None:

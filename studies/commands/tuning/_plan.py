@@ -27,7 +27,7 @@ PORTFOLIO = "portfolio"
 """Stands for the optimizers of the portfolio that ships: what did best in turn on the package's own workloads."""
 
 DEFAULT = f"{PORTFOLIO},sofim,sgd,adamw"
-"""What a search chooses from unless somebody says otherwise: also what it is for, and what everybody would ask about."""
+"""What a search chooses from unless somebody says otherwise: SOFIM and what everybody would ask about with the best."""
 
 MEASURED = "measured"
 """Stands for the optimizers that the package's own campaigns have tuned: those that it can recommend anything of."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +16,20 @@ from analysis.comparison.searches import level
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.load import read, studies
 from analysis.text import percent
+from search_spaces import from_dict
+from sofim import recommended
+from sofim.recommended import shipped
 from studies.storage.database import close_storage, open_storage
 
 ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
-def kept(campaign: str, directory: Path) -> list[WorkloadRuns]:
-    """What the database beside the page of a campaign holds."""
-    database = directory / f"{campaign}.db"
-    database.write_bytes(lzma.decompress((ATLAS.parent / campaign / f"{campaign}.db.xz").read_bytes()))
+def kept(campaign: str, directory: Path, beside: str | None = None) -> list[WorkloadRuns]:
+    """What the database beside a page, by default that of the campaign's name, holds of a campaign."""
+    page = beside or campaign
+    database = directory / f"{page}.db"
+    database.write_bytes(lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes()))
     storage = open_storage(f"sqlite:///{database}", create=False)
     try:
         own = studies(storage, campaign, replicates=True)
@@ -43,15 +49,45 @@ def page() -> str:
     return " ".join((ATLAS / "README.md").read_text(encoding="utf-8").split())
 
 
+def row(contest: WorkloadRuns, optimizers: Sequence[str]) -> str:
+    """What the page's table says of a workload: the best in bold."""
+    means = {study.optimizer: level(contest, study).value for study in contest.studies}
+    best = (max if contest.direction == "maximize" else min)(means.values())
+    cells = [f"**{means[name]:.3g}**" if means[name] == best else f"{means[name]:.3g}" for name in optimizers]
+    arrow = "↑" if contest.direction == "maximize" else "↓"
+    return f"| `{contest.workload}`, {contest.label} {arrow} | {' | '.join(cells)} |"
+
+
 @pytest.mark.slow
 def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     for contest in found:
-        means = {study.optimizer: level(contest, study).value for study in contest.studies}
-        best = (max if contest.direction == "maximize" else min)(means.values())
-        shown = [f"{means[name]:.3g}" for name in OPTIMIZERS]
-        cells = [f"**{text}**" if means[name] == best else text for name, text in zip(OPTIMIZERS, shown, strict=True)]
-        arrow = "↑" if contest.direction == "maximize" else "↓"
-        assert f"| `{contest.workload}`, {contest.label} {arrow} | {' | '.join(cells)} |" in page
+        assert row(contest, OPTIMIZERS) in page
+
+
+@pytest.mark.slow
+def test_what_is_said_of_defaults_where_nothing_was_tuned_is_of_the_database(tmp_path: Path, page: str) -> None:
+    untuned = kept("atlas-untuned", tmp_path, beside="atlas")
+    assert {contest.workload for contest in untuned} == {"shakespeare-gpt", "fashion-lenet5"}
+    for contest in untuned:
+        assert row(contest, OPTIMIZERS[:4]) in page
+        for study in contest.studies:
+            own, told = contest.of(study), recommended(study.optimizer)
+            assert len(own) == 3, "fresh seeds"
+            space = from_dict(study.attributes["search_space"])
+            params = json.loads(json.dumps(dict(own["params"].iloc[0])))
+            assert space.arguments(params) == pytest.approx(told.arguments), "as it ships"
+
+
+def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_ships(page: str) -> None:
+    for optimizer, own in shipped()["optimizers"].items():
+        if optimizer in ("sofim", "sgd", "adamw"):
+            continue  # the table's, of the report
+        out = own["default"]["left_out"]
+        low, high = out["regret_interval"]
+        assert f"`{optimizer}` {out['regret']:.2f} [{low:.2f}, {high:.2f}]" in page
+    first = shipped()["portfolio"][0]
+    assert first["optimizer"] == "muon"
+    assert f"regrets {first['mean_regret']:.2f} in the mean of the nine" in page
 
 
 def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], page: str) -> None:

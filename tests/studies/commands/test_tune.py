@@ -18,15 +18,19 @@ from hypothesis import strategies as st
 
 import studies
 from analysis.intervals import mean
+from search_spaces import SEARCH_SPACES
 from search_spaces.errors import UserError
+from sofim.recommended import shipped
 from studies.called import from_python
 from studies.cli import sofim as command_line
 from studies.commands.tuning import Budget, Estimate, Tried, Tuned, parse_budget
-from studies.commands.tuning._plan import default_name
+from studies.commands.tuning._plan import DEFAULT, default_name, resolve_campaign
 from studies.commands.tuning._tune import _nothing
 from studies.ledger import Clock, ConfirmationBudget
 from tests.studies.ledger.test_tune_ledger import confirming, finish, search, searching, work_off
 from tests.support.fake_campaign import end
+
+PORTFOLIO = list(dict.fromkeys(member["optimizer"] for member in shipped()["portfolio"]))
 
 # ---------------------------------------------------------------------------------------------------------- the budget
 
@@ -105,6 +109,24 @@ def test_a_call_from_python_is_told_of_its_arguments(message: str, said: str) ->
     with pytest.raises(UserError) as told, from_python():
         raise UserError(message)
     assert str(told.value) == said
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("sgd,adam", ["sgd", "adam"]),
+        ("all", list(SEARCH_SPACES)),
+        ("measured", list(shipped()["optimizers"])),
+        ("sgd,portfolio", ["sgd", *PORTFOLIO]),
+        (["portfolio", PORTFOLIO[0]], [*PORTFOLIO[1:], PORTFOLIO[0]]),
+        (DEFAULT, [*(key for key in PORTFOLIO if key not in ("sofim", "sgd", "adamw")), "sofim", "sgd", "adamw"]),
+    ],
+)
+def test_a_word_stands_for_optimizers_and_none_is_searched_twice(asked: str | list[str], chosen: list[str]) -> None:
+    found = resolve_campaign(
+        "digits-mlp", Budget(trials=9), asked, name=None, seed=0, epochs=None, seeds=3, data_directory=None
+    )
+    assert list(found.resolved.campaign.optimizers) == chosen
 
 
 def test_where_all_diverged_no_larger_budget_is_asked_for(tmp_path: Path) -> None:
