@@ -70,7 +70,7 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
     code, out, err = sofim(*EXPORT)
     assert (code, err) == (0, "")
     document = tomllib.loads(out)
-    assert document["made"]["by"] == "sofim export fake"
+    assert document["made"]["by"] == "sofim export fake --optimizer sofim"
     assert document["made"]["regrets"] == "of runs on 2 fresh seeds"
 
     every = runs(home)
