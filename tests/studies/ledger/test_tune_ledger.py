@@ -183,18 +183,18 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
 
 
 def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
-    asked = search(Budget(trials=28))
+    asked = search(Budget(trials=34))
     with searching(url, asked) as ledger:
-        for number in range(28):
+        for number in range(34):
             assignment = ledger.ask()
             if number == 3:
                 continue  # its driver dies with it
             assert work(ledger, assignment, value=1.0 - 0.01 * number) or number >= len(asked.initial)
-    with searching(url, search(Budget(trials=28))) as ledger:
+    with searching(url, search(Budget(trials=34))) as ledger:
         assert work(ledger, ledger.ask(), value=0.0), "nor when it is asked again"
     found, _ = stored(url)
     starting = [trial for trial in found if trial.user_attrs.get("start")]
-    assert [trial.number for trial in starting] == [*range(len(asked.initial)), 28]
+    assert [trial.number for trial in starting] == [*range(len(asked.initial)), 34]
     assert sum(trial.state == TrialState.PRUNED for trial in found) > 5
 
 
