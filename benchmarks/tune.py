@@ -77,7 +77,9 @@ def together(
     rule = budget.no_improvement_expected
     if to_the_end:
         budget.no_improvement_expected = lambda *_: False
-    found = studies.tune(workload, budget=trials, name=name, seed=seed, storage=url, seeds=CONFIRMED, console=console)
+    found = studies.tune(
+        workload, budget=trials, optimizers="all", name=name, seed=seed, storage=url, seeds=CONFIRMED, console=console
+    )
     budget.no_improvement_expected = rule
     whole = time.perf_counter() - began
     storage = open_storage(url)

@@ -61,11 +61,12 @@ def check_functions(
     alone = spaces_without_optimizer(campaign)
     functions = {name: workload for name, workload in workloads.items() if isinstance(workload, TrainingFunction)}
     others = [name for name in workloads if name not in functions]
+    known = (*SEARCH_SPACES, *(name for name, table in campaign.optimizer.items() if table))
     if alone and others:
         raise UserError(
             f"optimizers: {alone[0]} is no optimizer that is known, and its search space alone is for a training "
-            f"function, which {others[0]} is not{suggestion(alone[0], SEARCH_SPACES)}; known are "
-            f"{', '.join(SEARCH_SPACES)}; your own needs a table [optimizer.{alone[0]}]"
+            f"function, which {others[0]} is not{suggestion(alone[0], known)}; known are "
+            f"{', '.join(known)}; your own needs a table [optimizer.{alone[0]}]"
         )
     for key in ("schedule", "warmup") if alone else ():
         asked = getattr(campaign, key)
@@ -84,7 +85,7 @@ def check_functions(
     for name, workload in functions.items():
         check_function(workload)
         _check_loop(name, workload, [row for key, row in rows.items() if key not in alone])
-    meant = [(name, suggestion(name, SEARCH_SPACES)) for name in alone]
+    meant = [(name, suggestion(name, known)) for name in alone]
     return [f"{name}: no optimizer is called so, only a search space{near}" for name, near in meant if near] + [
         f"{name}: a training function; that it yields the metric is seen in the first epoch of its first trial, "
         "nothing of it is run before."

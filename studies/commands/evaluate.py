@@ -12,7 +12,7 @@ from search_spaces import BATCH_SIZE, SEARCH_SPACES, configuration_key
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line
 from studies.commands.find import campaign_name, existing, without_password
-from studies.commands.options import storage_again
+from studies.commands.options import chosen_again, storage_again
 from studies.commands.recommended import Recommended, recommended, stored_space
 from studies.commands.screen import make_console, say, verbatim, working
 from studies.commands.work import logged, runs_asked_for, versions, work_off
@@ -76,8 +76,7 @@ def evaluate_campaigns(
     if _keys(after) - _keys(found):
         say(console, "After these runs something else is recommended, which is run on the same seeds:")
         run(after, durability=durability)
-    more = [part for key in optimizers for part in ("--optimizer", key)]
-    more += [part for key in workloads for part in ("--workload", key)]
+    more = chosen_again(optimizers, workloads)
     again = command_line("export", *names, *more, *([] if robust else ["--winner"]), *storage_again(storage))
     say(console, "What is recommended, with regrets of these runs:")
     verbatim(console, f"  {again}")

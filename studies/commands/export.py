@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError, number_of
 from studies.commands.exported import ENDINGS, print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
+from studies.commands.options import chosen_again
 from studies.commands.recommended import recommended, stored_space, unreadable_space
 from studies.commands.screen import make_console, speaks_unicode, verbatim
 
@@ -109,10 +111,11 @@ def export(
     every, runs = found.every, found.runs
     by_pair = {(study.optimizer, study.workload): study for study in found.studies}
     moment = now or datetime.datetime.now().astimezone()
-    only = [f"--optimizer {key}" for key in optimizers] + [f"--workload {key}" for key in workloads]
     return {
         "made": {
-            "by": " ".join(["sofim export", *campaigns, *only, *["--winner"] * exact]),
+            "by": shlex.join(
+                ["sofim", "export", *campaigns, *chosen_again(optimizers, workloads), *["--winner"] * exact]
+            ),
             "version": importlib.metadata.version("sofim-studies"),
             "date": moment.date().isoformat(),
             "regrets": _regrets(every),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -328,6 +328,17 @@ def in_seconds(_context: click.Context, parameter: click.Parameter, value: str |
 def storage_again(storage: str) -> list[str]:
     """Return what names the storage on the next command line: nothing where it is the usual one."""
     return storage_named(storage, hide_password(storage))
+
+
+def chosen_again(optimizers: Iterable[str], workloads: Iterable[str]) -> list[str]:
+    """Return what names optimizers and workloads on the next command line, one by one.
+
+    >>> chosen_again(["sgd"], [])
+    ['--optimizer', 'sgd']
+    """
+    return [part for key in optimizers for part in ("--optimizer", key)] + [
+        part for key in workloads for part in ("--workload", key)
+    ]
 
 
 def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

@@ -109,6 +109,12 @@ def test_a_search_space_called_nearly_as_an_optimizer_is_told_before_it_runs():
     near = plan(optimizers=("sgd", "sofin"), search_space={"sofin": {"lr": LR}})
     said = "sofin: no optimizer is called so, only a search space; did you mean sofim?"
     assert said in resolve_campaign(near).notes
+    own = plan(
+        optimizers=("myopt", "myop"),
+        search_space={"myopt": {"lr": LR}, "myop": {"lr": LR}},
+        optimizer={"myopt": {"factory": "torch.optim:SGD"}},
+    )
+    assert "did you mean myopt?" in " ".join(resolve_campaign(own).notes), "one's own too"
     assert "no optimizer" not in " ".join(
         resolve_campaign(plan(optimizers=("sgd", "mine"), search_space={"mine": {"lr": LR}})).notes
     )
