@@ -173,7 +173,8 @@ def _confirming(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
     return (
         f"The best configuration of {of_each} was retrained on {seeds} with the whole epoch budget, {where}{on}. "
         f"{measured} Of {number_of(len(runs), 'run')}, {broken} diverged or failed; such a run counts as worse than "
-        "any other, and in means as the worst value that any complete run had after its first epoch or in the end."
+        "any other, and in means as the median of complete runs after their first epoch, or as the worst in the end if "
+        "that is worse."
     )
 
 

@@ -4,10 +4,11 @@ An optimizer's search may have been made several times (replicates). Each search
 confirmed; the runs of all of them are here, with the search that each belongs to.
 
 A run that broke (it diverged or failed, or gave no test value where others gave one) counts: where runs are ordered it
-is worse than all others, and where means are taken it has the worst value that any complete run of the workload had
-after its first epoch or in the end. That is finite also for a loss, which has no worst value of its own, and may be
-close to good values where one epoch trains well; so a mean alone never makes an optimizer with broken runs better, see
-:mod:`analysis.comparison.pairwise`. Runs that still run, or that are asked again because a driver was lost, do not
+is worse than all others, and where means are taken it has the value that training starts from, the median of complete
+runs of the workload after their first epoch, or the worst that any had in the end, whichever is worse. That is finite
+also for a loss, which has no worst value of its own; it is no outlier, as one run's first epoch may be; and it may be
+close to good values where one epoch trains well, so that a mean alone never makes an optimizer with broken runs better,
+see :mod:`analysis.comparison.pairwise`. Runs that still run, or that are asked again because a driver was lost, do not
 count yet.
 """
 
@@ -343,7 +344,9 @@ def _contest(
     tested = split != "train" and bool((has_test & wins).any())
     runs["broken"] = ~(has_test if tested else complete)
     early = first_epochs(curves, runs[complete & wins])["value"].to_numpy(np.float64)
-    worst = _worst(sign, early, runs.loc[complete & wins, "validation"].to_numpy(np.float64))
+    early = early[np.isfinite(early)]
+    begun = np.median(early, keepdims=True) if len(early) else early
+    worst = _worst(sign, begun, runs.loc[complete & wins, "validation"].to_numpy(np.float64))
     runs.loc[~complete, "validation"] = worst
     if tested:
         ended = runs.loc[has_test & wins, "test"].to_numpy(np.float64)
