@@ -19,6 +19,9 @@ class Recommended:
     Attributes:
         arguments: Keyword arguments of the optimizer.
         batch_size: In examples.
+        schedule: Of the learning rate in the runs that it was found in, ``"cosine"`` or ``"constant"``: train with the
+            same one.
+        warmup: Share of all steps, before that schedule, in which the learning rate rises to its value.
         evidence: What it rests on: ``campaign``, ``metric``, ``trials``; ``seeds`` on which this very configuration was
             run, and of these runs ``mean``, ``median``, ``worst``, ``diverged``, …; ``predicted``; and ``winner``,
             the same of the best trial, where that is another configuration.
@@ -27,6 +30,8 @@ class Recommended:
 
     arguments: dict[str, Any]
     batch_size: int
+    schedule: str
+    warmup: float
     evidence: Mapping[str, Any]
     notes: tuple[str, ...]
 
@@ -58,7 +63,11 @@ def recommended(optimizer: str, workload: str | None = None) -> Recommended:
         raise KeyError(f"nothing is recommended on {workload!r}, only on {', '.join(own['workloads'])}")
     entry = own["default"] if workload is None else own["workloads"][workload]
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in entry["arguments"].items()}
-    return Recommended(arguments, int(entry["batch_size"]), entry["evidence"], tuple(entry["notes"]))
+    rules = shipped()["campaigns"][entry["evidence"]["campaign"]]
+    return Recommended(
+        arguments, int(entry["batch_size"]), entry.get("schedule", rules["schedule"]),
+        entry.get("warmup", rules["warmup"]), entry["evidence"], tuple(entry["notes"]),
+    )  # fmt: skip
 
 
 @cache

@@ -108,9 +108,19 @@ def sofim(context: click.Context) -> None:
 @click.argument("campaign")
 @storage_option
 @click.option("--trials", type=int, help="Trials per study, instead of the campaign's.")
-@click.option("--optimizers", callback=split, metavar="A,B", help="Only these optimizers.")
+@click.option(
+    "--optimizers",
+    callback=split,
+    metavar="A,B",
+    help="These optimizers instead of the campaign's; with --extend, beside them.",
+)
 @custom_optimizers_option
-@click.option("--workloads", callback=split, metavar="A,B", help="Only these workloads.")
+@click.option(
+    "--workloads",
+    callback=split,
+    metavar="A,B",
+    help="These workloads instead of the campaign's; with --extend, beside them.",
+)
 @click.option(
     "--workload", "own", multiple=True, metavar="MODULE:FACTORY", help="Your own workload, instead of the campaign's."
 )
@@ -129,7 +139,7 @@ def sofim(context: click.Context) -> None:
     "--budget",
     callback=in_seconds,
     metavar="TIME",
-    help="Of the search, that of earlier drivers with one included: 2h, 30min; what it cuts it cuts evenly.",
+    help="End the search after this time (2h, 30min), that of earlier launches included; all studies are cut evenly.",
 )
 @click.option(
     "--patience",
@@ -158,10 +168,18 @@ def launch(**options: Any) -> None:
 @sofim.command()
 @click.argument("campaign")
 @storage_option
-@seeds_option(None, "Fresh seeds a winner; default: 3 where searches were repeated, else 10.")
-@click.option("--top", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Winners of each study.")
+@seeds_option(None, "Fresh seeds for each winner; default: 3 where searches were repeated, else 10.")
+@click.option(
+    "--top",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Confirm the best N trials of each study.",
+)
 @click.option("--default", is_flag=True, help="Also run the untuned default, once for each optimizer and workload.")
-@click.option("--ablation", is_flag=True, help="The same, and the path from there to the winner, change by change.")
+@click.option(
+    "--ablation", is_flag=True, help="Run the default, and each step from it to the winner, one change after the other."
+)
 @click.option("--anyway", is_flag=True, help="Confirm what is there, though trials of the campaign are missing.")
 @save_options
 @data_option
@@ -184,14 +202,21 @@ def confirm(**options: Any) -> None:
     default="portfolio,sofim,sgd,adamw",
     show_default=True,
     metavar="A,B",
-    help="Those to choose from; portfolio: the best in turn elsewhere; measured: all that were tuned there; or all.",
+    help="Optimizers to choose from; portfolio: the best in turn on the project's workloads; all: every one.",
 )
 @custom_optimizers_option
-@click.option("--name", help="Of the search in the storage; default: tune-WORKLOAD.")
+@click.option("--name", help="Name of the search in the storage; default: tune-WORKLOAD.")
 @storage_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Of configurations, weights and data order.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of configurations, weights and data order.")
 @data_option
-@click.option("--epochs", type=int, metavar="N", help="Of a trial, instead of the workload's.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of a trial, instead of the workload's.")
+@click.option(
+    "--schedule",
+    default="constant",
+    show_default=True,
+    metavar="NAME",
+    help="Of the learning rate: the one that you will train with, such as cosine or cosine+warmup.",
+)
 @seeds_option(10, "Fresh seeds at the end.")
 @save_options
 @run_options
@@ -236,7 +261,9 @@ def status(campaign: str | None, storage: str) -> None:
     show_default=True,
     help="How pruned and diverged trials are valued.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is resampled.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the resampling behind the intervals."
+)
 @click.option("--about", metavar="KEY", help="The optimizer that is set against all others; default: the first.")
 def report(**options: Any) -> None:
     """Say which optimizer is better and how sensitive each is to its hyperparameters: a page, figures and tables.
@@ -254,9 +281,10 @@ def report(**options: Any) -> None:
 @data_option
 @run_options
 def evaluate(**options: Any) -> None:
-    """Evaluate: run what each workload recommends on the workloads that did not choose it, on fresh seeds.
+    """Evaluate: run every recommended configuration on all workloads of CAMPAIGN, on fresh seeds.
 
-    CAMPAIGN has been tuned; sofim export takes its regrets from these runs then, and not from surrogates.
+    CAMPAIGN has been tuned. sofim export then tells how good each recommendation was in these runs; without them it
+    can only predict that.
 
     Beside what is recommended of sgd and adamw runs what people type who tune nothing: SGD(lr=0.1, momentum=0.9) and
     AdamW().
@@ -303,7 +331,7 @@ def _export_evaluated() -> click.Command:
 @click.argument("names", nargs=-1, metavar="[OPTIMIZER]...")
 @click.option("--campaign", metavar="CAMPAIGN", help="A TOML file with tables of your own optimizers, or a preset.")
 def check(names: tuple[str, ...], campaign: str | None) -> int:
-    """Check that an OPTIMIZER keeps what tuning and others rely on: one line each, and what to mend.
+    """Check that an OPTIMIZER does what tuning and other tools rely on: one line per check, with what to mend.
 
     OPTIMIZER is one of sofim list, your own as module:spec, one of the CAMPAIGN's, or all. It takes seconds.
     The exit code is 1 where something fails that tuning needs.

@@ -138,7 +138,7 @@ _OWN_KEYS = (
     "spec", "factory", "arguments", "needs_closure", "needs_create_graph", "needs_hessian", "evaluations_per_step",
     "has_modes", "groups", "schedule",
 )  # fmt: skip
-_TAKEN = ("all", "any", "confirm", "evaluate", "measured", "portfolio")
+_TAKEN = ("all", "any", "confirm", "evaluate", "portfolio")
 """Words that stand for something else in the place of an optimizer, or after one in the name of a study."""
 
 

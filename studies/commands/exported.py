@@ -11,6 +11,7 @@ from analysis.text import NEVER_RUN, format_params, number
 from search_spaces.errors import UserError, number_of
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
+from studies.training.schedules import in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,10 @@ def _lines(document: Document) -> Iterator[str]:
     imports: list[str] = []
     body: list[str] = []
     for optimizer, where, entry in _entries(document):
-        told = (f"# {optimizer} {where}: {_origin(entry)}", *(f"#   {s}" for s in (*_evidence(entry), *_notes(entry))))
+        told = (
+            f"# {optimizer} {where}: {_origin(entry)}",
+            *(f"#   {s}" for s in (*_known(document, entry), *_notes(entry))),
+        )
         # what follows a line break in a name would be code
         body += ["", *("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told)]
         if "arguments" not in entry:
@@ -106,7 +110,7 @@ def print_recommended(document: Document, console: Console) -> None:
         console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)
         print_table(console, ("optimizer", "measured", "seeds", "hyperparameters"), rows, right={2}, under=3)
         for optimizer, entry in own:
-            for said in (_origin(entry), *_evidence(entry), *_notes(entry)):
+            for said in (_origin(entry), *_known(document, entry), *_notes(entry)):
                 say(console, f"  {optimizer}: {said}")
 
 
@@ -127,6 +131,16 @@ def _origin(entry: Document) -> str:
     if told["kind"] == "winner":
         return f"{as_on}the best of {trials}"
     return f"{as_on}amid the good ones of {trials}, rounded; not the best trial itself"
+
+
+def _known(document: Document, entry: Document) -> Iterator[str]:
+    """Yield how the learning rate went in what a configuration was found in, and what was measured of it."""
+    rules = document["campaigns"].get(entry["evidence"]["campaign"], {})
+    schedule, warmup = (entry.get(key, rules.get(key)) for key in ("schedule", "warmup"))
+    # without one a training function may have a schedule of its own, of which nothing is known
+    if schedule is not None and (schedule != "constant" or warmup):
+        yield f"found with {in_words(schedule, warmup if isinstance(warmup, float) else 0.0)}"
+    yield from _evidence(entry)
 
 
 def _notes(entry: Document) -> list[str]:

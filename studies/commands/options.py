@@ -159,9 +159,16 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_resources(
         command,
         click.option(
-            "--gpus-per-trial", type=float, default=0.0, show_default=True, metavar="X", help="0.25: four on a GPU."
+            "--gpus-per-trial",
+            type=float,
+            default=0.0,
+            show_default=True,
+            metavar="X",
+            help="Share of a GPU for each trial; 0.25: four trials on a GPU.",
         ),
-        click.option("--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X"),
+        click.option(
+            "--cpus-per-trial", type=float, default=1.0, show_default=True, metavar="X", help="CPUs for each trial."
+        ),
     )
 
 
@@ -211,12 +218,17 @@ def _with_resources(
     return _with_options(
         _durability_options(_log_option(with_resources)),
         *shares,
-        click.option("--gpus", type=click.IntRange(0), metavar="N", help="The same of GPUs."),
+        click.option(
+            "--gpus",
+            type=click.IntRange(0),
+            metavar="N",
+            help="GPUs of this machine to use, at most; default: all that this process may use.",
+        ),
         click.option(
             "--cpus",
             type=click.IntRange(1),
             metavar="N",
-            help="Of this machine, at most; default: all that this process may use.",
+            help="CPUs of this machine to use, at most; default: all that this process may use.",
         ),
         click.option(
             "--address", metavar="ADDR", help="Ray cluster to join ('auto', or host:port); default: this machine."
@@ -305,13 +317,13 @@ def _durability_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=1,
             show_default=True,
             metavar="EPOCHS",
-            help="Of a trial that runs, to go on from if its worker, its node or the driver dies; 0: never.",
+            help="Save a trial every so many epochs, to go on from there if its worker, node or driver dies; 0: never.",
         ),
         click.option(
             "--checkpoints",
             type=OUT_DIRECTORY,
             metavar="DIR",
-            help="Where they are; default: beside an SQLite file, else in the cache.",
+            help="Directory of what is saved of running trials; default: beside an SQLite file, else in the cache.",
         ),
     )
 

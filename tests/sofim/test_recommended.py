@@ -24,6 +24,10 @@ def test_what_ships_is_what_the_arguments_of_its_optimizer_are() -> None:
             found = recommended(optimizer, workload)
             OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **found.arguments)
             assert found.batch_size >= 1
+            assert (found.schedule, found.warmup) == (
+                "cosine" if optimizer != "schedule-free-adamw" else "constant",
+                0.05,
+            )
             known = {"mean", "geometric_mean", "median"} & set(found.evidence)
             assert bool(known) == (found.evidence["seeds"] > found.evidence.get("diverged", 0))
             ends = [found.evidence.get("predicted", 0.0), *found.evidence.get("predicted_interval", [])]

@@ -49,7 +49,7 @@ def tuned_of(search: Search, storage: str, found: ConfirmedWinner, tally: Tally,
         trials=outcomes(tally),
         ended=ended,
         seconds=seconds,
-        code=code_lines(found, custom_optimizers(search.stored()), of_function=of_function),
+        code=code_lines(found, custom_optimizers(search.stored()), of_function=of_function, schedule=search.schedule),
         optimizers=tuple(_row(row) for row in tried.table.to_dict("records")),
         compared=tried.sentences,
     )

@@ -29,9 +29,6 @@ PORTFOLIO = "portfolio"
 DEFAULT = f"{PORTFOLIO},sofim,sgd,adamw"
 """What a search chooses from unless somebody says otherwise: SOFIM and what everybody would ask about with the best."""
 
-MEASURED = "measured"
-"""Stands for the optimizers that the package's own campaigns have tuned: those that it can recommend anything of."""
-
 CONFIGURATION = "configuration"
 """What the hyperparameters of a training function are called in the place of an optimizer."""
 
@@ -58,6 +55,15 @@ class Search:
     seeds: int
     initial: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+
+    @property
+    def schedule(self) -> str | None:
+        """Of the learning rate; ``None`` where a training function may have its own."""
+        from studies.workloads import TrainingFunction
+
+        asked = self.resolved.campaign.schedule
+        own = asked == "constant" and isinstance(self.resolved.workloads[self.workload], TrainingFunction)
+        return None if own else asked
 
     @property
     def what(self) -> str:
@@ -128,6 +134,7 @@ def resolve_campaign(
     name: str | None,
     seed: int,
     epochs: int | None,
+    schedule: str,
     seeds: int,
     data_directory: Path | None,
     search_space: Mapping[str, object] | None = None,
@@ -158,6 +165,7 @@ def resolve_campaign(
             "trials": budget.trials or MOST,
             "seed": seed,
             "epochs": epochs,
+            "schedule": schedule,
         },
         whole=True,  # it begins with configurations whose values of all parameters were measured
     )
@@ -237,4 +245,4 @@ def _meant(word: str) -> Iterable[str] | None:
 
     if word == PORTFOLIO:
         return dict.fromkeys(member["optimizer"] for member in shipped()["portfolio"])
-    return {"all": SEARCH_SPACES, MEASURED: shipped()["optimizers"]}.get(word)
+    return SEARCH_SPACES if word == "all" else None

@@ -55,6 +55,7 @@ def tune(
     seed: int = 0,
     data: Path | None = None,
     epochs: int | None = None,
+    schedule: str = "constant",
     seeds: int = SEEDS,
     address: str | None = None,
     cpus_per_trial: float = 1.0,
@@ -85,7 +86,7 @@ def tune(
         optimizers: Keys of ``sofim.OPTIMIZERS``, in a sequence or separated by commas; ``"all"`` for all of them; among
             them one's own, ``"module:spec"`` or a ``sofim.OptimizerSpec`` with its search space.
             By default those of the portfolio that ships (``sofim.recommended``), SOFIM, SGD and AdamW: each optimizer
-            costs a trial before the search knows which to prefer. ``"measured"`` stands for all that were tuned there.
+            costs a trial before the search knows which to prefer.
         search_space: Of a training function's own hyperparameters, in place of optimizers: a table of each, as in a
             campaign's file, or a fixed value.
         metric: That a training function yields, if it is given as it is: its name, or a `studies.workloads.Metric`.
@@ -95,6 +96,8 @@ def tune(
         seed: Of configurations, initial weights and data order in the search.
         data: Directory of the data sets; ``None`` for the usual places.
         epochs: Epoch budget of a trial, instead of the workload's own.
+        schedule: Of the learning rate, key in ``studies.training.schedules.SCHEDULES``. Take what you will train with:
+            which optimizer is ahead may change where the rate decays.
         seeds: Fresh seeds of the confirmation; where time runs out there are fewer, but three.
         address: Of a Ray cluster to join; ``None`` for this machine.
         cpus_per_trial: Logical CPUs of a trial in the search. Confirmation runs are alone on a device.
@@ -141,6 +144,7 @@ def tune(
         seed=seed,
         data=None if data is None else data.resolve(),
         epochs=epochs,
+        schedule=schedule,
         seeds=seeds,
         console=shown,
         began=began,
@@ -165,6 +169,7 @@ def tune_within(
     seed: int,
     data: Path | None,
     epochs: int | None,
+    schedule: str,
     seeds: int,
     console: Console,
     began: float | None,
@@ -186,6 +191,7 @@ def tune_within(
             name=name,
             seed=seed,
             epochs=epochs,
+            schedule=schedule,
             seeds=seeds,
             data_directory=data,
             search_space=search_space,

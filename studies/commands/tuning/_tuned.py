@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.text import format_duration, format_value
 from search_spaces import BATCH_SIZE
 from search_spaces.errors import number_of
-from studies.commands.python_line import code_line, needs_of_a_loop
+from studies.commands.python_line import code_line, course_of_rate, needs_of_a_loop
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -182,13 +182,16 @@ def outcomes(tally: Tally) -> dict[str, int]:
     return {name: getattr(tally, name) for name in ("complete", "pruned", "diverged", "failed")}
 
 
-def code_lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], *, of_function: bool) -> str:
+def code_lines(
+    found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], *, of_function: bool, schedule: str | None
+) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop.
 
     Args:
         found: The winner.
         custom: The tables of optimizers of a person's own.
         of_function: Whether there is no optimizer: the code is the configuration of a training function.
+        schedule: Of the learning rate in the search; ``None`` where a training function may have its own.
     """
     if of_function:
         values = {name: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for name, v in found.arguments.items()}
@@ -199,4 +202,5 @@ def code_lines(found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], 
     written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    return "\n".join([*lines, *needs_of_a_loop(row)])
+    course = [] if schedule is None else course_of_rate(schedule, row)
+    return "\n".join([*lines, *course, *needs_of_a_loop(row)])

@@ -17,8 +17,9 @@ import yaml
 from analysis.defaults import Measured
 from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
+from sofim.recommended import shipped
 from studies.commands.export import _runs
-from studies.commands.exported import _value
+from studies.commands.exported import _value, printed
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import campaign, end, open_ledger
 from tests.support.report_studies import confirm, make, ridge
@@ -50,8 +51,9 @@ def parsed(sofim: Run, *arguments: str, form: str = "toml") -> dict[str, Any]:
 @pytest.mark.slow
 def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(sofim, home) -> None:
     found = parsed(sofim)
-    assert parsed(sofim, form="json") == found
-    assert parsed(sofim, form="yaml") == found
+    of_winners = parsed(sofim, "--winner")  # for which nothing is computed
+    assert parsed(sofim, "--winner", form="json") == of_winners
+    assert parsed(sofim, "--winner", form="yaml") == of_winners
     assert set(found["optimizers"]) == {"sofim", "sgd"}
     for optimizer, own in found["optimizers"].items():
         assert set(own["workloads"]) == {"digits-mlp", "breast-cancer-logreg"}
@@ -69,6 +71,16 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
     assert found["campaigns"]["fake"]["protocol"] == 2
     assert found["campaigns"]["fake"]["versions"] == {"torch": "x"}
     assert found["optimizers"]["sofim"]["default"]["notes"][0] == "only 2 workloads"
+
+
+def test_a_line_of_python_says_on_what_schedule_it_was_found() -> None:
+    every = shipped()["optimizers"].values()
+    courses = [line for line in printed(shipped(), "python").splitlines() if line.startswith("#   found with ")]
+    assert len(courses) == sum(1 + len(own["workloads"]) for own in every)
+    assert set(courses) == {
+        "#   found with a cosine schedule after a warm-up of 5 % of the steps",
+        "#   found with a constant learning rate after a warm-up of 5 % of the steps",  # schedule-free AdamW's
+    }
 
 
 @pytest.mark.slow

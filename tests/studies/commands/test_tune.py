@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from sofim.recommended import shipped
 from studies.called import from_python
 from studies.cli import sofim as command_line
 from studies.commands.tuning import Budget, Estimate, Tried, Tuned, parse_budget
-from studies.commands.tuning._plan import DEFAULT, default_name, resolve_campaign
+from studies.commands.tuning._plan import DEFAULT, Search, default_name, resolve_campaign
 from studies.commands.tuning._tune import _nothing
+from studies.commands.tuning._tuned import code_lines
 from studies.ledger import Clock, ConfirmationBudget
 from tests.studies.ledger.test_tune_ledger import confirming, finish, search, searching, work_off
 from tests.support.fake_campaign import end
@@ -116,17 +118,32 @@ def test_a_call_from_python_is_told_of_its_arguments(message: str, said: str) ->
     [
         ("sgd,adam", ["sgd", "adam"]),
         ("all", list(SEARCH_SPACES)),
-        ("measured", list(shipped()["optimizers"])),
         ("sgd,portfolio", ["sgd", *PORTFOLIO]),
         (["portfolio", PORTFOLIO[0]], [*PORTFOLIO[1:], PORTFOLIO[0]]),
         (DEFAULT, [*(key for key in PORTFOLIO if key not in ("sofim", "sgd", "adamw")), "sofim", "sgd", "adamw"]),
     ],
 )
 def test_a_word_stands_for_optimizers_and_none_is_searched_twice(asked: str | list[str], chosen: list[str]) -> None:
-    found = resolve_campaign(
-        "digits-mlp", Budget(trials=9), asked, name=None, seed=0, epochs=None, seeds=3, data_directory=None
-    )
-    assert list(found.resolved.campaign.optimizers) == chosen
+    assert list(resolved(asked).resolved.campaign.optimizers) == chosen
+
+
+def resolved(optimizers: str | list[str], schedule: str = "constant") -> Search:
+    return resolve_campaign(
+        "digits-mlp", Budget(trials=9), optimizers, name=None, seed=0, epochs=None, schedule=schedule, seeds=3,
+        data_directory=None,
+    )  # fmt: skip
+
+
+def test_the_line_of_code_says_on_what_schedule_it_was_found() -> None:
+    found = {"sgd": "a cosine schedule after", "schedule-free-adamw": "a constant learning rate after"}
+    search = resolved(list(found), "cosine+warmup")
+    assert search.resolved.campaign.schedule == "cosine+warmup"
+    for optimizer, words in found.items():
+        space = SEARCH_SPACES[optimizer]
+        winner = SimpleNamespace(optimizer=optimizer, arguments=space.arguments(space.default))
+        code = code_lines(winner, {}, of_function=False, schedule=search.schedule)
+        assert f"# found with {words} a warm-up of 5 % of the steps" in code.splitlines()
+        assert "found with" not in code_lines(winner, {}, of_function=False, schedule=None), "a loop has its own"
 
 
 def test_where_all_diverged_no_larger_budget_is_asked_for(tmp_path: Path) -> None:
@@ -218,6 +235,10 @@ def test_what_is_missing_is_said() -> None:
         (["digits-mlp", "--budget", "1h", "--optimizers", "sgd,adm"], "did you mean adam?"),
         (["digits-mlp", "--budget", "1h", "--optimizers", ","], "optimizers = []"),
         (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number"),
+        (
+            ["digits-mlp", "--budget", "1h", "--schedule", "cosin"],
+            "schedule = 'cosin': must be one of constant, cosine",
+        ),
         (["digits-mlp", "--budget", "1h", "--name", "a/b"], "must not contain '/'"),
         (["digits-mlp", "--budget", "1h", "--seed", "-1"], "seed = -1"),
         (["digits-mlp", "--budget", "1h", "--seeds", "0"], "0 is not in the range"),
