@@ -50,7 +50,8 @@ def row(contest: WorkloadRuns, optimizers: Sequence[str]) -> str:
     """What the page's table says of a workload: the best in bold."""
     means = {study.optimizer: level(contest, study).value for study in contest.studies}
     best = (max if contest.direction == "maximize" else min)(means.values())
-    cells = [f"**{means[name]:.3g}**" if means[name] == best else f"{means[name]:.3g}" for name in optimizers]
+    told = {name: f"**{mean:.3g}**" if mean == best else f"{mean:.3g}" for name, mean in means.items()}
+    cells = [told.get(name, "–") for name in optimizers]
     arrow = "↑" if contest.direction == "maximize" else "↓"
     return f"| `{contest.workload}`, {contest.label} {arrow} | {' | '.join(cells)} |"
 
@@ -59,6 +60,24 @@ def row(contest: WorkloadRuns, optimizers: Sequence[str]) -> str:
 def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     for contest in found:
         assert row(contest, OPTIMIZERS) in page
+
+
+@pytest.mark.slow
+def test_what_is_said_of_the_gpt_is_of_its_campaign(tmp_path: Path, page: str) -> None:
+    [contest] = kept("atlas-gpt", tmp_path, beside="atlas")
+    assert row(contest, OPTIMIZERS) in page
+    assert {len(contest.of(study)) for study in contest.studies} == {9}, "three searches, three seeds"
+    pairs = comparisons([contest]).set_index(["a", "b"])
+    assert set(pairs["verdict"]) == {"no difference shown"}
+    told = {"adamw": "0.22 [−0.52, 0.96]", "muon": "0.31 [−0.38, 1.00]", "sgd": "−0.28 [−2.29, 1.73]"}
+    for rival, said in told.items():
+        found = pairs.loc[("sofim", rival), ["difference", "difference_low", "difference_high"]]
+        middle, low, high = (f"{value:.2f}".replace("-", "−") for value in found)
+        assert f"{middle} [{low}, {high}]" == said
+        assert said in page
+    runs = {study.optimizer: contest.of(study) for study in contest.studies}
+    assert runs["sofim"]["test"].min() > runs["adamw"]["test"].max() > runs["muon"]["test"].max(), "as the page says"
+    assert [int(own["broken"].sum()) for own in runs.values()] == [0, 1, 0, 0, 0]
 
 
 @pytest.mark.slow
@@ -78,15 +97,24 @@ def test_what_is_said_of_defaults_where_nothing_was_tuned_is_of_the_database(tmp
 
 
 def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_ships(page: str) -> None:
+    told = {}
     for optimizer, own in shipped()["optimizers"].items():
-        if optimizer in ("sofim", "sgd", "adamw"):
-            continue  # the table's, of the report
         out = own["default"]["left_out"]
         low, high = out["regret_interval"]
-        assert f"`{optimizer}` {out['regret']:.2f} [{low:.2f}, {high:.2f}]" in page
-    first = shipped()["portfolio"][0]
-    assert first["optimizer"] == "muon"
-    assert f"regrets {first['mean_regret']:.2f} in the mean of the nine" in page
+        told[optimizer] = f"{out['regret']:.2f} [{low:.2f}, {high:.2f}]"
+    first = [told.pop(optimizer) for optimizer in ("sofim", "sgd", "adamw")]
+    assert f"| its default | {' | '.join(first)} |" in page
+    for optimizer, said in told.items():
+        assert f"`{optimizer}` {said}" in page
+    on_plays, own = shipped()["optimizers"]["sofim"]["default"], shipped()["optimizers"]["sofim"]["workloads"]
+    better, worse = on_plays["elsewhere"]["breast-cancer-logreg"], own["breast-cancer-logreg"]["evidence"]
+    assert on_plays["from"] == "shakespeare-plays"
+    (low, high), (least, most) = (runs["geometric_mean_interval"] for runs in (better, worse))
+    assert f"{better['geometric_mean']:.4f} [{low:.4f}, {high:.4f}]" in page
+    assert f"{worse['geometric_mean']:.3f} [{least:.3f}, {most:.3f}]" in page
+    tried_first = shipped()["portfolio"][0]
+    assert tried_first["optimizer"] == "muon"
+    assert f"regrets {tried_first['mean_regret']:.2f} in the mean of the nine" in page
 
 
 def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], page: str) -> None:
