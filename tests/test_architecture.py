@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,16 @@ def source_files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-IMPORTS = [
-    found
-    for package in PACKAGES
-    for path in source_files(package)
-    for found in imports_in(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix())
-]
+@cache
+def imports() -> list[Import]:
+    """Every import of the packages; read once a test asks, because every process of tests loads this file."""
+    return [
+        found
+        for package in PACKAGES
+        for path in source_files(package)
+        for found in imports_in(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix())
+    ]
+
 
 # What each package may import besides itself and the standard library. None: any third-party package.
 ARROWS: dict[str, tuple[set[str], set[str] | None]] = {
@@ -115,7 +120,7 @@ def listed(offenders: list[Import]) -> str:
 
 
 def test_the_source_is_read() -> None:
-    assert {found.file.partition("/")[0] for found in IMPORTS} == set(PACKAGES)
+    assert {found.file.partition("/")[0] for found in imports()} == set(PACKAGES)
 
 
 def test_the_reader_sees_every_kind_of_import() -> None:
@@ -138,7 +143,7 @@ def test_the_reader_sees_every_kind_of_import() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_arrows_between_packages_point_one_way(package: str) -> None:
     others = set(PACKAGES) - {package} - ARROWS[package][0]
-    offenders = [i for i in IMPORTS if i.file.startswith(f"{package}/") and i.top in others]
+    offenders = [i for i in imports() if i.file.startswith(f"{package}/") and i.top in others]
     assert not offenders, listed(offenders)
 
 
@@ -147,7 +152,7 @@ def test_a_package_imports_only_the_libraries_it_is_for(package: str) -> None:
     allowed = ARROWS[package][1]
     offenders = [
         i
-        for i in IMPORTS
+        for i in imports()
         if i.file.startswith(f"{package}/")
         and i.top not in {*PACKAGES, *sys.stdlib_module_names}
         and ((allowed is not None and i.top not in allowed) or i.top in NEVER.get(package, ()))
@@ -159,7 +164,7 @@ def test_a_package_imports_only_the_libraries_it_is_for(package: str) -> None:
 def test_such_a_library_has_one_place_in_studies(library: str) -> None:
     offenders = [
         i
-        for i in IMPORTS
+        for i in imports()
         if i.top == library
         and i.file.startswith("studies/")
         and not re.match(KEPT_TO[library], i.file)
@@ -171,7 +176,7 @@ def test_such_a_library_has_one_place_in_studies(library: str) -> None:
 def test_the_command_line_imports_what_is_heavy_late() -> None:
     offenders = [
         i
-        for i in IMPORTS
+        for i in imports()
         if i.file.startswith(ON_TOP)
         and i.top in HEAVY | {"sofim", "analysis"}
         and i.when == "loading"
@@ -183,7 +188,7 @@ def test_the_command_line_imports_what_is_heavy_late() -> None:
 def test_of_studies_the_commands_alone_know_the_analysis() -> None:
     offenders = [
         i
-        for i in IMPORTS
+        for i in imports()
         if i.file.startswith("studies/") and i.top == "analysis" and not i.file.startswith(ON_TOP) and not is_shared(i)
     ]
     assert not offenders, listed(offenders)
@@ -194,7 +199,7 @@ def test_each_room_of_studies_imports_only_those_below_it() -> None:
         room = dotted.split(".")[1] if dotted.count(".") else ""
         return ROOMS.index(room) if room in ROOMS else -1
 
-    inside = [i for i in IMPORTS if i.file.startswith("studies/") and i.top == "studies"]
+    inside = [i for i in imports() if i.file.startswith("studies/") and i.top == "studies"]
     offenders = [i for i in inside if level(i.module) > level(i.file.removesuffix(".py").replace("/", ".")) >= 0]
     assert not offenders, listed(offenders)
 
@@ -213,7 +218,7 @@ def module_of(path: Path) -> str:
 def module_graph() -> dict[str, set[str]]:
     """What each module of ours imports of ours, whenever it does."""
     graph: dict[str, set[str]] = {module_of(path): set() for package in PACKAGES for path in source_files(package)}
-    for found in IMPORTS:
+    for found in imports():
         importer, imported = module_of(ROOT / found.file), found.module
         while imported and imported not in graph:
             imported = imported.rpartition(".")[0]
@@ -304,7 +309,7 @@ def declared(*extras: str) -> dict[str, str]:
 
 
 def test_every_dependency_is_imported_or_has_its_reason() -> None:
-    imported = {found.top for found in IMPORTS}
+    imported = {found.top for found in imports()}
     idle = {name for name, module in declared("studies").items() if module not in imported}
     wrong = idle ^ set(NOT_IMPORTED)
     assert not wrong, f"never imported without a reason, or imported despite one: {wrong}"
@@ -313,7 +318,7 @@ def test_every_dependency_is_imported_or_has_its_reason() -> None:
 def test_every_imported_library_is_a_dependency() -> None:
     known = {*PACKAGES, *sys.stdlib_module_names, *declared("studies").values()}
     behind_extras = {*LOGS, *declared("rl").values()}
-    offenders = [i for i in IMPORTS if i.top not in known and not (i.top in behind_extras and i.when == "calling")]
+    offenders = [i for i in imports() if i.top not in known and not (i.top in behind_extras and i.when == "calling")]
     assert not offenders, listed(offenders)
 
 

@@ -71,10 +71,10 @@ NOT_RUN = {  # by a pattern: why
     r"pip install": "makes an environment, which is here; what follows && is run",
 }
 LESS = {  # by a pattern: what makes it short; the last of two values counts
-    r"sofim launch quickstart$": "--trials 6 --optimizers sgd --workloads digits-mlp",
+    r"sofim launch quickstart$": "--trials 6 --optimizers sgd --workloads digits-mlp --cpus 1",
     r"sofim launch quickstart --workload": "--trials 1 --optimizers sgd",
     r"sofim confirm": "--seeds 2",
-    r"sofim tune": "--optimizers sgd --budget 3 --seeds 2",
+    r"sofim tune": "--optimizers sgd --budget 3 --seeds 2 --cpus 1",
     r"sofim dashboard": "--port 0",
     r"sofim launch mine.toml": "--trials 1",
 }

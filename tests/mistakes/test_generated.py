@@ -34,7 +34,7 @@ from studies.workloads import WORKLOADS
 from tests.mistakes.mistake import CAMPAIGN
 from tests.support.fake_campaign import record
 
-QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 SMALL = ("digits-mlp", "breast-cancer-logreg")
 
 # -------------------------------------------------------------------------------------------------- what is generated
@@ -151,7 +151,7 @@ def test_any_bytes_are_a_campaign_or_a_line(tmp_path, text):
     read(tmp_path, CAMPAIGN.encode() + lines)
 
 
-@settings(QUICK, max_examples=80)
+@QUICK
 @given(campaigns())
 def test_any_table_is_a_campaign_or_a_line(tmp_path, table):
     campaign = read(tmp_path, tomli_w.dumps(table))
@@ -196,7 +196,7 @@ def space_of(optimizer: str, table: Mapping[str, object]) -> SearchSpace | None:
         return None
 
 
-@settings(QUICK, max_examples=120)
+@QUICK
 @given(spaces)
 @example(("sofim", {"beta": [0.0, 0.9999999999999999]}))
 @example(("sofim", {"lr": [5e-324, 1e308]}))
@@ -287,7 +287,7 @@ def test_a_campaign_at_the_edges_of_what_is_accepted_runs_through_the_engine(tmp
     )
     Path("mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as end:
-        main(["launch", "mine.toml"])
+        main(["launch", "mine.toml", "--cpus-per-trial", "2"])
     assert not end.value.code
     storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
     try:

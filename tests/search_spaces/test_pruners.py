@@ -7,7 +7,7 @@ from collections import Counter
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState, create_trial
@@ -61,7 +61,6 @@ def campaigns(draw):
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-@settings(deadline=None, max_examples=60)
 @given(campaigns(), st.text("abcxyz", min_size=1, max_size=9), st.integers(0, 200))
 def test_neither_a_name_nor_a_restart_nor_the_sign_changes_what_stops(pruner, campaign, name, moment):
     curves, order = campaign
@@ -74,7 +73,6 @@ def test_neither_a_name_nor_a_restart_nor_the_sign_changes_what_stops(pruner, ca
 
 
 @pytest.mark.parametrize("pruner", ["asha", "hyperband", "first-epoch", "none"])
-@settings(deadline=None, max_examples=60)
 @given(CURVES, st.sampled_from([math.exp, lambda x: 3 * x - 100, lambda x: x**3]))
 def test_the_order_of_values_alone_decides(pruner, curves, scale):
     make = PRUNERS[pruner].make
@@ -82,7 +80,6 @@ def test_the_order_of_values_alone_decides(pruner, curves, scale):
 
 
 @pytest.mark.parametrize("pruner", ["asha", "first-epoch"])
-@settings(deadline=None, max_examples=60)
 @given(CURVES, st.lists(st.sampled_from([math.nan, math.inf]), min_size=1, max_size=5), st.booleans())
 def test_what_is_no_number_or_infinite_is_worse_than_all_else(pruner, curves, bad, maximize):
     """It stops as soon as anything better was there, and stops nobody at the first look who had passed without it.
@@ -98,7 +95,6 @@ def test_what_is_no_number_or_infinite_is_worse_than_all_else(pruner, curves, ba
     assert play(PRUNERS[pruner].make(EPOCHS), good * 3 + worst, direction=direction)[3 * len(good) :] == [1] * len(bad)
 
 
-@settings(deadline=None, max_examples=60)
 @given(campaigns())
 def test_asha_is_optunas_successive_halving(campaign):
     curves, order = campaign
@@ -114,7 +110,6 @@ class NumberedHyperband(HyperbandPruner):
         return sequence[trial.number % len(sequence)]
 
 
-@settings(deadline=None, max_examples=60)
 @given(campaigns())
 def test_hyperband_is_optunas_but_for_the_brackets(campaign):
     curves, order = campaign
@@ -137,7 +132,6 @@ def test_brackets_have_the_shares_that_hyperband_gives_them_in_every_beginning(e
         assert all(abs(dealt[s] - length * whole[s] / len(sequence)) < 1 for s in whole)
 
 
-@settings(deadline=None, max_examples=60)
 @given(CURVES)
 def test_first_epoch_always_has_the_best_three_run_to_the_end(curves):
     told = play(PRUNERS["first-epoch"].make(EPOCHS), curves)

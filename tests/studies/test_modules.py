@@ -126,7 +126,7 @@ def made(epochs):
     metric = Metric("accuracy", "maximize", accuracy)
     return lambda: Workload("x-or", load, lambda: Net(), nn.functional.cross_entropy, metric, epochs=epochs)
 
-found = studies.tune(made(epochs=2), budget=3, optimizers="sgd", seeds=2)
+found = studies.tune(made(epochs=2), budget=3, optimizers="sgd", seeds=2, cpus=1)
 print("FOUND", found.workload, found.trials["failed"], found.broken, found.batch_size <= 60)
 """
 

@@ -34,6 +34,12 @@ def draw_nothing(monkeypatch: pytest.MonkeyPatch, *but: str) -> None:
     monkeypatch.setattr(Figure, "savefig", save)
 
 
+def draw_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the command draws figures for screens alone, and in this very process."""
+    draw_nothing(monkeypatch, "svg")
+    monkeypatch.setattr("studies.training.allowance.cpus", lambda: 1)
+
+
 def make(url: str, judge: Judge, *, trials: int, **changes: Any) -> CampaignPlan:
     """A campaign at ``url`` whose trials ended as ``judge`` says of their configurations."""
     made = campaign(trials=trials, **changes)

@@ -22,7 +22,7 @@ def test_two_spaces_of_a_loop_are_compared_confirmed_told_and_exported(tmp_path:
     (tmp_path / "sizes.py").write_text(loop.partition("\n\nlr = ")[0] + declared)
     (tmp_path / "sizes.toml").write_text(campaign.replace("trials = 20", 'trials = 2\npruner = "none"'))
     one_ray.use(tmp_path)
-    for command in (("launch", "sizes.toml"), ("confirm", "sizes", "--seeds", "2")):
+    for command in (("launch", "sizes.toml", "--cpus-per-trial", "2"), ("confirm", "sizes", "--seeds", "2")):
         done = called(tmp_path, *command)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
     for space, names in (("narrow", {"lr"}), ("wide", {"lr"})):  # of so few trials the first of a space

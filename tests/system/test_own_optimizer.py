@@ -25,7 +25,7 @@ def test_on_this_machine_a_table_and_a_row_stand_beside_sgd(tmp_path: Path, one_
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "own.toml").write_text(CAMPAIGN)
     one_ray.use(tmp_path)
-    done = called(tmp_path, "launch", "own.toml", "--optimizer", "mine:spec")
+    done = called(tmp_path, "launch", "own.toml", "--optimizer", "mine:spec", "--cpus-per-trial", "2")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     for optimizer in ("sgd", "signed", "signed-row"):
         assert finished(tmp_path, f"own/digits-mlp/{optimizer}") == 3
@@ -35,7 +35,7 @@ def test_on_this_machine_a_table_and_a_row_stand_beside_sgd(tmp_path: Path, one_
     confirmed = called(tmp_path, "confirm", "own", "--seeds", "2")
     assert (confirmed.returncode, confirmed.stderr) == (0, ""), confirmed.stdout
     assert finished(tmp_path, "own/digits-mlp/signed-row/confirm") == 2
-    more = called(tmp_path, "launch", "own", "--extend", "--trials", "4")
+    more = called(tmp_path, "launch", "own", "--extend", "--trials", "4", "--cpus-per-trial", "2")
     assert (more.returncode, more.stderr) == (0, ""), more.stdout
     assert finished(tmp_path, "own/digits-mlp/signed-row") == 4
 

@@ -26,7 +26,7 @@ def test_the_documented_stream_is_tuned_and_confirmed_through_ray(tmp_path, one_
     example = studies.workloads.__doc__.split(".. code-block:: python\n")[2].partition("\n\nA loop of your own")[0]
     (tmp_path / "mine.py").write_text(textwrap.dedent(example))
     (tmp_path / "mine.toml").write_text(CAMPAIGN)
-    done = called(tmp_path, "launch", "mine.toml")
+    done = called(tmp_path, "launch", "mine.toml", "--cpus-per-trial", "2")
     assert done.returncode == 0, done.stderr
     assert "letters: resplit does not draw its data again" in " ".join(done.stdout.split())
     for optimizer in ("sofim", "adamw"):

@@ -102,7 +102,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     begun, trained = len(notes_of(home, "begin")), len(notes_of(home, "epoch"))
     with launched(home, PROBE_EPOCH="300") as driver:
         wait_for_notes(home, "begin", begun + 2)
-        time.sleep(2)
+        time.sleep(0.5)
         driver.send_signal(signal.SIGTERM)
         time.sleep(3)
         waited = driver.poll() is None

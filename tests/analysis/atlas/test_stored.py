@@ -29,6 +29,7 @@ from analysis.load import curves, evaluations, read, studies
 from analysis.study import Frames, Study
 from studies.storage.database import close_storage, open_storage
 from tests.analysis.report.test_write import Links
+from tests.support.report_studies import draw_nothing
 
 pytestmark = pytest.mark.slow
 DATA = Path(__file__).parents[2] / "data"
@@ -47,7 +48,9 @@ def out(database, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     opened = open_storage(f"sqlite:///{database}", create=False)
     few = report.Options(num_refits=6, workers=1)
-    written = report.write(opened, studies(opened, "mini"), folder, title="T <1>", source="db", options=few)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch, "svg")
+        written = report.write(opened, studies(opened, "mini"), folder, title="T <1>", source="db", options=few)
     close_storage(opened)
     assert written.answers == folder / "answers.html"
     return folder

@@ -21,7 +21,7 @@ from tests.analysis.report.test_write import hostile_study
 from tests.studies.commands.test_dashboard import dashboard
 from tests.support.browser import PATIENCE, no_complaints, opened_browser
 from tests.support.probe_home import called
-from tests.support.report_studies import confirm, make, ridge
+from tests.support.report_studies import confirm, draw_less, make, ridge
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,9 @@ def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("report")
     url = f"sqlite:///{home}/sofim.db"
     confirm(url, make(url, ridge, trials=60, optimizers=["sofim", "sgd"]), shared="sgd")
-    done = called(home, "report", "fake", "--publish")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_less(patch)
+        done = called(home, "report", "fake", "--publish")
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()
     assert said[said.index("Report: reports/fake/index.html") + 1 :][:3] == [
@@ -224,8 +226,9 @@ def test_on_paper_everything_is_open_and_black_on_white(browser, home) -> None:
     page.close()
 
 
-def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path) -> None:
+def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path, monkeypatch) -> None:
     hostile_study(tmp_path)
+    draw_less(monkeypatch)
     done = called(tmp_path, "report", "--study", "<script>window.hit = 1</script>/../x", "--publish", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")
     page = opened(browser, tmp_path / "out" / "index.html", "wide", "light")
@@ -257,7 +260,8 @@ def test_the_script_is_the_only_one_that_may_run(browser, home, tmp_path: Path) 
 # ------------------------------------------------------------------------------- a study of another program
 
 
-def test_a_study_of_plain_optuna_and_scikit_learn_gets_its_report(browser, tmp_path: Path) -> None:
+def test_a_study_of_plain_optuna_and_scikit_learn_gets_its_report(browser, tmp_path: Path, monkeypatch) -> None:
+    draw_less(monkeypatch)
     url = f"sqlite:///{tmp_path}/other.db"
     images, digits = load_digits(return_X_y=True)
     seen, unseen, known, asked = train_test_split(images / 16, digits, random_state=0)

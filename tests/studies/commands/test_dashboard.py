@@ -34,7 +34,7 @@ SOFIM = Path(sys.executable).with_name("sofim")
 ROOT = Path(__file__).parents[3]
 STUDIES = {1: 4, 2: 4, 3: 1, 4: 1}  # by study_id, the epoch of the best value: two are minimized
 PAGE = '<meta name="generator" content="SOFIM Studies"><title>A report</title><h1>The report itself</h1>'
-# A driver that ends some trials at once and then about ten a second, of a metric that the learning rate decides and
+# A driver that ends some trials at once and then three a second, of a metric that the learning rate decides and
 # `expected` knows, until a line comes; then it says how many there were.
 DRIVER = f"""
 import select, sys
@@ -54,7 +54,7 @@ with open_ledger("sqlite:///sofim.db", campaign(trials=100_000)) as ledger:
             ledger.end(assignment, "complete", {{"device": "cpu"}})
         ended += 1
         if ended == 120:
-            nap = 0.05
+            nap = 0.15
             print("go on", flush=True)
 print(ended, flush=True)
 """

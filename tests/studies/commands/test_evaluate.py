@@ -62,7 +62,7 @@ def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, 
     assert 3 <= ended(home) < 8  # runs may diverge too, of which fewer than these are complete
 
     there = ended(home)
-    code, out, err = sofim(*COMMAND, "--log", "tensorboard:logs")
+    code, out, err = sofim(*COMMAND, "--log", "tensorboard:logs", "--cpus-per-trial", "2")
     assert (code, err) == (0, "")
     assert len(list((home / "logs").rglob("*tfevents*"))) >= 8 - there
     assert "Evaluating what is recommended on fake, 2 fresh seeds: 8 runs, " in out

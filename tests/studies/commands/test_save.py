@@ -68,7 +68,7 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "kept.toml").write_text(CAMPAIGN)
     one_ray.use(tmp_path)
-    launched = called(tmp_path, "launch", "kept.toml")
+    launched = called(tmp_path, "launch", "kept.toml", "--cpus-per-trial", "2")
     assert (launched.returncode, launched.stderr) == (0, ""), launched.stdout
     (tmp_path / "taken" / "mine.xor" / OPTIMIZER).mkdir(parents=True)
     (tmp_path / "taken" / "mine.xor" / OPTIMIZER / "load.py").write_text("mine = 1\n")
@@ -105,18 +105,31 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
 def test_tune_saves_its_winner_and_where_that_hangs_it_ends_with_all_else(tmp_path: Path, one_ray: OneRay) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     one_ray.use(tmp_path)
-    command = ("tune", "mine:xor", "--budget", "2", "--optimizers", "sgd", "--seeds", "2", "--save", "best")
+    command = (
+        "tune",
+        "mine:xor",
+        "--budget",
+        "2",
+        "--optimizers",
+        "sgd",
+        "--seeds",
+        "2",
+        "--cpus-per-trial",
+        "2",
+        "--save",
+        "best",
+    )
     done = called(tmp_path, *command)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     best = best_of(trials_in(tmp_path, "tune-mine-xor/mine:xor/any/confirm"))
     assert loaded(tmp_path, "best") == (best.value, best.user_attrs["test_metric"])
     (tmp_path / "hang").write_text(str(os.getpid()))
-    hung = called(tmp_path, *command, "--trial-timeout", "30s")
+    hung = called(tmp_path, *command, "--trial-timeout", "12s")
     assert hung.returncode == 2
     assert "Best on mine:xor: sgd, after 2 trials" in hung.stdout, "the result is told first"
     assert hung.stderr == (
-        "sofim: sgd on mine:xor could not be trained once more: timed out after 30 s; all else is done and in the "
-        f"storage, to save again: sofim {' '.join(command)} --trial-timeout 30s\n"
+        "sofim: sgd on mine:xor could not be trained once more: timed out after 12 s; all else is done and in the "
+        f"storage, to save again: sofim {' '.join(command)} --trial-timeout 12s\n"
     )
     worker = int((tmp_path / "hangs").read_text())
     # Ray ends a worker in its own time

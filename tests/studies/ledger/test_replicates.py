@@ -117,7 +117,7 @@ def test_replicates_are_trained_and_each_winner_is_confirmed(tmp_path, sofim, on
     home = settle(tmp_path, "confirm_workload:xor", trials=2)
     with (home / "probe.toml").open("a") as file:
         file.write("replicates = 2\n")
-    printed(sofim("launch", "probe.toml", "--confirm"))
+    printed(sofim("launch", "probe.toml", "--confirm", "--cpus-per-trial", "2"))
     storage = open_storage(f"sqlite:///{home}/sofim.db", create=False)
     names = {study.study_name for study in storage.get_all_studies()}
     frames = repeated(storage, studies(storage, "probe"))

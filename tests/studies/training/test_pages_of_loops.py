@@ -87,7 +87,7 @@ def run_script(code, directory):
 def test_the_twenty_lines_tune_a_loop(tmp_path):
     code = blocks("your-loop.md", "python")[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 25
-    done = run_script(code.replace("budget=20", "budget=4"), tmp_path)
+    done = run_script(code.replace("budget=20", "budget=4, cpus=1"), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Best on __main__:train" in done.stdout
     assert re.search(r"^configuration = \{'lr': [\d.e-]+, 'hidden': \d+\}$", done.stdout, re.MULTILINE)
