@@ -134,9 +134,9 @@ def resolve_campaign(
     name: str | None,
     seed: int,
     epochs: int | None,
-    schedule: str,
     seeds: int,
     data_directory: Path | None,
+    schedule: str = "constant",
     search_space: Mapping[str, object] | None = None,
 ) -> Search:
     """Look up all that is named, and load the data, test data included if the workload has some.

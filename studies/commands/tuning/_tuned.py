@@ -183,7 +183,7 @@ def outcomes(tally: Tally) -> dict[str, int]:
 
 
 def code_lines(
-    found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], *, of_function: bool, schedule: str | None
+    found: ConfirmedWinner, custom: Mapping[str, Mapping[str, Any]], *, of_function: bool, schedule: str | None = None
 ) -> str:
     """Return the code that makes the winner's optimizer, its batch size, and what it needs of a loop.
 
