@@ -344,7 +344,6 @@ def _contest(
     tested = split != "train" and bool((has_test & wins).any())
     runs["broken"] = ~(has_test if tested else complete)
     early = first_epochs(curves, runs[complete & wins])["value"].to_numpy(np.float64)
-    early = early[np.isfinite(early)]
     begun = np.median(early, keepdims=True) if len(early) else early
     worst = _worst(sign, begun, runs.loc[complete & wins, "validation"].to_numpy(np.float64))
     runs.loc[~complete, "validation"] = worst

@@ -11,7 +11,6 @@ from analysis.text import NEVER_RUN, format_params, number
 from search_spaces.errors import UserError, number_of
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
-from studies.training.schedules import in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,12 +133,14 @@ def _origin(entry: Document) -> str:
 
 
 def _known(document: Document, entry: Document) -> Iterator[str]:
-    """Yield how the learning rate went in what a configuration was found in, and what was measured of it."""
+    """Yield the schedule of the learning rate that a configuration was found with, and what was measured of it."""
+    from analysis.comparison.spaces import schedule_in_words
+
     rules = document["campaigns"].get(entry["evidence"]["campaign"], {})
     schedule, warmup = (entry.get(key, rules.get(key)) for key in ("schedule", "warmup"))
     # without one a training function may have a schedule of its own, of which nothing is known
     if schedule is not None and (schedule != "constant" or warmup):
-        yield f"found with {in_words(schedule, warmup if isinstance(warmup, float) else 0.0)}"
+        yield f"learning-rate schedule: {schedule_in_words({'schedule': schedule, 'warmup': warmup})}"
     yield from _evidence(entry)
 
 

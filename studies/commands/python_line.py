@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from analysis.optimizers import made_by
 from search_spaces import OF_TRAINING
 from search_spaces.errors import UserError, shown, suggestion
-from studies.training.schedules import followed, in_words
 
 if TYPE_CHECKING:
     from sofim import OptimizerSpec
@@ -116,16 +115,6 @@ def needs_of_a_loop(row: OptimizerSpec | Mapping[str, object]) -> list[str]:
     """
     asked = row if isinstance(row, Mapping) else {name: getattr(row, name) for name in _NEEDS}
     return [line for name, lines in _NEEDS.items() if asked.get(name) for line in lines]
-
-
-def course_of_rate(schedule: str, row: OptimizerSpec) -> list[str]:
-    """Return comments that say how the learning rate went in the runs that a configuration was found in.
-
-    Args:
-        schedule: The campaign's.
-        row: Of the optimizer, which may follow another one.
-    """
-    return [f"# found with {in_words(followed(schedule, row.schedule))}"]
 
 
 def _public_place(factory: object) -> tuple[str, str]:

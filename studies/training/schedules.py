@@ -83,22 +83,6 @@ def followed(name: str, shape: str | None) -> str:
     return name if shape is None else shape + "".join(name.partition(_NAMED)[1:])
 
 
-def in_words(name: str, warmup: float = 0.0) -> str:
-    """Return a schedule in words.
-
-    Args:
-        name: Key in `SCHEDULES`.
-        warmup: A share of all steps, where the name says none.
-
-    >>> in_words("constant"), in_words("linear"), in_words("cosine", 0.05)
-    ('a constant learning rate', 'a linear schedule', 'a cosine schedule after a warm-up of 5 % of the steps')
-    """
-    shape, named, _ = name.partition(_NAMED)
-    share = WARMUP_FRACTION if named else warmup
-    rise = f" after a warm-up of {100 * share:.3g} % of the steps" if share else ""
-    return f"a {shape} {'learning rate' if shape == 'constant' else 'schedule'}{rise}"
-
-
 def schedule_of(name: str, warmup: float = 0.0) -> Schedule:
     """Return the schedule of that name, with a warm-up of that share of all steps.
 

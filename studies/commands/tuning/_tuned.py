@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.text import format_duration, format_value
 from search_spaces import BATCH_SIZE
 from search_spaces.errors import number_of
-from studies.commands.python_line import code_line, course_of_rate, needs_of_a_loop
+from studies.commands.python_line import code_line, needs_of_a_loop
+from studies.training.schedules import followed
 from studies.trials import Tally
 
 if TYPE_CHECKING:
@@ -202,5 +203,6 @@ def code_lines(
     written = code_line(found.optimizer, found.arguments, digits=DIGITS, table=table, row=row)
     imports, _, expression = written.partition("\n\n")
     lines = [imports, "", f"optimizer = {expression}", f"batch_size = {found.arguments[BATCH_SIZE]}"]
-    course = [] if schedule is None else course_of_rate(schedule, row)
-    return "\n".join([*lines, *course, *needs_of_a_loop(row)])
+    if schedule is not None:
+        lines.append(f"# learning-rate schedule: {followed(schedule, row.schedule)}")
+    return "\n".join([*lines, *needs_of_a_loop(row)])

@@ -75,11 +75,13 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
 
 def test_a_line_of_python_says_on_what_schedule_it_was_found() -> None:
     every = shipped()["optimizers"].values()
-    courses = [line for line in printed(shipped(), "python").splitlines() if line.startswith("#   found with ")]
+    courses = [
+        line for line in printed(shipped(), "python").splitlines() if line.startswith("#   learning-rate schedule: ")
+    ]
     assert len(courses) == sum(1 + len(own["workloads"]) for own in every)
     assert set(courses) == {
-        "#   found with a cosine schedule after a warm-up of 5 % of the steps",
-        "#   found with a constant learning rate after a warm-up of 5 % of the steps",  # schedule-free AdamW's
+        "#   learning-rate schedule: cosine after a warm-up of 5 % of the steps",
+        "#   learning-rate schedule: constant after a warm-up of 5 % of the steps",  # schedule-free AdamW's
     }
 
 

@@ -105,20 +105,8 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
 def test_tune_saves_its_winner_and_where_that_hangs_it_ends_with_all_else(tmp_path: Path, one_ray: OneRay) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     one_ray.use(tmp_path)
-    command = (
-        "tune",
-        "mine:xor",
-        "--budget",
-        "2",
-        "--optimizers",
-        "sgd",
-        "--seeds",
-        "2",
-        "--cpus-per-trial",
-        "2",
-        "--save",
-        "best",
-    )
+    search = ("tune", "mine:xor", "--budget", "2", "--optimizers", "sgd", "--cpus-per-trial", "2")
+    command = (*search, "--seeds", "2", "--save", "best")
     done = called(tmp_path, *command)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     best = best_of(trials_in(tmp_path, "tune-mine-xor/mine:xor/any/confirm"))

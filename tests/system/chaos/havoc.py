@@ -24,8 +24,8 @@ def lives(rng: random.Random, *, outages: bool, nightly: bool) -> list[Life]:
     """The lives of ten drivers by night, of one by day.
 
     By night five are killed while they start, two with the first results they hear of, three later; only these live
-    long enough for workers, nodes and the database to die under them. By day one is, that lives so long; drivers that
-    are killed while they start, or with their first results, are in ``test_forked_drivers.py``.
+    long enough for workers, nodes and the database to die under them. By day there is one of
+    these; drivers killed while they start, or with their first results, are in ``test_forked_drivers.py``.
     """
     if nightly:
         later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]

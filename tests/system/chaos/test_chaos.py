@@ -44,9 +44,8 @@ def run(
         print(havoc.told())
         # what the havoc was for
         assert found.lost >= max(1, len(planned) // 2)
-        assert (
-            found.cut_short(havoc.killed_workers) >= len(havoc.killed_workers) // 2
-        )  # by night; one may have been between two trials
+        if nightly:  # by day one worker is killed, and may have been between two trials
+            assert found.cut_short(havoc.killed_workers) >= len(havoc.killed_workers) // 2
         assert found.continued() >= 1, "from checkpoints"
         assert set(havoc.new_nodes) <= {spell.node for spell in home.spells()}, "the new node was put to use"
         assert set(found.endings()) >= {"COMPLETE", "PRUNED"}
