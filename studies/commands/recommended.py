@@ -121,7 +121,7 @@ def _studies(
         if any(study.optimizer == ANY for study in own):
             raise UserError(
                 f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: "
-                f"{command_line('tune', own[0].workload, '--name', name)} with the budget it had"
+                f"{command_line('tune', own[0].workload, '--name', name)} with the options it had"
             )
         found += own
     for what, wanted, known in (

@@ -130,6 +130,10 @@ def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], pag
         row: pd.Series = table.loc[key]
         assert percent(row["chance"], row["chance_low"], row["chance_high"]) in page, key
     assert table.loc[(kinds.ALL, "sgd"), "chance_cancelled"], "the page says what becomes of it"
+    behind = comparisons(found).query("b == 'muon' and verdict == 'worse'")
+    assert set(behind.loc[behind["a"] == "sgd", "workload"]) == {"poisson-pinn"}
+    assert not len(behind[behind["a"] == "adamw"])
+    assert "better than SGD on `poisson-pinn` alone, and than AdamW on none" in page
     worse = {name for name, _ in table.loc[(kinds.ALL, "muon"), "worse_on"]}
     assert worse == {"digits-vit", "poisson-pinn"}
 

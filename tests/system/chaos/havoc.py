@@ -21,11 +21,11 @@ Life = list[str]
 
 
 def lives(rng: random.Random, *, outages: bool, nightly: bool) -> list[Life]:
-    """The lives of ten drivers by night, of one by day.
+    """The lives of ten drivers by night, of two by day.
 
     By night five are killed while they start, two with the first results they hear of, three later; only these live
-    long enough for workers, nodes and the database to die under them. By day there is one of
-    these; drivers killed while they start, or with their first results, are in ``test_forked_drivers.py``.
+    long enough for workers, nodes and the database to die under them. By day one is killed with its first results and
+    one later; ``test_forked_drivers.py`` has many that are killed while they start.
     """
     if nightly:
         later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
@@ -40,8 +40,7 @@ def lives(rng: random.Random, *, outages: bool, nightly: bool) -> list[Life]:
     long = [[*disturbances[place :: len(later)], death] for place, death in enumerate(later)]
     rest = long + short
     rng.shuffle(rest)
-    # by night some are killed while they start, and by the first results of the first one tells how long that takes
-    return [["kill_at_first_results"], *rest] if nightly else rest
+    return [["kill_at_first_results"], *rest]  # the first one also tells how long a start takes
 
 
 def counted(planned: list[Life]) -> Counter[str]:
