@@ -51,9 +51,22 @@ def look_here_last() -> None:
     inherited = os.environ.get("PYTHONPATH")
     if inherited is not None:
         kept = [place for place in inherited.split(os.pathsep) if not _is(place, here)]
+        _find_own_title()
         os.environ["PYTHONPATH"] = os.pathsep.join(kept)
         if not kept:
             del os.environ["PYTHONPATH"]
+
+
+def _find_own_title() -> None:
+    """Have setproctitle find where the command line is, which may hold a password, while it still can.
+
+    It lies before the first variable of the environment, and is not found once that one is set anew.
+    """
+    try:
+        from setproctitle import getproctitle
+    except ImportError:  # said with all that is missing
+        return
+    getproctitle()
 
 
 def also_look_in(places: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,6 +54,30 @@ def test_titles(monkeypatch, argument, shown):
         [title] = titles
         assert title.startswith("sofim launch ")
         assert shown in title.replace("'", "")
+
+
+@pytest.mark.parametrize("first", ["PYTHONPATH", "HOME"])
+def test_the_title_of_a_process_hides_it_whichever_variable_is_the_first(tmp_path, first):
+    """setproctitle finds the command line before the first variable, and not at all where that one was set anew."""
+    pytest.importorskip("psycopg")
+    known = os.environ | {"PYTHONPATH": os.pathsep.join(["", str(Path(__file__).parents[3])])}
+    with socket.create_server(("127.0.0.1", 0)) as server:  # that answers nothing
+        url = f"postgresql+psycopg://me:secret@127.0.0.1:{server.getsockname()[1]}/x"
+        command = subprocess.Popen(
+            [sys.executable, "-m", "studies.cli", "list", "--storage", url],
+            cwd=tmp_path,
+            env={first: known[first]} | known,
+        )
+        try:
+            server.settimeout(60)
+            connection, _ = server.accept()
+            title = " ".join(psutil.Process(command.pid).cmdline())
+            connection.close()
+        finally:
+            command.kill()
+            command.wait()
+    assert "secret" not in title
+    assert "postgresql+psycopg://me:***@127.0.0.1" in title
 
 
 @pytest.mark.parametrize(
