@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # a shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15 as a rule: they starve beside a process that has other tests
 os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  # not the person's own
 torch.set_num_threads(1)
 for profile, examples in (("day", 30), ("night", 200)):  # a busy machine is no bug

@@ -119,6 +119,7 @@ def listed(offenders: list[Import]) -> str:
     return "\n".join(map(str, offenders))
 
 
+@pytest.mark.slow
 def test_the_source_is_read() -> None:
     assert {found.file.partition("/")[0] for found in imports()} == set(PACKAGES)
 

@@ -36,6 +36,7 @@ def test_one_trial_that_does_not_tell_leaves_all_unknown(drawer: str | None) -> 
     assert drawn_counts(table(a=["given", "random"]).drop(columns="drawn_by")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "drawn", "expected"),
     [

@@ -58,6 +58,7 @@ STATE = st.sampled_from([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PR
 ROWS = st.lists(st.tuples(VALUE, CONSTRAINTS, STATE), max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(rows=ROWS, direction=st.sampled_from(["minimize", "maximize"]))
 def test_the_best_trial_is_optunas(rows, direction) -> None:

@@ -239,6 +239,7 @@ def test_a_trial_that_ends_between_two_queries_is_running_throughout(url, opened
         assert trials(opened, [ours])["outcome"].tolist() == ["complete", "complete"]
 
 
+@pytest.mark.slow
 def test_reading_while_a_driver_writes_sees_whole_trials_and_never_fewer(url, opened):
     made = make(url, {}, trials=12, **ONE)
     outcomes = [0.5, ("pruned", 0.25), "diverged", 0.75] * 3

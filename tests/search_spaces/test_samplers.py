@@ -32,6 +32,7 @@ def test_every_sampler_either_learns_or_has_points():
     assert [name for name, row in SAMPLERS.items() if row.learns] == ["tpe", "gp", "cmaes"]
 
 
+@pytest.mark.slow
 def test_a_new_sampler_is_one_row(toy, tmp_path):
     url = f"sqlite:///{tmp_path}/trials.db"
     made = make(url, {"digits-mlp/sgd": [0.5, 0.6]}, sampler=toy, workloads=["digits-mlp"], optimizers=["sgd"])

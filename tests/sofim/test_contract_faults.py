@@ -433,6 +433,7 @@ def failed(spec, left_out=frozenset()):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "meant", "others"), PLANTED, ids=lambda value: getattr(value, "key", ""))
 def test_planted_fault_is_found_by_the_check_that_is_meant_for_it(spec, meant, others, nightly):
     found = failed(spec, frozenset() if nightly else LONG - {meant, *others})
@@ -442,6 +443,7 @@ def test_planted_fault_is_found_by_the_check_that_is_meant_for_it(spec, meant, o
     assert found[meant].remedy
 
 
+@pytest.mark.slow
 def test_without_a_fault_nothing_is_found():
     assert [outcome.check for outcome in examine(row(Momentum)) if outcome.verdict is Verdict.FAIL] == []
 

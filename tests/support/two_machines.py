@@ -76,6 +76,7 @@ class Slurm:
             "PATH": path,
             "PLACE": str(self._place),
             "RAY_TMPDIR": str(self._place),
+            "RAY_worker_niceness": "0",  # as of all tests
             "SLURM_JOB_ID": "1",
             "SLURM_JOB_NODELIST": "node[1-2]",
             "SLURM_JOB_NUM_NODES": "2",

@@ -36,9 +36,11 @@ PAIRED = [
     if name != "cartpole-reinforce" or find_spec("gymnasium")
 ]
 
-# by day: every optimizer on convolutions with BatchNorm; on each of the others one of these in turn, SOFIM, one that
-# calls a closure, one with groups. Without Ray test_every_row.py has every optimizer on each that needs no files.
-HARD, DIFFERENT = "cifar100-resnet9", ["sofim", "lbfgs", "muon"]
+# by day: on each workload one of these in turn, SOFIM, one that calls a closure, one with groups; and on convolutions
+# with BatchNorm one that differentiates twice, one that multiplies by the Hessian, one whose weights have two modes.
+# Without Ray test_every_row.py has every optimizer on each that needs no files.
+DIFFERENT = ["sofim", "lbfgs", "muon"]
+HARD, TWICE = "cifar100-resnet9", ["adahessian", "nystrom-sgd", "schedule-free-adamw"]
 
 CAMPAIGN = """
 trials = 1
@@ -55,12 +57,11 @@ def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray, n
     for dataset, sizes in FILES.items():
         write(dataset, tmp_path / "data", **sizes)
     (tmp_path / "tiny.py").write_text(TINY)
-    others = [workload for workload in PAIRED if workload != HARD]
-    products = {"hard": ([HARD], list(OPTIMIZERS))}
     if nightly:
-        products["others"] = (others, list(OPTIMIZERS))
+        products = {"all": (PAIRED, list(OPTIMIZERS))}
     else:
-        products |= {key: (others[turn :: len(DIFFERENT)], [key]) for turn, key in enumerate(DIFFERENT)}
+        products = {key: (PAIRED[turn :: len(DIFFERENT)], [key]) for turn, key in enumerate(DIFFERENT)}
+        products["hard"] = ([HARD], TWICE)
     for name, (workloads, optimizers) in products.items():
         text = f"name = '{name}'\nworkloads = {workloads}\noptimizers = {optimizers}\n{CAMPAIGN}"
         tables = (f"[search_space.{key}]\nbatch_size = 256\n{MORE.get(key, '')}" for key in optimizers)

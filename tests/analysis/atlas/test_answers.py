@@ -42,6 +42,7 @@ def by_kind(found: Made, optimizer: str = "sofim") -> pd.DataFrame:
     return kinds.by_kind(found.contests(), comparisons(found.contests()), optimizer)
 
 
+@pytest.mark.slow
 def test_wins_and_losses_are_those_of_the_report_counted_by_kind() -> None:
     found = with_kinds(made(RUNS))
     table = by_kind(found).set_index(["kind", "baseline"])
@@ -59,6 +60,7 @@ def test_wins_and_losses_are_those_of_the_report_counted_by_kind() -> None:
     assert image.endswith("not told apart from adamw.")
 
 
+@pytest.mark.slow
 def test_all_workloads_together_tell_what_none_tells_by_itself() -> None:
     """Three searches that are always a little worse, on five workloads; on each of them the intervals overlap."""
     rng = np.random.default_rng(0)
@@ -112,6 +114,7 @@ def test_a_loss_to_what_is_a_case_of_it_is_told_and_not_counted() -> None:
     assert "was too small: sgd on mnist (gain -0.3" in said[-1]
 
 
+@pytest.mark.slow
 def test_seen_from_the_other_side_it_is_the_opposite() -> None:
     found = with_kinds(made(RUNS))
     ours, theirs = by_kind(found), by_kind(found, "sgd")
@@ -121,6 +124,7 @@ def test_seen_from_the_other_side_it_is_the_opposite() -> None:
     assert one["worse"].tolist() == two["better"].tolist()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_said() -> None:
     once = {w: {o: searches[0] for o, searches in own.items()} for w, own in RUNS.items()}
     said = kinds.sentences(by_kind(with_kinds(made(once))))
@@ -195,6 +199,7 @@ def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     assert said == ["Seconds cannot be told on mnist (runs shared a device)."]
 
 
+@pytest.mark.slow
 def test_widths_differ_only_where_their_intervals_do_not_meet() -> None:
     def of_rate(steep: float):
         return lambda ratio, rho: 0.9 - steep * (ratio + rho + 1) ** 2

@@ -81,6 +81,7 @@ def apart() -> list[SurrogateStudy]:
     return [planted("u", ridge(-1.0)), planted("w", ridge(1.2))]
 
 
+@pytest.mark.slow
 def test_where_only_the_ratio_matters_and_is_alike_one_ratio_does_and_so_does_one_rho(alike) -> None:
     found = shared(alike)
     assert list(found["verdict"]) == ["within", "within"]
@@ -91,6 +92,7 @@ def test_where_only_the_ratio_matters_and_is_alike_one_ratio_does_and_so_does_on
     assert text[1].startswith("One lr/rho does for sofim on both workloads: ")
 
 
+@pytest.mark.slow
 def test_where_the_best_ratio_moves_by_two_decades_none_does_and_it_says_where_not(apart) -> None:
     found = shared(apart)
     assert found.loc["lr/rho", "verdict"] == "beyond"
@@ -111,6 +113,7 @@ def test_where_trials_say_nothing_nothing_is_told(alike) -> None:
     assert said([*alike, noise])[0].startswith("Whether one rho does for sofim on all 3 workloads cannot be told.")
 
 
+@pytest.mark.slow
 def test_the_profile_holds_what_was_planted(alike) -> None:
     table, intervals = coordinates.profiles(alike, np.random.default_rng(0))
     own = table[(table["workload"] == "u") & (table["coordinate"] == "lr/rho") & table["value"].between(0.02, 50)]
@@ -165,6 +168,7 @@ def test_names_order_and_sign_change_nothing(apart) -> None:
     assert [text.replace("another", "sofim") for text in said(other)] == said(apart)
 
 
+@pytest.mark.slow
 def test_a_space_in_effective_coordinates_is_told_in_the_same(apart) -> None:
     other = [planted(w, ridge(best), parameters=EFFECTIVE) for w, best in (("u", -1.0), ("w", 1.2))]
     assert list(shared(other)["verdict"])[1] == "beyond"

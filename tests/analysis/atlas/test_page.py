@@ -117,6 +117,7 @@ def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_shi
     assert f"regrets {tried_first['mean_regret']:.2f} in the mean of the nine" in page
 
 
+@pytest.mark.slow
 def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     table = kinds.by_kind(found, comparisons(found), "sofim").set_index(["kind", "baseline"])
     said = {

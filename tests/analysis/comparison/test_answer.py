@@ -27,6 +27,7 @@ def rows(found: Made) -> pd.DataFrame:
     return found.compare().tables["answer"].set_index("optimizer")
 
 
+@pytest.mark.slow
 def test_the_answer_has_the_order_and_the_numbers_of_the_leaderboard_and_ties_of_the_comparisons() -> None:
     found = made({"u": {"sofim": around(0.8, seed=1), "sgd": around(0.802, seed=2), "adam": around(0.6, seed=3)}})
     table, board = rows(found), found.compare().tables["leaderboard"]
@@ -47,6 +48,7 @@ def test_equal_values_share_a_rank_whoever_comes_first(names: list[str]) -> None
     assert table["tied"].all()
 
 
+@pytest.mark.slow
 def test_an_interval_ends_where_the_metric_does() -> None:
     table = rows(made({"u": {"sofim": [1.0, 0.7, 1.0], "sgd": [0.1, 0.0, 0.4]}}))
     assert table.loc["sofim", "high"] == 1.0
@@ -85,12 +87,14 @@ def test_the_sentence_says_what_the_comparisons_say(case: str) -> None:
     assert told(made({"u": runs})).startswith(begins)
 
 
+@pytest.mark.slow
 def test_what_one_search_tells_is_told_of_configurations() -> None:
     found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
     assert "One search of each was confirmed: this is about these configurations" in told(found)
     assert "searched" not in told(made({"u": {"sofim": around(0.8), "sgd": []}}))
 
 
+@pytest.mark.slow
 def test_what_three_searches_tell_is_told_of_optimizers() -> None:
     found = made(
         {"u": {name: [around(at, seed=seed) for seed in (1, 2, 3)] for name, at in (("sofim", 0.8), ("sgd", 0.6))}}
@@ -109,6 +113,7 @@ def test_what_one_search_tells_is_a_verdict_on_configurations() -> None:
     assert table["basis"].unique().tolist() == ["configurations"]
 
 
+@pytest.mark.slow
 def test_an_accuracy_in_percent_keeps_its_interval() -> None:
     table = rows(made({"u": {"sofim": around(97.0), "sgd": around(95.0)}}))
     assert (table["high"] > table["value"]).all()
@@ -126,6 +131,7 @@ def test_without_confirmation_the_search_ranks_and_says_so() -> None:
     assert set(table["decides"]) == {"validation accuracy, best of the search"}
 
 
+@pytest.mark.slow
 def test_seconds_are_there_only_where_they_compare() -> None:
     found = made({"u": {"sofim": around(0.8), "sgd": around(0.6)}})
     assert rows(found)["seconds"].notna().all()

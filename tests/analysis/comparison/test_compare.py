@@ -43,6 +43,7 @@ def said(found: Comparison) -> str:
     return "\n".join(found.sentences)
 
 
+@pytest.mark.slow
 def test_all_tables_are_there_with_the_columns_that_files_promise() -> None:
     tables = campaign().compare().tables
     assert set(tables) == TABLES
@@ -99,6 +100,7 @@ def test_equal_means_share_a_rank_and_less_wins_where_it_is_better() -> None:
     assert list(zip(board["optimizer"], board["rank"], strict=True)) == [("adam", 1), ("sofim", 2), ("sgd", 2)]
 
 
+@pytest.mark.slow
 def test_the_verdict_says_better_worse_or_not_shown_as_the_intervals_do() -> None:
     found = campaign().compare()
     text = said(found)
@@ -180,6 +182,7 @@ def test_a_single_seed_is_said_to_be_few_and_shows_nothing() -> None:
     assert "nan" not in said(found)
 
 
+@pytest.mark.slow
 def test_a_missing_study_is_named_and_left_out_across_workloads() -> None:
     found = campaign()
     found.studies = [study for study in found.studies if study.name != "made/v/adam"]
@@ -202,6 +205,7 @@ def test_runs_of_which_seconds_do_not_compare_are_not_called_slower() -> None:
     assert "Rule 3 was not kept on u" in text
 
 
+@pytest.mark.slow
 def test_methods_have_the_numbers_filled_in() -> None:
     text = campaign().compare().methods
     assert text.startswith("## Methods")
@@ -237,12 +241,14 @@ def test_one_run_without_a_test_value_does_not_turn_test_data_into_validation_da
     assert "1 of 4 of sofim on w" in said(result)
 
 
+@pytest.mark.slow
 def test_all_who_are_equal_are_named() -> None:
     text = said(made({"w": {"sofim": [0.5, 0.6], "sgd": [0.5, 0.6], "adam": [0.1, 0.2]}}, targets={"w": 0.5}).compare())
     assert "w: sofim and sgd have the configurations with the best test accuracy" in text
     assert "sofim and sgd have the least median time" in text
 
 
+@pytest.mark.slow
 def test_the_least_median_is_not_called_fastest_where_another_is_faster_on_average() -> None:
     """Six of ten runs at 2 epochs and four that never arrive, against ten that arrive at 2.1."""
     runs = {"w": {"sofim": [0.9] * 6 + [0.4] * 4, "sgd": [0.9] * 10}}
@@ -253,6 +259,7 @@ def test_the_least_median_is_not_called_fastest_where_another_is_faster_on_avera
     assert "Not shown to take longer than sofim" not in text
 
 
+@pytest.mark.slow
 def test_pruned_trials_alone_make_no_study_hopeless_before_its_last() -> None:
     campaign = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials={"w": {"sgd": ["pruned"] * 10}})
     asked = {"trials": 50}
@@ -263,6 +270,7 @@ def test_pruned_trials_alone_make_no_study_hopeless_before_its_last() -> None:
     assert "Without a complete trial, and so last: sgd on w." in said(campaign.compare())
 
 
+@pytest.mark.slow
 def test_replicates_reach_the_budget_curve() -> None:
     found = campaign(sampler="tpe")
     own = found.trials[found.trials["study"] == "made/u/sofim"]
@@ -290,6 +298,7 @@ def test_no_studies_are_an_empty_comparison() -> None:
     assert all(table.empty for table in result.tables.values())
 
 
+@pytest.mark.slow
 def test_metrics_of_the_optimization_itself_are_compared_on_training_data() -> None:
     found = campaign()
     found.studies = [
@@ -317,6 +326,7 @@ def test_a_campaign_in_a_database(tmp_path) -> None:
     assert set(result.tables["search_spaces"]["optimizer"]) == {"sofim", "sgd"}
 
 
+@pytest.mark.slow
 def test_confirmation_runs_in_a_database(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
     make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.4, 0.3]}, workloads=["digits-mlp"], epochs=2)
@@ -345,6 +355,7 @@ def test_confirmation_runs_in_a_database(tmp_path) -> None:
     assert result.tables["cost"]["seconds_per_epoch"].tolist() == [2.0, 2.0]
 
 
+@pytest.mark.slow
 def test_the_winners_of_all_searches_in_a_database_are_compared(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
     plan = fake(workloads=["digits-mlp"], trials=2, replicates=3)

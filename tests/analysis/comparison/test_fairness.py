@@ -223,6 +223,7 @@ def test_runs_of_another_version_or_length_are_no_confirmation() -> None:
     assert ledger(campaign).loc[3, "problems"] == "complete runs of sgd have 2 epochs, its trials 4"
 
 
+@pytest.mark.slow
 def test_a_busy_machine_breaks_the_third_rule_and_its_seconds_do_not_compare() -> None:
     campaign = made(RUNS, targets={"w": 0.5})
     campaign.confirmations = campaign.confirmations.assign(other_cores=0.3, cores=2)
@@ -254,6 +255,7 @@ def test_different_metrics_are_no_comparison() -> None:
     assert ledger(campaign).loc[1, "problems"] == "metric differ: sofim accuracy, sgd f1"
 
 
+@pytest.mark.slow
 def test_the_sixth_rule_tells_of_budgets_what_was_done() -> None:
     by_formula = made(RUNS).compare().tables["fairness"].set_index("rule").loc[6, "evidence"]
     assert "performance after k trials (expected best of k of N): bootstrap of trials" in by_formula

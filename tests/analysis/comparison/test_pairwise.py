@@ -132,6 +132,7 @@ def test_holm_by_hand() -> None:
     assert adjusted[2:] == pytest.approx([0.06, 0.06, 0.004])
 
 
+@pytest.mark.slow
 def test_a_verdict_agrees_with_its_corrected_p_value_and_both_views_of_a_pair_agree() -> None:
     rng = np.random.default_rng(3)
     names = ["sofim", "sgd", "adam", "adamw"]

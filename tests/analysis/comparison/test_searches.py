@@ -109,6 +109,7 @@ def judged(found: Made) -> dict[tuple[str, str, str], tuple[str, float]]:
     return result
 
 
+@pytest.mark.slow
 def test_order_sign_offset_and_names_change_no_verdict() -> None:
     first = judged(campaign())
     assert {said for said, _ in first.values()} == {"better", "worse", "no difference shown"}
@@ -128,6 +129,7 @@ def test_order_sign_offset_and_names_change_no_verdict() -> None:
         assert said == (expected if one < two else flip.get(expected, expected))
 
 
+@pytest.mark.slow
 def test_one_optimizer_under_three_names_differs_from_nobody() -> None:
     same = drawn(0.97, 5)
     found = made({w: {"sgd": same, "adam": same, "lion": same} for w in ("u", "v")})
@@ -164,6 +166,7 @@ def test_a_search_without_a_complete_trial_counts_as_the_worst() -> None:
     assert only(found)["verdict"] == "no difference shown"
 
 
+@pytest.mark.slow
 def test_a_superset_that_loses_over_searches_cancels_the_claim() -> None:
     found = made(
         {"w": {"sofim": drawn(0.90, 1), "sgd": drawn(0.97, 2), "adam": drawn(0.90, 3), "adamw": drawn(0.8, 4)}}
@@ -315,6 +318,7 @@ def ranking(found: Made) -> tuple[list[tuple[object, ...]], list[str]]:
     return rows, [text for text in compared.sentences if " better " in text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", UNITS)
 def test_nobody_is_told_better_than_who_is_first(case: str) -> None:
     found = made({"w": UNITS[case]})

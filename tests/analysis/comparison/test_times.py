@@ -74,6 +74,7 @@ def test_fewer_than_half_is_said_where_the_interval_says_so(reached: int, told: 
         assert said[0].startswith("Fewer than half of the runs of sgd (1 of 10: 10 % [0, 45]) reach the target")
 
 
+@pytest.mark.slow
 def test_where_nobody_arrives_it_is_said_with_counts_and_nobody_is_called_sooner() -> None:
     sgd, adam = [0.9] * 3 + [0.4] * 7, [0.4] * 10
     said = " ".join(made({"w": {"sgd": sgd, "adam": adam}}, targets={"w": 0.8}).compare().sentences)
@@ -184,6 +185,7 @@ def test_lower_medians_are_of_the_last_axis() -> None:
     assert lower_medians(np.array([[3.0, 1.0, 2.0, 9.0], [5.0, 5.0, np.inf, np.inf]])).tolist() == [2.0, 5.0]
 
 
+@pytest.mark.slow
 def test_coverage_of_both_ratios() -> None:
     """Of times that are exponential with means 2 and 1, every run cut off at 2: medians and restricted means."""
     rng = np.random.default_rng(5)

@@ -134,6 +134,7 @@ def test_commands_find_the_storage_and_the_report_is_linked(tmp_path: Path) -> N
     assert "- [The report on made](/reports/made/index.html), made 20" in told
 
 
+@pytest.mark.slow
 def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     campaign = made({"w": {"sofim": (0.8, 0.9, "diverged"), "sgd": (0.7,)}})
     (contest,) = campaign.contests()
@@ -231,6 +232,7 @@ def test_a_look_reads_and_writes_nothing(
     assert hashlib.sha256(file.read_bytes()).digest() == before
 
 
+@pytest.mark.slow
 def test_every_study_of_a_campaign_has_a_note_and_no_other_study_has(
     url: str, storage: RDBStorage, service: AnnotationService
 ) -> None:
@@ -254,6 +256,7 @@ def test_every_study_of_a_campaign_has_a_note_and_no_other_study_has(
     assert "- Runs: 2 complete" in (notes["fake/digits-mlp/sgd/confirm"] or "")
 
 
+@pytest.mark.slow
 def test_notes_are_written_anew_when_something_changed(url: str, tmp_path: Path, service: AnnotationService) -> None:
     make(url, {"digits-mlp/sofim": [0.5]}, trials=2)
     service.refresh()

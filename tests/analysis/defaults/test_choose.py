@@ -109,6 +109,7 @@ def test_an_interval_stays_within_what_an_accuracy_can_be_and_equal_runs_have_no
     assert np.isnan(recommended(made, confirmed=[0.9, 0.9], exact=True).measured.mean[1:]).all()
 
 
+@pytest.mark.slow
 def test_a_prediction_beyond_the_best_trial_is_none_and_within_it_stays() -> None:
     """A cliff, which a rescaled forest predicts beyond; an accuracy cannot be above 1, a gap not below 0."""
     for direction, sign in (("maximize", 1), ("minimize", -1)):

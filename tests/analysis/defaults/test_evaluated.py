@@ -92,6 +92,7 @@ def test_runs_overrule_what_surrogates_say_of_other_workloads() -> None:
     assert (first.source.workload, first.regret) == ("v", 0.0)
 
 
+@pytest.mark.slow
 def test_all_optimizers_of_a_workload_have_one_scale() -> None:
     """An optimizer whose trials begin badly must not be forgiven more: its 0.5 is as bad as another's 0.5."""
     slow, trials = surface(study("w"), lambda rate, share: 0.9 - 0.02 * (rate + 2) ** 2)

@@ -105,6 +105,7 @@ def two() -> tuple[list[SurrogateStudy], pd.DataFrame]:
     return [surrogate for surrogate, _ in made], pd.concat([trials for _, trials in made], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_the_default_is_what_most_workloads_want_and_the_portfolio_adds_the_rest() -> None:
     surrogates, trials = two()
     [found] = recommend(surrogates, trials, runs(study("u"), 0, []))
@@ -122,6 +123,7 @@ def test_the_default_is_what_most_workloads_want_and_the_portfolio_adds_the_rest
     assert "only 3 workloads" in found.notes
 
 
+@pytest.mark.slow
 def test_params_have_what_was_fixed_in_the_order_of_the_space() -> None:
     surrogates, trials = two()
     [found] = recommend(surrogates, trials, runs(study("u"), 0, []))
@@ -185,6 +187,7 @@ def test_what_a_value_is_good_for_does_not_depend_on_others() -> None:
     assert surrogate.metric(np.array(alone)).tolist() == pytest.approx([1e-9, 1e-7, 1e-3])
 
 
+@pytest.mark.slow
 def test_the_portfolio_of_all_begins_with_the_better_optimizer() -> None:
     made = [
         surface(study(w, optimizer), lambda rate, share, top=top: top - 0.15 * (rate + 1) ** 2)

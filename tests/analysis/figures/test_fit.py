@@ -133,6 +133,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("which", ["x", "y"])
 def test_names_on_an_axis_are_read_one_by_one(names: list[str], which: str) -> None:

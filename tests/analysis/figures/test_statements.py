@@ -66,6 +66,7 @@ def labels(picture: Drawn) -> str:
 # ---- cost
 
 
+@pytest.mark.slow
 def test_evaluations_are_counted_and_seconds_are_ratios() -> None:
     found = made({"u": {"sgd": around(0.5), "sofim": around(0.5), "adam": around(0.5)}}, speed={"sofim": 3.0})
     found.curves.loc[found.curves["study"] == "made/u/sofim", "gradient_evaluations"] *= 2
@@ -92,6 +93,7 @@ def test_evaluations_of_a_step_are_those_until_a_run_has_converged() -> None:
     assert table.loc["lbfgs", "gradient_evaluations_per_step"] == pytest.approx(10.0)
 
 
+@pytest.mark.slow
 def test_seconds_that_do_not_compare_are_on_no_axis() -> None:
     found = made({"u": {"sgd": around(0.5), "sofim": around(0.6)}})
     with style():
@@ -173,6 +175,7 @@ def test_what_stands_out_is_the_same_in_the_text_and_beyond_the_line() -> None:
 # ---- targets
 
 
+@pytest.mark.slow
 def test_a_target_that_nobody_reaches_has_no_figure() -> None:
     runs = {"u": {"sgd": around(0.5), "sofim": around(0.6)}}
     with style():
@@ -226,6 +229,7 @@ def test_intervals_that_are_all_wider_than_their_points_are_apart_are_seen_whole
     assert len(beyond(axes)) == 2, "one that is much wider does not squeeze the others"
 
 
+@pytest.mark.slow
 def test_no_interval_of_a_ratio_is_drawn_as_going_on_where_the_panel_does() -> None:
     campaign = made({"u": {"sgd": around(0.5), "sofim": around(0.6)}}, speed={"sofim": 1.02})
     runs = campaign.curves["number"] % 3
@@ -253,6 +257,7 @@ def spread() -> Made:
     return on_training(made(runs, direction="minimize", trials=trials, test=False))
 
 
+@pytest.mark.slow
 def test_a_gap_is_on_a_logarithmic_axis_everywhere() -> None:
     with style():
         seen = view(spread())
@@ -261,6 +266,7 @@ def test_a_gap_is_on_a_logarithmic_axis_everywhere() -> None:
         assert panel(of_each("workload")["budget"](seen)).axes[0].get_yscale() == "log"
 
 
+@pytest.mark.slow
 def test_an_accuracy_is_on_a_linear_one() -> None:
     with style():
         seen = view(made({"u": {"sgd": around(0.9), "sofim": around(0.6)}}))
@@ -351,6 +357,7 @@ def test_legends_cover_no_line() -> None:
     assert [one.name for one in panels if one.figure.legends] == ["legend"], "once is enough"
 
 
+@pytest.mark.slow
 def test_a_figure_is_the_same_in_all_its_files_and_again() -> None:
     def drawn() -> Figure:
         return panel(confirmed.draw(view(made({"u": {"sgd": around(0.9), "sofim": around(0.6)}}))))

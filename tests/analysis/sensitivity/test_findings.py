@@ -197,6 +197,7 @@ def test_figure_and_text_agree_on_what_stands_out(found: Findings) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_search_that_looked_in_one_place_says_so_and_concludes_less() -> None:
     """Nine tenths of the trials on a twentieth of the space, as a sampler that learns draws them."""
     space = [ParameterInfo(name, "float", 0.0, 1.0, default=0.5) for name in ("x", "y", "inert")]
@@ -224,6 +225,7 @@ def test_nothing_is_predicted_beyond_what_was_observed() -> None:
         assert table[["predicted", "low", "high"]].to_numpy(float).max() <= trials["value"].max() + 1e-12
 
 
+@pytest.mark.slow
 def test_a_metric_over_decades_is_analysed_on_its_logarithm() -> None:
     space = [ParameterInfo(name, "float", 0.0, 1.0, default=0.5) for name in ("x", "y", "inert")]
 
@@ -261,6 +263,7 @@ def test_diverged_trials_are_mapped(found: Findings) -> None:
     assert abs(math.log10(worst["value_a"] / worst["value_b"])) > 2
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_does_not_matter_and_the_generator_does() -> None:
     trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}), 60)
     one = look(SPACE[:2], trials)

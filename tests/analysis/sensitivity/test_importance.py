@@ -28,6 +28,7 @@ def test_the_stated_truths_are_those_that_scipy_finds(truth: Truth) -> None:
     np.testing.assert_allclose(found.total_order, truth.total, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", FUNCTIONS, ids=lambda truth: truth.name)
 def test_known_shares_lie_in_the_intervals(truth: Truth) -> None:
     rng = np.random.default_rng(5)

@@ -78,6 +78,7 @@ def test_sign_zero_and_unit_of_the_metric_change_neither_shares_nor_widths(
     np.testing.assert_allclose(found.robustness["threshold"].astype(float), expected, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_names_and_the_order_of_rows_change_nothing() -> None:
     shuffled = look(TRIALS.sample(frac=1, random_state=3), CURVES.sample(frac=1, random_state=4))
     pd.testing.assert_frame_equal(shuffled.importance, USUAL.importance)

@@ -61,6 +61,7 @@ def study_in(url: str) -> tuple[list[FrozenTrial], dict[str, Any]]:
         close_storage(storage)
 
 
+@pytest.mark.slow
 def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_storage):
     tune(every_storage, campaign())
     tune(every_storage, campaign(trials=6), extend=True)
@@ -74,6 +75,7 @@ def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_s
     }
 
 
+@pytest.mark.slow
 def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign_as_it_was(every_storage):
     asked = {"trials": 6, "optimizers": ["sofim", "sgd"], "search_space": {"sofim": {"lr": [1e-4, 2.0]}}}
     before = campaign(search_space={"sofim": {"lr": [0.05, 0.2]}})

@@ -80,6 +80,7 @@ def test_a_value_within_its_range_is_at_no_end() -> None:
     assert edges(study, {name: one.default for name, one in study.parameters.items()}) == []
 
 
+@pytest.mark.slow
 def test_a_launch_ends_with_what_speaks_against_its_searches_and_how_to_mend_it(sofim, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     outcomes = {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.7]}
@@ -106,6 +107,7 @@ def test_nothing_is_said_of_a_search_that_is_not_finished(sofim, tmp_path, monke
     assert console.export_text() == ""
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_counted(sofim, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = list(SEARCH_SPACES)[:7]

@@ -81,6 +81,7 @@ def lines(out: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_an_optimizer_without_faults_passes_with_a_line_for_each_check(check):
     code, out, err = check("mine:spec")
     assert (code, err) == (0, "")
@@ -93,6 +94,7 @@ def test_an_optimizer_without_faults_passes_with_a_line_for_each_check(check):
     assert "mine:spec: all that tuning needs is there." in out
 
 
+@pytest.mark.slow
 def test_a_fault_that_tuning_minds_fails_the_command_and_says_what_to_mend(check):
     broken = MINE.replace(
         "self.state[param].setdefault", "self.__dict__.setdefault(f'average{id(param)}', {}).setdefault"
@@ -105,6 +107,7 @@ def test_a_fault_that_tuning_minds_fails_the_command_and_says_what_to_mend(check
     assert "mine:spec: 1 check that tuning needs failed" in out
 
 
+@pytest.mark.slow
 def test_a_fault_that_tuning_does_not_mind_is_told_and_passes(check):
     code, out, _ = check("mine:spec", mine=MINE.replace("param.sub_(average", "param.grad.mul_(2); param.sub_(average"))
     assert code == 0
@@ -112,6 +115,7 @@ def test_a_fault_that_tuning_does_not_mind_is_told_and_passes(check):
     assert "all that tuning needs is there; of what others rely on, 1 check failed." in out
 
 
+@pytest.mark.slow
 def test_a_row_of_the_table_is_checked_as_tuning_begins_with_it(check):
     code, out, _ = check("sgd")
     assert code == 0
@@ -119,6 +123,7 @@ def test_a_row_of_the_table_is_checked_as_tuning_begins_with_it(check):
     assert out.startswith(f"sgd: lr={default['lr']}, momentum={default['momentum']}")
 
 
+@pytest.mark.slow
 def test_a_campaign_says_which_and_with_what(check, tmp_path):
     (tmp_path / "mine.toml").write_text(
         'name = "x"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 5\n[search_space.sgd]\nlr = 0.125\n'

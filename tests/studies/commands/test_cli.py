@@ -213,6 +213,7 @@ def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
     assert "have ended" not in sofim("launch", "fake", "--name", "other", "--dry-run").out
 
 
+@pytest.mark.slow
 def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(sofim):
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, workloads=["digits-mlp"], optimizers=["sgd"])
     for changed in (("--trials", "1"), ("--trials", "4"), ("--optimizers", "adam"), ("--seed", "7")):

@@ -38,6 +38,7 @@ def home(database, monkeypatch) -> Path:
     return database
 
 
+@pytest.mark.slow
 def test_they_are_listed_counted_and_exported(sofim, home) -> None:
     code, out, err = sofim("list")
     assert (code, err) == (0, "")
@@ -93,6 +94,7 @@ def test_a_report_has_a_look_of_its_own_for_each_and_no_name_is_markup(sofim, ho
     assert "amsgrad = True" in rules
 
 
+@pytest.mark.slow
 def test_two_campaigns_that_call_different_optimizers_alike_are_not_put_together(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/two.db"
     for name, factory in (("one", "mine:Lion"), ("two", "yours:Lion")):

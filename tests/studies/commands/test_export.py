@@ -154,6 +154,7 @@ def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -
     tomllib.loads(sofim(*arguments)[1])  # to a program, as ever
 
 
+@pytest.mark.slow
 def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
     code, out, err = sofim("export", "fake", "--optimizer", "sgd", "--workload", "digits-mlp", "--out", f"{tmp_path}/x")
     assert (code, out, err) == (0, f"Recommended hyperparameters: {tmp_path}/x\n", "")
@@ -163,6 +164,7 @@ def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
     assert "one workload: this says nothing beyond it" in found["optimizers"]["sgd"]["default"]["notes"]
 
 
+@pytest.mark.slow
 def test_a_file_has_the_format_that_its_name_ends_with_unless_another_is_asked_for(sofim, home, tmp_path) -> None:
     def written(name: str, *more: str) -> str:
         arguments = ("--optimizer", "sgd", "--workload", "digits-mlp", "--out", str(tmp_path / name))

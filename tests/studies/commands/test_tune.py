@@ -285,6 +285,7 @@ def finished(url: str) -> None:
             finish(ledger, assignment, 0.5, test_loss=1.0, test_metric=(0.25 if is_winner else 0.125) + index / 1000)
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_told_again_and_its_line_runs(sofim, tmp_path):
     import torch
 

@@ -56,6 +56,7 @@ def frames(url: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         close_storage(storage)
 
 
+@pytest.mark.slow
 def test_every_search_has_its_winner_confirmed_on_seeds_of_its_own_the_same_for_every_optimizer(url, tuned):
     with confirming(url, tuned, seeds=3) as ledger:
         asked = work_off(ledger)
@@ -72,6 +73,7 @@ def test_every_search_has_its_winner_confirmed_on_seeds_of_its_own_the_same_for_
     assert Counter(confirmed["study"]) == dict.fromkeys(VALUES, 3), "of the first study alone one asks for all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [1, 7, 17])
 def test_a_stopped_confirmation_of_searches_goes_on_to_the_exact_number(url, tuned, stop_after):
     with confirming(url, tuned, seeds=3) as ledger:
@@ -129,6 +131,7 @@ def test_the_path_changes_one_parameter_at_a_time_from_the_default_to_the_winner
         assert moved == [[name] for name in order]
 
 
+@pytest.mark.slow
 def test_what_stands_beside_winners_is_none_of_their_confirmation(url, tuned):
     with confirming(url, tuned, seeds=2, beside={SOFIM: (), SGD: None}) as ledger:
         while (assignment := ledger.ask()) is not None:
@@ -146,6 +149,7 @@ def test_what_stands_beside_winners_is_none_of_their_confirmation(url, tuned):
         assert [a.study for a in work_off(ledger)].count(f"{SGD}/confirm") == 2, "another seed, of both"
 
 
+@pytest.mark.slow
 def test_the_mean_that_is_shown_is_the_first_winners_alone(url, tuned):
     sgd = plan_of(tuned, "sgd")
     default = sgd.space.arguments(default_of(sgd))
@@ -158,6 +162,7 @@ def test_the_mean_that_is_shown_is_the_first_winners_alone(url, tuned):
     assert beside.set_index("role")["value"].to_dict() == {"default": 0.125, "winner": 0.5}
 
 
+@pytest.mark.slow
 def test_an_interrupted_path_goes_on_in_the_order_in_which_it_was_begun(url, tuned):
     changed = differing(default_of(plan_of(tuned)), searched(url, SOFIM)[1].params)
     with confirming(url, tuned, seeds=1, beside={SOFIM: changed}) as ledger:
@@ -182,6 +187,7 @@ def test_a_winner_that_is_the_default_needs_no_other_runs(url):
         assert len(work_off(ledger)) == 2
 
 
+@pytest.mark.slow
 def test_the_table_is_over_searches_in_the_order_of_the_number_that_decides(sofim, url, tuned):
     with confirming("sqlite:///sofim.db", tuned, seeds=2, beside={SOFIM: None}) as ledger:
         while (assignment := ledger.ask()) is not None:

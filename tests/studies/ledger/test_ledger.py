@@ -135,6 +135,7 @@ def test_what_some_epochs_alone_tell_stands_at_theirs(url):
     assert curves.dropna(subset=["validation_loss"])["epoch"].tolist() == [2]
 
 
+@pytest.mark.slow
 def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
     with open_search(url, CAMPAIGN | {"trials": 100}, [plan(trials=100, sampler="random")], {}) as ledger:
         work_off(ledger)
@@ -158,6 +159,7 @@ def test_running_trials_and_their_latest_value_are_visible_while_they_run(url):
         assert trial.params["lr"] == assignment.arguments["lr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["hyperband", "asha", "first-epoch", "median"])
 def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
     """Each trial is worse than all before it, so that every pruner stops some."""
@@ -175,6 +177,7 @@ def test_the_result_that_stops_a_trial_is_recorded(url, pruner):
         assert trial.user_attrs["diverged"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["asha", "hyperband", "first-epoch"])
 def test_what_is_called_how_changes_nothing_in_what_stops(pruner, tmp_path):
     """The same values by the trials' numbers, in two campaigns of two optimizers."""
@@ -208,6 +211,7 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
     assert trial.constraints == {"diverged": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [pytest.param("tpe", marks=pytest.mark.slow), "cmaes"])
 def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
     """Above lr = 0.1 everything diverges, below it all is equal: later trials must go there less often.
@@ -269,6 +273,7 @@ def test_samplers_that_learn_begin_with_the_default(url, sampler, first):
     assert arguments[1] != pytest.approx(default)
 
 
+@pytest.mark.slow
 def test_quasi_random_configurations_survive_a_restart(tmp_path):
     def run(url: str, stops: list[int]) -> list[dict[str, object]]:
         for stop in stops:
@@ -351,6 +356,7 @@ def test_a_killed_driver_loses_nothing(every_storage, tmp_path):
     assert {t.user_attrs.get("failure") for t in trials if t.state == TrialState.FAIL} <= {"driver lost"}
 
 
+@pytest.mark.slow
 def test_pruning_goes_on_after_a_restart_as_without_one(tmp_path):
     """Rungs are in the database: with a sampler that does not learn, a restart changes no decision."""
 

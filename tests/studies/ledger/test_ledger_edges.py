@@ -101,6 +101,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, when: Callable[[int], bool], messa
     monkeypatch.setattr(_rdb, "write_in_one_transaction", write)
 
 
+@pytest.mark.slow
 def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
     monkeypatch.setattr(_writer, "FIRST_PAUSE_SECONDS", 0.01)
     refusing(monkeypatch, lambda call: call % 3 != 2)
@@ -296,6 +297,7 @@ def test_two_drivers_that_begin_at_once_are_told_apart(url, monkeypatch):
 # --------------------------------------------------------------------------------------------------- samplers, spaces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["gp", "cmaes"])
 @pytest.mark.parametrize(("direction", "sign"), [("minimize", 1.0), ("maximize", -1.0)])
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

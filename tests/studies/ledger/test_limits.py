@@ -98,6 +98,7 @@ def status(url: str) -> str:
     return captured.get()
 
 
+@pytest.mark.slow
 def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_runs_the_rest(url, time):
     limits = within(125.0, time)
     with launched(url, limits) as ledger:
@@ -130,6 +131,7 @@ def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_ru
     assert "fake: finished" in status(url)
 
 
+@pytest.mark.slow
 def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fairness_names_it(url, time):
     with launched(url, within(85.0, time)) as ledger:
         work_off(ledger, time)
@@ -158,6 +160,7 @@ def test_where_the_time_sufficed_for_nothing_the_remedy_is_more_of_it(url, time)
         open_confirmation(url, MADE.stored(), UNTESTED, {"torch": "x"}, seeds=1)
 
 
+@pytest.mark.slow
 def test_a_study_ends_alone_when_nothing_improves_in_so_many_trials(url, time):
     limits = Limits(Clock(), patience=3)
     with launched(url, limits) as ledger:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 
 from sofim import OPTIMIZERS
 from studies.campaign.plan import CampaignPlan
@@ -74,6 +75,7 @@ def run(url: str, **fields: Any) -> list[list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_campaign_with_other_names_in_another_order_gives_the_same(tmp_path: Path, monkeypatch) -> None:
     for file, name in (("spelled_so", "exclusive"), ("spelled_otherwise", "exclusive_or")):
         (tmp_path / f"{file}.py").write_text(textwrap.dedent(XOR.replace("NAME", name)))

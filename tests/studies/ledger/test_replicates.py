@@ -84,6 +84,7 @@ def printed(done: tuple[int, str, str]) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_status_shows_each_replicate_and_the_leaderboard_the_best_of_them(sofim, searched):
     rows = [line.split() for line in printed(sofim("status", "fake")).splitlines()]
     labels = [" ".join(w for w in words[:2] if not w.startswith("━")) for words in rows if words]
@@ -96,6 +97,7 @@ def test_status_shows_each_replicate_and_the_leaderboard_the_best_of_them(sofim,
     assert re.search(r"2 +sgd +0.75 +3 of 3 .* 9 complete", board)
 
 
+@pytest.mark.slow
 def test_a_replicate_has_a_report_of_its_own(sofim, searched):
     name = "fake/digits-mlp/sofim/replicate-2"
     assert "too few" in printed(sofim("report", "--study", name)).lower()

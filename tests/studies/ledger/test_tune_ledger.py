@@ -136,6 +136,7 @@ def stored(url: str, name: str = NAME) -> tuple[list[FrozenTrial], dict[str, Any
         close_storage(storage)
 
 
+@pytest.mark.slow
 def test_a_search_of_another_protocol_is_not_gone_on_with(url):
     with searching(url, search(Budget(trials=3))) as ledger:
         work_off(ledger)
@@ -155,6 +156,7 @@ def test_a_search_of_another_protocol_is_not_gone_on_with(url):
 # ------------------------------------------------------------------------------------------------------ what is asked
 
 
+@pytest.mark.slow
 def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_conditional_space(url):
     asked = search(Budget(trials=40))
     with searching(url, asked) as ledger:
@@ -182,6 +184,7 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
     assert attributes["search_ended"] == {"reason": "all 40 trials were run", "trials": 40}
 
 
+@pytest.mark.slow
 def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
     asked = search(Budget(trials=34))
     with searching(url, asked) as ledger:
@@ -674,6 +677,7 @@ def test_a_run_that_overdraws_the_budget_is_given_up_if_there_are_enough(url, se
         assert len(confirmed_winner(ledger).validation) == 3
 
 
+@pytest.mark.slow
 def test_runs_that_broke_are_counted(url, searched):
     with confirming(url, searched) as ledger:
         ledger.end(ledger.ask(), "diverged", {})

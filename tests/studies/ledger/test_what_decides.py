@@ -96,6 +96,7 @@ def drawers(trials: list[FrozenTrial]) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "pruner", "trials"),
     [("tpe", "hyperband", 24), ("tpe", "asha", 24), ("random", "hyperband", 24), ("cmaes", "median", 24),
@@ -129,6 +130,7 @@ def dead_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lease, "alive", lambda _holder: False)  # those of copied databases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "pruner", "trials"),
     [("tpe", "hyperband", 24), ("random", "hyperband", 24), ("cmaes", "asha", 24), ("gp", "median", 14)],
@@ -180,6 +182,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["none", "hyperband", "asha"])
 def test_the_model_learns_of_every_trial_whatever_stopped_it(tmp_path, pruner, asked):
     """Of 24 trials the first is the default, nine are the start-up of TPE, and all others are drawn by its model."""
@@ -213,6 +216,7 @@ def test_cma_es_says_when_it_began(tmp_path, asked):
 HARMLESS = SEARCH_SPACES["sofim"].override({"lr": [0.001, 1.0]})
 
 
+@pytest.mark.slow
 def test_independent_draws_are_random_and_a_study_of_several_optimizers_says_it_too(tmp_path, asked):
     space = ConditionalSpace({name: SEARCH_SPACES[name] for name in ("sofim", "sgd")})
     starts = tuple(space.of(name, SEARCH_SPACES[name].default) for name in space.spaces)
@@ -242,6 +246,7 @@ def test_another_attempt_is_drawn_by_whom_the_first_was(tmp_path):
 # ------------------------------------------------------------------------------------ directions, offsets, comparing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["hyperband", "asha", "median", "none"])
 def test_neither_the_sign_nor_the_offset_of_a_metric_decides_anything(tmp_path, pruner):
     """An accuracy to be maximized, the error, and the accuracy in other units, of the same training."""
@@ -266,6 +271,7 @@ def test_neither_the_sign_nor_the_offset_of_a_metric_decides_anything(tmp_path, 
         assert decided(trials) == decided(found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_tpe_compares_trials_of_different_depth_as_optuna_documents(tmp_path, sign, monkeypatch):
     """Complete ones first, the best before others; then those that came further; then by value; diverged ones last."""
@@ -311,6 +317,7 @@ def test_trials_that_run_at_once_do_not_crowd_together(tmp_path, sampler):
     assert all(trial.params.keys() == set(SEARCH_SPACES["sofim"].parameters) for trial in running)
 
 
+@pytest.mark.slow
 def test_a_study_of_several_optimizers_does_not_ask_for_names_either(tmp_path):
     """A search of two copies of one space, under other names and for another workload."""
 

@@ -395,6 +395,7 @@ def test_a_server_that_refuses_for_good_is_not_asked_again(postgres, statement, 
     assert set(more) <= {TrialState.FAIL}
 
 
+@pytest.mark.slow
 def test_one_history_that_is_too_long_costs_no_other_trial(tmp_path):
     """Trials that end together are written in one transaction, which fails as a whole."""
     url = f"sqlite:///{tmp_path}/trials.db"

@@ -85,6 +85,7 @@ def check_all(sofim: Any, *, foreign: str) -> None:
         assert confirmations(opened, studies(opened)).empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: str(junk)[:20])
 def test_attributes_of_any_kind_with_our_names_make_no_study_ours(sofim, junk):
     add("crystal", dict.fromkeys(OF_STUDIES, junk), dict.fromkeys(OF_TRIALS, junk))
@@ -101,6 +102,7 @@ def test_attributes_of_any_kind_with_our_names_make_no_study_ours(sofim, junk):
     assert rows() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_studies_of_any_name_are_neither_taken_for_ours_nor_hidden_nor_written_to(sofim, name):
     attributes = {"campaign": {"name": "autumn", "beamline": 7}, "protocol": "v3", "metric": "rmse"}
@@ -122,11 +124,13 @@ def test_a_benchmark_that_names_studies_and_attributes_as_we_do_is_none_of_ours(
         assert damaged(opened) == {}
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_campaigns_study_under_another_name_is_a_study_by_itself(sofim):
     optuna.copy_study(from_study_name=OURS, from_storage=URL, to_storage=URL, to_study_name="backup")
     check_all(sofim, foreign="backup")
 
 
+@pytest.mark.slow
 def test_the_report_on_a_study_with_our_names(sofim):
     attributes = {"campaign": {"name": "autumn"}, "protocol": "v3", "search_space": [1], "metric": {"a": 1}}
     add("crystal", attributes, {"history": {"epoch": "x"}, "test_loss": 1, "failure": ["x"]}, num_trials=60)
@@ -184,6 +188,7 @@ def test_what_another_program_wrote_on_our_trials_is_no_number(sofim):
 # ----------------------------------------------------------------------------------------------- damaged ones
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["campaign", "protocol", "workload", "optimizer", "metric"])
 @pytest.mark.parametrize("how", ["missing", "of another kind"])
 def test_a_damaged_study_is_named_in_one_line_and_the_rest_is_shown(sofim, name, how):
@@ -221,6 +226,7 @@ def test_a_damaged_study_is_named_in_one_line_and_the_rest_is_shown(sofim, name,
         assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["sqlite", "journal"])
 def test_a_campaign_that_optuna_copied_to_another_database_goes_on_there(tmp_path, scheme) -> None:
     old, new = f"sqlite:///{tmp_path}/old.db", f"{scheme}:///{tmp_path}/new"

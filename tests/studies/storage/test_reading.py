@@ -152,6 +152,7 @@ def test_a_torn_line_of_a_journal_is_left_to_who_writes(sofim, tmp_path):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another")
 def test_a_file_in_a_directory_where_nothing_may_be_made(tmp_path_factory, tmp_path):
     home = Path(shutil.copytree(tmp_path, f"/tmp/{tmp_path.name}-shared"))

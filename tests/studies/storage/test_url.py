@@ -17,6 +17,7 @@ ONE = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
 PERCENT = make_url("sqlite:///a%20b.db").database  # versions of SQLAlchemy differ: decoded, or as it stands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "file"),
     [

@@ -99,6 +99,7 @@ def save(directory: Path, optimizer: str, epoch: int, made: worker.Trained) -> N
     write(directory, {**description, "data": checksum_of(workload(), data())}, made.weights, made.optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ARGUMENTS)
 def test_a_run_once_more_gives_the_metric_of_its_epoch_to_the_last_digit(tmp_path, mine, optimizer):
     records = recorded(optimizer)

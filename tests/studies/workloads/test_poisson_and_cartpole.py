@@ -39,12 +39,14 @@ def told(records):
     return [{name: repr(value) for name, value in asdict(r).items() if name != "seconds"} for r in records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_takes_steps(name):
     workload = replace(WORKLOADS[name], examples=16)
     rehearse(workload, check(workload, test=True), SEARCH_SPACES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["lbfgs", "nystrom-sgd", "schedule-free-adamw"])  # two others in test_every_row.py
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_repeats_and_goes_on_bit_for_bit(name, key):

@@ -65,6 +65,7 @@ def test_an_untrained_model_knows_nothing_and_is_evaluated_on_nearly_every_lette
     assert torch.equal(torch.cat(seen), DATA["validation"][: 871 * 64].long())
 
 
+@pytest.mark.slow
 def test_every_optimizer_takes_steps():
     rehearse(SMALL, SHORT, SEARCH_SPACES)
 

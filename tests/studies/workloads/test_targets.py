@@ -50,6 +50,7 @@ def test_a_measured_target_replaces_the_table_and_nothing_else():
     )
 
 
+@pytest.mark.slow
 def test_the_target_is_the_median_of_the_best_baseline_on_fresh_seeds(tmp_path, monkeypatch):
     monkeypatch.setenv("SOFIM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "one.toml").write_text(campaign("digits-mlp", 1))
