@@ -5,15 +5,19 @@ from __future__ import annotations
 import lzma
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.atlas import kinds
+from analysis.atlas import kinds, sensitivities
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.searches import level
 from analysis.comparison.workload_runs import WorkloadRuns, contests
+from analysis.defaults import SEED, surrogate_study
 from analysis.load import read, studies
+from analysis.study import Frames, Study
 from analysis.text import percent
 from sofim.recommended import shipped
 from studies.storage.database import close_storage, open_storage
@@ -22,17 +26,21 @@ ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
-def kept(campaign: str, directory: Path, beside: str | None = None) -> list[WorkloadRuns]:
-    """What the database beside a page, by default that of the campaign's name, holds of a campaign."""
-    page = beside or campaign
+def held(campaign: str, directory: Path, page: str = "atlas") -> tuple[list[Study], Frames]:
+    """What the database beside a page holds of a campaign."""
     database = directory / f"{page}.db"
     database.write_bytes(lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes()))
     storage = open_storage(f"sqlite:///{database}", create=False)
     try:
         own = studies(storage, campaign, replicates=True)
-        frames = read(storage, own)
+        return own, read(storage, own)
     finally:
         close_storage(storage)
+
+
+def kept(campaign: str, directory: Path, beside: str | None = None) -> list[WorkloadRuns]:
+    """What the database beside a page, by default that of the campaign's name, has to compare of a campaign."""
+    own, frames = held(campaign, directory, beside or campaign)
     return contests(own, frames.trials, frames.confirmations, frames.curves)
 
 
@@ -137,6 +145,34 @@ def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], pag
     assert "better than SGD on `poisson-pinn` alone, and than AdamW on none" in page
     worse = {name for name, _ in table.loc[(kinds.ALL, "muon"), "worse_on"]}
     assert worse == {"digits-vit", "poisson-pinn"}
+
+
+def share(found: dict[str, Any]) -> str:
+    """What a table of sensitivities says of a parameter: in bold, with its interval, where it stands out."""
+    if not found["conclusive"]:
+        return "cannot be told"
+    if found["stands_out"]:
+        interval = percent(found["total_order"], found["total_order_low"], found["total_order_high"])
+        whole, _, rest = interval.partition(" [")
+        return f"**{whole}** [{rest}"
+    return f"{100 * found['total_order']:.0f} %"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("campaign", ["atlas-sensitivity", "atlas-sensitivity-baselines"])
+def test_what_is_said_of_sensitivity_is_of_its_campaign(campaign: str, tmp_path: Path, page: str, nightly: bool) -> None:
+    """By day of one workload: to fit the forests of all takes minutes."""
+    own, frames = held(campaign, tmp_path)
+    chosen = [study for study in own if nightly or study.workload == "digits-mlp"]
+    table = sensitivities.sensitivities(
+        [surrogate_study(study, frames.trials, frames.curves, np.random.default_rng(SEED)) for study in chosen]
+    )
+    for workload, rows in table.groupby("workload"):
+        cells: list[str] = []
+        for optimizer in dict.fromkeys(study.optimizer for study in own):
+            told = [share(row) for row in rows[rows["optimizer"] == optimizer].to_dict("records")]
+            cells += ["cannot be told", *[""] * (len(told) - 1)] if set(told) == {"cannot be told"} else told
+        assert " ".join(f"| `{workload}` | {' | '.join(cells)} |".split()) in page
 
 
 def test_what_is_said_of_cifar_is_of_its_database(tmp_path: Path) -> None:
