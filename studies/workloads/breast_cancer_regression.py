@@ -52,7 +52,7 @@ BREAST_CANCER_REGRESSION = Workload(
     model=_model,
     loss=F.mse_loss,
     metric=Metric("rmse", "minimize", F.mse_loss, finish=math.sqrt, meaning="in standard deviations of the targets"),
-    target=0.43,
+    target=0.4223,
     epochs=60,
     dataset="breast-cancer",
     source=DATASETS["breast-cancer"].source,
