@@ -14,7 +14,7 @@ import click
 
 from search_spaces.errors import UserError
 from studies import modules
-from studies.called import called, command_line, when_called
+from studies.called import STORAGE_VARIABLE, called, command_line, when_called
 from studies.commands.options import (
     FILE,
     OUT_DIRECTORY,
@@ -42,11 +42,13 @@ _LIBRARIES = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process: 0 done, 2 a mistake of the user's, 130 interrupted."""
     typed = as_typed(sys.argv[1:] if arguments is None else arguments)
-    hide_title(typed)
+    hidden = hide_title(typed)
     modules.look_here_last()
     with standard_streams(_complain) as end, warnings.catch_warnings():
         if not sys.warnoptions:  # what a library warns its programmers of is nothing that a person can mend
             warnings.filterwarnings("ignore", module=_LIBRARIES)
+        if not hidden:
+            _complain(f"ps shows the password of this command while it runs; put the URL in {STORAGE_VARIABLE} instead")
         code = _run(typed)
         sys.exit(end() or code)
 

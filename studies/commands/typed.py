@@ -67,13 +67,21 @@ def _shown(arguments: Sequence[str]) -> list[str]:
     return shown
 
 
-def hide_title(arguments: Sequence[str]) -> None:
+def hide_title(arguments: Sequence[str]) -> bool:
     """Take passwords out of the command line that ``ps`` shows of this process, and Ray of its driver.
 
     From the start of the process to here they are seen there; in the environment variable they never are.
+
+    Returns:
+        Whether none is seen there any more. Where the first variable of the environment was set anew, which Python
+        itself does with ``LC_CTYPE=C``, setproctitle does not find the command line and changes nothing.
     """
     shown = _shown(arguments)
-    if shown != list(arguments):
-        from setproctitle import setproctitle
+    if shown == list(arguments):
+        return True
+    import psutil
+    from setproctitle import setproctitle
 
-        setproctitle(shlex.join([Path(sys.argv[0]).name, *shown]))
+    setproctitle(shlex.join([Path(sys.argv[0]).name, *shown]))
+    seen = " ".join(psutil.Process().cmdline())
+    return not any(part in seen for part in set(arguments) - set(shown))

@@ -40,7 +40,7 @@ PAIRED = [
 # with BatchNorm one that differentiates twice, one that multiplies by the Hessian, one whose weights have two modes.
 # Without Ray test_every_row.py has every optimizer on each that needs no files.
 DIFFERENT = ["sofim", "lbfgs", "muon"]
-HARD, TWICE = "cifar100-resnet9", ["adahessian", "nystrom-sgd", "schedule-free-adamw"]
+HARD, UNUSUAL = "cifar100-resnet9", ["adahessian", "nystrom-sgd", "schedule-free-adamw"]
 
 CAMPAIGN = """
 trials = 1
@@ -61,7 +61,7 @@ def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray, n
         products = {"all": (PAIRED, list(OPTIMIZERS))}
     else:
         products = {key: (PAIRED[turn :: len(DIFFERENT)], [key]) for turn, key in enumerate(DIFFERENT)}
-        products["hard"] = ([HARD], TWICE)
+        products["hard"] = ([HARD], UNUSUAL)
     for name, (workloads, optimizers) in products.items():
         text = f"name = '{name}'\nworkloads = {workloads}\noptimizers = {optimizers}\n{CAMPAIGN}"
         tables = (f"[search_space.{key}]\nbatch_size = 256\n{MORE.get(key, '')}" for key in optimizers)

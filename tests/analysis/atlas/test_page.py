@@ -163,7 +163,7 @@ def share(found: dict[str, Any]) -> str:
 def test_what_is_said_of_sensitivity_is_of_its_campaign(
     campaign: str, tmp_path: Path, page: str, nightly: bool
 ) -> None:
-    """By day of one workload: to fit the forests of all takes minutes."""
+    """By day of one workload: to fit the forests of all takes half a minute."""
     own, frames = held(campaign, tmp_path)
     chosen = [study for study in own if nightly or study.workload == "digits-mlp"]
     table = sensitivities.sensitivities(

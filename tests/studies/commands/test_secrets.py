@@ -56,28 +56,38 @@ def test_titles(monkeypatch, argument, shown):
         assert shown in title.replace("'", "")
 
 
-@pytest.mark.parametrize("first", ["PYTHONPATH", "HOME"])
-def test_the_title_of_a_process_hides_it_whichever_variable_is_the_first(tmp_path, first):
-    """setproctitle finds the command line before the first variable, and not at all where that one was set anew."""
+@pytest.mark.parametrize("first", ["PYTHONPATH", "HOME", "LC_CTYPE"])
+def test_the_title_of_a_process_hides_it_whichever_variable_is_the_first_or_says_that_it_does_not(tmp_path, first):
+    """setproctitle finds the command line before the first variable, and not at all where that one was set anew.
+
+    As Python itself does with ``LC_CTYPE=C`` before any of this runs.
+    """
     pytest.importorskip("psycopg")
-    known = os.environ | {"PYTHONPATH": os.pathsep.join(["", str(Path(__file__).parents[3])])}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    path = os.pathsep.join(["", str(Path(__file__).parents[3])])
+    known = plain | {"PYTHONPATH": path, "LC_CTYPE": "C" if first == "LC_CTYPE" else "C.UTF-8"}
     with socket.create_server(("127.0.0.1", 0)) as server:  # that answers nothing
         url = f"postgresql+psycopg://me:secret@127.0.0.1:{server.getsockname()[1]}/x"
         command = subprocess.Popen(
             [sys.executable, "-m", "studies.cli", "list", "--storage", url],
             cwd=tmp_path,
             env={first: known[first]} | known,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         try:
             server.settimeout(60)
             connection, _ = server.accept()
             title = " ".join(psutil.Process(command.pid).cmdline())
-            connection.close()
         finally:
             command.kill()
-            command.wait()
-    assert "secret" not in title
-    assert "postgresql+psycopg://me:***@127.0.0.1" in title
+            said = command.communicate()[1]
+        connection.close()
+    left = "sofim: ps shows the password of this command while it runs; put the URL in SOFIM_STORAGE instead\n"
+    assert said == (left if "secret" in title else "")
+    if first != "LC_CTYPE":
+        assert "secret" not in title
+        assert "postgresql+psycopg://me:***@127.0.0.1" in title
 
 
 @pytest.mark.parametrize(
