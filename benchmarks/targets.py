@@ -26,7 +26,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,6 @@ nesterov = [false, true]
 
 def measured(workload: str, storage: str, options: argparse.Namespace) -> dict[str, Any]:
     """Tune and confirm what is not done yet; return the table for ``targets.toml``."""
-    began = time.perf_counter()
     data = ["--data", options.data] if options.data else []
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "campaign.toml"
@@ -59,7 +57,7 @@ def measured(workload: str, storage: str, options: argparse.Namespace) -> dict[s
         sofim("launch", str(file), "--storage", storage, *data)
     seeds = ["--seeds", str(options.seeds), "--cpus-per-trial", "1"]  # not one at a time: no seconds are read off
     sofim("confirm", f"targets-{workload}", *seeds, "--storage", storage, *data)
-    return {**outcome(workload, storage), "seconds": round(time.perf_counter() - began)}
+    return outcome(workload, storage)
 
 
 def sofim(*arguments: str) -> None:
@@ -150,7 +148,7 @@ def main() -> None:
         row = measured(workload, options.storage, options)
         out.write_text(stored(out.read_text() if out.exists() else "", workload, row))
         told = ", ".join(f"{name} {median:.5g}" for name, median in row["medians"].items())
-        print(f"{workload}: {row['metric']} {row['target']:g}, {in_words(row)} (medians: {told}; {row['seconds']} s)")
+        print(f"{workload}: {row['metric']} {row['target']:g}, {in_words(row)} (medians: {told})")
 
 
 if __name__ == "__main__":
