@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # 15 as a rule: they starve beside a process that has other tests
+os.environ.setdefault(
+    "RAY_prestart_worker_first_driver", "0"
+)  # nobody uses these: trials have an environment of their own
 os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  # not the person's own
 torch.set_num_threads(1)
 for profile, examples in (("day", 30), ("night", 200)):  # a busy machine is no bug
@@ -99,13 +102,33 @@ def _uses(item: pytest.Item | None, fixture: str) -> bool:
     return fixture in getattr(item, "fixturenames", ())
 
 
+def _by_night_alone(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Tests that are marked nightly, but for the cases that their marks name as those of the day."""
+    cases: dict[str, dict[str, pytest.Item]] = {}
+    by_day: dict[str, list[str]] = {}
+    for item in items:
+        mark = item.get_closest_marker("nightly")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            cases.setdefault(test, {})[item.callspec.id if hasattr(item, "callspec") else ""] = item
+            by_day[test] = mark.kwargs.get("by_day", [])
+    for test, named in by_day.items():
+        if len(cases[test]) > 1 and not cases[test].keys() >= set(named):  # one alone was asked for by its name
+            raise pytest.UsageError(f"{test}: no case is called {set(named) - cases[test].keys()}")
+    return {item for test, own in cases.items() for name, item in own.items() if name not in by_day[test]}
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray, or a database that is no file, is slow.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What starts Ray, or a database that is no file, is slow. What is marked nightly waits for --nightly.
 
     Tests that share a Ray come first and stand together, so that it ends after the last of them. What starts its own
     comes last, for whichever process is free, README's commands first: they take longest.
     """
+    if not config.getoption("--nightly"):
+        by_night = _by_night_alone(items)
+        config.hook.pytest_deselected(items=list(by_night))
+        items[:] = [item for item in items if item not in by_night]
     for item in items:
         starts = item.get_closest_marker("cluster") is not None
         if starts is not _starts_ray(item.path, item.name) or (not starts and any(_uses(item, i) for i in _SHARED)):

@@ -11,6 +11,7 @@ import pytest
 GPU = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_checks_of_a_gpu_run_on_a_cpu() -> None:
     parts = ["step_without_waiting", "same_as_cpu", "precisions", "step_times"]

@@ -31,6 +31,7 @@ def test_the_example_with_rows_is_the_package_s_own():
     assert [line.strip() for line in EXAMPLES[0][0].splitlines()] == [line.strip() for line in documented.splitlines()]
 
 
+@pytest.mark.nightly(by_day=["cart"])
 @pytest.mark.cluster
 @pytest.mark.parametrize(("code", "command"), EXAMPLES, ids=list(LEARNT))
 def test_an_example_is_tuned_by_the_command_under_it(code, command, tmp_path: Path, one_ray: OneRay):

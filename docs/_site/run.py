@@ -2,7 +2,8 @@
 
 The blocks of a page run one after the other in a directory of its own, ``_build/runs/PAGE``; one that fails, fails the
 build. ``{run} sh`` and ``{run} python`` run; with ``:file: NAME`` a block of any language is written there instead.
-What has run once is not run again until a block before it, or the program, has changed.
+What has run once is not run again until a block before it, or the program, has changed. With ``-D runs=0`` none runs,
+and blocks are shown without what they print.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Run(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the block, what it printed, and its picture."""
         language, text = self.arguments[0], "\n".join(self.content) + "\n"
+        if not self.config.runs:
+            return [nodes.literal_block(text, text, language=language, classes=["typed"])]
         here = directory(self.env.srcdir, self.env.docname)
         printed = self._printed(here, language, text)
         found: list[nodes.Node] = [nodes.literal_block(text, text, language=language, classes=["typed"])]
@@ -155,6 +158,7 @@ def publish(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Add the directive."""
+    app.add_config_value("runs", default=True, rebuild="env", types=[bool])
     app.add_directive("run", Run)
     app.connect("source-read", show_reasons)
     app.connect("env-before-read-docs", first_first)

@@ -61,6 +61,7 @@ def test_methods_credit_a_sampler_with_what_its_model_drew(
     assert "protocol" in methods
 
 
+@pytest.mark.slow
 def test_the_column_is_what_the_search_stored(tmp_path: Path) -> None:
     """Of a default campaign of 12 trials: one is the default's, nine are the start-up, and the model draws two."""
     url = f"sqlite:///{tmp_path}/trials.db"

@@ -118,6 +118,7 @@ def enqueued(configurations: list[dict[str, float]]) -> optuna.Study:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Fixed parameter")
 def test_trials_outside_the_range_are_left_out_of_the_space_and_counted() -> None:
     found = look(enqueued([{"x": float(5 + place)} for place in range(10)]))
@@ -129,6 +130,7 @@ def test_trials_outside_the_range_are_left_out_of_the_space_and_counted() -> Non
     assert max(params["x"] for params in found.used.trials["params"]) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Fixed parameter")
 def test_a_best_trial_outside_the_range_is_the_best_and_is_named() -> None:
     made = new_study()
@@ -160,6 +162,7 @@ def test_a_parameter_that_is_a_number_and_a_category_is_left_out_and_named() -> 
     assert "x is a number in some trials and a category in others, and is left out." in look(made).sentences
 
 
+@pytest.mark.slow
 def test_choices_of_any_type_are_told_apart() -> None:
     choices = [None, True, 1, "1", 1.0, "", math.nan, "None"]
     made = new_study()
@@ -174,6 +177,7 @@ def test_choices_of_any_type_are_told_apart() -> None:
     assert [repr(value) for value in rows["value"]] == [repr(choice) for choice in choices]
 
 
+@pytest.mark.slow
 def test_lr_and_rho_of_another_optimizer_are_not_those_of_sofim() -> None:
     made = new_study()
 
@@ -214,6 +218,7 @@ def test_names_command_neither_the_terminal_nor_the_page(tmp_path, monkeypatch, 
     assert "<script>alert" not in page
 
 
+@pytest.mark.slow
 def test_every_objective_has_a_report_of_its_own(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     storage = optuna.storages.RDBStorage("sqlite:///their.db")
@@ -235,6 +240,7 @@ def test_every_objective_has_a_report_of_its_own(tmp_path, monkeypatch, capsys) 
     assert "values[1] (higher is better)" in second
 
 
+@pytest.mark.nightly(by_day=["wide", "infinite"])
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["wide", "narrow", "pruned", "infinite", "largest", "nothing"])
 def test_figures_are_drawn_of_anything(case: str) -> None:

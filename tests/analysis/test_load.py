@@ -48,6 +48,7 @@ def test_a_study_is_described_by_its_attributes(url, opened):
     assert first.attributes["protocol"] == 2
 
 
+@pytest.mark.slow
 def test_campaigns_are_told_apart_and_listed_oldest_first(url, opened):
     make(url, {}, name="zebra")
     make(url, {}, name="ant", optimizers=["adam"])
@@ -73,6 +74,7 @@ def test_every_way_a_trial_can_end_has_its_word(url, opened):
     assert set(found["study"]) == {"fake/digits-mlp/sofim"}
 
 
+@pytest.mark.slow
 def test_a_trial_that_runs_is_running_and_one_that_was_interrupted_is_lost(url, opened):
     with open_ledger(url, made := make(url, {}, **ONE)) as ledger:
         play(ledger, {"digits-mlp/sofim": ["running"]})
@@ -86,6 +88,7 @@ def test_a_trial_that_runs_is_running_and_one_that_was_interrupted_is_lost(url, 
     assert again["params"][0] == again["params"][1]
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_driver_that_died_is_lost_once_the_next_driver_has_come(url, opened):
     made = make(url, {"digits-mlp/sofim": [0.5]}, **ONE)
     [study] = studies(opened)
@@ -110,6 +113,7 @@ def test_values_are_numbers_even_where_none_is(url, opened):
     assert pd.api.types.is_float_dtype(trials(opened, studies(opened))["value"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attributes",
     [

@@ -197,6 +197,7 @@ def test_a_name_that_is_not_there_brings_the_nearest_that_is(opened):
     assert message.endswith("and 3 more; did you mean spring?")
 
 
+@pytest.mark.slow
 def test_confirmation_runs_are_found_beside_the_search(url, opened):
     make(url, {"digits-mlp/sofim": [0.5, 0.6]}, workloads=["digits-mlp"])
     ours, other = studies(opened)

@@ -94,6 +94,7 @@ def fill(storage, name="foreign", direction="minimize") -> None:
         storage.create_new_trial(made._study_id, template_trial=trial)
 
 
+@pytest.mark.slow
 def test_a_database_and_other_storages_give_the_same_frames(opened, tmp_path):
     others = [InMemoryStorage(), JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))]
     frames = []
@@ -133,6 +134,7 @@ def test_what_stands_in_the_frames_of_another_programs_study(opened):
     assert frames.confirmations.empty
 
 
+@pytest.mark.slow
 def test_a_campaign_of_every_outcome_is_the_same_by_both_readers(url, opened):
     outcomes = [0.5, ("pruned", 0.25), "diverged", "failed: ValueError: no"]
     made = make(url, {"digits-mlp/sofim": [*outcomes, "running"]}, trials=7, **ONE)  # "running" when its driver left
@@ -285,6 +287,7 @@ def test_reading_while_a_driver_writes_sees_whole_trials_and_never_fewer(url, op
     assert len(trials(opened, [ours])) == 12
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_does_not_grow_with_the_trials(opened):
     queries: list[str] = []
     sa.event.listen(opened.engine, "before_cursor_execute", lambda *event: queries.append(event[2]))

@@ -275,6 +275,7 @@ def test_a_configuration_that_is_accepted_trains(chosen, seed):
     assert records[-1].diverged or len(records) == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_a_campaign_at_the_edges_of_what_is_accepted_runs_through_the_engine(tmp_path, monkeypatch, one_ray):
     """Ranges as wide as numbers are: most trials diverge, all of them end."""

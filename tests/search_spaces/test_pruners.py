@@ -60,6 +60,7 @@ def campaigns(draw):
     return curves, draw(st.permutations(order)) if len(curves) < 6 else order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", PRUNERS)
 @given(campaigns(), st.text("abcxyz", min_size=1, max_size=9), st.integers(0, 200))
 def test_neither_a_name_nor_a_restart_nor_the_sign_changes_what_stops(pruner, campaign, name, moment):
@@ -79,6 +80,7 @@ def test_the_order_of_values_alone_decides(pruner, curves, scale):
     assert play(make(EPOCHS), [[scale(x) for x in curve] for curve in curves]) == play(make(EPOCHS), curves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["asha", "first-epoch"])
 @given(CURVES, st.lists(st.sampled_from([math.nan, math.inf]), min_size=1, max_size=5), st.booleans())
 def test_what_is_no_number_or_infinite_is_worse_than_all_else(pruner, curves, bad, maximize):
@@ -110,6 +112,7 @@ class NumberedHyperband(HyperbandPruner):
         return sequence[trial.number % len(sequence)]
 
 
+@pytest.mark.slow
 @given(campaigns())
 def test_hyperband_is_optunas_but_for_the_brackets(campaign):
     curves, order = campaign
@@ -132,6 +135,7 @@ def test_brackets_have_the_shares_that_hyperband_gives_them_in_every_beginning(e
         assert all(abs(dealt[s] - length * whole[s] / len(sequence)) < 1 for s in whole)
 
 
+@pytest.mark.slow
 @given(CURVES)
 def test_first_epoch_always_has_the_best_three_run_to_the_end(curves):
     told = play(PRUNERS["first-epoch"].make(EPOCHS), curves)

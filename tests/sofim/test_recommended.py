@@ -60,6 +60,7 @@ def test_of_what_nobody_measured_nothing_is_recommended(monkeypatch) -> None:
         recommended("newest")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_file_is_made_from_the_shipped_database_by_its_command_alone(tmp_path: Path, capsys) -> None:
     from studies.cli import main

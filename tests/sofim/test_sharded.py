@@ -13,10 +13,10 @@ pytestmark = [
 ]
 
 
+@pytest.mark.nightly(by_day=["3"])
 @pytest.mark.parametrize("num_processes", [3, 4])
-def test_several_processes_take_the_step_of_one_or_are_refused(num_processes, tmp_path, nightly):
-    if num_processes == 4 and not nightly:
-        pytest.skip("with --nightly: meshes of two dimensions")
+def test_several_processes_take_the_step_of_one_or_are_refused(num_processes, tmp_path):
+    """Of four processes are meshes of two dimensions."""
     outcomes = processes.run(num_processes, tmp_path)
     assert len(outcomes) == {3: 40, 4: 6}[num_processes]
     for name, outcome in outcomes.items():

@@ -89,6 +89,7 @@ def _average(m, rho, g):
     return m
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rho=st.floats(1e-6, 1e6), beta=st.floats(0.0, 0.99), size=st.integers(1, 6))
 def test_gradient_form_always_descends(seed, rho, beta, size):

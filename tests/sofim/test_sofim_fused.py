@@ -187,6 +187,7 @@ def test_who_asks_where_there_is_no_compiler_is_told(elsewhere, monkeypatch, com
     assert len(optimizer.param_groups) == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_machine_with_a_compiler_goes_on_without(elsewhere, monkeypatch):
     """Told once, since there nobody asked for it."""
     params = tensors()

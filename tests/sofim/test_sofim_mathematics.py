@@ -157,6 +157,7 @@ def test_small_rho_is_a_step_of_length_lr_over_norm():
     np.testing.assert_allclose(run_class(50, lr=0.1, beta=0.9, rho=1e-14)[-1], expected[-1], rtol=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     gradients=st.lists(

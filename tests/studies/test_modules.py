@@ -67,6 +67,7 @@ def python(home: Path, *arguments: str, stdin: str = "", **more: str) -> subproc
 DRY = ("launch", "quickstart", "--workload", "mine:xor", "--optimizers", "sgd", "--dry-run")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_command_runs_its_own_packages_and_finds_the_persons_workload(home: Path) -> None:
     done = python(home, *SOFIM, *DRY)
@@ -88,6 +89,7 @@ def test_python_m_too(home: Path) -> None:
     assert "mine:xor/sgd" in done.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_processes_that_a_report_computes_in_do_too(home: Path) -> None:
     make(
@@ -131,6 +133,7 @@ print("FOUND", found.workload, found.trials["failed"], found.broken, found.batch
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_a_notebooks_workload_trains_in_workers_beside_files_that_take_every_name(home: Path) -> None:
     done = python(home, "-P", "-", stdin=CELL)

@@ -161,6 +161,7 @@ sys.exit(subprocess.run(command, env={**os.environ, "RAY_JOB_CONFIG_JSON_ENV_VAR
 """
 
 
+@pytest.mark.nightly
 def test_a_job_s_own_files_and_variables_reach_the_workers_beside_this_project(tmp_path, three_nodes: Nodes):
     """As ``ray job submit`` starts it: with the job's environment in a variable, in a directory that Ray made."""
     (tmp_path / "working_dir_files").mkdir()

@@ -86,6 +86,7 @@ def test_its_trials_and_runs_are_read_as_they_were(storage, searched) -> None:
             assert through["value"].mean() == pytest.approx(said["validation"], rel=1e-9)
 
 
+@pytest.mark.nightly
 def test_its_report_names_the_protocol_and_does_not_say_who_drew_its_trials(
     storage, searched, tmp_path, monkeypatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every optimizer on every workload, through Ray, from files as they are published: by day a choice of pairs."""
+"""Every optimizer on every workload, through Ray, from files as they are published."""
 
 from __future__ import annotations
 
@@ -36,12 +36,6 @@ PAIRED = [
     if name != "cartpole-reinforce" or find_spec("gymnasium")
 ]
 
-# by day: on each workload one of these in turn, SOFIM, one that calls a closure, one with groups; and on convolutions
-# with BatchNorm one that differentiates twice, one that multiplies by the Hessian, one whose weights have two modes.
-# Without Ray test_every_row.py has every optimizer on each that needs no files.
-DIFFERENT = ["sofim", "lbfgs", "muon"]
-HARD, UNUSUAL = "cifar100-resnet9", ["adahessian", "nystrom-sgd", "schedule-free-adamw"]
-
 CAMPAIGN = """
 trials = 1
 sampler = "qmc"
@@ -51,29 +45,26 @@ epochs = 1
 MORE = {"lbfgs": "max_iter = 2\nhistory_size = [5, 6]\n", "nystrom-sgd": "rank = [1, 2]\n"}
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray, nightly):
+def test_every_optimizer_runs_on_every_workload_through_ray(tmp_path, one_ray):
+    """By day, and without Ray, test_every_row.py has every optimizer on each that needs no files."""
     for dataset, sizes in FILES.items():
         write(dataset, tmp_path / "data", **sizes)
     (tmp_path / "tiny.py").write_text(TINY)
-    if nightly:
-        products = {"all": (PAIRED, list(OPTIMIZERS))}
-    else:
-        products = {key: (PAIRED[turn :: len(DIFFERENT)], [key]) for turn, key in enumerate(DIFFERENT)}
-        products["hard"] = ([HARD], UNUSUAL)
-    for name, (workloads, optimizers) in products.items():
-        text = f"name = '{name}'\nworkloads = {workloads}\noptimizers = {optimizers}\n{CAMPAIGN}"
-        tables = (f"[search_space.{key}]\nbatch_size = 256\n{MORE.get(key, '')}" for key in optimizers)
-        (tmp_path / f"{name}.toml").write_text(text.replace("'", '"') + "".join(tables))
-        done = called(tmp_path, "launch", f"{name}.toml", "--data", "data", "--cpus-per-trial", "2")
-        assert done.returncode == 0, done.stderr
+    optimizers = list(OPTIMIZERS)
+    text = f"name = 'all'\nworkloads = {PAIRED}\noptimizers = {optimizers}\n{CAMPAIGN}"
+    tables = (f"[search_space.{key}]\nbatch_size = 256\n{MORE.get(key, '')}" for key in optimizers)
+    (tmp_path / "all.toml").write_text(text.replace("'", '"') + "".join(tables))
+    done = called(tmp_path, "launch", "all.toml", "--data", "data", "--cpus-per-trial", "2")
+    assert done.returncode == 0, done.stderr
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/sofim.db")
     try:
         found = {s.study_name: storage.get_all_trials(s._study_id) for s in storage.get_all_studies()}
     finally:
         close_storage(storage)
-    assert set(found) == {f"{name}/{w}/{o}" for name, (ws, os) in products.items() for w in ws for o in os}
+    assert set(found) == {f"all/{workload}/{key}" for workload in PAIRED for key in optimizers}
     for name, trials in found.items():
         assert len(trials) == 1, name
         for trial in trials:

@@ -12,17 +12,15 @@ from studies.engine._losses import died
 from tests.support.nodes import Nodes
 from tests.support.probe_home import environment, notes_of, settle, trials_of, undisturbed, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.nightly]  # by day studies/engine/test_losses.py and test_cluster.py
 
 SLOW, DEADLY = "probe_workload:slow", "probe_workload:deadly"
 LOST = 4  # one more than a worker has restarts
 
 
 def test_a_trial_that_loses_four_nodes_completes_and_one_whose_worker_dies_four_times_fails(
-    tmp_path, three_nodes: Nodes, nightly
+    tmp_path, three_nodes: Nodes
 ):
-    if not nightly:
-        pytest.skip("takes a minute: with --nightly; by day tests/studies/engine/test_losses.py and test_cluster.py")
     home = settle(tmp_path, SLOW, trials=1)
     file, said = home / "probe.toml", home / "said.txt"
     file.write_text(file.read_text().replace(f'"{SLOW}"', f'"{SLOW}", "{DEADLY}"').replace('"sofim", ', ""))

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.cluster
 PAGE = (Path(__file__).parents[2] / "docs" / "your-loop.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_two_spaces_of_a_loop_are_compared_confirmed_told_and_exported(tmp_path: Path, one_ray: OneRay) -> None:
     loop, _, declared, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     campaign = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1]

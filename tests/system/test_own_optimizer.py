@@ -40,6 +40,7 @@ def test_on_this_machine_a_table_and_a_row_stand_beside_sgd(tmp_path: Path, one_
     assert finished(tmp_path, "own/digits-mlp/signed-row") == 4
 
 
+@pytest.mark.nightly
 def test_on_a_cluster_its_module_travels_and_a_script_s_own_is_carried(tmp_path: Path, three_nodes: Nodes) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -21,6 +21,7 @@ resplit = true
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_the_documented_stream_is_tuned_and_confirmed_through_ray(tmp_path, one_ray):
     example = studies.workloads.__doc__.split(".. code-block:: python\n")[2].partition("\n\nA loop of your own")[0]

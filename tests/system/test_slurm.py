@@ -1,4 +1,4 @@
-"""The job file of the examples, as it stands, on two machines; by night one start loses them both, the next goes on."""
+"""The job file of the examples, as it stands, on two machines: one start loses them both, the next goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.probe_home import assert_as_if_undisturbed, notes_of, settle, trials_of, wait_for_notes
 from tests.support.two_machines import Slurm, available
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.nightly]
 
 JOB = Path(__file__).parents[2] / "examples" / "slurm.sh"
 WORKLOAD = "probe_workload:slow"
@@ -27,27 +27,25 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, nightly: bool) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     if not available():
         pytest.skip("needs unshare and ip, and the right to make networks with them")
     home = settle(tmp_path_factory.mktemp("slurm"), WORKLOAD, TRIALS)
     notes = str(home / "notes")
     slurm = Slurm(home, {"CAMPAIGN": "probe.toml", "SOFIM_STORAGE": f"sqlite:///{home}/sofim.db", "PROBE_NOTES": notes})
-    starts = [home / "first.txt", home / "second.txt"] if nightly else [home / "first.txt"]
+    first, second = home / "first.txt", home / "second.txt"
     try:
-        for lost in starts[:-1]:
-            slurm.submit(JOB, lost)
-            wait_for_notes(home, "epoch", 10)
-            slurm.lose_all()
-        if nightly:
-            (home / "notes" / "hurry").touch()
-        code = slurm.submit(JOB, starts[-1]).wait(timeout=240)
+        slurm.submit(JOB, first)
+        wait_for_notes(home, "epoch", 10)
+        slurm.lose_all()
+        (home / "notes" / "hurry").touch()
+        code = slurm.submit(JOB, second).wait(timeout=240)
     finally:
         slurm.shut_down()
-    return Ran(home, [file.read_text() for file in starts], code)
+    return Ran(home, [first.read_text(), second.read_text()], code)
 
 
-def test_a_job_ends_with_every_trial_once_also_after_a_power_cut(ran, nightly):
+def test_a_job_ends_with_every_trial_once_also_after_a_power_cut(ran):
     assert ran.code == 0, ran.said
     assert_as_if_undisturbed(ran.home, WORKLOAD, TRIALS)
     lost = [
@@ -56,7 +54,7 @@ def test_a_job_ends_with_every_trial_once_also_after_a_power_cut(ran, nightly):
         for trial in trials_of(ran.home, f"{WORKLOAD}/{o}")
         if trial.state.name == "FAIL"
     ]
-    assert (1 if nightly else 0) <= len(lost) <= (2 if nightly else 0)
+    assert 1 <= len(lost) <= 2
     assert all("driver lost" in trial.user_attrs["failure"] for trial in lost)
 
 

@@ -70,6 +70,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path):
     assert {file for file in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in file} == files - made
 
 
+@pytest.mark.nightly
 def test_it_works_where_all_libraries_are_and_the_clone_is_not(wheel: Path, tmp_path: Path):
     libraries = environment(tmp_path / "env", wheel)
     here = [path for path in sys.path if path.endswith("site-packages")]

@@ -79,6 +79,7 @@ def test_all_workloads_together_tell_what_none_tells_by_itself() -> None:
     assert (1 - other["chance_low"], 1 - other["chance_high"]) == pytest.approx((row["chance_high"], row["chance_low"]))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_equal_optimizers_are_seldom_told_apart_by_all_workloads_together() -> None:
     """Five of them, three searches each on six workloads: in at most 5 % of campaigns the first from any other."""
@@ -91,12 +92,14 @@ def test_equal_optimizers_are_seldom_told_apart_by_all_workloads_together() -> N
     assert wrong <= stats.binom.ppf(1 - 1e-3, 20, 0.05)
 
 
+@pytest.mark.slow
 def test_a_rival_that_is_missing_somewhere_is_told_of_the_workloads_that_it_has() -> None:
     fewer = {**RUNS, "mnist": {name: RUNS["mnist"][name] for name in ("sofim", "sgd")}}
     found = with_kinds(made(fewer))
     assert "on the mean of 2 to 3 workloads" in kinds.sentences(by_kind(found))[0]
 
 
+@pytest.mark.slow
 def test_a_loss_on_all_workloads_together_to_what_is_a_case_of_it_is_not_counted() -> None:
     runs = {w: {"sofim": [[0.3], [0.5], [0.4]], "sgd": [[0.6], [0.7], [0.8]]} for w in ("mnist", "adult", "poisson")}
     found = with_kinds(made(runs))
@@ -139,6 +142,7 @@ def test_what_cannot_be_told_is_said() -> None:
     )
 
 
+@pytest.mark.slow
 def test_workloads_none_of_which_are_images_are_beyond_images() -> None:
     found = with_kinds(made({name: RUNS[name] for name in ("adult", "poisson")}))
     said = kinds.sentences(by_kind(found))
@@ -158,6 +162,7 @@ def test_a_regret_that_is_not_known_moves_no_other_one() -> None:
     assert "of two and three tried in turn 0.25 [0.20, 0.30] on 2 and 0.10 [0.05, 0.15] on 2" in text
 
 
+@pytest.mark.slow
 def test_seconds_are_told_where_each_run_was_alone_and_not_elsewhere() -> None:
     slow, fast = [[0.9, 0.8]] * 5, [[0.9, 0.81]] * 5
     found = with_kinds(made({"mnist": {"sofim": fast, "sgd": slow}}, speed={"sgd": 5.0}, targets={"mnist": 0.7}))
@@ -224,6 +229,7 @@ def with_parameters(surrogate: SurrogateStudy, *names: str, searched: dict | Non
     return dataclasses.replace(surrogate, study=study, parameters=made_of)
 
 
+@pytest.mark.slow
 def test_of_two_parameters_of_one_role_the_first_counts() -> None:
     sofim = planted("u", ridge(0.0))
     beta = dataclasses.replace(SOFIM["rho"], name="beta")
@@ -247,6 +253,7 @@ def test_widths_of_unequal_losses_or_units_are_not_compared() -> None:
     assert compared((10.0, "decades")) == compared((5.0, "share of 0.1 to 1")) == [0, 0]
 
 
+@pytest.mark.slow
 def test_only_widths_of_one_unit_and_loss_are_drawn_on_one_axis() -> None:
     names = ["role", "optimizer", "workload", "loss_percent", "unit", "width", "width_low", "width_high"]
     rows = [
@@ -264,6 +271,7 @@ def test_only_widths_of_one_unit_and_loss_are_drawn_on_one_axis() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_was_searched_with_too_few_trials_cannot_be_told_and_it_says_why() -> None:
     few = planted("u", ridge(0.0), count=12)
     table = sensitivities.sensitivities([few, planted("v", ridge(0.0))])

@@ -92,6 +92,7 @@ def test_where_only_the_ratio_matters_and_is_alike_one_ratio_does_and_so_does_on
     assert text[1].startswith("One lr/rho does for sofim on both workloads: ")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_where_the_best_ratio_moves_by_two_decades_none_does_and_it_says_where_not(apart) -> None:
     found = shared(apart)
@@ -101,6 +102,7 @@ def test_where_the_best_ratio_moves_by_two_decades_none_does_and_it_says_where_n
     assert any(text.startswith("No one lr/rho does for sofim on both workloads") for text in said(apart))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_where_trials_say_nothing_nothing_is_told(alike) -> None:
     noise = planted("n", lambda ratio, rho: 0.5, count=32)
@@ -141,6 +143,7 @@ def test_a_gap_between_good_values_is_no_part_of_what_is_told(alike) -> None:
     assert (best, *ends) == (1.0, 1.0, 3.0, 0.01, 100.0), "outside of the outer ones all are beyond"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_workload_with_too_few_trials_counts_and_cannot_be_told(alike) -> None:
     few = planted("n", ridge(0.0), count=12)

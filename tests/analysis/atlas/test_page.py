@@ -70,6 +70,7 @@ def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str)
         assert row(contest, OPTIMIZERS) in page
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_what_is_said_of_the_gpt_is_of_its_campaign(tmp_path: Path, page: str) -> None:
     [contest] = kept("atlas-gpt", tmp_path, beside="atlas")
@@ -125,6 +126,7 @@ def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_shi
     assert f"regrets {tried_first['mean_regret']:.2f} in the mean of the nine" in page
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     table = kinds.by_kind(found, comparisons(found), "sofim").set_index(["kind", "baseline"])
@@ -158,6 +160,7 @@ def share(found: dict[str, Any]) -> str:
     return f"{100 * found['total_order']:.0f} %"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("campaign", ["atlas-sensitivity", "atlas-sensitivity-baselines"])
 def test_what_is_said_of_sensitivity_is_of_its_campaign(
@@ -184,6 +187,7 @@ def test_what_is_said_of_sensitivity_is_of_its_campaign(
         assert told == ({"adamw": adamw, "sgd": sgd} if "baselines" in campaign else {})
 
 
+@pytest.mark.slow
 def test_what_is_said_of_cifar_is_of_its_database(tmp_path: Path) -> None:
     page = " ".join((ATLAS.parent / "README.md").read_text(encoding="utf-8").split())
     [contest] = kept("cifar", tmp_path)

@@ -232,6 +232,7 @@ def texts(made: Atlas) -> list[str]:
     return found
 
 
+@pytest.mark.nightly(by_day=["turned"])
 @pytest.mark.parametrize("change", [renamed, shuffled, turned])
 def test_names_order_of_rows_and_sign_of_the_metric_change_no_statement(database, as_stored, change) -> None:
     assert texts(answered(database, change)) == as_stored

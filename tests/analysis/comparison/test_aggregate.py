@@ -116,6 +116,7 @@ def test_a_hopeless_optimizer_always_loses_and_a_single_run_gives_no_interval() 
     assert not len(improvement([]))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_interval_of_the_mean_probability_covers(nightly: bool) -> None:
     """Three workloads of different truths, ten runs a side: 96 % of 400 campaigns when this was written."""

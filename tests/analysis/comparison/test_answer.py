@@ -41,6 +41,7 @@ def test_the_answer_has_the_order_and_the_numbers_of_the_leaderboard_and_ties_of
     assert table["runs"].tolist() == [10, 10, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["sofim", "sgd"], ["sgd", "sofim"]])
 def test_equal_values_share_a_rank_whoever_comes_first(names: list[str]) -> None:
     table = rows(made({"u": {name: [0.5, 0.6, 0.7] for name in names}}))
@@ -81,6 +82,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_sentence_says_what_the_comparisons_say(case: str) -> None:
     runs, begins = CASES[case]
@@ -107,6 +109,7 @@ def test_what_three_searches_tell_is_told_of_optimizers() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_one_search_tells_is_a_verdict_on_configurations() -> None:
     table = rows(made({"u": {"sofim": around(0.8), "sgd": around(0.6)}}))
     assert table["tied"].tolist() == [True, False]
@@ -121,6 +124,7 @@ def test_an_accuracy_in_percent_keeps_its_interval() -> None:
     assert share["high"].max() <= 1.0
 
 
+@pytest.mark.slow
 def test_without_confirmation_the_search_ranks_and_says_so() -> None:
     trials = {"u": {"sofim": [0.5, 0.6], "sgd": [0.9, 0.2], "adam": ["diverged"]}}
     table = rows(made({"u": {"sofim": [], "sgd": [], "adam": []}}, trials=trials))
@@ -162,12 +166,14 @@ def test_a_space_that_cannot_be_read_gives_what_is_stored() -> None:
     assert keyword_arguments(one, {"lr": 0.5, "mode": "a b"}) == "lr=0.5, mode='a b', beta=0.9"
 
 
+@pytest.mark.slow
 def test_runs_that_broke_are_counted() -> None:
     table = rows(made({"u": {"sofim": [0.5, 0.6, "diverged"], "sgd": [0.6, 0.7, 0.8]}}))
     assert table.loc["sofim", ["runs", "broken"]].tolist() == [3, 1]
     assert not math.isnan(table.loc["sofim", "epochs"])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_over_many_workloads_the_answer_begins_with_who_is_first_and_says_the_like_once() -> None:
     """Three searches on each tell little there; that one is first on all of eight tells much."""

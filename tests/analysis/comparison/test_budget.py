@@ -104,6 +104,7 @@ def test_a_long_study_is_thinned_out_with_its_ends_kept() -> None:
     assert (np.diff(found["expected_best"]) >= -1e-12).all()
 
 
+@pytest.mark.slow
 def test_coverage_of_the_band_is_as_stated() -> None:
     """Sixty normal trials; up to half of them on both sides, and beyond on the side that can be told."""
     ks = [1, 10, 30, 60]

@@ -69,6 +69,7 @@ def test_the_order_of_rows_changes_nothing_and_neither_does_asking_twice() -> No
     equal(found.compare(), found.shuffled(1).compare())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_seed_moves_only_what_is_resampled() -> None:
     one, two = campaign().compare(0).tables, campaign().compare(1).tables
@@ -77,6 +78,7 @@ def test_the_seed_moves_only_what_is_resampled() -> None:
         pd.testing.assert_frame_equal(one[name], two[name])
 
 
+@pytest.mark.slow
 def test_the_leaderboard_by_hand() -> None:
     board = made({"w": {"sofim": [0.6, 0.8], "sgd": [0.9, "diverged"], "adam": []}}).compare().tables["leaderboard"]
     assert board["optimizer"].tolist() == ["sofim", "sgd", "adam"]
@@ -95,6 +97,7 @@ def test_the_leaderboard_by_hand() -> None:
     assert (sofim["params"], sofim["trials"], sofim["complete"]) == ({"lr": 0.1, "batch_size": 32}, 3, 3)
 
 
+@pytest.mark.slow
 def test_equal_means_share_a_rank_and_less_wins_where_it_is_better() -> None:
     runs = {"w": {"sofim": [0.5, 0.5], "sgd": [0.5, 0.5], "adam": [0.4, 0.4]}}
     board = made(runs, direction="minimize").compare().tables["leaderboard"]
@@ -123,6 +126,7 @@ def test_the_verdict_says_better_worse_or_not_shown_as_the_intervals_do() -> Non
         assert row["verdict"] == "no difference shown"
 
 
+@pytest.mark.slow
 def test_no_difference_is_a_result() -> None:
     searches = {
         "sofim": [values(0.6, 3, seed) for seed in (1, 2, 3)],
@@ -132,6 +136,7 @@ def test_no_difference_is_a_result() -> None:
     assert found.sentences[0] == "No difference between sofim and sgd could be shown on w."
 
 
+@pytest.mark.slow
 def test_accuracies_differ_by_no_more_than_they_can_and_equal_runs_have_no_interval() -> None:
     found = made({"w": {"sofim": [0.99, 0.60], "sgd": [0.97, 0.55], "adam": [0.95, 0.95]}}).compare()
     table = found.tables["comparisons"]
@@ -153,6 +158,7 @@ def test_without_confirmations_nothing_is_concluded() -> None:
     assert "not confirmed" in found.methods
 
 
+@pytest.mark.slow
 def test_all_diverged_is_said_and_compares_nobody() -> None:
     found = made({"w": {"sofim": ["diverged"] * 3, "sgd": ["failed"] * 3}}).compare()
     assert "w: every confirmation run diverged or failed, so nothing can be compared." in found.sentences
@@ -166,6 +172,7 @@ def test_trials_that_all_diverged_leave_no_winner() -> None:
     assert "w: no trial of any optimizer was complete, so there is no winner to confirm." in found.sentences
 
 
+@pytest.mark.slow
 def test_a_study_that_has_only_begun_is_not_without_hope() -> None:
     begun = {"w": {"sgd": ["diverged"]}}
     found = made({"w": {"sofim": [0.5, 0.6], "sgd": []}}, trials=begun)
@@ -175,6 +182,7 @@ def test_a_study_that_has_only_begun_is_not_without_hope() -> None:
     assert "Without a complete trial, and so last: sgd on w." in found.compare().sentences
 
 
+@pytest.mark.slow
 def test_a_single_seed_is_said_to_be_few_and_shows_nothing() -> None:
     found = made({"w": {"sofim": [0.9], "sgd": [0.1]}}).compare()
     assert "Fewer than 5 seeds, so that intervals rest on little: sofim on w (1) and sgd on w (1)." in found.sentences
@@ -193,6 +201,7 @@ def test_a_missing_study_is_named_and_left_out_across_workloads() -> None:
     assert (result.tables["fairness"].set_index(["rule", "workload"])["kept"])[(1, "v")] == "no"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_runs_of_which_seconds_do_not_compare_are_not_called_slower() -> None:
     found = campaign(targets={"u": 0.5, "v": 0.3}, speed={"adam": 3.0})
@@ -222,6 +231,7 @@ def test_methods_have_the_numbers_filled_in() -> None:
     assert "nan" not in text
 
 
+@pytest.mark.slow
 def test_methods_say_what_ran_of_the_trials_asked_for() -> None:
     searched = made({"w": {"sofim": [0.8, 0.81], "sgd": [0.5, 0.51]}}, trials={"w": {"sgd": [0.4, 0.5]}})
     for study in searched.studies:
@@ -233,6 +243,7 @@ def test_methods_say_what_ran_of_the_trials_asked_for() -> None:
     assert "a budget of 8 trials" not in text
 
 
+@pytest.mark.slow
 def test_one_run_without_a_test_value_does_not_turn_test_data_into_validation_data() -> None:
     campaign = made({"w": {"sofim": [0.8, 0.81, 0.82, 0.83], "sgd": [0.5, 0.51, 0.52, 0.53]}})
     campaign.confirmations.loc[0, "test_metric"] = np.nan
@@ -310,6 +321,7 @@ def test_metrics_of_the_optimization_itself_are_compared_on_training_data() -> N
     assert "best training accuracy" in said(result)
 
 
+@pytest.mark.slow
 def test_a_campaign_in_a_database(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
     make(

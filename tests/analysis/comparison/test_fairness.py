@@ -41,6 +41,7 @@ def test_a_campaign_that_kept_all_rules() -> None:
     assert "sgd: 3 complete (confirmation: 10 complete)" in found.loc[7, "evidence"]
 
 
+@pytest.mark.slow
 def test_data_that_are_not_those_published_are_told_and_so_is_a_confirmation_on_others() -> None:
     campaign = made(RUNS)
     data = {"dataset": "cifar10", "md5": {"a": "1", "b": "2"}, "not_published": ["a", "b"], "said": "JPEG copies"}
@@ -113,6 +114,7 @@ def test_trials_of_another_seed_break_the_first_rule() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_rules_are_read_from_a_real_database(tmp_path: Path) -> None:
     """A tuning trial with a test value, and one of another seed, in the storage itself."""
     url = f"sqlite:///{tmp_path}/x.db"
@@ -264,6 +266,7 @@ def test_the_sixth_rule_tells_of_budgets_what_was_done() -> None:
     assert "bootstrap of trials" not in once
 
 
+@pytest.mark.slow
 def test_what_is_fixed_is_told() -> None:
     campaign = made(RUNS)
     space = {"search_space": {"fixed": {"momentum": 0.0}}}
@@ -429,6 +432,7 @@ def test_trials_that_were_stopped_where_the_rule_allows_it_are_evidence() -> Non
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sofim", "sgd"])
 def test_a_trial_that_was_stopped_by_another_rule_breaks_the_first_rule(name: str) -> None:
     broken = {**ALIKE, name: {**ALIKE[name], 3: 5}}
@@ -440,6 +444,7 @@ def test_a_trial_that_was_stopped_by_another_rule_breaks_the_first_rule(name: st
     assert "where the pruner may" not in stopped(broken, "median")["evidence"], "nothing was held against it"
 
 
+@pytest.mark.slow
 def test_brackets_of_hyperband_go_by_the_numbers_of_trials() -> None:
     sequence = hyperband_sequence(20)
     first = {number: 3**bracket for number, bracket in enumerate(sequence[:6])}

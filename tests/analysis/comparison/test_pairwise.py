@@ -184,6 +184,7 @@ def test_equal_optimizers_are_called_different_in_at_most_one_campaign_of_twenty
     assert share_called_different(draws[kind]()) <= most(campaigns)
 
 
+@pytest.mark.nightly(by_day=["3"])
 @pytest.mark.slow
 @pytest.mark.parametrize("num_runs", [3, 10])
 def test_also_where_four_optimizers_make_six_pairs(num_runs: int, campaigns: int) -> None:
@@ -191,6 +192,7 @@ def test_also_where_four_optimizers_make_six_pairs(num_runs: int, campaigns: int
     assert share_called_different(rng.standard_normal((campaigns // 2, 4, num_runs))) <= most(campaigns // 2)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_also_where_a_campaign_has_eight_workloads(campaigns: int) -> None:
     """No sentence of a report is corrected for less than all of its pairs."""

@@ -64,6 +64,7 @@ def test_searches_that_scatter_hide_what_ten_seeds_of_each_would_show() -> None:
     assert (once["verdict"], once["configurations"]) == ("no difference shown", "worse")
 
 
+@pytest.mark.slow
 def test_on_a_logarithmic_scale_the_gain_is_a_ratio_and_both_views_agree() -> None:
     small: Searches = [[1e-6, 1e-5], [1e-5, 1e-5], [1e-6, 1e-6]]
     large: Searches = [[1e-2, 1e-2], [1e-3, 1e-2], [1e-2, 1e-1]]
@@ -137,6 +138,7 @@ def test_one_optimizer_under_three_names_differs_from_nobody() -> None:
     assert not any("better" in text for text in found.compare().sentences)
 
 
+@pytest.mark.slow
 def test_the_same_runs_twice_are_no_more_evidence() -> None:
     runs = {"w": {"sgd": drawn(0.97, 1), "adam": drawn(0.96, 2)}}
     once, again = made(runs), made(runs)
@@ -183,6 +185,7 @@ def test_a_superset_that_loses_over_searches_cancels_the_claim() -> None:
     assert not any("sgd is better than sofim" in sentence or "worse on" in sentence for sentence in text)
 
 
+@pytest.mark.slow
 def test_variance_divides_as_the_analysis_of_variance_says() -> None:
     rng = np.random.default_rng(0)
     winners = 3.0 * rng.standard_normal(4000)
@@ -202,6 +205,7 @@ def test_variance_divides_as_the_analysis_of_variance_says() -> None:
     assert table["runs"].tolist() == [9, 9, 18]
 
 
+@pytest.mark.slow
 def test_the_sentence_on_variance_has_the_numbers_of_the_table() -> None:
     found = made({"w": {"sgd": drawn(0.9, 1, between=0.03), "adam": drawn(0.8, 2, between=0.03)}}).compare()
     row = found.tables["variance"].iloc[-1]
@@ -336,6 +340,7 @@ def test_nobody_is_told_better_than_who_is_first(case: str) -> None:
             assert table.set_index("optimizer").loc[other, "tied"] == (said == "no difference shown")
 
 
+@pytest.mark.nightly(by_day=["searches"])
 @pytest.mark.slow
 @pytest.mark.parametrize("case", UNITS)
 def test_order_sign_offset_and_copies_of_rows_change_neither_ranks_nor_ties(case: str) -> None:
@@ -371,6 +376,7 @@ def test_no_study_of_a_search_is_compared_twice() -> None:
     assert len(names) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("direction", "chosen"), [("maximize", 2), ("minimize", 1)])
 def test_the_hyperparameters_to_type_are_of_the_winner_that_is_best_on_fresh_seeds(direction: str, chosen: int) -> None:
     """Not of the first search, nor of the one that was luckiest in tuning; and test data have no say."""
@@ -383,6 +389,7 @@ def test_the_hyperparameters_to_type_are_of_the_winner_that_is_best_on_fresh_see
     assert row["tuned"] == pytest.approx(tuned)
 
 
+@pytest.mark.slow
 def test_an_interval_ends_where_the_metric_does() -> None:
     """A mean return of 500 is the most there is."""
     found = made({"w": {"sofim": [[500.0], [100.0], [300.0]]}})

@@ -43,6 +43,7 @@ def places(board: pd.DataFrame, workload: str) -> list[tuple[int, str]]:
     return list(zip(rows["rank"], rows["optimizer"], strict=True))
 
 
+@pytest.mark.slow
 def test_the_greatest_wins_where_greater_is_better_and_the_least_where_it_is_not(url, board):
     values = {"sofim": [0.1, 0.9], "sgd": [0.95, 0.2], "adam": [0.3, 0.4]}
     outcomes = {f"{w}/{o}": v for w in ("digits-mlp", "breast-cancer-logreg") for o, v in values.items()}
@@ -56,12 +57,14 @@ def test_the_greatest_wins_where_greater_is_better_and_the_least_where_it_is_not
     assert found["seconds"].tolist() == [1.0] * 6
 
 
+@pytest.mark.slow
 def test_equal_values_share_a_rank_and_the_next_is_counted_on(url, board):
     outcomes = {f"digits-mlp/{o}": [v] for o, v in zip(FOUR, (0.5, 0.9, 0.5, 0.1), strict=True)}
     make(url, outcomes, workloads=["digits-mlp"], optimizers=FOUR, trials=1)
     assert places(board(), "digits-mlp") == [(1, "sgd"), (2, "sofim"), (2, "adam"), (4, "adamw")]
 
 
+@pytest.mark.slow
 def test_studies_without_a_complete_trial_come_last_and_say_so(url, board):
     outcomes = {"sofim": ["diverged", "failed: no"], "sgd": [("pruned", 0.99)], "adam": [-5.0]}
     make(url, {f"digits-mlp/{o}": listed for o, listed in outcomes.items()}, workloads=["digits-mlp"], optimizers=FOUR)
@@ -92,6 +95,7 @@ def test_the_configuration_named_is_the_best_trials_own(url, board):
     assert {"momentum", "lr", "batch_size"} <= set(expected)
 
 
+@pytest.mark.slow
 def test_every_trial_is_counted_once_under_its_outcome(url, board):
     outcomes = [0.5, ("pruned", 0.9), "diverged", "failed: no", "diverged", 0.6, "failed: no"]
     with open_ledger(url, made := make(url, {}, trials=9, **ONE)) as ledger:
@@ -118,6 +122,7 @@ def test_no_study_is_an_empty_board():
 VALUES = st.lists(st.one_of(st.none(), st.integers(-2, 2)), max_size=4)
 
 
+@pytest.mark.slow
 @given(
     values=st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), VALUES, min_size=1),
     direction=st.sampled_from(["maximize", "minimize"]),

@@ -52,6 +52,7 @@ def test_the_target_is_the_campaigns_else_the_workloads_and_never_a_contestants(
     assert target(contest) == (0.5, "campaign")
 
 
+@pytest.mark.slow
 def test_without_a_target_the_report_says_so_and_how_to_give_one() -> None:
     told = made(RUNS).compare()
     assert 'Times to a target are not told on w, which has none: give one in the campaign, [targets] "w" = …' in (
@@ -61,6 +62,7 @@ def test_without_a_target_the_report_says_so_and_how_to_give_one() -> None:
     assert told.tables["leaderboard"]["target_source"].tolist() == ["none", "none"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reached", "told"), [(1, True), (4, False), (5, False)])
 def test_fewer_than_half_is_said_where_the_interval_says_so(reached: int, told: bool) -> None:
     values = [0.9] * reached + [0.4] * (10 - reached)
@@ -161,6 +163,7 @@ def test_nobody_arriving_is_no_ratio_at_all() -> None:
     assert ratios[["restricted_ratio", "restricted_low", "restricted_high"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_seconds_of_runs_that_shared_a_device_do_not_compare() -> None:
     campaign = made(RUNS, targets={"w": 0.8})
     assert both(campaign)[0]["comparable"].all()
@@ -356,6 +359,7 @@ def test_most_trials_may_have_the_same_batch_size() -> None:
     assert (row["batch_steps_ratio"], row["batch_seconds_ratio"]) == (2, pytest.approx(1.5))
 
 
+@pytest.mark.slow
 def test_of_a_loop_that_counts_no_gradient_evaluations_epochs_and_seconds_are_told() -> None:
     """As a training function's: unknown is not infinite."""
     campaign = made(RUNS, targets={"w": 0.7})

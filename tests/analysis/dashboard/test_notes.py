@@ -96,6 +96,7 @@ def test_code_is_closed_by_nothing_in_it() -> None:
 # ------------------------------------------------------------------ the text
 
 
+@pytest.mark.slow
 def test_a_note_says_what_the_study_is_and_what_to_type(url: str, service: AnnotationService) -> None:
     outcomes = [0.5, 0.75, "diverged", ("pruned", 0.1), "failed: oops"]
     make(url, {"digits-mlp/sofim": outcomes, "digits-mlp/sgd": ["failed: oops"]}, trials=9, pruner="hyperband")
@@ -221,6 +222,7 @@ def test_a_storage_shows_more_and_stores_no_more(storage: RDBStorage) -> None:
     assert first.system_attrs["dashboard:note_ver"] == 2
 
 
+@pytest.mark.slow
 def test_a_look_reads_and_writes_nothing(
     url: str, storage: RDBStorage, tmp_path: Path, service: AnnotationService
 ) -> None:
@@ -272,6 +274,7 @@ def test_notes_are_written_anew_when_something_changed(url: str, tmp_path: Path,
     assert "[The report on fake](/reports/fake/index.html)" in note_of(service, 1)
 
 
+@pytest.mark.slow
 def test_the_first_page_waits_for_its_plots_and_no_other_for_what_never_comes(
     url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +286,7 @@ def test_the_first_page_waits_for_its_plots_and_no_other_for_what_never_comes(
     assert service.annotation(99) is None
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_not_read_again_before_its_time_is_over(
     url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +308,7 @@ def test_a_database_that_does_not_answer_is_said_once(
     assert said == ["notes and plots are not up to date (ZeroDivisionError: division by zero); they are tried again"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_keeps_no_other_campaign_from_its_notes(
     url: str, service: AnnotationService, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +354,7 @@ def test_convergence_shows_the_best_trials_and_a_band_of_the_confirmation_runs()
     assert "No trial ran its whole budget yet." in nothing["layout"]["annotations"][0]["text"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_importances_are_those_of_the_report(url: str, storage: RDBStorage, service: AnnotationService) -> None:
     report_studies.make(url, report_studies.ridge, trials=60, workloads=["digits-mlp"], optimizers=["sgd"])
@@ -381,6 +387,7 @@ def test_too_few_trials_are_said_to_be_too_few() -> None:
     assert "3 trials<br>are too few" in figure["layout"]["annotations"][0]["text"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("ended", [True, False])
 def test_importances_that_cannot_be_computed_are_said_and_tried_again(

@@ -164,6 +164,7 @@ def test_a_loss_far_from_1_is_named_where_the_learning_rate_is_in_its_units(opti
     assert ("157" in notes) is told
 
 
+@pytest.mark.slow
 def test_regrets_count_the_runs_that_broke_where_no_surrogate_is_to_be_trusted() -> None:
     """A study whose surrogate knows nothing had a regret of 0 of its own winner, whatever came of it."""
     rng = np.random.default_rng(5)

@@ -69,6 +69,7 @@ def test_whole_numbers_and_order_do_not_tell_configurations_apart(surrogate) -> 
     assert measured.regrets(surrogate, [{"size": 32.0, "lr": 0.1}]) == pytest.approx([0.0])
 
 
+@pytest.mark.slow
 def test_runs_overrule_what_surrogates_say_of_other_workloads() -> None:
     """By the surrogates each workload's own optimum is far from the other's; the runs say that one serves both."""
     surrogates, tables = [], []

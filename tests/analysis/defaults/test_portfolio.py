@@ -18,12 +18,14 @@ MATRICES = arrays(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(MATRICES)
 def test_the_first_member_is_the_best_single_one(regrets) -> None:
     assert mean_regret(regrets, greedy(regrets, 1)) == pytest.approx(best(regrets, 1))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(MATRICES, st.integers(2, 4))
 def test_what_a_portfolio_saves_is_within_the_bound_of_the_best(regrets, size: int) -> None:

@@ -130,6 +130,7 @@ def test_params_have_what_was_fixed_in_the_order_of_the_space() -> None:
     assert list(found.workloads["u"].params) == ["lr", "nesterov", "beta"]
 
 
+@pytest.mark.slow
 def test_a_workload_alone_says_so() -> None:
     surrogate, trials = surface(study("u"), lambda rate, share: 0.9 - 0.15 * (rate + 1) ** 2)
     [found] = recommend([surrogate], trials, runs(study("u"), 0, []))
@@ -142,6 +143,7 @@ def test_what_a_study_did_not_search_it_does_not_judge() -> None:
     assert np.isnan(found).tolist() == [True, True, False], "without beta; fixed otherwise"
 
 
+@pytest.mark.slow
 def test_optimizers_of_a_workload_are_regretted_on_one_scale() -> None:
     """One starts at 0.1 and gets to 0.864, the other starts at 0.85 and gets to 0.887: the better is regretted less."""
     surrogates, frames = [], []
@@ -156,6 +158,7 @@ def test_optimizers_of_a_workload_are_regretted_on_one_scale() -> None:
     assert first.source.optimizer == "sgd"
 
 
+@pytest.mark.slow
 def test_a_surrogate_that_knows_nothing_is_not_asked() -> None:
     rng = np.random.default_rng(5)
     noise, trials = surface(study("u"), lambda rate, share: float(rng.normal()))

@@ -80,6 +80,7 @@ CASES: Mapping[str, tuple[Made, set[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.nightly(by_day=["nothing confirmed", "a single seed", "all diverged"])
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_whatever_is_missing_the_rest_is_drawn(case: str) -> None:

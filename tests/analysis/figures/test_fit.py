@@ -99,6 +99,7 @@ def _subject(storage: optuna.storages.BaseStorage, name: str) -> Subject:
     return Subject(study, trials, findings, FEW.num_refits)
 
 
+@pytest.mark.nightly(by_day=["long"])
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["long", "many", "decades", "fake/digits-mlp/sofim"])
 def test_every_figure_of_a_study_can_be_read(subjects: Mapping[str, Subject], name: str) -> None:
@@ -113,6 +114,7 @@ def _runs(scale: float) -> dict[str, list[float]]:
     return {name: [scale * value * 10.0 ** (2 * place) for value in values(0.5)] for place, name in enumerate(names)}
 
 
+@pytest.mark.nightly(by_day=["1.0"])
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
 def test_every_figure_of_a_comparison_can_be_read(scale: float) -> None:
@@ -133,6 +135,7 @@ NAMES = {
 }
 
 
+@pytest.mark.nightly(by_day=["x-long", "y-many"])
 @pytest.mark.slow
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("which", ["x", "y"])

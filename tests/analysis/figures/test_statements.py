@@ -81,6 +81,7 @@ def test_evaluations_are_counted_and_seconds_are_ratios() -> None:
     assert 1.5 in shown, "three times the seconds for twice the evaluations"
 
 
+@pytest.mark.slow
 def test_evaluations_of_a_step_are_those_until_a_run_has_converged() -> None:
     """Ten evaluations a step for two epochs, then one: not one."""
     found = made({"u": {"sgd": around(0.5, 3), "lbfgs": around(0.5, 3)}})
@@ -189,6 +190,7 @@ def test_a_target_that_nobody_reaches_has_no_figure() -> None:
 # ---- what can be
 
 
+@pytest.mark.slow
 def test_what_lies_beyond_the_metric_is_not_drawn() -> None:
     found = made({"u": {"sgd": [1.0, 0.7, 1.0], "sofim": [0.99, 0.98, 1.0]}})
     with style():
@@ -339,6 +341,7 @@ def test_numbers_of_a_logarithmic_axis_are_powers() -> None:
 # ---- legends and files
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_legends_cover_no_line() -> None:
     names = ("sofim", "sgd", "adam", "adamw", "adahessian", "lbfgs", "nystrom-sgd")

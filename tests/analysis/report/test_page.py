@@ -226,6 +226,7 @@ def test_on_paper_everything_is_open_and_black_on_white(browser, home) -> None:
     page.close()
 
 
+@pytest.mark.nightly
 def test_nothing_of_a_hostile_study_runs(browser, tmp_path: Path, monkeypatch) -> None:
     hostile_study(tmp_path)
     draw_less(monkeypatch)
@@ -260,6 +261,7 @@ def test_the_script_is_the_only_one_that_may_run(browser, home, tmp_path: Path) 
 # ------------------------------------------------------------------------------- a study of another program
 
 
+@pytest.mark.nightly
 def test_a_study_of_plain_optuna_and_scikit_learn_gets_its_report(browser, tmp_path: Path, monkeypatch) -> None:
     draw_less(monkeypatch)
     url = f"sqlite:///{tmp_path}/other.db"

@@ -148,6 +148,7 @@ def test_the_summary_says_what_matters_how_much_and_how_far(directory: Path) -> 
     assert "96 complete, 24 pruned" in text
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_report_whatever_the_processes(
     storage, directory, tmp_path: Path, monkeypatch
 ) -> None:
@@ -285,6 +286,7 @@ def hostile_study(directory: Path) -> str:
     return url
 
 
+@pytest.mark.nightly
 def test_names_from_outside_are_shown_and_never_run(tmp_path: Path, monkeypatch) -> None:
     draw_nothing(monkeypatch, "svg")
     url = hostile_study(tmp_path)

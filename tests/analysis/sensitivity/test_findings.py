@@ -142,6 +142,7 @@ def runs_of(winner: int, stages: list[tuple[str, dict[str, object], list[float]]
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "better"), [("linear", 0.3), ("log", 100.0)])
 def test_what_tuning_gained_is_measured(scale: Scale, better: float) -> None:
     space = [dataclasses.replace(LR, default=10.0), dataclasses.replace(RHO, default=2e-3)]
@@ -275,6 +276,7 @@ def test_the_order_of_rows_does_not_matter_and_the_generator_does() -> None:
     assert not one.importance.equals(other.importance)
 
 
+@pytest.mark.slow
 def test_minimizing_is_maximizing_the_negative() -> None:
     trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}) - 1, 60)
     turned = trials.assign(value=-trials["value"])
@@ -367,6 +369,7 @@ def test_hostile_names_and_choices_pass_through() -> None:
     assert "<b>%s{x}</b>" in set(found.importance["parameter"])
 
 
+@pytest.mark.slow
 def test_the_other_way_of_valuing_is_compared() -> None:
     trials = trials_of(SPACE[:2], lambda v: ridge({**v, "beta": 0.9}), 80)
     rows = [(i, e, v * (1 - 0.5**e)) for i, v in enumerate(trials["value"]) for e in range(1, 6) if v > 0.6 or e < 3]

@@ -43,6 +43,7 @@ def test_known_shares_lie_in_the_intervals(truth: Truth) -> None:
     assert found.total[1, d] <= found.noise_total
 
 
+@pytest.mark.slow
 def test_an_additive_function_has_no_interactions() -> None:
     rng = np.random.default_rng(2)
     points = rng.random((400, 3))
@@ -52,6 +53,7 @@ def test_an_additive_function_has_no_interactions() -> None:
     np.testing.assert_allclose(found.first[0], found.total[0], atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_product_has_only_its_interaction() -> None:
     rng = np.random.default_rng(3)
     points = rng.random((500, 3))
@@ -110,6 +112,7 @@ def test_rescaling_grows_what_is_shrunk_and_drops_what_is_invented() -> None:
     assert rescaling(design[:2], values[:2]).tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_the_same_generator_gives_the_same_numbers_with_any_number_of_threads() -> None:
     points, values = study(SOBOL_G, 100, np.random.default_rng(1))
     one = refits(points, values, np.random.default_rng(7), num_refits=4, workers=1)
@@ -120,6 +123,7 @@ def test_the_same_generator_gives_the_same_numbers_with_any_number_of_threads() 
     assert not np.array_equal(importance(one, values).total, importance(other, values).total)
 
 
+@pytest.mark.slow
 def test_out_of_bag_score_tells_signal_from_noise() -> None:
     rng = np.random.default_rng(4)
     points = rng.random((200, 2))
@@ -130,6 +134,7 @@ def test_out_of_bag_score_tells_signal_from_noise() -> None:
     assert np.isnan(score(refits(points, constant, rng, num_refits=2), constant))
 
 
+@pytest.mark.slow
 def test_an_inactive_parameter_has_the_effect_it_has_where_it_is_active() -> None:
     """x1 counts only where x0 chooses it: f = [x0 < ½]·x1, whose shares are known."""
     rng = np.random.default_rng(6)
@@ -145,6 +150,7 @@ def test_an_inactive_parameter_has_the_effect_it_has_where_it_is_active() -> Non
     assert (found.first[2] >= [0.6, 0.2]).all()
 
 
+@pytest.mark.nightly(by_day=["ishigami"])
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", FUNCTIONS, ids=lambda truth: truth.name)
 def test_coverage_of_the_intervals(truth: Truth, nightly: bool) -> None:

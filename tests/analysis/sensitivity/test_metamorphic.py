@@ -62,6 +62,7 @@ def told(found: Findings) -> pd.DataFrame:
     return table[["parameter", "loss_percent", "low", "high", "resolved"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "direction"), CHANGES.values(), ids=CHANGES.keys())
 def test_sign_zero_and_unit_of_the_metric_change_neither_shares_nor_widths(
     change: Callable[[pd.Series], pd.Series], direction: str
@@ -89,6 +90,7 @@ def test_names_and_the_order_of_rows_change_nothing() -> None:
     np.testing.assert_array_equal(found.importance["total_order"], USUAL.importance["total_order"])
 
 
+@pytest.mark.slow
 def test_every_trial_twice_is_no_other_conclusion() -> None:
     later = len(TRIALS)
     trials = pd.concat([TRIALS, TRIALS.assign(number=TRIALS["number"] + later)], ignore_index=True)
@@ -101,6 +103,7 @@ def test_every_trial_twice_is_no_other_conclusion() -> None:
     assert found.used.loss_unit == USUAL.used.loss_unit
 
 
+@pytest.mark.nightly(by_day=["stopped-0.3", "to the end-0.6"])
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
 @pytest.mark.parametrize("stop", [True, False], ids=["stopped", "to the end"])
@@ -137,6 +140,7 @@ def test_studies_of_which_nothing_can_be_told_say_why(trials: pd.DataFrame, says
     assert not any("% of the best (" in text for text in headline(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [-1e30, -math.inf, math.nan])
 def test_one_run_that_explodes_does_not_hide_what_matters(bad: float) -> None:
     """The only complete trial at 1e30, infinite or without a value; the others as they are."""

@@ -60,6 +60,7 @@ def test_a_penalty_is_what_infinity_is_however_many_have_it(
     assert by_penalty.remarks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [LARGEST, math.inf])
 @pytest.mark.parametrize("share", [0.25, 0.8])
 def test_what_matters_among_the_trials_that_work_is_still_told(share: float, penalty: float) -> None:
@@ -75,6 +76,7 @@ def test_what_matters_among_the_trials_that_work_is_still_told(share: float, pen
     assert float(rows["high"].iloc[0]) < 1 - share + 0.1, "no stretch near the best holds what does not work"
 
 
+@pytest.mark.slow
 def test_no_stretch_near_the_best_is_infeasible_even_where_all_values_are_alike() -> None:
     """Whatever the metric's zero is, what is forbidden is worse than any loss that is told."""
     for offset, sign in ((100.0, 1.0), (-100.0, -1.0)):

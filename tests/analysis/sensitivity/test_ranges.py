@@ -108,6 +108,7 @@ def test_importance_does_not_depend_on_the_unit_of_the_metric_or_its_zero(unit: 
     np.testing.assert_allclose(shares(found), shares(USUAL), atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_metric_turned_around_with_its_direction_is_the_same_metric() -> None:
     assert findings(UNIT, sign=-1.0).sentences == USUAL.sentences
     pd.testing.assert_frame_equal(findings(UNIT, sign=-1.0).importance, USUAL.importance)

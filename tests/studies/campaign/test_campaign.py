@@ -345,6 +345,7 @@ def test_a_stored_campaign_of_another_kind_is_refused_by_name() -> None:
         CampaignPlan.from_stored(load("quickstart").stored() | {"spaces": 3})
 
 
+@pytest.mark.slow
 def test_reading_a_stored_campaign_does_not_load_torch() -> None:
     script = (
         "import json, sys; from studies.campaign.plan import CampaignPlan\n"

@@ -61,6 +61,7 @@ def study_in(url: str) -> tuple[list[FrozenTrial], dict[str, Any]]:
         close_storage(storage)
 
 
+@pytest.mark.nightly(by_day=["sqlite"])
 @pytest.mark.slow
 def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_storage):
     tune(every_storage, campaign())
@@ -75,6 +76,7 @@ def test_more_trials_optimizers_and_workloads_are_added_to_what_is_there(every_s
     }
 
 
+@pytest.mark.nightly(by_day=["sqlite"])
 @pytest.mark.slow
 def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign_as_it_was(every_storage):
     asked = {"trials": 6, "optimizers": ["sofim", "sgd"], "search_space": {"sofim": {"lr": [1e-4, 2.0]}}}
@@ -98,6 +100,7 @@ def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign
     assert trials_of(every_storage) == {"c/digits-mlp/sofim": 6, "c/digits-mlp/sgd": 6}
 
 
+@pytest.mark.slow
 def test_what_was_extended_is_resumed_without_the_option(url):
     tune(url, campaign())
     tune(url, campaign(trials=6), extend=True)
@@ -106,6 +109,7 @@ def test_what_was_extended_is_resumed_without_the_option(url):
         tune(url, campaign())
 
 
+@pytest.mark.slow
 def test_a_campaign_that_asks_for_less_keeps_what_it_has_unless_it_was_said_in_so_many_words(url):
     """The preset says 4 trials, and its campaign was extended to 6 before: another extension takes none away."""
     tune(url, campaign(trials=6))
@@ -134,6 +138,7 @@ def test_whatever_else_changes_is_named_and_refused_and_nothing_is_changed(url, 
     assert trials_of(url) == {"c/digits-mlp/sofim": 4}
 
 
+@pytest.mark.slow
 def test_a_range_is_widened_and_the_sampler_draws_beyond_what_it_was(every_storage):
     """The earlier trials stay as they are; study, campaign and the ledger of fairness have the change."""
     narrow, wide = ({"search_space": {"sofim": {"lr": limits}}} for limits in ([0.05, 0.2], [1e-4, 2.0]))
@@ -178,6 +183,7 @@ def test_no_range_is_narrowed_by_extending_though_others_are_widened(url):
         assert study_in(url)[1] == stored
 
 
+@pytest.mark.slow
 def test_a_driver_killed_between_campaign_and_study_leaves_what_the_next_one_ends(url, monkeypatch):
     tune(url, campaign(search_space={"sofim": {"lr": [0.05, 0.2]}}))
     wide = campaign(search_space={"sofim": {"lr": [0.01, 0.2]}}, trials=6)
@@ -196,6 +202,7 @@ def test_a_driver_killed_between_campaign_and_study_leaves_what_the_next_one_end
     assert [one["after"] for one in study["widened"]] == [4]
 
 
+@pytest.mark.slow
 def test_spaces_and_epochs_of_what_is_new_come_with_it(url):
     tune(url, campaign(epochs={"digits-mlp": 3}))
     more = {
@@ -215,6 +222,7 @@ def test_spaces_and_epochs_of_what_is_new_come_with_it(url):
     assert attributes["c/digits-mlp/sofim"]["campaign"]["epochs"] == {"digits-mlp": 3, "breast-cancer-logreg": 2}
 
 
+@pytest.mark.slow
 def test_more_trials_and_optimizers_leave_the_spaces_as_they_were_begun(url):
     """Though a campaign that begins with so many trials searches more."""
     first = campaign(trials=5, optimizers=["sgd"])
@@ -250,6 +258,7 @@ def test_an_extension_waits_for_the_driver_that_runs(any_storage):
     assert trials_of(any_storage) == {"c/digits-mlp/sofim": 0}
 
 
+@pytest.mark.slow
 def test_a_driver_killed_while_it_extends_leaves_the_old_campaign_or_the_new_one(any_storage, monkeypatch):
     """Never a mixture, which neither command would go on with."""
     tune(any_storage, campaign(optimizers=["sofim", "sgd", "adam"]))

@@ -165,6 +165,7 @@ def test_list_names_all_there_is(sofim):
     assert not Path("sofim.db").exists(), "looking makes no database"
 
 
+@pytest.mark.slow
 def test_list_names_the_campaigns_of_the_storage(sofim):
     make("sqlite:///sofim.db", {}, name="[bold]zebra")
     make("sqlite:///sofim.db", {}, name="ant", workloads=["digits-mlp"], optimizers=["adam"])
@@ -175,6 +176,7 @@ def test_list_names_the_campaigns_of_the_storage(sofim):
     ]
 
 
+@pytest.mark.slow
 def test_data_says_of_every_data_set_where_it_is_or_how_to_get_it(sofim, tmp_path):
     done = sofim("data", "--data", "[nowhere]")
     assert (done.code, done.err) == (0, "")
@@ -205,6 +207,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sofim):
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, "diverged"]}, workloads=["digits-mlp"], optimizers=["sgd"])
     done = sofim("launch", "fake", "--extend", "--trials", "4", "--dry-run")
@@ -224,6 +227,7 @@ def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(so
     assert not Path("none.db").exists()
 
 
+@pytest.mark.slow
 def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(sofim):
     part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, **part)
@@ -244,6 +248,7 @@ def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeyp
     assert "1 trial at once: at most about 40 min 00 s " in sofim(*arguments, "2", "--cpus", "2").out
 
 
+@pytest.mark.slow
 def test_status_tells_how_far_every_study_is_and_who_drives(sofim):
     outcomes = {"digits-mlp/sofim": [0.5, ("pruned", 0.9), "failed: x"], "digits-mlp/sgd": ["diverged", 0.25, 0.75]}
     made = campaign(name="[red]", trials=4)
@@ -262,6 +267,7 @@ def test_status_tells_how_far_every_study_is_and_who_drives(sofim):
     assert sgd == ["sgd", "3/4", "·", "2", "·", "1", "·", "0.75"]
 
 
+@pytest.mark.slow
 def test_status_names_a_study_that_stopped_and_what_stopped_it(sofim):
     outcomes = {
         "digits-mlp/sofim": ["failed: x", 0.5, *["failed: ValueError: [no] luck"] * 10],
@@ -276,6 +282,7 @@ def test_status_names_a_study_that_stopped_and_what_stopped_it(sofim):
     assert "sgd stopped" not in sofim("status").out
 
 
+@pytest.mark.slow
 def test_status_says_when_a_driver_was_lost(sofim):
     make("sqlite:///sofim.db", {})
     storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
@@ -313,6 +320,7 @@ def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
     outcomes = {"digits-mlp/sofim": ["failed: ValueError: x"] * 10, "digits-mlp/sgd": [0.5] * 12}
     make("sqlite:///sofim.db", outcomes, trials=12, workloads=["digits-mlp"])
@@ -324,6 +332,7 @@ def test_a_study_that_stopped_is_not_said_to_be_whole(sofim):
     )
 
 
+@pytest.mark.slow
 def test_a_launch_ends_with_what_only_failed_and_why(sofim):
     outcomes = {
         "digits-mlp/sofim": ["failed: ValueError: [no] luck"] * 2,
@@ -338,6 +347,7 @@ def test_a_launch_ends_with_what_only_failed_and_why(sofim):
     assert line in sofim("status").out
 
 
+@pytest.mark.slow
 def test_a_launch_of_which_every_trial_failed_is_no_success(sofim):
     outcomes = {f"digits-mlp/{key}": [f"failed: ValueError: {key}"] * 2 for key in ("sofim", "sgd")}
     make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"])
@@ -350,6 +360,7 @@ def test_a_launch_of_which_every_trial_failed_is_no_success(sofim):
     assert sofim("status").out.count("2 of 2 with ValueError: ") == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_a_campaign_goes_on_by_its_name_when_its_file_is_gone(tmp_path, sofim, one_ray):
     one_ray.use(tmp_path)
@@ -652,6 +663,7 @@ def line_of(text: str) -> str:
     return str(found[0] if found else next(n for n, line in enumerate(MINE.splitlines(), 1) if text in line))
 
 
+@pytest.mark.slow
 def test_the_names_of_a_campaign_that_is_run_by_another_driver(sofim, monkeypatch, tmp_path):
     made = campaign()
     with open_ledger("sqlite:///sofim.db", made):

@@ -131,6 +131,7 @@ def test_the_numbers_are_those_of_plain_training_on_each_seed(killed, monkeypatc
         assert trial.user_attrs["test_loss"] == chosen.test_loss
 
 
+@pytest.mark.nightly
 def test_every_gpu_has_one_run_and_whoever_asks_for_less_is_not_called_alone(tuned, one_ray):
     one_ray.use(tuned)
     (tuned / "notes" / "PROBE_SECONDS").write_text("0.4")

@@ -38,6 +38,7 @@ def tuned(tuned_file, tmp_path):
 # ------------------------------------------------------------------------------------------------------ the table
 
 
+@pytest.mark.slow
 def test_a_confirmed_campaign_is_shown_with_means_deviations_and_numbers_of_seeds(sofim, tuned):
     with confirming("sqlite:///sofim.db", tuned, seeds=4) as ledger:
         for value, test in ((0.5, 0.125), (0.25, 0.25), (0.75, 0.375), (0.5, 0.25)):
@@ -65,6 +66,7 @@ def test_a_confirmed_campaign_is_shown_with_means_deviations_and_numbers_of_seed
     assert "sofim confirm" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "others", "runs"),  # of five parameters of SOFIM and four of SGD all differ; the last step is the winner
     [("--default", "the default: 8 runs", 8), ("--ablation", "the default and the steps from there to the winner", 22)],
@@ -79,6 +81,7 @@ def test_the_default_and_the_path_from_there_are_asked_for(sofim, tuned, monkeyp
     assert out.count(", default") == 2
 
 
+@pytest.mark.slow
 def test_a_single_seed_has_no_deviation_and_an_overtaken_winner_no_row(sofim, tuned):
     with confirming("sqlite:///sofim.db", tuned, seeds=1, top=2) as ledger:
         while (assignment := ledger.ask()) is not None:
@@ -91,6 +94,7 @@ def test_a_single_seed_has_no_deviation_and_an_overtaken_winner_no_row(sofim, tu
     assert "sofim (2)" in out
 
 
+@pytest.mark.slow
 def test_a_metric_of_the_training_objective_has_a_test_loss_beside_it(sofim):
     only = {"workloads": ["breast-cancer-logreg"], "optimizers": ["sgd"]}
     made = make("sqlite:///sofim.db", {"breast-cancer-logreg/sgd": [0.5, 0.6]}, **only)
@@ -102,12 +106,14 @@ def test_a_metric_of_the_training_objective_has_a_test_loss_beside_it(sofim):
     assert header[1].split() == ["optimizer", "gap", "loss", "seeds", "hyperparameters"]
 
 
+@pytest.mark.slow
 def test_after_a_search_the_next_thing_is_to_confirm(sofim, tuned):
     code, out, _ = sofim("launch", "fake")
     assert code == 0
     assert "  sofim confirm fake   the winners on fresh seeds, and on test data if there are any\n" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trials", "note"), [(2, ""), (3, "fake.toml is not as it was tuned; what is confirmed is ")])
 def test_a_campaign_is_confirmed_as_it_was_tuned_whatever_its_file_says_by_now(sofim, tuned, monkeypatch, trials, note):
     monkeypatch.setattr(studies.commands.confirm, "work_off", lambda *_: None)
@@ -235,6 +241,7 @@ def test_a_run_is_alone_on_its_device_and_every_gpu_has_one(monkeypatch, nodes, 
     assert [slots_of(node, shape) for node in nodes] == slots
 
 
+@pytest.mark.nightly(by_day=["CPU x-0.0"])
 @pytest.mark.slow
 @pytest.mark.parametrize(("device", "gpus"), [("CPU x", 0.0), ("NVIDIA H100", 1.0)])
 def test_winners_are_confirmed_where_they_were_tuned(sofim, monkeypatch, tuned, device, gpus):

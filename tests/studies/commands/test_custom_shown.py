@@ -54,6 +54,7 @@ def test_they_are_listed_counted_and_exported(sofim, home) -> None:
     assert "optimizer" not in found["sgd"]
 
 
+@pytest.mark.slow
 def test_of_a_name_that_nobody_knows_what_was_searched_is_exported_and_no_arguments(sofim, home) -> None:
     code, out, err = sofim("export", "fake", "--optimizer", "retired")
     assert (code, err) == (0, "")
@@ -75,6 +76,7 @@ def test_what_would_train_it_is_refused_in_one_line(sofim, home) -> None:
     assert err.count("another version") == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_report_has_a_look_of_its_own_for_each_and_no_name_is_markup(sofim, home, tmp_path) -> None:
     code, _, err = sofim("report", "fake", "--out", str(tmp_path / "out"))

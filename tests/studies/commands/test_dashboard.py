@@ -259,6 +259,7 @@ def test_whoever_edits_a_note_can_save_it_though_trials_end_meanwhile(browser_pa
     page.close()
 
 
+@pytest.mark.nightly
 def test_names_are_shown_as_they_are(page: Page, url: str, home: Path) -> None:
     storage = open_storage(f"sqlite:///{home}/sofim.db")
     assert isinstance(storage, RDBStorage)
@@ -328,6 +329,7 @@ def test_what_the_driver_wrote_meanwhile_is_all_there_and_exact(
     assert not [name for own in attributes for name in own if "plot" in name]
 
 
+@pytest.mark.nightly
 def test_without_notes_the_storage_is_shown_as_it_is_and_with_notes_it_stays_so(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/sofim.db"
     evil_study(RDBStorage(storage))

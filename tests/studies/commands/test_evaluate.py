@@ -55,6 +55,7 @@ def ended(home: Path) -> int:
     return sum(trial.state.is_finished() for listed in runs(home).values() for trial in listed)
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_after_kill_9_each_recommendation_is_run_once_a_seed_and_workload(home, sofim, one_ray) -> None:
     with held(home, 3, *COMMAND):

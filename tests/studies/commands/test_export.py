@@ -119,6 +119,7 @@ def test_every_line_of_python_makes_an_optimizer_that_trains(sofim, home) -> Non
         assert names["batch_size"] in range(16, 257)
 
 
+@pytest.mark.slow
 def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
     exact = parsed(sofim, "--winner", "--workload", "digits-mlp")["optimizers"]["sofim"]["workloads"]["digits-mlp"]
     storage = optuna.storages.RDBStorage(URL)
@@ -164,6 +165,7 @@ def test_only_what_is_asked_for_into_a_file(sofim, home, tmp_path) -> None:
     assert "one workload: this says nothing beyond it" in found["optimizers"]["sgd"]["default"]["notes"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_file_has_the_format_that_its_name_ends_with_unless_another_is_asked_for(sofim, home, tmp_path) -> None:
     def written(name: str, *more: str) -> str:
@@ -190,6 +192,7 @@ def test_a_mistake_is_one_line(sofim, home, arguments, message) -> None:
     assert sofim("export", *arguments) == (2, "", message)
 
 
+@pytest.mark.slow
 def test_what_a_search_of_optimizers_found_is_not_exported_and_the_line_says_why(sofim, tmp_path) -> None:
     made = make(URL, lambda *_: 0.5, trials=2, workloads=["digits-mlp"], optimizers=["sgd"])
     storage = optuna.storages.RDBStorage(URL)

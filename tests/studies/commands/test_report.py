@@ -80,6 +80,7 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "says"), MISTAKES)
 def test_a_mistake_gets_one_line_and_leaves_nothing(sofim, arguments, says) -> None:
     make("sqlite:///sofim.db", FEW, trials=3, workloads=["digits-mlp"])

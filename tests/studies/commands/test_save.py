@@ -64,6 +64,7 @@ def loaded(home: Path, place: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
+@pytest.mark.nightly
 def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: Path, one_ray: OneRay) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "kept.toml").write_text(CAMPAIGN)
@@ -102,6 +103,7 @@ def test_confirm_saves_the_best_run_of_each_also_long_after_and_again(tmp_path: 
     assert not list(tmp_path.glob("*.checkpoints/*")), "nothing of it is left behind"
 
 
+@pytest.mark.nightly
 def test_tune_saves_its_winner_and_where_that_hangs_it_ends_with_all_else(tmp_path: Path, one_ray: OneRay) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     one_ray.use(tmp_path)

@@ -64,6 +64,7 @@ IN_ALL = ("list", "status é×学")
 IN_ONE = ("status", "launch quickstart --storage nope", "report 学", "--help", "status --storage sqlite:///né.db")
 
 
+@pytest.mark.nightly(by_day=["list-cp1252", "status-POSIX"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "locale"), [*((c, name) for c in IN_ALL for name in LOCALES), *((c, "POSIX") for c in IN_ONE)]
@@ -165,6 +166,7 @@ def test_every_help_is_ascii() -> None:
 # ---------------------------------------------------------------------------------------------- closed and full
 
 
+@pytest.mark.nightly(by_day=["list-utf-8"])
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize(
@@ -188,6 +190,7 @@ def test_a_pipe_that_nobody_reads_ends_in_silence(home: Path, command: str) -> N
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.nightly(by_day=[">&-"])
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(home: Path, closed: str) -> None:

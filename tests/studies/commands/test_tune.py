@@ -348,6 +348,7 @@ def test_other_commands_know_such_a_search(sofim, tmp_path):
         assert "was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name fake" in err
 
 
+@pytest.mark.slow
 def test_a_search_that_ends_with_its_time_has_no_number_of_trials(sofim, tmp_path):
     with searching(f"sqlite:///{tmp_path}/sofim.db", search(Budget(seconds=1000.0))) as ledger:
         work_off(ledger, most=5)

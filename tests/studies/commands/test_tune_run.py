@@ -180,6 +180,7 @@ def test_a_budget_without_room_for_a_trial_is_a_mistake_in_one_line(tmp_path, on
     assert TrialState.RUNNING not in states
 
 
+@pytest.mark.nightly
 def test_the_ray_of_a_killed_driver_goes_with_it(story):
     """The last test here: what is left notices only when it has not heard from the others for a while."""
     wait_until(lambda: not left_of(story.killed))

@@ -109,6 +109,7 @@ def foreign(tmp_path: Path, monkeypatch) -> str:
     return url
 
 
+@pytest.mark.nightly(by_day=["one-No conclusion can be drawn: 1 trial is too few, at least 20 are needed."])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "says"),

@@ -117,6 +117,7 @@ class TestReading:
         one_line_error(lambda: load("cifar100", "train", tmp_path), folder / "train", "asks for")
         assert not (tmp_path / "ran").exists()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
     def test_the_real_fashion_mnist_is_verified_and_read(self, monkeypatch):
         monkeypatch.setitem(DATASETS, "fashion-mnist", replace(DATASETS["fashion-mnist"], system=(DEBIAN,)))

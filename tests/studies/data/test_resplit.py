@@ -99,6 +99,7 @@ def test_a_replicate_has_one_split_for_all_optimizers_whatever_anything_is_calle
     assert "resplit" not in made.stored(), "so are the campaigns of before"
 
 
+@pytest.mark.slow
 def test_runs_and_their_confirmation_are_given_the_split_and_reports_know_of_it(tmp_path: Path):
     from analysis.load import studies
     from studies.storage.database import close_storage, open_storage

@@ -164,6 +164,7 @@ class TestSplits:
         # Written down: a version of numpy or of this project that splits otherwise makes values incomparable.
         assert digests[0] == digests[1] == FIRST_DIGITS
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", sorted(WRITERS))
     def test_damaged_test_files_do_not_keep_one_from_tuning(self, name, tmp_path):
         folder = write(name, tmp_path)
@@ -223,6 +224,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="memory is measured by Linux's /proc/PID/smaps")
 def test_the_second_worker_adds_less_than_a_tenth_of_the_data(tmp_path):

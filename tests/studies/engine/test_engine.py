@@ -39,6 +39,7 @@ def tuned(tmp_path_factory):
     return home, sofim(home, "launch", "probe.toml")
 
 
+@pytest.mark.nightly
 def test_one_machine_runs_all_trials_and_says_nothing_of_ray_but_that_it_starts(tuned):
     home, done = tuned
     assert done.returncode == 0, done.stderr
@@ -53,6 +54,7 @@ def test_one_machine_runs_all_trials_and_says_nothing_of_ray_but_that_it_starts(
     assert len(set(notes_of(home)["pid"])) > 1, "one worker did it all: the others never came to run"
 
 
+@pytest.mark.nightly
 def test_the_numbers_do_not_depend_on_ray(tuned):
     assert_as_if_undisturbed(tuned[0], PLAIN, trials=4, epochs=3)
 
@@ -90,14 +92,13 @@ def test_a_worker_that_dies_costs_nothing(misbehaving):
     assert_as_if_undisturbed(home, "probe_workload:dying", trials=4, epochs=3)
 
 
-def test_a_trial_that_never_ends_or_takes_all_memory_fails_and_the_others_are_as_if_it_was_not_there(
-    home, one_ray, nightly
-):
-    """It holds the interpreter and hears no signal, allocates without end or is killed for it; by night two more.
+@pytest.mark.nightly
+def test_a_trial_that_never_ends_or_takes_all_memory_fails_and_the_others_are_as_if_it_was_not_there(home, one_ray):
+    """It holds the interpreter and hears no signal, sleeps in C, prints, allocates without end or is killed for it.
 
     The last looks as the end that Linux puts to what takes too much memory: SIGKILL, on whichever worker it runs.
     """
-    unending = ("deaf", "hanging", "printing") if nightly else ("deaf",)  # the second sleeps in C
+    unending = ("deaf", "hanging", "printing")
     kinds = (*unending, "greedy", "killed")
     file = home / "probe.toml"
     listed = ", ".join(f'"probe_workload:{kind}"' for kind in kinds)
@@ -136,6 +137,7 @@ def test_a_trial_that_never_ends_or_takes_all_memory_fails_and_the_others_are_as
                     assert {column: trial.user_attrs["history"][column] for column in right} == right
 
 
+@pytest.mark.nightly
 def test_workers_that_cannot_be_used_again_cost_nothing(tmp_path, one_ray):
     """With no time at all for a trial to leave its worker, Ray gives up the one that comes next."""
     workload = "probe_workload:staying"

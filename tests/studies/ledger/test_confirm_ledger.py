@@ -129,6 +129,7 @@ def test_no_two_replicates_share_a_seed_nor_is_one_searched_on(seed):
     assert all(0 <= found < 2**32 for found in every)
 
 
+@pytest.mark.slow
 def test_all_optimizers_of_a_workload_are_run_on_the_same_seeds(url, tuned):
     with confirming(url, tuned) as ledger:
         asked = work_off(ledger)
@@ -153,6 +154,7 @@ def test_test_data_are_looked_at_where_a_workload_has_some(url, tuned):
 # ----------------------------------------------------------------------------------------------------- winners
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workload", "optimizer", "winner"),  # accuracy is maximized, the gap minimized; of equal ones the first
     [
@@ -176,6 +178,7 @@ def test_the_winner_is_the_best_complete_trial_and_of_equal_ones_the_first(url, 
     assert [a.arguments for a in asked if a.study == f"{study}/confirm"] == [arguments] * 2
 
 
+@pytest.mark.slow
 def test_a_pruned_or_diverged_trial_wins_nothing(url):
     outcomes = {"digits-mlp/sofim": [("pruned", 0.99), 0.3, "diverged", "failed: no"]}
     with confirming(url, make(url, outcomes, trials=4, **ONE), seeds=1) as ledger:
@@ -196,6 +199,7 @@ def test_several_winners_are_run_seed_by_seed_with_their_ranks(url):
         assert {assignment.number for assignment in work_off(ledger)} == {4, 5}
 
 
+@pytest.mark.slow
 def test_what_is_stored_with_the_study_and_read_by_the_analysis(url, tuned):
     with confirming(url, tuned) as ledger:
         work_off(ledger)
@@ -219,6 +223,7 @@ def test_what_is_stored_with_the_study_and_read_by_the_analysis(url, tuned):
 # ------------------------------------------------------------------------------------------------- test metric
 
 
+@pytest.mark.slow
 def test_the_test_metric_is_of_the_first_of_the_best_epochs(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     with confirming(url, made, seeds=1) as ledger:
@@ -239,6 +244,7 @@ def test_the_test_metric_is_of_the_first_of_the_best_epochs(url):
     assert run.intermediate_values == {1: 0.5, 2: 0.7, 3: 0.7, 4: 0.6}
 
 
+@pytest.mark.slow
 def test_a_minimized_metric_is_chosen_by_its_least_value_and_a_test_loss_without_end_is_missing(url):
     only = {"workloads": ["breast-cancer-logreg"], "optimizers": ["sgd"]}
     made = make(url, {"breast-cancer-logreg/sgd": [0.5, 0.6]}, **only)
@@ -252,6 +258,7 @@ def test_a_minimized_metric_is_chosen_by_its_least_value_and_a_test_loss_without
     assert (run.value, run.user_attrs["test_metric"], run.user_attrs["test_loss"]) == (0.3, 2.0, None)
 
 
+@pytest.mark.slow
 def test_a_run_whose_second_worker_had_other_numbers_is_run_again(url):
     """Epoch 2 is the best of what was heard, but its test metric died with the first worker's rival."""
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
@@ -325,6 +332,7 @@ def test_a_killed_driver_is_continued_to_the_exact_number(url, tuned):
         assert [trial.user_attrs["retry_of"] for trial in retried] == [trial.number for trial in lost]
 
 
+@pytest.mark.slow
 def test_more_seeds_later_add_only_what_is_missing(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     for seeds, new in ((2, 2), (5, 3), (3, 0)):
@@ -334,6 +342,7 @@ def test_more_seeds_later_add_only_what_is_missing(url):
     assert [seed for _, seed in complete(runs(url))] == fresh_seeds(0, 5)
 
 
+@pytest.mark.slow
 def test_diverged_and_failed_runs_count_and_are_not_tried_until_they_succeed(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     with confirming(url, made) as ledger:
@@ -350,6 +359,7 @@ def test_diverged_and_failed_runs_count_and_are_not_tried_until_they_succeed(url
     assert failed.user_attrs["failure"].endswith("no")
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_runs_is_shown(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     with confirming(url, made) as ledger:
@@ -363,6 +373,7 @@ def test_the_mean_of_the_runs_is_shown(url):
 # ------------------------------------------------------------------------------- searches that are not finished
 
 
+@pytest.mark.slow
 def test_an_unfinished_campaign_is_refused_with_what_is_missing_and_left_as_it_is(url, tmp_path):
     made = make(url, {"digits-mlp/sofim": [0.5], "digits-mlp/sgd": [0.5, 0.6]}, workloads=["digits-mlp"], trials=3)
     with pytest.raises(UserError) as refused:
@@ -382,6 +393,7 @@ def test_an_unfinished_campaign_is_refused_with_what_is_missing_and_left_as_it_i
         assert len(work_off(ledger)) == 6
 
 
+@pytest.mark.slow
 def test_a_winner_that_was_overtaken_is_named_and_its_runs_can_be_told_from_the_new_ones(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=2, anyway=True) as ledger:
@@ -408,6 +420,7 @@ def test_a_winner_that_was_overtaken_is_named_and_its_runs_can_be_told_from_the_
         assert ledger.notes != []
 
 
+@pytest.mark.slow
 def test_what_was_running_for_an_overtaken_winner_is_not_run_again(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=2, anyway=True) as ledger:
@@ -420,6 +433,7 @@ def test_what_was_running_for_an_overtaken_winner_is_not_run_again(url):
     assert complete(runs(url)) == [(2, seed) for seed in fresh_seeds(0, 2)]
 
 
+@pytest.mark.slow
 def test_a_change_below_the_winners_that_are_asked_for_is_no_news(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=1, top=2, anyway=True) as ledger:
@@ -435,6 +449,7 @@ def test_a_change_below_the_winners_that_are_asked_for_is_no_news(url):
         ]
 
 
+@pytest.mark.slow
 def test_a_winner_that_is_not_asked_for_any_more_is_not_said_to_be_overtaken(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)
     with confirming(url, made, seeds=1, top=2) as ledger:
@@ -443,6 +458,7 @@ def test_a_winner_that_is_not_asked_for_any_more_is_not_said_to_be_overtaken(url
         assert (ledger.notes, ledger.finished) == ([], True)
 
 
+@pytest.mark.slow
 def test_a_study_without_a_complete_trial_is_named_and_left_out(url):
     made = make(
         url,
@@ -460,6 +476,7 @@ def test_nothing_to_confirm_is_a_mistake(url):
         confirming(url, made)
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_is_over_and_its_best_trial_is_confirmed(url):
     outcomes = {"digits-mlp/sofim": [0.5, *["failed: ValueError: x"] * 10]}
     made = make(url, outcomes, trials=20, **ONE)
@@ -513,6 +530,7 @@ def test_a_storage_that_is_not_there_is_not_made(tmp_path):
     assert not (tmp_path / "trials.db").exists()
 
 
+@pytest.mark.slow
 def test_a_campaign_that_was_never_launched_is_refused(url):
     make(url, {}, name="other")
     with pytest.raises(UserError, match=r"has no study 'fake/.*' to confirm; launch campaign 'fake' first"):

@@ -85,6 +85,7 @@ def test_a_stopped_confirmation_of_searches_goes_on_to_the_exact_number(url, tun
     assert len({(run.user_attrs["seed"], str(run.params)) for run in ended}) == len(ended) == 18
 
 
+@pytest.mark.slow
 def test_a_search_that_is_not_finished_is_named_and_what_is_there_is_confirmed_anyway(url):
     made = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=2, replicates=2)
     with open_ledger(url, made) as ledger:
@@ -107,6 +108,7 @@ def plan_of(made: CampaignPlan, optimizer: str = "sofim"):
     return next(plan for plan in resolved.study_plans() if plan.optimizer == optimizer)
 
 
+@pytest.mark.slow
 def test_the_path_changes_one_parameter_at_a_time_from_the_default_to_the_winner(url, tuned):
     default, best = default_of(plan_of(tuned)), searched(url, SOFIM)[1].params
     changed = differing(default, best)
@@ -177,6 +179,7 @@ def test_an_interrupted_path_goes_on_in_the_order_in_which_it_was_begun(url, tun
     assert ended["changed"].tolist() == changed[:-1]
 
 
+@pytest.mark.slow
 def test_a_winner_that_is_the_default_needs_no_other_runs(url):
     made = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=2, sampler="tpe")
     with open_ledger(url, made) as ledger:

@@ -13,6 +13,7 @@ from studies.storage.database import close_storage, open_storage
 from tests.reference.published_formats import write, write_checksums
 
 
+@pytest.mark.slow
 def test_files_are_stored_with_the_study_and_others_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("SOFIM_CACHE", str(tmp_path / "cache"))
     folder = write("cifar10", tmp_path, num_per_batch=10)
@@ -38,6 +39,7 @@ def test_files_are_stored_with_the_study_and_others_refused(tmp_path, monkeypatc
         begin()
 
 
+@pytest.mark.slow
 def test_a_study_stores_where_its_metric_ends(tmp_path):
     pytest.importorskip("gymnasium")
     url = f"sqlite:///{tmp_path}/one.db"

@@ -211,6 +211,7 @@ def test_a_diverged_trial_is_pruned_marked_and_infeasible(url):
     assert trial.constraints == {"diverged": 1.0}
 
 
+@pytest.mark.nightly(by_day=["tpe"])
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", [pytest.param("tpe", marks=pytest.mark.slow), "cmaes"])
 def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
@@ -245,6 +246,7 @@ def test_samplers_learn_to_avoid_what_diverges(tmp_path, sampler):
     assert late < binom.ppf(0.001, 20 * searches, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
 def test_trial_i_has_the_same_configuration_whatever_the_concurrency(tmp_path, sampler):
     found = []
@@ -295,12 +297,14 @@ def test_quasi_random_points_fill_the_space_more_evenly_than_random_ones():
         assert qmc.discrepancy(quasi) < qmc.discrepancy(plain), seed
 
 
+@pytest.mark.slow
 def test_studies_are_interleaved(url):
     with open_search(url, CAMPAIGN, [plan("sofim"), plan("sgd"), plan("adam")], {}) as ledger:
         order = [ledger.ask().optimizer for _ in range(9)]
     assert [set(order[i : i + 3]) for i in (0, 3, 6)] == [{"sofim", "sgd", "adam"}] * 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
     with open_search(url, CAMPAIGN, [plan()], {}) as ledger:
         for _ in range(5):
@@ -321,6 +325,7 @@ def test_an_interrupted_campaign_is_continued_to_the_exact_number(url):
         assert trials[number].user_attrs["failure"] == "interrupted"
 
 
+@pytest.mark.nightly(by_day=["sqlite"])
 @pytest.mark.slow
 def test_a_killed_driver_loses_nothing(every_storage, tmp_path):
     """kill -9 in the middle of a campaign, several times; then exactly the asked number is there, and none twice."""
@@ -372,6 +377,7 @@ def test_pruning_goes_on_after_a_restart_as_without_one(tmp_path):
     assert run(f"sqlite:///{tmp_path}/b.db", [11, 7, 12]) == whole
 
 
+@pytest.mark.slow
 def test_a_failed_trial_counts_and_ten_in_a_row_stop_the_study(url):
     with open_search(url, CAMPAIGN | {"trials": 30}, [plan(trials=30), plan("sgd", trials=30)], {}) as ledger:
         failed = 0
@@ -430,6 +436,7 @@ def test_another_configuration_under_the_same_name_is_refused(url):
     assert optuna.get_all_study_names(study_of(url)._storage) == ["c/w/sofim"]
 
 
+@pytest.mark.slow
 def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
     open_search(url, CAMPAIGN, [plan(), plan("adam")], {}).close()
     with open_search(url, CAMPAIGN | {"trials": 3}, [plan(trials=3)], {}) as ledger:
@@ -440,6 +447,7 @@ def test_a_configuration_that_never_ran_a_trial_binds_nobody(url):
     assert optuna.get_all_study_names(study._storage) == ["c/w/sofim"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_a_driver_that_is_refused_before_its_first_trial_leaves_nothing(tmp_path, kind, monkeypatch):
     url = f"{kind}:///{tmp_path}/trials"
@@ -477,6 +485,7 @@ def test_a_configuration_that_a_living_driver_opened_is_refused_even_without_a_t
         open_search(url, CAMPAIGN | {"trials": 20}, [plan(trials=20)], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [0, 1, 5, 8])
 def test_a_driver_that_died_while_it_described_a_study_hinders_nobody(every_storage, written):
     """A reader does not see the study yet, and the next driver describes it anew."""
@@ -517,6 +526,7 @@ def test_a_study_of_somebody_else_is_refused(url):
         open_search(url, CAMPAIGN, [plan()], {})
 
 
+@pytest.mark.slow
 def test_every_storage_holds_the_same(every_storage, tmp_path):
     """One transaction a batch against public calls one by one, which a journal file takes."""
     other = (

@@ -114,6 +114,7 @@ def test_a_database_that_refuses_for_a_while_loses_nothing(url, monkeypatch):
     assert all(set(t.intermediate_values) == {1, 2, 3} for t in trials)
 
 
+@pytest.mark.slow
 def test_a_database_that_refuses_for_good_ends_the_run_in_one_line_and_the_next_driver_goes_on(url, monkeypatch):
     def run() -> None:
         with open_search(url, CAMPAIGN, [plan()], {}, durability=Durability(storage_timeout=0.0)) as ledger:
@@ -221,6 +222,7 @@ def overlapping(url: str, stop_after: int | None = None) -> None:
                 return
 
 
+@pytest.mark.nightly(by_day=["True"])
 @pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_wherever_a_driver_dies_the_next_one_ends_with_exactly_the_same_configurations(
@@ -396,6 +398,18 @@ SPACES = {
 }
 
 
+@pytest.mark.nightly(
+    by_day=[
+        "sofim-tpe",
+        "sgd-tpe",
+        "lbfgs-tpe",
+        "sofim-tensor-tpe",
+        "sofim, effective-tpe",
+        "sofim, narrow-qmc",
+        "sofim, narrow-cmaes",
+        "sofim, one left-cmaes",
+    ]
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sampler"),

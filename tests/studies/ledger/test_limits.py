@@ -151,6 +151,7 @@ def test_what_the_time_cut_is_confirmed_without_more_words_and_the_ledger_of_fai
     assert stored(url)[0].attributes["ended_by"] is None
 
 
+@pytest.mark.slow
 def test_where_the_time_sufficed_for_nothing_the_remedy_is_more_of_it(url, time):
     with launched(url, within(0.0, time)) as ledger:
         assert ledger.finished
@@ -230,6 +231,7 @@ def test_a_study_ends_after_the_same_trial_whatever_runs_at_once_and_is_killed(t
         assert len(in_order) - len(alone) <= 6, "those that ran when it was over, and no more"
 
 
+@pytest.mark.slow
 def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, time):
     limits = Limits(within(100.0, time).clock, patience=3)
     with launched(url, limits) as ledger:
@@ -243,6 +245,7 @@ def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, t
     assert limits.reasons == {p.name: of_itself if p.name.endswith("sgd") else by_the_clock for p in PLANS}
 
 
+@pytest.mark.slow
 def test_to_wait_for_another_driver_spends_nothing_of_the_time(url, time, monkeypatch):
     first = launched(url, within(100.0, time))
     time[0] = 30.0
@@ -257,6 +260,7 @@ def test_to_wait_for_another_driver_spends_nothing_of_the_time(url, time, monkey
         assert limits.clock.spent() == 70.0  # all of it the first one's
 
 
+@pytest.mark.slow
 def test_a_trial_that_does_not_come_to_its_next_epoch_is_not_waited_for_for_ever(url, time):
     with launched(url, within(100.0, time)) as ledger:
         ledger.ask()

@@ -54,6 +54,7 @@ def test_replicates_repeat_the_search_with_other_random_numbers_the_same_for_eve
     assert len(later) == len(set(later)) == 12
 
 
+@pytest.mark.slow
 def test_the_budget_curve_is_the_mean_over_replicates_and_nothing_else_counts_them(searched):
     storage = open_storage(URL, create=False)
     found = studies(storage, "fake")
@@ -113,6 +114,7 @@ def test_a_dry_run_counts_replicates(sofim):
     assert not Path("sofim.db").exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_replicates_are_trained_and_each_winner_is_confirmed(tmp_path, sofim, one_ray):
     one_ray.use(tmp_path)

@@ -201,6 +201,7 @@ def test_what_it_begins_with_is_never_pruned_and_what_comes_later_is(url):
     assert sum(trial.state == TrialState.PRUNED for trial in found) > 5
 
 
+@pytest.mark.slow
 def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
     with searching(url, search(Budget(trials=9))) as ledger:
         work_off(ledger)
@@ -218,6 +219,7 @@ def test_the_analysis_reads_the_study_with_the_scales_it_was_searched_on(url):
         assert set(params) == {OPTIMIZER, *(f"{chosen}.{name}" for name in SEARCH_SPACES[chosen].parameters)}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_sampler_learns_which_optimizer_is_good(tmp_path):
     """More often than chance would have it, which is 2 of 7, in one of a thousand tests."""
@@ -230,6 +232,7 @@ def test_the_sampler_learns_which_optimizer_is_good(tmp_path):
     assert later.count("sgd") + later.count("adam") > binom.ppf(0.999, len(later), 2 / len(SEARCH_SPACES))
 
 
+@pytest.mark.slow
 def test_only_the_optimizers_that_were_asked_for_are_chosen(url):
     with searching(url, search(Budget(trials=15), optimizers=("adam", "lbfgs"))) as ledger:
         assert {assignment.optimizer for assignment in work_off(ledger)} == {"adam", "lbfgs"}
@@ -297,6 +300,7 @@ def test_after_a_kill_the_same_number_of_trials_is_run_and_starts_once(url, tmp_
     assert all(kept.count(start) == 1 for start in search(Budget(trials=40)).initial)
 
 
+@pytest.mark.slow
 def test_time_spent_by_earlier_drivers_counts_and_that_between_them_does_not(url):
     asked = search(Budget(seconds=1000.0))
     with searching(url, asked, began=0.0, now=lambda: 300.0) as ledger:
@@ -308,6 +312,7 @@ def test_time_spent_by_earlier_drivers_counts_and_that_between_them_does_not(url
     assert stored(url)[1]["spent_seconds"] == 400
 
 
+@pytest.mark.slow
 def test_a_search_that_is_over_stays_so_until_it_gets_another_budget(url):
     with searching(url, search(Budget(trials=8))) as ledger:
         work_off(ledger)
@@ -330,6 +335,7 @@ def test_another_search_of_the_same_name_is_refused(url):
         searching(url, search(Budget(trials=8), seed=1))
 
 
+@pytest.mark.slow
 def test_starts_stay_what_they_were_when_the_search_began(url, monkeypatch):
     asked = search(Budget(trials=9))
     with searching(url, asked) as ledger:
@@ -376,6 +382,7 @@ def test_a_search_without_improvement_ends(url):
         assert ledger.rule.reason == "no improvement in the last 101 of 202 trials"
 
 
+@pytest.mark.slow
 def test_what_a_driver_did_that_was_waited_for_is_taken_up(url, monkeypatch):
     time, asked = [0.0], search(Budget(trials=3))
     first = searching(url, asked, now=lambda: time[0], began=0.0)
@@ -396,6 +403,7 @@ def test_what_a_driver_did_that_was_waited_for_is_taken_up(url, monkeypatch):
         assert budget.clock.spent() == 70.0, "all of it the first one's"
 
 
+@pytest.mark.slow
 def test_a_campaign_that_was_changed_meanwhile_is_not_confirmed_as_it_was(url, monkeypatch):
     make(url, {"digits-mlp/sgd": [0.5]}, workloads=["digits-mlp"], optimizers=["sgd"], trials=1)
     made = campaign(workloads=["digits-mlp"], optimizers=["sgd"], trials=1)
@@ -414,6 +422,7 @@ def test_a_campaign_that_was_changed_meanwhile_is_not_confirmed_as_it_was(url, m
         open_confirmation(url, made.stored(), plans, {"torch": "x"}, seeds=1, durability=waits)
 
 
+@pytest.mark.slow
 def test_the_search_ends_in_time_for_the_confirmation_and_running_trials_are_asked_again(url):
     asked = search(Budget(seconds=1000.0), seeds=10, pruner="none")
     with searching(url, asked) as ledger:
@@ -480,10 +489,12 @@ def play_out(
         begin(0.2)
 
 
+@pytest.mark.nightly(by_day=["0.5-20.0", "4.0-11.0"])
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("epoch_seconds", "start_seconds"),
     [
-        pytest.param(0.1, 11.0, marks=pytest.mark.slow),
+        (0.1, 11.0),
         (0.5, 3.0),
         (0.5, 20.0),
         (0.5, 90.0),
@@ -553,6 +564,7 @@ def test_a_trial_that_could_never_be_confirmed_is_pruned(url):
     assert trial.user_attrs["too_slow"] is True
 
 
+@pytest.mark.slow
 def test_where_every_trial_is_too_slow_the_search_ends_at_once(url):
     asked = search(Budget(seconds=100.0), pruner="none")
     with searching(url, asked) as ledger:

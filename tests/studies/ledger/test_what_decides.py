@@ -96,6 +96,7 @@ def drawers(trials: list[FrozenTrial]) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- names
 
 
+@pytest.mark.nightly(by_day=["tpe-hyperband-24", "cmaes-median-24"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "pruner", "trials"),
@@ -115,6 +116,7 @@ def test_no_name_decides_anything(tmp_path, sampler, pruner, trials):
     assert all(told(trials) == told(found[0]) for trials in found)
 
 
+@pytest.mark.slow
 def test_replicates_differ(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     first, second = search(url, plan(), plan(name="c/w/sofim/replicate-2", seed=1, replicate=2))
@@ -130,6 +132,7 @@ def dead_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lease, "alive", lambda _holder: False)  # those of copied databases
 
 
+@pytest.mark.nightly(by_day=["tpe-hyperband-24"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "pruner", "trials"),
@@ -191,6 +194,7 @@ def test_the_model_learns_of_every_trial_whatever_stopped_it(tmp_path, pruner, a
     assert asked == set(range(10, 24))
 
 
+@pytest.mark.slow
 def test_trials_that_teach_nothing_do_not_count_for_the_start_up(tmp_path, asked):
     """Failed trials; what diverged does count, and trials that still run do not."""
     url = f"sqlite:///{tmp_path}/a.db"
@@ -205,6 +209,7 @@ def test_trials_that_teach_nothing_do_not_count_for_the_start_up(tmp_path, asked
     assert asked == {16}
 
 
+@pytest.mark.slow
 def test_cma_es_says_when_it_began(tmp_path, asked):
     [trials] = search(f"sqlite:///{tmp_path}/a.db", plan(sampler="cmaes", pruner="none", space=HARMLESS))
     found = drawers(trials)

@@ -165,6 +165,7 @@ def test_a_driver_that_goes_on_doubles_nothing_and_ends_what_was_open(toy, tmp_p
     assert texts(study / "trial-1")["failure"] == "driver lost"
 
 
+@pytest.mark.slow
 def test_another_campaign_of_the_same_name_has_runs_of_its_own(tmp_path):
     for database in ("a", "b"):
         run_all(f"sqlite:///{tmp_path / database}.db", f"tensorboard:{tmp_path / 'runs'}", outcomes=[0.5])

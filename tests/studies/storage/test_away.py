@@ -157,6 +157,7 @@ def test_away_for_longer_than_the_timeout_ends_the_run_in_one_line_and_the_next_
     assert not kept.directory.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_last_results_wait_gives_them_up(tmp_path, monkeypatch):
     """Whoever presses it again does not want to wait for a database that is away."""
     import sqlalchemy as sa
@@ -250,6 +251,7 @@ def test_the_lock_of_a_journal_in_a_directory_points_to_it(tmp_path, monkeypatch
     assert storage.path == tmp_path / "runs" / "trials.log"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, monkeypatch):
     """SQLite's own word for it: no page can be added to the file."""
     import sqlalchemy as sa

@@ -176,6 +176,7 @@ class StorageContract:
         with pytest.raises(UserError, match="another program ended trial 0"):
             self.write(storage, {(study_id, 0): Pending(end=ended(0).end)}, ids)
 
+    @pytest.mark.slow
     def test_a_campaign_is_played_and_gone_on_with(self, url):
         with driver(url) as ledger:
             for _ in range(4):
@@ -215,6 +216,7 @@ class StorageContract:
             work(first, first.ask())
         driver(url).close()
 
+    @pytest.mark.slow
     def test_a_driver_that_lost_its_lease_writes_nothing_any_more(self, url):
         """Its machine slept, another driver took over: what it still has must not be counted beside the other's."""
         sleeper = driver(url)
@@ -301,6 +303,7 @@ class Clock:
         self._step(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", [{}, {"host": "elsewhere"}], ids=["here", "elsewhere"])
 def test_who_wants_to_waits_for_a_living_driver_until_it_has_gone(tmp_path, monkeypatch, host):
     url = f"sqlite:///{tmp_path}/c.db"
@@ -410,6 +413,7 @@ class AtomicContract(StorageContract):
                 racer.wait(60)
                 racer.stdout.close()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("lost", ["before", "after"])
     def test_a_batch_whose_commit_was_not_answered_arrives_once(self, url, monkeypatch, lost):
         """The connection breaks during a commit: the driver cannot know whether it came through."""

@@ -85,6 +85,7 @@ def check_all(sofim: Any, *, foreign: str) -> None:
         assert confirmations(opened, studies(opened)).empty
 
 
+@pytest.mark.nightly(by_day=["None", "text", "[[{'a': None}]]"])
 @pytest.mark.slow
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: str(junk)[:20])
 def test_attributes_of_any_kind_with_our_names_make_no_study_ours(sofim, junk):
@@ -102,6 +103,7 @@ def test_attributes_of_any_kind_with_our_names_make_no_study_ours(sofim, junk):
     assert rows() == before
 
 
+@pytest.mark.nightly(by_day=["crystal", "fake"])
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_studies_of_any_name_are_neither_taken_for_ours_nor_hidden_nor_written_to(sofim, name):
@@ -116,6 +118,7 @@ def test_studies_of_any_name_are_neither_taken_for_ours_nor_hidden_nor_written_t
     assert optuna.load_study(study_name=name, storage=URL).user_attrs == other.user_attrs
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_names_studies_and_attributes_as_we_do_is_none_of_ours(sofim):
     attributes = {"workload": "mnist", "optimizer": "adam", "metric": "error", "protocol": 1, "campaign": "spring"}
     add("spring/mnist/adam", attributes, {})
@@ -188,6 +191,7 @@ def test_what_another_program_wrote_on_our_trials_is_no_number(sofim):
 # ----------------------------------------------------------------------------------------------- damaged ones
 
 
+@pytest.mark.nightly(by_day=["missing-campaign", "missing-metric", "of another kind-optimizer"])
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["campaign", "protocol", "workload", "optimizer", "metric"])
 @pytest.mark.parametrize("how", ["missing", "of another kind"])

@@ -83,6 +83,7 @@ READ: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", REFUSED)
 def test_what_is_refused_is_refused_in_one_line_before_a_byte_is_changed(sofim, tmp_path, state):
     REFUSED[state](tmp_path / "trials.db")
@@ -94,6 +95,7 @@ def test_what_is_refused_is_refused_in_one_line_before_a_byte_is_changed(sofim, 
         assert contents(tmp_path) == before, typed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", READ)
 def test_what_is_read_is_as_it_was_before_the_change_that_was_cut_off(sofim, tmp_path, state):
     fake(tmp_path / "trials.db")
@@ -111,6 +113,7 @@ def test_what_is_read_is_as_it_was_before_the_change_that_was_cut_off(sofim, tmp
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["an empty file", "half made", "made, and empty", "journal"])
 def test_where_nothing_is_yet_there_is_no_campaign_and_nothing_is_made(sofim, tmp_path, kind):
     url = "sqlite:///trials.db" if kind != "journal" else "journal:///trials.log"
@@ -201,6 +204,7 @@ def test_a_reader_sees_what_a_living_writer_commits_to_a_log(tmp_path):
     assert states == ["COMPLETE", "FAIL"]
 
 
+@pytest.mark.slow
 def test_the_dashboard_undoes_no_change_and_goes_once_a_launch_has_undone_it(sofim, tmp_path):
     from studies.storage.database import check_settled
 
@@ -263,6 +267,7 @@ def rows(url: str) -> list[tuple[str, str]]:
         ]
 
 
+@pytest.mark.nightly(by_day=["v2.4.0.a"])
 @pytest.mark.parametrize("state", ["empty", "another program's", "v2.4.0.a", "v3.0.0.a", "another alembic"])
 def test_a_servers_database_is_left_as_it_was(postgres, sofim, state):
     url = postgres.new_database()

@@ -17,6 +17,7 @@ ONE = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
 PERCENT = make_url("sqlite:///a%20b.db").database  # versions of SQLAlchemy differ: decoded, or as it stands
 
 
+@pytest.mark.nightly(by_day=["sqlite:///with a space.db-with a space.db", "sqlite:///a%20b.db-a b.db"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "file"),

@@ -96,6 +96,7 @@ def test_a_batch_job_gets_what_it_was_given(groups, monkeypatch, environment, cp
     assert allowance.cpus() == cpus
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
 def test_a_pinned_process_has_the_cpus_it_is_pinned_to():
     code = (

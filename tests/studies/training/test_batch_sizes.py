@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +86,7 @@ def run(url: str, made: ResolvedCampaign, trials: int) -> None:
             end(ledger, assignment, 0.5)
 
 
+@pytest.mark.slow
 def test_a_study_stores_the_range_that_it_was_searched_in(tmp_path) -> None:
     start = {"sgd": {"digits-mlp": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-5, "batch_size": 200}}}
     made = resolved({"digits-mlp": 40}, initial=start)
@@ -97,6 +99,7 @@ def test_a_study_stores_the_range_that_it_was_searched_in(tmp_path) -> None:
     assert {trial.distributions["batch_size"].high for trial in trials} == {40}
 
 
+@pytest.mark.slow
 def test_a_study_that_was_begun_with_larger_batches_goes_on_and_is_confirmed(tmp_path) -> None:
     """As before there was a cap, or before data were taken away."""
     url = f"sqlite:///{tmp_path}/sofim.db"

@@ -276,6 +276,7 @@ def kept(directory: Path) -> set[str]:
     return {path.stem for path in (directory / "kept").rglob("*.pt")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["complete", "pruned", "diverged", "failed"])
 def test_a_checkpoint_is_removed_when_the_end_of_its_trial_is_in_the_database(every_storage, tmp_path, end):
     with open_search(every_storage, CAMPAIGN, [plan()], {}, durability=keeping(tmp_path)) as ledger:
@@ -294,6 +295,7 @@ def test_a_checkpoint_is_removed_when_the_end_of_its_trial_is_in_the_database(ev
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_asked_again_is_called_by_its_first_attempt(every_storage, tmp_path):
     """Lost with its driver, interrupted by Ctrl-C, lost again: the checkpoint is one."""
     names = []
@@ -307,6 +309,7 @@ def test_a_trial_that_is_asked_again_is_called_by_its_first_attempt(every_storag
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 def test_a_campaign_of_the_same_name_in_another_database_has_checkpoints_of_its_own(tmp_path):
     first, second = (f"sqlite:///{tmp_path}/{name}.db" for name in "ab")
     names = []

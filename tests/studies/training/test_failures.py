@@ -106,6 +106,7 @@ def test_a_terminal_shows_it_while_it_is_so(monkeypatch):
     assert LINE in console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_the_ledger_and_the_database_say_the_same(tmp_path):
     """While a driver runs, and after the next one has recalled what was there."""
     url = f"sqlite:///{tmp_path}/trials.db"

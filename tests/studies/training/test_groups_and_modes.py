@@ -96,6 +96,7 @@ class TestModes:
         assert_same(state_of(run), trained)
         assert not torch.equal(exported[1].weight, trained["1.weight"])
 
+    @pytest.mark.slow
     def test_training_does_not_depend_on_how_often_it_is_evaluated(self):
         seldom, often = (made(NORMALIZED, SCHEDULE_FREE, ARGUMENTS) for _ in range(2))
         for _ in range(3):
@@ -153,6 +154,7 @@ class TestModes:
 
 
 class TestScheduleOfItsOwn:
+    @pytest.mark.slow
     def test_a_decay_is_not_applied_and_a_warm_up_is(self):
         def losses(schedule, warmup=0.0):
             records = train(MLP, SCHEDULE_FREE, ARGUMENTS, 0, 2, schedule=schedule, warmup=warmup)
@@ -272,6 +274,7 @@ class TestGroups:
             factor = (1 + math.cos(math.pi * step / len(rates))) / 2
             assert (first, second) == pytest.approx((0.1 * factor, 0.01 * factor))
 
+    @pytest.mark.slow
     def test_both_rates_of_muon_follow_the_schedule(self):
         """Of the real library: what a step changes grows with the factor, for Muon's weights and for AdamW's."""
         moved = {}

@@ -81,6 +81,19 @@ class TestEveryOptimizer:
             torch.set_num_threads(1)
         assert numbers(train(NOISY, OPTIMIZERS[key], arguments, 4, 2)) != first
 
+    @pytest.mark.nightly(
+        by_day=[
+            "sofim-cosine+warmup",
+            "sgd-constant",
+            "adamw-cosine+warmup",
+            "lbfgs-constant",
+            "nystrom-sgd-cosine+warmup",
+            "schedule-free-adamw-cosine+warmup",
+            "muon-constant",
+            "sofim-tensor-constant",
+        ]
+    )
+    @pytest.mark.slow
     @pytest.mark.parametrize("schedule", ["constant", "cosine+warmup"])
     @pytest.mark.parametrize("key", OPTIMIZERS)
     def test_resumed_run_equals_uninterrupted_one_bit_for_bit(self, key, schedule, tmp_path):

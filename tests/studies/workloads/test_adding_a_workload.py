@@ -48,6 +48,7 @@ def test_a_workload_is_two_files_one_of_them_new(tmp_path):
     assert "toy accuracy, maximize, target 0.9, 2 epochs" in " ".join(tree.run(LISTED).split())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_row_that_computes_what_is_listed_is_listed_as_it_is(tmp_path):
     tree = CopiedTree(tmp_path)

@@ -46,6 +46,7 @@ def test_every_optimizer_takes_steps(name):
     rehearse(workload, check(workload, test=True), SEARCH_SPACES)
 
 
+@pytest.mark.nightly(by_day=["poisson-pinn-lbfgs", "cartpole-reinforce-schedule-free-adamw"])
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["lbfgs", "nystrom-sgd", "schedule-free-adamw"])  # two others in test_every_row.py
 @pytest.mark.parametrize("name", NAMES)
@@ -93,6 +94,7 @@ def test_the_solution_solves_the_equation_and_the_field_vanishes_on_the_boundary
     assert all(poisson.Field()(edge).abs().max() == 0 for edge in corners)
 
 
+@pytest.mark.slow
 def test_pinn_is_learnt_in_few_steps():
     workload = replace(WORKLOADS["poisson-pinn"], examples=1024)
     arguments = SEARCH_SPACES["lbfgs"].arguments(SEARCH_SPACES["lbfgs"].default)

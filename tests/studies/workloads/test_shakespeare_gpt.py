@@ -55,6 +55,7 @@ def test_attention_is_torch_s_and_sees_nothing_that_comes_later():
     assert not torch.equal(after[:, 40:], before[:, 40:])
 
 
+@pytest.mark.slow
 def test_an_untrained_model_knows_nothing_and_is_evaluated_on_nearly_every_letter():
     torch.manual_seed(0)
     model, seen = gpt.GPT().eval(), []
@@ -70,6 +71,7 @@ def test_every_optimizer_takes_steps():
     rehearse(SMALL, SHORT, SEARCH_SPACES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["sofim", "adahessian"])
 def test_a_run_that_goes_on_gives_the_same_numbers_bit_for_bit(key):
     def run():

@@ -20,21 +20,15 @@ Life = list[str]
 """What happens while one driver runs, the last of it is how it is killed: names of methods of :class:`Havoc`."""
 
 
-def lives(rng: random.Random, *, outages: bool, nightly: bool) -> list[Life]:
-    """The lives of ten drivers by night, of two by day.
+def lives(rng: random.Random, *, outages: bool) -> list[Life]:
+    """The lives of ten drivers.
 
-    By night five are killed while they start, two with the first results they hear of, three later; only these live
-    long enough for workers, nodes and the database to die under them. By day one is killed with its first results and
-    one later; ``test_forked_drivers.py`` has many that are killed while they start.
+    Five are killed while they start, two with the first results they hear of, three later; only these live long enough
+    for workers, nodes and the database to die under them.
     """
-    if nightly:
-        later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
-        disturbances = ["lose_worker"] * 4 + ["change_node"] + (["stop_database", "crash_database"] if outages else [])
-        short = [["kill_at_first_results"], *([["kill_while_starting"]] * 5)]
-    else:
-        later = ["kill_while_away" if outages else "kill_at_work"]
-        disturbances = ["lose_worker", *(["crash_database"] if outages else ["lose_worker", "change_node"])]
-        short = []
+    later = ["kill_at_work", "kill_at_work", "kill_while_away" if outages else "kill_at_work"]
+    disturbances = ["lose_worker"] * 4 + ["change_node"] + (["stop_database", "crash_database"] if outages else [])
+    short = [["kill_at_first_results"], *([["kill_while_starting"]] * 5)]
     rng.shuffle(disturbances)
     rng.shuffle(later)
     long = [[*disturbances[place :: len(later)], death] for place, death in enumerate(later)]

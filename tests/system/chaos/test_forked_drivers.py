@@ -15,10 +15,10 @@ from tests.system.chaos.home import Home, progress
 from tests.system.chaos.verdict import Verdict
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-KILLS, KILLS_BY_DAY = 15, 6
+KILLS = 15
 WORK_SECONDS = 0.8  # that a driver may work at most before it is killed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def wait_for_results(driver: BaseProcess, url: str) -> float:
@@ -29,14 +29,13 @@ def wait_for_results(driver: BaseProcess, url: str) -> float:
     return time.monotonic() - began
 
 
-def test_many_killed_drivers_cost_no_trial(tmp_path: Path, any_storage: str, nightly: bool) -> None:
-    kills = KILLS if nightly else KILLS_BY_DAY
+def test_many_killed_drivers_cost_no_trial(tmp_path: Path, any_storage: str) -> None:
     rng = random.Random(SEED)
-    home = Home.settle(tmp_path, trials=2 * kills, nap_seconds=0.02)
+    home = Home.settle(tmp_path, trials=2 * KILLS, nap_seconds=0.02)
     log = [f"CHAOS_SEED={SEED}"]
     start_seconds = 0.0  # until the first results of the first driver
     forked.prepare()
-    for number in range(1, kills + 1):
+    for number in range(1, KILLS + 1):
         before, began = progress(any_storage), time.monotonic()
         driver = forked.start(home, any_storage, number)
         try:
@@ -55,16 +54,16 @@ def test_many_killed_drivers_cost_no_trial(tmp_path: Path, any_storage: str, nig
         if ended is not None:
             break
     else:
-        driver = forked.start(home, any_storage, kills + 1)
+        driver = forked.start(home, any_storage, KILLS + 1)
         driver.join(200)
         ended = driver.exitcode
         driver.kill()
     said = "".join(path.read_text() for path in sorted(tmp_path.glob("driver-*.err")))
     print("\n".join(log), said, sep="\n")
-    assert (ended, said, number) == (0, "", kills)
+    assert (ended, said, number) == (0, "", KILLS)
     found = Verdict.of(home, any_storage)
     print(dict(found.endings()))
     found.check()
     assert not (tmp_path / forked.KEPT).exists(), "no checkpoint outlives its trial"
-    assert len((tmp_path / forked.CONTINUED).read_text().splitlines()) >= kills // 2
-    assert found.lost >= kills // 2
+    assert len((tmp_path / forked.CONTINUED).read_text().splitlines()) >= KILLS // 2
+    assert found.lost >= KILLS // 2
