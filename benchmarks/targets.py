@@ -79,11 +79,11 @@ def outcome(workload: str, storage: str) -> dict[str, Any]:
     sign = 1.0 if found[0].direction == "maximize" else -1.0
     runs["score"] = (sign * runs["value"]).where(runs["outcome"] == "complete", -math.inf)
     medians = {str(name): sign * float(value) for name, value in runs.groupby("optimizer")["score"].median().items()}
-    best = max(medians, key=lambda name: sign * medians[name])
+    best = max(medians.values(), key=lambda median: sign * median)
     return {
-        "target": easier(medians[best], sign),
+        "target": easier(best, sign),
         "metric": found[0].metric,
-        "best": best,
+        "best": sorted(name for name, median in medians.items() if median == best),
         "baselines": list(BASELINES),
         "trials": int(found[0].campaign["trials"]),
         "seeds": int(runs.groupby("optimizer").size().min()),

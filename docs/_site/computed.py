@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import ClassVar
 
 from docutils import nodes
@@ -22,7 +23,9 @@ class Computed(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return what the Markdown is."""
         module, _, name = self.arguments[0].rpartition(".")
-        markdown = getattr(import_module(f"_site.{module}"), name)(*self.arguments[1:])
+        compute = getattr(import_module(f"_site.{module}"), name)
+        told = {"runs": self.config.runs} if "runs" in signature(compute).parameters else {}
+        markdown = compute(*self.arguments[1:], **told)
         self.env.note_dependency(str(import_module(f"_site.{module}").__file__))
         return self.parse_text_to_nodes(markdown, allow_section_headings=True)
 

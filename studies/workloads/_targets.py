@@ -30,8 +30,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     for kind, said in (("published", "a published figure"), ("chosen", "chosen by hand")):
         if kind in row:
             return f"{said}: {row[kind]}"
-    baselines = ", ".join(row["baselines"])
+    best, baselines = " and of ".join(row["best"]), ", ".join(row["baselines"])
     return (
-        f"measured: the median of {number_of(row['seeds'], 'fresh seed')} of {row['best']}, the best of {baselines} "
+        f"measured: the median of {number_of(row['seeds'], 'fresh seed')} of {best}, the best of {baselines} "
         f"after {number_of(row['trials'], 'trial')} each, {row['date']}"
     )

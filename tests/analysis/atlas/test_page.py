@@ -163,14 +163,10 @@ def share(found: dict[str, Any]) -> str:
 @pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("campaign", ["atlas-sensitivity", "atlas-sensitivity-baselines"])
-def test_what_is_said_of_sensitivity_is_of_its_campaign(
-    campaign: str, tmp_path: Path, page: str, nightly: bool
-) -> None:
-    """By day of one workload: to fit the forests of all takes half a minute."""
+def test_what_is_said_of_sensitivity_is_of_its_campaign(campaign: str, tmp_path: Path, page: str) -> None:
     own, frames = held(campaign, tmp_path)
-    chosen = [study for study in own if nightly or study.workload == "digits-mlp"]
     table = sensitivities.sensitivities(
-        [surrogate_study(study, frames.trials, frames.curves, np.random.default_rng(SEED)) for study in chosen]
+        [surrogate_study(study, frames.trials, frames.curves, np.random.default_rng(SEED)) for study in own]
     )
     for workload, rows in table.groupby("workload"):
         cells: list[str] = []
@@ -178,13 +174,12 @@ def test_what_is_said_of_sensitivity_is_of_its_campaign(
             told = [share(row) for row in rows[rows["optimizer"] == optimizer].to_dict("records")]
             cells += ["cannot be told", *[""] * (len(told) - 1)] if set(told) == {"cannot be told"} else told
         assert " ".join(f"| `{workload}` | {' | '.join(cells)} |".split()) in page
-    if nightly:  # how far the learning rate may be off, as the page says
-        known = table[(table["role"] == "η") & table["width"].notna()].round({"width": 1})
-        told = known.groupby("optimizer")[["workload", "width", "loss_percent"]].agg(list).to_dict("index")
-        digits = ["digits-mlp", "digits-lenet5"]
-        adamw = {"workload": ["breast-cancer-regression", *digits], "width": [1.3, 1.3, 1.0], "loss_percent": [5.0] * 3}
-        sgd = {"workload": ["breast-cancer-regression"], "width": [1.0], "loss_percent": [10.0]}
-        assert told == ({"adamw": adamw, "sgd": sgd} if "baselines" in campaign else {})
+    known = table[(table["role"] == "η") & table["width"].notna()].round({"width": 1})  # how far it may be off
+    told = known.groupby("optimizer")[["workload", "width", "loss_percent"]].agg(list).to_dict("index")
+    digits = ["digits-mlp", "digits-lenet5"]
+    adamw = {"workload": ["breast-cancer-regression", *digits], "width": [1.3, 1.3, 1.0], "loss_percent": [5.0] * 3}
+    sgd = {"workload": ["breast-cancer-regression"], "width": [1.0], "loss_percent": [10.0]}
+    assert told == ({"adamw": adamw, "sgd": sgd} if "baselines" in campaign else {})
 
 
 @pytest.mark.slow

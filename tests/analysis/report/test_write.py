@@ -286,7 +286,6 @@ def hostile_study(directory: Path) -> str:
     return url
 
 
-@pytest.mark.nightly
 def test_names_from_outside_are_shown_and_never_run(tmp_path: Path, monkeypatch) -> None:
     draw_nothing(monkeypatch, "svg")
     url = hostile_study(tmp_path)

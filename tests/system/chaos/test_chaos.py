@@ -1,6 +1,6 @@
 """Drivers, workers, a node and the database die, and the campaign ends as if nothing had: exactly so.
 
-By day drivers die in ``test_tune_run.py`` and ``test_forked_drivers.py``, a worker and a node in ``test_cluster.py``.
+By day drivers die in ``test_tune_run.py`` and ``test_confirm.py``, a worker and a node in ``test_cluster.py``.
 """
 
 from __future__ import annotations
