@@ -34,7 +34,14 @@ from studies.workloads import WORKLOADS
 from tests.mistakes.mistake import CAMPAIGN
 from tests.support.fake_campaign import record
 
-QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# Most of what is generated is wrong on purpose, and left out where only what is right can run.
+QUICK = settings(
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ]
+)
 SMALL = ("digits-mlp", "breast-cancer-logreg")
 
 # -------------------------------------------------------------------------------------------------- what is generated
