@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[WorkloadRuns]:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return " ".join((ATLAS / "README.md").read_text(encoding="utf-8").split())
+    return " ".join(f"{answers()} {(ATLAS / 'details.md').read_text(encoding='utf-8')}".split())
+
+
+def answers() -> str:
+    return (ATLAS / "README.md").read_text(encoding="utf-8")
+
+
+def answered() -> dict[str, str]:
+    """The rows of the page's first table, by the kind of task."""
+    return dict(line.strip("| ").split(": ", 1) for line in answers().splitlines() if line.startswith("| a "))
 
 
 def row(contest: WorkloadRuns, optimizers: Sequence[str]) -> str:
@@ -70,10 +79,59 @@ def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str)
         assert row(contest, OPTIMIZERS) in page
 
 
+RANKS = {  # what the page says of each kind of task, by the workloads that stand for it
+    "a transformer": {"digits-vit": "5th of 6", "shakespeare-gpt": "3rd of 5"},
+    "a physics-informed network": {"poisson-pinn": "5th of 6"},
+    "a policy": {"cartpole-reinforce": "5th of 6"},
+    "a convolutional network": {"digits-lenet5": "2nd of 6"},
+    "a deep autoencoder": {"digits-autoencoder": "2nd of 6"},
+    "a classifier of text": {"shakespeare-plays": "5th of 6"},
+    "a perceptron, a model of tables": {
+        "digits-mlp": "4th of 6",
+        "breast-cancer-logreg": "last",
+        "breast-cancer-regression": "last",
+    },
+}
+
+
+@pytest.mark.slow
+def test_what_is_answered_for_each_kind_of_task_is_of_the_database(found: list[WorkloadRuns], tmp_path: Path) -> None:
+    told = answered()
+    assert list(told) == list(RANKS)
+    contest = {one.workload: one for one in [*found, *kept("atlas-gpt", tmp_path, beside="atlas")]}
+    assert {workload for ranks in RANKS.values() for workload in ranks} == set(contest)
+    for task, ranks in RANKS.items():
+        for workload, said in ranks.items():
+            means = {one.optimizer: level(contest[workload], one).value for one in contest[workload].studies}
+            sign = 1 if contest[workload].direction == "maximize" else -1
+            rank = 1 + sum(sign * mean > sign * means["sofim"] + 1e-9 for mean in means.values())
+            ordinal = {1: "1st", 2: "2nd", 3: "3rd"}.get(rank, f"{rank}th")
+            assert said == ("last" if rank == len(means) else f"{ordinal} of {len(means)}"), workload
+            assert said in told[task]
+
+
+def test_what_to_begin_with_is_what_ships() -> None:
+    sofim = shipped()["optimizers"]["sofim"]
+    own = {
+        "a transformer": "digits-vit",
+        "a physics-informed network": "poisson-pinn",
+        "a convolutional network": "digits-lenet5",
+        "a deep autoencoder": "digits-autoencoder",
+    }
+    for task, said in answered().items():
+        params = sofim["workloads"][own[task]]["params"] if task in own else sofim["default"]["params"]
+        assert begin_with(params) in said, task
+
+
+def begin_with(params: Mapping[str, Any]) -> str:
+    return ", ".join([*(f"{params[name]:.2g}" for name in ("lr", "rho", "beta")), str(params["batch_size"])])
+
+
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_what_is_said_of_the_gpt_is_of_its_campaign(tmp_path: Path, page: str) -> None:
-    [contest] = kept("atlas-gpt", tmp_path, beside="atlas")
+    own, frames = held("atlas-gpt", tmp_path)
+    [contest] = contests(own, frames.trials, frames.confirmations, frames.curves)
     assert row(contest, OPTIMIZERS) in page
     assert {len(contest.of(study)) for study in contest.studies} == {9}, "three searches, three seeds"
     pairs = comparisons([contest]).set_index(["a", "b"])
@@ -86,7 +144,10 @@ def test_what_is_said_of_the_gpt_is_of_its_campaign(tmp_path: Path, page: str) -
         assert said in page
     runs = {study.optimizer: contest.of(study) for study in contest.studies}
     assert runs["sofim"]["test"].min() > runs["adamw"]["test"].max() > runs["muon"]["test"].max(), "as the page says"
-    assert [int(own["broken"].sum()) for own in runs.values()] == [0, 1, 0, 0, 0]
+    assert [int(each["broken"].sum()) for each in runs.values()] == [0, 1, 0, 0, 0]
+    winners = frames.confirmations.query("optimizer == 'sofim'").groupby("study")
+    best = winners["value"].mean().idxmin()
+    assert f"GPT: {begin_with(winners.get_group(best)['params'].iloc[0])}" in answered()["a transformer"]
 
 
 @pytest.mark.slow
