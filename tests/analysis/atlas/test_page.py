@@ -121,6 +121,13 @@ def test_what_to_begin_with_is_what_ships() -> None:
     for task, said in answered().items():
         params = sofim["workloads"][own[task]]["params"] if task in own else sofim["default"]["params"]
         assert begin_with(params) in said, task
+    for workload, default in sofim["default"]["elsewhere"].items():
+        runs = sofim["workloads"][workload]["evidence"]
+        sign = -1 if runs["direction"] == "minimize" else 1
+        mean = "mean" if "mean" in runs else "geometric_mean"
+        assert (workload in own.values()) == (sign * runs[mean] > sign * default[mean]), (
+            "which did better on fresh seeds"
+        )
 
 
 def begin_with(params: Mapping[str, Any]) -> str:
