@@ -128,21 +128,14 @@ def effective_coordinates(
     log_rate, log_rho = (x.ravel() for x in np.meshgrid(cells * widths[0], cells * widths[1], indexing="ij"))
     ratio = _labels(log_rate - log_rho)
     knee, rate = (x.ravel() for x in np.meshgrid(cells, cells))
+    sums = [_basis(labels) for labels in ((ratio,), (knee,), (ratio, knee), (rate, knee))]
     draws = []
     for refit in fitted:
         table = joint(refit, learning_rate, rho).ravel()
         j, k = sorted((learning_rate, rho))
         first, _, pairs = refit.shares
         whole = first[j] + first[k] + pairs[list(refit.components.pairs).index((j, k))]
-        draws.append(
-            [
-                _explained(table, (ratio,)),
-                _explained(table, (knee,)),
-                _explained(table, (ratio, knee)),
-                _explained(table, (rate, knee)),
-                whole,
-            ]
-        )
+        draws.append([*(_explained(table, basis) for basis in sums), whole])
     mean, low, high = band(np.array(draws))
     return Coordinates(*((float(mean[i]), float(low[i]), float(high[i])) for i in range(5)))
 
@@ -154,11 +147,14 @@ def _labels(values: Floats) -> np.typing.NDArray[np.intp]:
     return labels
 
 
-def _explained(table: Floats, labels: tuple[np.typing.NDArray[np.intp], ...]) -> float:
-    """Return R² of the best sum of one function of each labelling, fitted to ``table``."""
-    spread = float(table.var())
-    if not spread > 0:
-        return 0.0
-    design = np.column_stack([np.eye(BINS)[label] for label in labels])
-    solution = np.linalg.lstsq(design, table - table.mean(), rcond=None)[0]
-    return float(1.0 - (table - table.mean() - design @ solution).var() / spread)
+def _basis(labels: tuple[np.typing.NDArray[np.intp], ...]) -> Floats:
+    """Return an orthonormal basis, in columns, of the sums of one function of each labelling."""
+    vectors, lengths, _ = np.linalg.svd(np.column_stack([np.eye(BINS)[label] for label in labels]), full_matrices=False)
+    return np.asarray(vectors[:, lengths > lengths[0] * len(vectors) * np.finfo(float).eps])
+
+
+def _explained(table: Floats, basis: Floats) -> float:
+    """Return R² of the function within ``basis`` that is nearest to ``table``."""
+    centred = table - table.mean()
+    spread = float(centred @ centred)
+    return float(np.sum((basis.T @ centred) ** 2) / spread) if spread > 0 else 0.0
