@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.atlas import kinds, sensitivities
+from analysis.atlas import coordinates, kinds, sensitivities
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.searches import level
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.defaults import SEED, surrogate_study
+from analysis.defaults.pooled import pooled
 from analysis.load import read, studies
+from analysis.report._chapter import Options, generator
 from analysis.study import Frames, Study
 from analysis.text import percent
 from sofim.recommended import shipped
@@ -215,6 +217,41 @@ def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], pag
     assert "better than SGD on `poisson-pinn` alone, and than AdamW on none" in page
     worse = {name for name, _ in table.loc[(kinds.ALL, "muon"), "worse_on"]}
     assert worse == {"digits-vit", "poisson-pinn"}
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_what_is_said_of_rho_is_of_its_campaign(tmp_path: Path, page: str) -> None:
+    own, frames = pooled(*held("atlas-rho", tmp_path))
+    surrogates = [
+        surrogate_study(
+            study, frames.trials, frames.curves, np.random.default_rng(SEED), num_refits=Options().num_refits
+        )
+        for study in own
+    ]
+    profiles, intervals = coordinates.profiles(surrogates, generator(Options().seed, "atlas"))
+    one_value = coordinates.shared(profiles, surrogates).set_index("coordinate")
+    assert list(one_value["verdict"]) == ["cannot be told"] * 2
+    assert f"ρ = {one_value.loc['rho', 'value']:.2g} loses" in page
+    assert f"η/ρ = {one_value.loc['lr/rho', 'value']:.2g} on five" in page
+    assert [len(names) for names in one_value["within"]] == [5, 5]
+    shares = coordinates.explained(surrogates)
+    for name, said in {"ratio": "24 to 84 % (median 60)", "knee": "0 to 8 % (median 2)"}.items():
+        low, middle, high = (100 * shares[name].quantile(at) for at in (0, 0.5, 1))
+        assert said == f"{low:.0f} to {high:.0f} % (median {middle:.0f})"
+        assert said in page
+    for workload, rows in intervals.set_index("coordinate").groupby("workload"):
+        told = [within(rows.loc[name]) for name in ("lr/rho", "rho", "√rho")]
+        cells = told if all(told) else ["cannot be told", "", ""]
+        assert " ".join(f"| `{workload}` | {' | '.join(cells)} |".split()) in page
+
+
+def within(found: pd.Series) -> str:
+    """What the table of ρ says of a coordinate: the near-optimal interval, and in brackets what is not ruled out."""
+    low, high, least, most = (f"{float(f'{found[name]:.2g}'):g}" for name in ("low", "high", "outer_low", "outer_high"))
+    if not np.isfinite(found["best"]):
+        return ""
+    return f"{low if low == high else f'{low} to {high}'} [{least}, {most}]"
 
 
 def share(found: dict[str, Any]) -> str:
