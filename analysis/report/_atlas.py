@@ -111,7 +111,7 @@ def answers_html(made: Atlas, title: str, now: datetime.datetime, maker: Markup)
 
 def answers_markdown(made: Atlas, title: str) -> str:
     """Return the same as Markdown."""
-    parts = [f"# {escaped(title)}: answers", f"Rests on {escaped(made.rests_on)} The whole: [report](index.html)."]
+    parts = [f"# {escaped(title)} Answers", f"Rests on {escaped(made.rests_on)} The whole: [report](index.html)."]
     for one in made.answers:
         parts += [f"## {escaped(one.question)}", "\n".join(f"- {escaped(said)}" for said in one.sentences)]
     return "\n\n".join(parts) + "\n"
