@@ -54,6 +54,16 @@ def on_scale(values: ArrayLike, scale: Scale, floor: float) -> Floats:
     return every if scale == "linear" else np.log(np.maximum(every, floor))
 
 
+def factor(logarithm: float) -> float:
+    """Return how many times a difference of natural logarithms is; infinite where floats end.
+
+    >>> factor(0.0), factor(1e4), factor(-1e4)
+    (1.0, inf, 0.0)
+    """
+    with np.errstate(over="ignore"):
+        return float(np.exp(logarithm))
+
+
 def floor_of(values: ArrayLike) -> float:
     """Return the smallest positive value, as that which values of 0 count on a logarithmic scale; 1 without one."""
     every = np.asarray(values, dtype=np.float64)

@@ -128,8 +128,10 @@ def cell(value: object) -> str:
     return str(value)
 
 
-def estimate(value: float, low: float, high: float) -> str:
+def estimate(value: float, low: float, high: float, apart: float = 0.0) -> str:
     """Return an estimate with its interval, to two digits of the interval's width, more where an end would read as 0.
+
+    So it is with ``apart`` in place of 0: the number that says that there is no difference.
 
     >>> estimate(0.91234, 0.9101, 0.9146), estimate(0.5, math.nan, math.nan), estimate(2.0, 1.5, math.inf)
     ('0.9123 [0.9101, 0.9146]', '0.5', '2 [1.5, ∞]')
@@ -147,7 +149,7 @@ def estimate(value: float, low: float, high: float) -> str:
     if size >= 1e6 or size < 1e-4:
         return f"{value:.3g} [{low:.3g}, {high:.3g}]"
     digits = 1 - math.floor(math.log10(width))
-    nearest = min((abs(end) for end in (low, high) if end), default=1.0)
+    nearest = min((abs(end - apart) for end in (low, high) if end != apart), default=1.0)
     if 0 < nearest < 0.5 * 10**-digits:
         digits = -math.floor(math.log10(nearest))
         if digits > _PLACES:
@@ -163,10 +165,12 @@ def times(value: float, low: float, high: float) -> str:
     ('4.0 [2.0, 8.0]', '3.2e5 [12, over 1e9]')
     >>> times(160.0, 1.6e-246, 1.7e250)
     '160 [under 1e-9, over 1e9]'
+    >>> times(1.5, 1.004, 2.2), times(300.0, 1.004, 9e4)
+    ('1.500 [1.004, 2.200]', '300 [1.004, 9e4]')
     """
     ends = [each for each in (value, low, high) if math.isfinite(each)]
     if math.isnan(low) or math.isnan(high) or (min(ends) > 1 / _FAR and max(ends) < _FAR):
-        return estimate(value, low, high)
+        return estimate(value, low, high, apart=1.0)
     told, first, last = map(_two_digits, (value, low, high))
     return f"{told} [{first}, {last}]"
 
@@ -176,7 +180,7 @@ def _two_digits(value: float) -> str:
         return number(value)
     if not 1 / _BEYOND <= value <= _BEYOND:
         return "over 1e9" if value > 1 else "under 1e-9"
-    rounded = float(f"{value:.2g}")
+    rounded = float(_digits(value, 2))
     return (
         f"{rounded:g}"
         if 1e-3 <= rounded < 1e4
@@ -187,10 +191,17 @@ def _two_digits(value: float) -> str:
 def percent(share: float, low: float, high: float) -> str:
     """Return an estimated share with its interval.
 
-    >>> percent(0.123, 0.05, 0.214)
-    '12 % [5, 21]'
+    An end that is on one side of one half reads so.
+
+    >>> percent(0.123, 0.05, 0.214), percent(0.75, 0.5004, 0.9), percent(0.28, 0.13, 0.4964)
+    ('12 % [5, 21]', '75 % [50.04, 90]', '28 % [13, 49.6]')
     """
-    return f"{100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * share:.0f} % [{_in_percent(low)}, {_in_percent(high)}]"
+
+
+def _in_percent(share: float) -> str:
+    texts = (f"{100 * share:.{places}f}" for places in range(_PLACES))
+    return next((text for text in texts if share == 0.5 or float(text) != 50), f"{100 * share:g}")
 
 
 def listing(words: Sequence[str]) -> str:

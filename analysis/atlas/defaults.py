@@ -15,6 +15,7 @@ from analysis.defaults import Evaluated, OptimizerDefaults, SurrogateStudy, comm
 from analysis.defaults.measured import Measured
 from analysis.defaults.recommend import TRIED, expected
 from analysis.intervals import Floats, difference
+from analysis.metric_scale import factor
 from analysis.schema import AS_TYPED
 from analysis.text import estimate, listing
 from search_spaces.errors import number_of
@@ -86,8 +87,7 @@ def against_typed(
     for (baseline, workload, source, ours, other, mine), found, level in zip(pairs, differences, levels, strict=True):
         low, high = found.interval(level)
         numbers = (found.estimate, low, high)
-        with np.errstate(over="ignore"):
-            gain = tuple(np.exp(numbers).tolist()) if mine.scale == "log" else numbers
+        gain = tuple(map(factor, numbers)) if mine.scale == "log" else numbers
         said = verdict(low, high, "maximize")
         rows.append(
             (defaults.optimizer, baseline, workload, source, len(ours), len(other), *gain, mine.scale, said,

@@ -19,7 +19,7 @@ import pandas as pd
 
 from analysis.comparison.limits import limit
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between, chance
-from analysis.comparison.searches import ENOUGH, RUNS, means
+from analysis.comparison.searches import ENOUGH, RUNS, repeated
 from analysis.comparison.verdict import told
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import LEVEL, UNKNOWN
@@ -58,7 +58,7 @@ def by_kind(contests: Sequence[WorkloadRuns], pairs: pd.DataFrame, optimizer: st
         one did better, but is a case of the other, whose search was then too small (with the gain, and of which limit);
         ``chance`` (that a search of the optimizer does better than one of the baseline, on the mean of workloads),
         ``chance_low``, ``chance_high`` (95 % together for the baselines of a kind); ``searched_on``: the number of
-        workloads where enough searches of both were confirmed, which it is of (NaN where there is none);
+        workloads where enough searches of all were confirmed, which it is of (NaN where there is none);
         ``chance_cancelled``: in which limit the one that is behind is the other, so that its search was too small.
     """
     rivals = dict.fromkeys(s.optimizer for contest in contests for s in contest.studies if s.optimizer != optimizer)
@@ -94,7 +94,7 @@ def _chance(contests: Sequence[WorkloadRuns], optimizer: str, rival: str, rivals
     inside = []
     for contest in contests:
         both = [study for study in contest.confirmed() if study.optimizer in (optimizer, rival)]
-        if len(both) == 2 and all(len(means(contest, study)) >= ENOUGH for study in both):
+        if len(both) == 2 and repeated(contest):
             inside.append(contest)
     found = chance(inside, optimizer, rival, 1 - (1 - LEVEL) / rivals) if inside else (math.nan, *UNKNOWN)
     larger, smaller = (rival, optimizer) if found[1] > 0.5 else (optimizer, rival)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparison.answer import seconds_compare
@@ -35,18 +36,18 @@ def seconds_to_target(
 
     Returns:
         A row a workload with a target and confirmed optimizer: ``median`` (with its interval; infinite where fewer than
-        half of the runs reached it), ``ratio`` (of ``against``'s restricted mean time to its own, above 1 where this
-        one is faster, Holm-corrected over all pairs of all workloads; NaN for itself), ``verdict`` (faster, slower than
-        ``against``, or undecided; empty where seconds do not compare or the ratio has no interval),
-        ``comparable``, ``other_cores`` (the most that other programs kept busy during a run; NaN: not known of each) of
-        ``cores``.
+        half of the searches, or of the runs of one search, reached it), ``ratio`` (of ``against``'s restricted mean
+        time to its own, above 1 where this one is faster, Holm-corrected over all pairs of all workloads; NaN for
+        itself), ``verdict`` (faster, slower than ``against``, or undecided; empty where seconds do not compare or the
+        ratio has no interval), ``comparable``, ``other_cores`` (the most that other programs kept busy during a run;
+        NaN: not known of each) of ``cores``.
     """
     rows = []
     seconds = taken[taken["axis"] == "seconds"]
     between = ratios[ratios["axis"] == "seconds"]
     for contest in contests:
         fair = seconds_compare(contest)
-        busy, cores = contest.runs["other_cores"].max(skipna=False), contest.runs["cores"].min()
+        busy, cores = _busiest(contest.runs)
         for row in seconds[seconds["workload"] == contest.workload].to_dict("records"):
             ratio = _ratio(between[between["workload"] == contest.workload], optimizer, str(row["optimizer"]))
             said = FASTER if ratio[1] > 1 else SLOWER if ratio[2] < 1 else UNDECIDED
@@ -57,6 +58,14 @@ def seconds_to_target(
             verdict = said if known else ""
             rows.append((*kept, optimizer, *ratio, verdict, fair, busy, cores))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _busiest(runs: pd.DataFrame) -> tuple[float, float]:
+    """Return the most cores that other programs kept busy during a run, and of how many; NaN: not known of each."""
+    if not len(runs) or runs["other_cores"].isna().any():
+        return math.nan, math.nan
+    at = runs["other_cores"].to_numpy(np.float64).argmax()
+    return float(runs["other_cores"].iloc[at]), float(runs["cores"].iloc[at])
 
 
 def _ratio(pairs: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
@@ -84,16 +93,18 @@ def sentences(table: pd.DataFrame, contests: Sequence[WorkloadRuns], optimizer: 
     compared = table[table["comparable"].astype(bool)]
     searched = compared["workload"].isin([contest.workload for contest in contests if repeated(contest)])
     said = [*_faster(compared[searched], optimizer), *_faster(compared[~searched], optimizer, once=True)]
-    missed = compared[compared["median"] == math.inf].groupby("optimizer", sort=False)["workload"]
-    if never := [f"{name} on {listing(list(workloads))}" for name, workloads in missed]:
-        said.append(f"Fewer than half of the runs reach the target: {'; '.join(never)}.")
+    for units, those in (("searches", searched), ("runs", ~searched)):
+        missed = compared[those & (compared["median"] == math.inf)].groupby("optimizer", sort=False)["workload"]
+        if never := [f"{name} on {listing(list(workloads))}" for name, workloads in missed]:
+            said.append(f"Fewer than half of the {units} reach the target: {'; '.join(never)}.")
     if len(compared):
         names, known = list(dict.fromkeys(compared["workload"])), compared[compared["other_cores"].notna()]
         said.append(f"Every run on {listing(names)} was alone on its device.")
         if len(known):
-            most, cores = number(round(float(known["other_cores"].max()), 2)), f"{known['cores'].min():g}"
-            where = listing(list(dict.fromkeys(known["workload"])))
-            said.append(f"Other programs kept at most {most} of {cores} cores busy during those on {where}.")
+            for cores, those_on in known.groupby("cores", sort=False):
+                most = number(round(float(those_on["other_cores"].max()), 2))
+                where = listing(list(dict.fromkeys(those_on["workload"])))
+                said.append(f"Other programs kept at most {most} of {cores:g} cores busy during those on {where}.")
         if hidden := [name for name in names if name not in set(known["workload"])]:
             said.append(f"How busy other programs were during those on {listing(hidden)} is not stored.")
     lost = [f"{workload} ({why})" for workload, why in untimed(contests)]

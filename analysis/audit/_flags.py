@@ -99,11 +99,15 @@ def _of_campaigns(studies: Sequence[Study], searches: Sequence[Search]) -> Itera
     campaigns = {str(search.study.campaign["name"]): search.study.campaign for search in searches}
     for name, campaign in campaigns.items():
         of_this = [study for study in studies if study.campaign["name"] == name]
-        optimizers = {study.optimizer for study in of_this}
-        made = max(int(campaign.get("replicates", 1)), *(study.replicate for study in of_this))
-        if len(optimizers) > 1 and made < ENOUGH:
-            each = "once" if made == 1 else f"{made} times"
-            sentence = f"Each optimizer was searched {each}: what differs are the configurations that were found."
+        planned = int(campaign.get("replicates", 1))
+        made: dict[str, int] = {}
+        for study in of_this:
+            made[study.optimizer] = max(planned, study.replicate, made.get(study.optimizer, 1))
+        fewest, most = min(made.values()), max(made.values())
+        if len(made) > 1 and fewest < ENOUGH:
+            often = "once" if most == 1 else f"{most} times" if fewest == most else f"{fewest} to {most} times"
+            who = "Each optimizer was" if fewest == most else "Optimizers were"
+            sentence = f"{who} searched {often}: what differs are the configurations that were found."
             yield Flag("searches", "", "", "", sentence, f"replicates = {ENOUGH}")
         without = any((study.attributes.get("search_space") or {}).get("of_function") for study in of_this)
         if campaign.get("schedule", "constant") == "constant" and not without:  # a training function has its own

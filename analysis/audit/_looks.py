@@ -108,9 +108,11 @@ def _slope_at(points: Floats, rank: Floats, column: int, at: float) -> float:
 def _good_curves(search: Search) -> Floats:
     """Return the curves of the best third of the complete trials, three at least, greater is better (trials, epochs).
 
-    Those of a whole length alone.
+    Those of a whole length alone, that of the winner first; none where that is not whole.
     """
     whole = search.curves.reindex(search.complete["number"]).replace([np.inf, -np.inf], np.nan).dropna()
+    if len(whole) and whole.index[0] != search.complete["number"].iloc[0]:
+        whole = whole.head(0)
     count = max(_FEWEST_GAINS, math.ceil(len(search.complete) / 3))
     return np.asarray(search.sign * whole.head(count).to_numpy(np.float64))
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from analysis.comparison.limits import INCLUSIONS
 from analysis.comparison.pairwise import chance
 from analysis.comparison.searches import RUNS, SEARCHES, repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
@@ -295,6 +296,21 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(RANKS))
     return frame.sort_values("mean_rank", kind="stable", ignore_index=True)
+
+
+def leaders(ranks: pd.DataFrame) -> list[str]:
+    """Return who has the best mean rank, of a table of `ranks` with a row at least."""
+    first: list[str] = ranks.loc[ranks["mean_rank"] <= ranks["mean_rank"].min() + _TOLERANCE, "optimizer"].tolist()
+    return first
+
+
+def behind_best(ranks: pd.DataFrame) -> list[str]:
+    """Return whom the best of a table of `ranks` leaves behind beyond noise.
+
+    Who contains the best and is behind it was searched too little: that says nothing against it.
+    """
+    larger = {one for one, other, *_ in INCLUSIONS if other in leaders(ranks)}
+    return [name for name in ranks.loc[ranks["behind_best"].astype(bool), "optimizer"] if name not in larger]
 
 
 def _filled(contest: WorkloadRuns, optimizer: str) -> Floats:

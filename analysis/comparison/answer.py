@@ -13,9 +13,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.limits import INCLUSIONS
+from analysis.comparison.aggregate import behind_best, leaders
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, between
-from analysis.comparison.searches import ENOUGH
+from analysis.comparison.searches import ENOUGH, TRIALS
 from analysis.comparison.time_to_target import comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.study import Study
@@ -51,10 +51,11 @@ def answer(
         search), ``direction``, ``value`` with ``low``, ``high`` (95 %, as far as the metric reaches; NaN where there is
         none), ``tied`` (whether it is not told worse than the first; missing where nothing is confirmed), ``basis``
         (``optimizers``, or ``configurations`` where the comparisons are about what one search has found: what ``tied``
-        is about), ``hyperparameters`` (of the winner of the first search, fixed ones included, as keyword arguments in
-        Python), ``epochs``, ``gradient_evaluations``, ``seconds`` (of a complete confirmation run, means; seconds only
-        where those of the workload compare), ``trials`` (that ended), ``searches``, ``runs``, ``broken`` (of the runs:
-        those that diverged, failed or gave no test value).
+        is about), ``hyperparameters`` (of the winner that `analysis.comparison.leaderboard.shown_search` is of, fixed
+        ones included, as keyword arguments in Python), ``epochs``, ``gradient_evaluations``, ``seconds`` (of a complete
+        confirmation run, means; seconds only where those of the workload compare), ``trials`` (of all searches, that
+        ended), ``searches`` (that were confirmed), ``runs``, ``broken`` (of the runs: those that diverged, failed or
+        gave no test value).
     """
     rows = [row for contest in contests for row in _rows(contest, tables, replicates or {})]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -83,6 +84,8 @@ def _rows(
     searches = {study.name: max(1, len(replicates.get(study.name, ()))) for study in contest.studies}
     pairs = tables["comparisons"][tables["comparisons"]["workload"] == contest.workload]
     basis = _basis(pairs)
+    if confirmed:
+        board = _who_beats_most_first(board, contest, pairs)
     by_name = {study.name: study for study in contest.studies}
     timed = seconds_compare(contest)
     first = board.iloc[0] if len(board) else None
@@ -108,12 +111,25 @@ def _rows(
                 "hyperparameters": keyword_arguments(study, row["params"]),
                 **_costs(contest, study, timed=timed),
                 "trials": row["trials"],
-                "searches": int(row.get("searches", searches[study.name])) or searches[study.name],
+                "searches": (len(contest.by_search(study)) if "searches" in row else 0) or searches[study.name],
                 "runs": row["runs"],
                 "broken": int(runs["broken"].sum()),
             }
         )
     return rows
+
+
+def _who_beats_most_first(board: pd.DataFrame, contest: WorkloadRuns, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with, of those that share the first rank, the one first that is told better than most others."""
+    ranked_first = board[(board["rank"] == 1) & (board["runs"] > 0)]
+    if len(ranked_first) < 2:
+        return board
+    beaten = [
+        sum(_said(pairs, contest.workload, one, other) == BETTER for other in board["optimizer"])
+        for one in ranked_first["optimizer"]
+    ]
+    first = ranked_first.index[int(np.argmax(beaten))]
+    return board.loc[[first, *(at for at in board.index if at != first)]]
 
 
 def _finite(value: float, rank: int) -> int | None:
@@ -218,19 +234,14 @@ def in_a_sentence(table: pd.DataFrame, pairs: pd.DataFrame, ranks: pd.DataFrame)
         return ""
     text = "; ".join(f"on {listing(workloads)} {said}" for said, workloads in told.items())
     overall = _of_ranks(ranks) if (table["basis"] == OPTIMIZERS).all() else ""
-    return f"{overall}{text[0].upper()}{text[1:]}.{_of_searches(table)}"
+    return f"{overall}{text[0].upper()}{text[1:]}.{_of_searches(table, pairs)}"
 
 
 def _of_ranks(ranks: pd.DataFrame) -> str:
-    """Return whom the best of all workloads together leaves behind beyond noise; nothing where it leaves nobody.
-
-    Who contains the best and is behind it was searched too little, which is told elsewhere.
-    """
+    """Return whom the best of all workloads together leaves behind beyond noise; nothing where it leaves nobody."""
     if not len(ranks) or not ranks.iloc[0]["possible"]:
         return ""
-    best = ranks.loc[ranks["mean_rank"] == ranks.iloc[0]["mean_rank"], "optimizer"].tolist()
-    larger = {one for one, other, *_ in INCLUSIONS if other in best}
-    behind = [name for name in ranks.loc[ranks["behind_best"].astype(bool), "optimizer"] if name not in larger]
+    best, behind = leaders(ranks), behind_best(ranks)
     verb = "ranks" if len(best) == 1 else "rank"
     over = f"Over {ranks.iloc[0]['workloads']} workloads {listing(best)} {verb} first"
     return f"{over}, ahead of {listing(behind)} by more than the critical difference. " if behind else ""
@@ -256,12 +267,14 @@ def _of_workload(workload: str, rows: pd.DataFrame, pairs: pd.DataFrame) -> str:
         if all(_said(pairs, workload, a, b) == NOT_SHOWN for a in tied for b in tied if a != b):
             return f"{of_all} cannot be told apart"
         return f"none of {of_all} is told worse than the best, {best}"
-    others = f"the {_count(len(behind))} others" if len(tied) == 1 and len(behind) > 1 else listing(behind)
+    all_others = len(tied) == 1 and len(behind) > 1
+    unconfirmed = " that were confirmed" if len(confirmed) < len(rows) else ""
+    others = f"the {_count(len(behind))} others{unconfirmed}" if all_others else listing(behind)
     better = f"{whose}{tied[0]} is better than {theirs}{others}"
     return better if len(tied) == 1 else f"{better}, and cannot be told from {listing(tied[1:])}"
 
 
-def _of_searches(table: pd.DataFrame) -> str:
+def _of_searches(table: pd.DataFrame, pairs: pd.DataFrame) -> str:
     confirmed = table[
         (table["runs"] > 0) & (table.groupby("workload")["runs"].transform(lambda runs: (runs > 0).sum()) > 1)
     ]
@@ -275,7 +288,7 @@ def _of_searches(table: pd.DataFrame) -> str:
     )
     single = confirmed.loc[confirmed["basis"] == CONFIGURATIONS, "workload"]
     if not len(single):
-        how = "" if fewest >= ENOUGH else ", and what another search would find is told from its trials"
+        how = ", and what another search would find is told from its trials" if (pairs["unit"] == TRIALS).any() else ""
         return f" {confirmed_searches}{how}: this is about the optimizers."
     where = "" if single.nunique() == confirmed["workload"].nunique() else f" on {listing(list(dict.fromkeys(single)))}"
     return (

@@ -23,6 +23,7 @@ from scipy import stats
 from analysis.comparison.time_to_target import REFERENCE, comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import UNKNOWN, Floats, difference, mean
+from analysis.metric_scale import factor
 from analysis.study import Study
 from analysis.winners import winner
 
@@ -156,7 +157,7 @@ def ratio(a: Floats, b: Floats, *, same: bool = False) -> tuple[float, float, fl
         return math.nan, *UNKNOWN
     found = difference(np.log(a), np.log(b), 0.0)
     low, high = found.interval()
-    return math.exp(found.estimate), math.exp(low), math.exp(high)
+    return factor(found.estimate), factor(low), factor(high)
 
 
 def _mean(values: Floats) -> float:

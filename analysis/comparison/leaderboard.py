@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.searches import Level, level
+from analysis.comparison.searches import ENOUGH, Level, level, repeated
 from analysis.comparison.time_to_target import AXES
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
@@ -113,11 +113,11 @@ def confirmed(contests: Sequence[WorkloadRuns], targets: pd.DataFrame) -> pd.Dat
         of optimizers; NaN where runs are too few, or too far apart), ``statistic`` (what they are: mean or geometric
         mean of what ``over`` says; see :func:`analysis.comparison.searches.level`), ``data`` (what is ranked by),
         ``split`` (what the search chose by: validation or training), ``searches`` (that count), ``over`` (what the
-        interval is over), ``search`` (that whose winner did best on fresh seeds, by what is chosen by), ``number`` (of
-        that winner, -1 where there is none), ``params`` (its configuration), ``tuned`` (its value in tuning: the
-        best of many, too good to be expected again), ``target``, ``target_source``, ``reached`` (runs), the medians
-        ``epochs_to_target``, ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the
-        runs reached it), ``trials`` (that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,
+        interval is over), ``search`` (whose winner is shown, see `shown_search`), ``number`` (of that winner, -1 where
+        there is none), ``params`` (its configuration), ``tuned`` (its value in tuning: the best of many, too good to be
+        expected again), ``target``, ``target_source``, ``reached`` (runs), the medians ``epochs_to_target``,
+        ``gradient_evaluations_to_target``, ``seconds_to_target`` (``inf``: fewer than half of the runs reached it),
+        ``trials`` (of all searches, that ended), and of these ``complete``, ``pruned``, ``diverged``, ``failed``,
         besides ``running``; of the runs ``runs_complete``, ``runs_diverged``, ``runs_failed`` (pruned ones included),
         and ``few`` (whether there are so few runs that intervals rest on little).
     """
@@ -138,22 +138,28 @@ def _merit(value: float, sign: float) -> tuple[bool, float]:
 
 def chosen_on(board: pd.DataFrame) -> str:
     """Return on what data the hyperparameters of a workload's rows were chosen from several searches; else nothing."""
-    return str(board["split"].iloc[0]) if (board["searches"] > 1).any() else ""
+    own = board[board["runs"] > 0]
+    return str(own["split"].iloc[0]) if len(own) and (own["searches"] >= ENOUGH).all() else ""
 
 
-def best_search(contest: WorkloadRuns, study: Study) -> Study:
-    """Return the search of an optimizer whose winner did best on fresh seeds, by what is chosen by; else the first.
+def shown_search(contest: WorkloadRuns, study: Study) -> Study:
+    """Return the search of an optimizer whose winner a table shows.
 
-    Test data have no say: what they say of a winner that they chose would be too good.
+    Where searches are compared it is that whose winner did best on fresh seeds, by what is chosen by: test data have no
+    say, since what they say of a winner that they chose would be too good. Where configurations are compared it is the
+    search of that one (`analysis.comparison.searches.configuration`).
     """
-    searches = contest.searches_of(study)
+    found = contest.searches_of(study)
     means = {number: contest.sign * runs.mean() for number, runs in contest.by_search(study, "validation").items()}
-    return max(searches, key=lambda search: means.get(search.replicate, -math.inf))
+    if not repeated(contest):
+        first = min(contest.by_search(study), default=found[0].replicate)
+        return next((search for search in found if search.replicate == first), found[0])
+    return max(found, key=lambda search: means.get(search.replicate, -math.inf))
 
 
 def _confirmed_row(contest: WorkloadRuns, study: Study, targets: pd.DataFrame) -> dict[str, Any]:
-    trials = contest.trials[contest.trials["study"] == study.name]
-    runs, search = contest.of(study), best_search(contest, study)
+    trials = contest.trials[contest.trials["study"].isin([search.name for search in contest.searches_of(study)])]
+    runs, search = contest.of(study), shown_search(contest, study)
     best = winner(search, contest.trials)
     validation, test = (level(contest, study, data) for data in ("validation", "test"))
     decides = test if contest.data == "test" else validation

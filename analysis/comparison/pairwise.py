@@ -46,6 +46,7 @@ from analysis.intervals import (
     probability_of_improvement,
     resolution,
 )
+from analysis.metric_scale import factor
 
 COLUMNS = (
     "workload", "a", "b", "difference", "difference_low", "difference_high", "probability_of_improvement", "verdict",
@@ -166,9 +167,7 @@ def _gain(numbers: tuple[float, float, float], contest: WorkloadRuns) -> tuple[f
     middle, low, high = signed if contest.sign > 0 else (signed[0], signed[2], signed[1])
     if contest.scale == "linear":
         return middle, low, high
-    with np.errstate(over="ignore"):
-        one, two, three = (float(np.exp(number)) for number in (middle, low, high))
-    return one, two, three
+    return factor(middle), factor(low), factor(high)
 
 
 def holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:

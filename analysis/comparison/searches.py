@@ -136,7 +136,7 @@ def level(contest: WorkloadRuns, study: Study, data: str | None = None) -> Level
     count = len(means(contest, study, data))
     over_searches = repeated(contest)
     values = means(contest, study, data) if over_searches else configuration(contest, study, data)
-    over = _over(study, list(contest.by_search(study, data).values()), over_searches)
+    over = _over(study, list(contest.by_search(study, data).values()), count if over_searches else 0)
     column = "test" if (data or contest.data) == "test" else "validation"
     again = redrawn(contest, study) if data in (None, contest.data) and unit(contest) == TRIALS else None
     if again is None:
@@ -161,17 +161,20 @@ def level(contest: WorkloadRuns, study: Study, data: str | None = None) -> Level
 def _in_units(contest: WorkloadRuns, values: ArrayLike) -> Floats:
     """Return values on the scale of comparison in units of the metric."""
     numbers = np.asarray(values, dtype=np.float64)
-    return np.exp(numbers) if contest.scale == "log" else numbers
+    with np.errstate(over="ignore"):  # an end beyond floats is infinite
+        return np.exp(numbers) if contest.scale == "log" else numbers
 
 
-def _over(study: Study, runs: Sequence[Floats], over_searches: bool) -> str:
+def _over(study: Study, runs: Sequence[Floats], searches: int) -> str:
+    """Return over what a value is, in words; ``searches``: how many count, 0 where it is a configuration's."""
     if not runs:
         return ""
-    sizes = sorted({len(one) for one in (runs if over_searches else runs[:1])})
+    sizes = sorted({len(one) for one in (runs if searches else runs[:1])})
     seeds = number_of(sizes[0], "seed") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} seeds"
-    if over_searches:
+    if searches:
         splits = "a split of the data each" if study.resplit else "one split of the data"
-        return f"{len(runs)} searches of {seeds}, {splits}"
+        fruitless = f", {searches - len(runs)} more without a complete trial" if searches > len(runs) else ""
+        return f"{number_of(len(runs), 'search', 'searches')} of {seeds}, {splits}{fruitless}"
     return f"{seeds} of one configuration, one split of the data"
 
 

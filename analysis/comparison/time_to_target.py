@@ -32,6 +32,7 @@ from analysis.comparison.pairwise import holm
 from analysis.comparison.searches import RUNS, SEARCHES, grouped, repeated
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import DRAWS, FEW, LEVEL, UNKNOWN, Difference, Floats, median, percentiles, ratio_of_means
+from analysis.metric_scale import factor
 from analysis.study import Study
 from search_spaces.errors import number_of
 
@@ -232,7 +233,7 @@ def _pairs(
     rows: list[tuple[object, ...]] = []
     for (a, b, end, found), level in zip(_restricted(contest, axis, by_optimizer), levels, strict=True):
         fair = axis != "seconds" or comparable(contest, [a, b])
-        means = (math.exp(found.estimate), *(math.exp(side) for side in found.interval(level)))
+        means = (factor(found.estimate), *map(factor, found.interval(level)))
         one, two = a.optimizer, b.optimizer
         of_medians = ratio_of_medians(middle[one], middle[two], draws[one], draws[two])
         rows.append((contest.workload, axis, one, two, *of_medians, *means, end, level, fair))

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.workload_runs import once_a_seed
 from analysis.intervals import Floats, difference, typical
-from analysis.metric_scale import floor_of, on_scale, scale_of
+from analysis.metric_scale import factor, floor_of, on_scale, scale_of
 from analysis.schema import COUNTED
 from analysis.study import Study
 from analysis.text import format_value
@@ -95,8 +96,8 @@ def optimizers(study: Study, trials: pd.DataFrame, runs: pd.DataFrame) -> pd.Dat
                 int((own["outcome"] == "complete").sum()),
                 len(confirmed),
                 len(confirmed) - len(through),
-                *estimate(study, _finite(through, "value")),
-                *estimate(study, _finite(through, "test_metric")),
+                *estimate(study, through, "value"),
+                *estimate(study, through, "test_metric"),
                 number,
                 {} if leader is None else _own_names(leader["params"], name),
             )
@@ -112,11 +113,13 @@ def _own_names(params: Mapping[str, object], optimizer: str) -> dict[str, object
     return {name.removeprefix(f"{optimizer}."): value for name, value in params.items() if name != "optimizer"}
 
 
-def estimate(study: Study, values: Floats) -> tuple[float, float, float]:
+def estimate(study: Study, runs: pd.DataFrame, column: str) -> tuple[float, float, float]:
     """Return what a typical run gives, with its interval, within what the metric can be; NaN ends where none covers."""
+    values = _finite(runs, column)
     scale = scale_of(study.scale, values, study.direction)
-    level, *ends, _ = typical(on_scale(values, scale, floor_of(values)))
-    level, low, high = (math.exp(one) if scale == "log" else one for one in (level, *ends))
+    seeds = runs.loc[np.isfinite(runs[column].to_numpy(np.float64)), "seed"] if len(values) else np.zeros(0)
+    level, *ends, _ = typical(once_a_seed(on_scale(values, scale, floor_of(values)), np.asarray(seeds)))
+    level, low, high = (factor(one) if scale == "log" else one for one in (level, *ends))
     least, most = study.bounds(values)
     return level, max(low, least), min(high, most)
 
@@ -168,21 +171,25 @@ def _two(
     label = f"{'test' if is_tested else 'training' if on_training else 'validation'} {study.metric}"
     known = [own[np.isfinite(own[column].to_numpy(np.float64))] if column in own else own.head(0) for own in through]
     shared = set(known[0]["seed"]) & set(known[1]["seed"])  # time may have run out between the two
-    values = [_finite(own[own["seed"].isin(shared)], column) for own in known]
-    if min(map(len, values)) < 2:
+    together = [own[own["seed"].isin(shared)] for own in known]
+    tied = winner["best"] == second["best"]
+    if len(shared) < 2:
+        came = "{} and {} came equally far" if tied else "{} came furthest in the search and {} next"
         return [
-            f"{names[0]} came furthest in the search and {names[1]} next; the two were not run on enough fresh seeds "
+            f"{came.format(*names)}; the two were not run on enough fresh seeds "
             f"to be told apart ({len(through[0])} and {len(through[1])} runs came through, {len(shared)} of each on "
             "the same seeds; at least 2 are needed)."
         ]
     scale = scale_of(study.scale, trials.loc[trials["outcome"] == "complete", "value"], study.direction)
-    floor = floor_of(np.concatenate(values))
-    a, b = (on_scale(own, scale, floor) for own in values)
+    floor = floor_of(np.concatenate([own[column] for own in together]))
+    a, b = (
+        once_a_seed(on_scale(own[column], scale, floor), own["seed"].to_numpy()) for own in together
+    )  # a seed that was run twice is one
     found = difference(a, b)
     low, high = found.interval()
     if scale == "log":
         told = "ratio of the geometric means"
-        numbers: Sequence[float] = [math.exp(number) for number in (found.estimate, low, high)]
+        numbers: Sequence[float] = [factor(number) for number in (found.estimate, low, high)]
     else:
         told, numbers = "difference of the means", (found.estimate, low, high)
     interval = "[{}, {}]".format(*map(format_value, numbers[1:]))
@@ -200,5 +207,5 @@ def _two(
         return [f"{head} {interval} (95 %, Welch): no difference between these two could be shown."]
     first_better = (found.estimate > 0) == (study.direction == "maximize")
     better, other = names if first_better else names[::-1]
-    turned = "" if first_better else ", though the search had it the other way round"
+    turned = "" if first_better or tied else ", though the search had it the other way round"
     return [f"{head} {interval} (95 %, Welch): this configuration of {better} is better than that of {other}{turned}."]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.aggregate import studies_missing, takes_part
+from analysis.comparison.aggregate import behind_best, studies_missing, takes_part
 from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
@@ -64,7 +64,11 @@ def _subject(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     said = []
     for rival in rivals:
         rows = {c.workload: between(pairs, c.workload, SUBJECT, rival) for c in contests}
-        known = {workload: row for workload, row in rows.items() if row is not None and row["unit"] != RUNS}
+        known = {
+            workload: row
+            for workload, row in rows.items()
+            if row is not None and row["unit"] != RUNS and not row["cancelled"]  # told as an inclusion
+        }
         if not known:
             continue
         by_verdict = {
@@ -114,10 +118,12 @@ def _against_the_best(contest: WorkloadRuns, best: str, pairs: pd.DataFrame) -> 
     found: dict[tuple[bool, str], list[str]] = {}
     for study in contest.confirmed():
         row = between(pairs, contest.workload, best, study.optimizer) if study.optimizer != best else None
-        if row is not None:
-            of_runs = row["unit"] == RUNS
-            said = str(row["configurations"] if of_runs else row["verdict"])
-            found.setdefault((of_runs, said), []).append(f"{study.optimizer} ({told(row)})")
+        of_runs = row is not None and row["unit"] == RUNS
+        if row is None or (row["cancelled"] and not of_runs):  # told as an inclusion
+            continue
+        said = str(row["configurations"] if of_runs else row["verdict"])
+        open_still = ", which runs that broke leave open" if said == NOT_SHOWN and _excludes_none(row) else ""
+        found.setdefault((of_runs, said), []).append(f"{study.optimizer} ({told(row)}{open_still})")
     on = f"on {contest.workload}"
     told_apart = [
         ((False, BETTER), f"{best} is better than {{}} {on}."),
@@ -129,6 +135,12 @@ def _against_the_best(contest: WorkloadRuns, best: str, pairs: pd.DataFrame) -> 
         ),
     ]
     return [words.format(listing(found[key])) for key, words in told_apart if key in found]
+
+
+def _excludes_none(row: pd.Series) -> bool:
+    """Return whether the interval of a pair excludes that there is no difference."""
+    nothing = 1.0 if row["scale"] == "log" else 0.0
+    return bool(row["gain_low"] > nothing or row["gain_high"] < nothing)
 
 
 def told(row: Mapping[Hashable, Any] | pd.Series) -> str:
@@ -249,7 +261,7 @@ def _across(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]:
     ranks = tables["ranks"]
     if len(ranks) and ranks.iloc[0]["possible"]:
         first = ranks.iloc[0]
-        behind = ranks.loc[ranks["behind_best"], "optimizer"].tolist()
+        behind = behind_best(ranks)
         result = (
             f"behind it beyond the critical difference: {listing(behind)}" if behind else "nobody is shown behind it"
         )
@@ -294,6 +306,9 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
     broken = [_broken(contest, study) for contest in contests for study in contest.confirmed()]
     if any(broken):
         said.append(f"Confirmation runs that broke count as the worst: {listing([text for text in broken if text])}.")
+    fruitless = [text for contest in contests for study in contest.confirmed() if (text := _fruitless(contest, study))]
+    if fruitless:
+        said.append(f"Searches without a complete trial count as the worst run: {listing(fruitless)}.")
     hopeless = [f"{s.optimizer} on {c.workload}" for c in contests for s in c.studies if c.hopeless(s)]
     if hopeless:
         said.append(f"Without a complete trial, and so last: {listing(hopeless)}.")
@@ -310,6 +325,13 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
         for row in rules[(rules["kept"] == "no") & (rules["rule"] != REPEATED)].to_dict("records")
     )
     return said
+
+
+def _fruitless(contest: WorkloadRuns, study: Study) -> str:
+    """Return of how many searches of an optimizer nothing could be confirmed, where searches are compared."""
+    every = contest.searches_of(study)
+    lost = sum(map(contest.fruitless, every)) if unit(contest) == SEARCHES else 0
+    return f"{lost} of {len(every)} of {study.optimizer} on {contest.workload}" if lost else ""
 
 
 def _broken(contest: WorkloadRuns, study: Study) -> str:

@@ -139,7 +139,7 @@ class WorkloadRuns:
         found: dict[int, Floats] = {}
         for which in np.unique(search[known]):
             own = known & (search == which)
-            found[int(which)] = _once_a_seed(values[own], seeds[own])
+            found[int(which)] = once_a_seed(values[own], seeds[own])
         return found
 
     def goodness(self, study: Study) -> Floats:
@@ -180,7 +180,7 @@ class WorkloadRuns:
         return not outcomes.isin(["complete", "running"]).any() and finished(study, self.trials)
 
 
-def _once_a_seed(values: Floats, seeds: NDArray[Any]) -> Floats:
+def once_a_seed(values: Floats, seeds: NDArray[Any]) -> Floats:
     """Return values (n,) in their order, those on a seed that is there before taken into the mean of it."""
     groups: dict[object, list[float]] = {}
     for place, (value, seed) in enumerate(zip(values.tolist(), seeds.tolist(), strict=True)):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import intervals
-from analysis.metric_scale import Scale, floor_of, on_scale
+from analysis.metric_scale import Scale, factor, floor_of, on_scale
 from analysis.parameters import ParameterInfo
 from analysis.schema import COUNTED, DEFAULT, STEP, WINNER
 from analysis.sensitivity import scales
@@ -95,15 +95,13 @@ def measured(runs: pd.DataFrame, winner: int, sign: float, scale: Scale) -> pd.D
     change: tuple[str, object, object]
     for step, stage in enumerate(stages):
         params: Mapping[str, object] = stage["params"].iloc[0]
-        value = on_scale(stage["value"].to_numpy(np.float64), scale, floor)
-        broken = ~np.isfinite(value) | (stage["outcome"] == "diverged").to_numpy()
-        values = value[~broken]
+        values = _came_through(stage, scale, floor)
         ends = [float(in_metric(np.array(sign * end), sign, scale)) for end in intervals.mean(values)]
         if before is None:
             change, gain = (START, None, None), (math.nan,) * 3
         else:
             change, gain = _change(before[0], params), _gain(values, before[1], sign, scale)
-        rows.append((step, *change, len(stage), int(broken.sum()), *ends, *gain))
+        rows.append((step, *change, len(stage), len(stage) - len(values), *ends, *gain))
         before = params, values
     return scales.frame(rows, COLUMNS, ("before", "after"))
 
@@ -115,8 +113,14 @@ def whole_gain(runs: pd.DataFrame, winner: int, sign: float, scale: Scale) -> tu
     """
     first, *_, last = _stages(runs, winner)
     floor = floor_of(runs["value"].to_numpy(np.float64))
-    before, after = (on_scale(rows["value"].to_numpy(np.float64), scale, floor) for rows in (first, last))
-    return _gain(after[np.isfinite(after)], before[np.isfinite(before)], sign, scale)
+    before, after = (_came_through(rows, scale, floor) for rows in (first, last))
+    return _gain(after, before, sign, scale)
+
+
+def _came_through(rows: pd.DataFrame, scale: Scale, floor: float) -> Floats:
+    """Return the values of the runs of a stage that did not break (n,), on the scale of the metric."""
+    values = on_scale(rows["value"].to_numpy(np.float64), scale, floor)
+    return np.asarray(values[np.isfinite(values) & (rows["outcome"] != "diverged").to_numpy()])
 
 
 def _stages(runs: pd.DataFrame, winner: int) -> list[pd.DataFrame]:
@@ -130,13 +134,14 @@ def _stages(runs: pd.DataFrame, winner: int) -> list[pd.DataFrame]:
 
 
 def _change(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, object, object]:
-    changed = [name for name in after if not _same(before.get(name), after[name])]
+    changed = [name for name in after if not same(before.get(name), after[name])]
     if len(changed) == 1:
         return changed[0], before.get(changed[0]), after[changed[0]]
     return ", ".join(changed), None, None
 
 
-def _same(one: object, other: object) -> bool:
+def same(one: object, other: object) -> bool:
+    """Return whether two stored values are the same but for rounding on the way to search coordinates and back."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=_ROUNDING)
     return one == other
@@ -147,4 +152,4 @@ def _gain(values: Floats, before: Floats, sign: float, scale: Scale) -> tuple[fl
     low, high = welch.interval()
     if scale == "linear":
         return welch.estimate, low, high
-    return math.exp(welch.estimate), math.exp(low), math.exp(high)
+    return factor(welch.estimate), factor(low), factor(high)

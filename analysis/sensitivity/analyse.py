@@ -74,6 +74,7 @@ def analyse(
     findings.parameters = {parameter.name: parameter for parameter in parameters}
     if "study" in curves.columns:
         curves = curves[curves["study"].isin(trials["study"].unique())]
+    findings.nothing_better = _default_is_best(parameters, trials, direction)
     trials, outside = within(parameters, trials, direction)
     ended = trials.loc[trials["outcome"] == "complete", "value"].to_numpy(np.float64)
     told = scale_of(scale, ended, direction)
@@ -106,6 +107,16 @@ def analyse(
         _maps(findings, fit, over_all, coordinates)
     _around_best(findings, fit, measured)
     return findings
+
+
+def _default_is_best(parameters: Sequence[ParameterInfo], trials: pd.DataFrame, direction: str) -> bool:
+    """Return whether the default of all parameters is, or shares, the best of all complete trials."""
+    complete = trials[trials["outcome"] == "complete"]
+    best = complete["value"].max() if direction == "maximize" else complete["value"].min()
+    return any(
+        all(ablation.same(params.get(one.name, one.default), one.default) for one in parameters)
+        for params in complete.loc[complete["value"] == best, "params"]
+    )
 
 
 def _importance(

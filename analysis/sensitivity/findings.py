@@ -77,6 +77,7 @@ class Findings:
             surrogate is not good enough to tell.
         diverged: Share of trials, and predicted share of the space, that diverge, are infeasible or infinitely bad.
         coordinates: What η/ρ and √ρ explain; only for SOFIM.
+        nothing_better: Whether the default is the best of all complete trials, those included that are left out here.
         used: The trials that were used, and their values.
         remarks: Those of the sentences that say what is unusual about the trials, and belong beside every conclusion.
         parameters: How each was searched, by name.
@@ -92,6 +93,7 @@ class Findings:
     near_best: tuple[float, float, float] | None = None
     diverged: tuple[float, float] | None = None
     coordinates: dependence.Coordinates | None = None
+    nothing_better: bool = False
     used: Outcomes | None = None
     remarks: list[str] = field(default_factory=list)
     parameters: Mapping[str, ParameterInfo] = field(default_factory=dict)

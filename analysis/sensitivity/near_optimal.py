@@ -61,22 +61,26 @@ def moves(table: pd.DataFrame, optimizers: Sequence[str], num_workloads: int) ->
     numbers = table[table["low"].notna()]
     for optimizer in optimizers:
         own = numbers[numbers["optimizer"] == optimizer]
-        shared, moved, unsure = [], [], []
+        shared: dict[int, list[str]] = {}  # by the number of workloads on which the parameter is known
+        moved, unsure = [], []
         count = own["workload"].nunique()
         if count < 2:
             untold.append(optimizer)
             continue
         for name, rows in own.groupby("parameter", sort=False):
-            low, high = max(rows["low"]), min(rows["high"])
-            if low <= high:
-                shared.append(f"{name} {short(low)} to {short(high)}")
+            low, high, known = max(rows["low"]), min(rows["high"]), rows["workload"].nunique()
+            if known < 2:
+                unsure.append(str(name))
+            elif low <= high:
+                shared.setdefault(known, []).append(f"{name} {short(low)} to {short(high)}")
             elif max(rows["low_low"]) > min(rows["high_high"]):
                 moved.append(f"{name} ({_ends(rows)})")
             else:
                 unsure.append(str(name))
         parts = []
-        if shared:
-            parts.append(f"moved alone, these are near-optimal on all {count}: {', '.join(shared)}")
+        for known, texts in sorted(shared.items(), reverse=True):
+            on = f"on all {count}" if known == count else f"on the {known} that tell"
+            parts.append(f"moved alone, these are near-optimal {on}: {', '.join(texts)}")
         if moved:
             parts.append(f"the best value moves: {', '.join(moved)}")
         if unsure:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.metric_scale import Scale
+from analysis.metric_scale import Scale, factor
 from analysis.parameters import ParameterInfo
 from analysis.sensitivity import scales
 from analysis.sensitivity.dependence import Coordinates
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.importance import MINIMUM_R2, Importance
-from analysis.text import estimate, number, percent, short
+from analysis.text import estimate, listing, number, percent, short
+from search_spaces.errors import number_of
 
 _ON_TUNING = ("Tuning gains", "No gain of tuning", "What tuning gains", "The best trial is the default")
 REGIONS = {"all": "over the whole space", "good": "among good configurations (the best quarter)"}
@@ -142,7 +143,7 @@ def unresolved(error: float, percentage: float, unit: float, meaning: str, scale
     if math.isinf(error):
         return f"What lies within {percentage:g} % of the best cannot be told: too few trials lie near the best."
     if scale == "log":
-        told, errs = f"a factor of {short(math.exp(loss))}", f"a factor of {short(math.exp(error))}"
+        told, errs = f"a factor of {short(factor(loss))}", f"a factor of {short(factor(error))}"
     else:
         told, errs = short(loss), short(error)
     return (
@@ -178,8 +179,19 @@ def tunable(findings: Findings, path: pd.DataFrame, gain: tuple[float, float, fl
         scale: Of the metric: on a logarithmic one the gain is a factor.
     """
     if len(path) < 2:
-        return "The best trial is the default itself: the search found nothing better."
+        if findings.nothing_better:
+            return "The best trial is the default itself: the search found nothing better."
+        return (
+            "What tuning gains over the default cannot be told: of what is not left out here the default is the best, "
+            "and of all trials it is not."
+        )
     value, low, high = gain
+    first, last = path.iloc[0], path.iloc[-1]
+    if first["runs"] and first["diverged"] == first["runs"] and last["runs"] and not last["diverged"]:
+        return "Tuning gains more than a number can tell: every run of the default broke, and none of the winner."
+    if broke := _broke(first, last):
+        over = "" if math.isnan(value) else f" Over the runs that came through it is {estimate(*gain)}."
+        return f"What tuning gains over the default cannot be told: {broke}.{over}"
     if math.isnan(value):
         command = f"; to run it: {findings.ablation_command}" if findings.ablation_command else ""
         return f"What tuning gains over the default was not run{command}."
@@ -190,6 +202,17 @@ def tunable(findings: Findings, path: pd.DataFrame, gain: tuple[float, float, fl
     if scale == "log":
         return f"Tuning gains a factor of {told} in {findings.metric} over the default, measured."
     return f"Tuning gains {told} in {findings.metric} over the default, measured."
+
+
+def _broke(default: pd.Series, winner: pd.Series) -> str:
+    """Return how many runs of the default and of the winner broke, where both were run and one did; else nothing."""
+    if not default["runs"] or not winner["runs"] or not default["diverged"] + winner["diverged"]:
+        return ""
+    lost = [
+        f"{row['diverged']} of {number_of(int(row['runs']), 'run')} of the {name}"
+        for name, row in (("default", default), ("winner", winner))
+    ]
+    return f"{listing(lost)} broke"
 
 
 def headline(findings: Findings) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -167,6 +168,29 @@ def test_optimizers_that_were_searched_less_than_three_times_are_named_once() ->
     flags = audit([*studies, other], both, pd.concat([curves, curves.assign(study=other.name)]))
     assert [(flag.kind, flag.remedy) for flag in flags] == [("searches", "replicates = 3")]
     assert audit(studies, trials, curves) == [], "one optimizer is compared with nothing"
+
+
+def test_how_often_optimizers_were_searched_is_told_of_each() -> None:
+    studies, trials, curves = searched(SOUND, replicates=1)
+    other = dataclasses.replace(studies[0], name="made/w/sgd", optimizer="sgd")
+    more = [
+        dataclasses.replace(studies[0], name=f"made/w/sofim/replicate-{which}", attributes={"replicate": which})
+        for which in (2, 3)
+    ]
+    every = [*studies, *more, other]
+    frames = [pd.concat([frame.assign(study=one.name) for one in every]) for frame in (trials, curves)]
+    [flag] = [flag for flag in audit(every, *frames) if flag.kind == "searches"]
+    assert flag.sentence.startswith("Optimizers were searched 1 to 3 times: ")
+
+
+def test_the_best_epoch_that_is_told_of_the_winner_is_its_own() -> None:
+    def curve(value: float, epoch: int) -> float:
+        if value == max(SOUND):  # the winner was best early, and its first epoch gave no number
+            return math.nan if epoch == 1 else value if epoch == 5 else 0.7
+        return value * epoch / EPOCHS
+
+    assert only(searched(SOUND, curve=curve), "late") == []
+    assert only(searched(SOUND, curve=lambda value, epoch: value * epoch / EPOCHS), "late")
 
 
 def test_a_winner_that_is_the_default_and_a_default_as_good_as_it_are_named() -> None:

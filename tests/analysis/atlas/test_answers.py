@@ -334,3 +334,36 @@ def test_the_optimizer_in_question_is_the_campaigns_first_or_the_one_asked_for()
     assert reference_of(compared, "adamw") == "adamw"
     with pytest.raises(UserError, match=r"--about sgdd: the campaign has sofim, sgd, adamw; did you mean sgd\?"):
         reference_of(compared, "sgdd")
+
+
+@pytest.mark.parametrize("adam", [[[0.6] * 5], [[0.6] * 5] * 3])
+def test_a_chance_is_of_workloads_on_which_all_were_searched_often_enough(adam: list[list[float]]) -> None:
+    found = with_kinds(
+        made(
+            {
+                "mnist": {"sofim": HIGH, "sgd": LOW, "adam": HIGH},
+                "adult": {"sofim": [[0.9] * 5, [0.1] * 5, [0.1] * 5], "sgd": [[0.5] * 5] * 3, "adam": adam},
+            }
+        )
+    )
+    row = by_kind(found).set_index(["kind", "baseline"]).loc[("all", "sgd")]
+    assert row["searched_on"] == (2 if len(adam) == 3 else 1)
+    assert row["chance"] == pytest.approx((1 + 1 / 3) / 2 if len(adam) == 3 else 1.0)
+
+
+def test_who_misses_a_target_and_how_busy_a_machine_was_is_told_in_its_own_units() -> None:
+    runs = {"mnist": {"sofim": [[0.9, 0.9, 0.9], [0.9, 0.5, 0.5], [0.9, 0.5, 0.5]], "sgd": [[0.9] * 3] * 3}}
+    contests = with_kinds(made(runs, targets={"mnist": 0.8})).contests()
+    times, ratios = time_to_target(contests, np.random.default_rng(0))
+    said = seconds.sentences(seconds.seconds_to_target(contests, times, ratios, "sofim"), contests, "sofim")
+    assert "Fewer than half of the searches reach the target: sofim on mnist." in said, "five of its nine runs do"
+    both = made({w: {"sofim": [0.9, 0.91], "sgd": [0.8, 0.81]} for w in ("mnist", "adult")},
+                targets={"mnist": 0.5, "adult": 0.5})  # fmt: skip
+    large = both.confirmations["workload"] == "mnist"
+    both.confirmations.loc[large, ["other_cores", "cores"]] = [10.0, 64]
+    both.confirmations.loc[~large, ["other_cores", "cores"]] = [0.5, 4]
+    contests = with_kinds(both).contests()
+    times, ratios = time_to_target(contests, np.random.default_rng(0))
+    said = seconds.sentences(seconds.seconds_to_target(contests, times, ratios, "sofim"), contests, "sofim")
+    assert "Other programs kept at most 10 of 64 cores busy during those on mnist." in said
+    assert "Other programs kept at most 0.5 of 4 cores busy during those on adult." in said

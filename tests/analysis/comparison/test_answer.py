@@ -191,3 +191,49 @@ def test_over_many_workloads_the_answer_begins_with_who_is_first_and_says_the_li
     )
     larger = {w: {"sgd": own["muon"], "sofim": own["lion"], "adam": own["adam"]} for w, own in runs.items()}
     assert "ahead of sofim" not in made(larger).compare().answer, "it contains sgd: its search was too small"
+
+
+def test_of_two_searches_value_and_hyperparameters_are_of_the_same_one() -> None:
+    found = made(
+        {"u": {"adam": [[0.60, 0.61, 0.62], [0.9, 0.91, 0.92]], "lion": [[0.7, 0.71, 0.72], [0.5, 0.51, 0.52]]}}
+    )
+    second = found.trials["study"] == "made/u/adam/replicate-2"
+    found.trials.loc[second, "params"] = pd.Series([{"lr": 7.7}] * int(second.sum()), index=found.trials.index[second])
+    row = rows(found).loc["adam"]
+    assert row["value"] == pytest.approx(0.61)
+    assert "7.7" not in row["hyperparameters"]
+    assert (row["searches"], row["trials"]) == (
+        2,
+        2 * rows(made({"u": {"adam": [0.6], "lion": [0.5]}})).loc["adam", "trials"],
+    )
+
+
+def test_a_search_without_a_winner_is_not_told_as_confirmed() -> None:
+    found = made({"u": {"adam": [[0.9, 0.91], [0.92, 0.9], [0.91, 0.9]], "sgd": [[0.5, 0.52], [0.51, 0.5], []]}})
+    lost = found.trials["study"] == "made/u/sgd/replicate-3"
+    found.trials.loc[lost, ["outcome", "value"]] = ["diverged", math.nan]
+    compared = found.compare()
+    assert (
+        compared.answer
+        == "On u adam is better than sgd. 2 to 3 searches of each were confirmed: this is about the optimizers."
+    )
+    assert "Searches without a complete trial count as the worst run: 1 of 3 of sgd on u." in compared.sentences
+    board = compared.tables["leaderboard"].set_index("optimizer")
+    assert board.loc["sgd", "over"] == "2 searches of 2 seeds, one split of the data, 1 more without a complete trial"
+
+
+@pytest.mark.parametrize("names", [["adam", "lion", "sgd"], ["lion", "adam", "sgd"], ["sgd", "lion", "adam"]])
+def test_of_two_that_tie_for_the_first_place_the_order_does_not_decide_what_is_said(names: list[str]) -> None:
+    values = {
+        "adam": [0.699, 0.70, 0.701, 0.70, 0.70],
+        "lion": [0.6, 0.7, 0.8, 0.9, 0.5],
+        "sgd": [0.69, 0.691, 0.692, 0.69, 0.691],
+    }
+    said = told(made({"u": {name: values[name] for name in names}}))
+    assert said.startswith("On u the configuration of adam is better than that of sgd, and cannot be told from lion")
+
+
+def test_the_others_are_those_that_were_confirmed() -> None:
+    low = [0.5, 0.51, 0.52]
+    said = told(made({"u": {"sofim": [0.9, 0.91, 0.92], "sgd": low, "adam": low, "lion": []}}))
+    assert "is better than those of the two others that were confirmed" in said

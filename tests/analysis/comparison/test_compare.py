@@ -17,6 +17,7 @@ from analysis.report._write import _compared, _with_replicates
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import WORKLOADS
+from tests.analysis.atlas.test_coordinates import SOFIM
 from tests.support.fake_campaign import campaign as fake
 from tests.support.fake_campaign import end, make, open_ledger
 from tests.support.made_campaign import Made, made
@@ -411,3 +412,24 @@ def confirmation(confirms: int, seed: int, value: float) -> optuna.trial.FrozenT
         "gradient_evaluations": 20, "diverged": False, "test_metric": value, "test_loss": 0.5, "history": history,
     }  # fmt: skip
     return optuna.trial.create_trial(value=value, intermediate_values={1: value / 2, 2: value}, user_attrs=attributes)
+
+
+def test_a_loss_that_counts_for_nothing_is_neither_no_difference_nor_a_rank() -> None:
+    values = {"sofim": [[0.3], [0.31], [0.32]], "sgd": [[0.8], [0.81], [0.82]], "lion": [[0.6], [0.61], [0.62]],
+              "adam": [[0.7], [0.71], [0.72]]}  # fmt: skip
+    found = made(dict.fromkeys("abcdefgh", values))
+    found.studies = [
+        dataclasses.replace(s, parameters=dict(SOFIM)) if s.optimizer == "sofim" else s for s in found.studies
+    ]
+    said = found.compare().sentences
+    assert any(text.startswith("sofim contains sgd") and "yet loses to it" in text for text in said)
+    assert not any("No difference" in text and "sofim" in text and "sgd" in text for text in said)
+    [rank] = [text for text in said if text.startswith("Best mean rank: sgd")]
+    assert "lion" in rank
+    assert "sofim" not in rank
+
+
+def test_an_interval_that_runs_that_broke_leave_open_says_so() -> None:
+    values = {"adam": [0.9, 0.91, 0.92, 0.93, 0.94, "diverged"], "sgd": [0.3, 0.31, 0.32, 0.31, 0.3, 0.31]}
+    [said] = [text for text in made({"u": values}).compare().sentences if text.startswith("No difference is shown")]
+    assert said.endswith(", which runs that broke leave open).")

@@ -376,3 +376,15 @@ def test_of_a_loop_that_counts_no_gradient_evaluations_epochs_and_seconds_are_to
     [cost_rule] = comparison.tables["fairness"].query("rule == 5").to_dict("records")
     assert (cost_rule["kept"], "does not count gradient evaluations" in cost_rule["evidence"]) == ("unknown", True)
     assert "The seeds of what a training function draws, the learning-rate schedule" in comparison.methods
+
+
+def test_two_seeds_whose_ratio_ends_beyond_floats_still_give_a_report() -> None:
+    names = ["sofim", "sgd", "adam", "lion", "muon", "lbfgs", "adamw", "rmsprop"]
+    workloads = "abcdefgh"
+    found = made({w: {name: [0.9, 0.91] for name in names} for w in workloads}, targets=dict.fromkeys(workloads, 0.6))
+    rng = np.random.default_rng(0)
+    which = found.curves.groupby(["study", "number"]).ngroup()
+    slower = rng.normal(1, 0.01, which.max() + 1)
+    found.curves["seconds"] *= (slower * np.where(rng.random(which.max() + 1) < 0.33, 6, 1))[which]
+    _, ratios = time_to_target(found.contests(), np.random.default_rng(0))
+    assert np.isinf(ratios["restricted_high"]).any()

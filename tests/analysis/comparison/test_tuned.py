@@ -144,3 +144,22 @@ def test_what_cannot_be_is_in_no_interval():
         0
     ]
     assert 0 < found["validation_low"] < found["validation"] < found["validation_high"]
+
+
+def test_two_that_came_equally_far_have_no_order():
+    tie = trials(("sgd", 1.0), ("adam", 1.0))
+    assert tuned(study(), tie, runs({})).sentences[0].startswith("sgd and adam came equally far; ")
+    said = tuned(study(), tie, runs({0: [0.5, 0.51, 0.52], 1: [0.9, 0.91, 0.92]})).sentences[0]
+    assert said.endswith("this configuration of adam is better than that of sgd.")
+
+
+def test_a_seed_that_was_run_again_is_no_second_seed():
+    again = runs({1: [0.900, 0.901, 0.902], 0: [0.897, 0.898, 0.899]}).assign(seed=7)
+    said = tuned(study(), trials(("sgd", 0.8), ("adam", 0.9)), again).sentences[0]
+    assert "1 of each on the same seeds; at least 2 are needed" in said
+
+
+def test_an_end_beyond_floats_is_infinite():
+    decades = study("minimize", metric_split="train", metric_scale="log")
+    said = tuned(decades, trials(("sgd", 1e-8), ("adam", 1e-3)), runs({0: [1e-60, 1e6], 1: [1e-3, 1e-3]})).sentences[0]
+    assert "no difference between these two could be shown" in said

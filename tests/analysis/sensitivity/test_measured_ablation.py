@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.parameters import ParameterInfo
 from analysis.sensitivity.ablation import COLUMNS, measured
+from analysis.sensitivity.analyse import analyse
 
 DEFAULT = {"lr": 0.1, "momentum": 0.9, "batch_size": 64}
 STEP = {**DEFAULT, "lr": 0.5}
@@ -67,3 +70,53 @@ def test_without_the_default_nothing_is_told_and_two_changes_at_once_are_named_t
     assert list(table.columns) == list(COLUMNS)
     of_another = measured(runs().assign(path_to=pd.array([6] * 9, "Int64")), 7, 1.0, "linear")
     assert of_another["parameter"].tolist() == ["(default)", "lr, batch_size"]
+
+
+def said(default: list[float | None], winner: list[float | None]) -> str:
+    """The sentence on tuning of a study of 40 trials of one parameter, whose default and winner were run so."""
+    rate = ParameterInfo("lr", "float", 1e-3, 1.0, log=True, default=0.1)
+    at = 10 ** np.random.default_rng(0).uniform(-3, 0, 40)
+    values = 0.9 - 0.1 * (np.log10(at) + 2) ** 2
+    trials = pd.DataFrame(
+        {"study": "s", "number": range(40), "outcome": "complete", "value": values, "params": [{"lr": x} for x in at]}
+    )
+    best = int(values.argmax())
+    ran = runs({"default": default, "winner": winner}, {"lr": float(at[best])})
+    ran["confirms"] = ran["confirms"].where(ran["confirms"].isna(), best)
+    return found(rate, trials=trials, measured=ran)
+
+
+def found(*parameters: ParameterInfo, trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> str:
+    nothing = pd.DataFrame({"study": [], "number": [], "epoch": [], "value": []})
+    return analyse(
+        parameters, trials, nothing, direction="maximize", rng=np.random.default_rng(0), num_refits=8,
+        metric="accuracy", measured=measured,
+    ).sentences[-1]  # fmt: skip
+
+
+GOOD, OKAY = [0.9, 0.91, 0.92, 0.9, 0.91], [0.8, 0.81, 0.8, 0.8, 0.81]
+
+
+@pytest.mark.slow
+def test_runs_that_broke_take_no_part_in_a_verdict_on_tuning():
+    assert said(OKAY, GOOD).startswith("Tuning gains 0.10")
+    every = "Tuning gains more than a number can tell: every run of the default broke, and none of the winner."
+    assert said([None] * 5, GOOD) == every
+    cannot = "What tuning gains over the default cannot be told: "
+    lost = f"{cannot}0 of 5 runs of the default and 3 of 5 runs of the winner broke."
+    assert said(OKAY, [None, None, None, 0.95, 0.96]).startswith(f"{lost} Over the runs that came through it is 0.15")
+    assert said([None, None, None, 0.8, 0.81], GOOD).startswith(f"{cannot}3 of 5 runs of the default and 0 of 5 runs")
+
+
+def test_the_default_is_the_best_trial_where_it_is_so_in_all_parameters():
+    rate = ParameterInfo("lr", "float", 1e-3, 1.0, log=True, default=10**-1.5)
+    warm = ParameterInfo("warm", "float", 0.0, 1.0, default=0.5)
+    at = [rate.default, *10 ** np.random.default_rng(0).uniform(-3, 0, 39), rate.default]
+    values = [0.9 - 0.1 * (np.log10(x) + 1.5) ** 2 for x in at]
+    params = [{"lr": x} for x in at]
+    frame = {"study": "s", "number": range(41), "outcome": "complete", "value": values, "params": params}
+    assert found(rate, trials=pd.DataFrame(frame)) == (
+        "The best trial is the default itself: the search found nothing better."
+    )
+    params[0]["warm"], params[-1]["warm"], values[-1] = 0.5, 0.1, 0.99
+    assert found(rate, warm, trials=pd.DataFrame(frame)).startswith("What tuning gains over the default cannot be told")

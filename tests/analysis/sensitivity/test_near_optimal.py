@@ -49,3 +49,14 @@ def test_where_too_little_is_resolved_that_is_said() -> None:
     assert said[1].startswith("Whether the best values move from workload to workload cannot be told of sgd:")
     assert moves(rows, ["sofim"], 1) == []
     assert len(moves(table(), ["sofim"], 2)) == 1
+
+
+def test_a_parameter_is_near_optimal_on_the_workloads_that_tell_of_it() -> None:
+    lr = table(*(("sgd", workload, (0.01, 0.02, 0.1, 0.2)) for workload in "abc")).assign(parameter="lr")
+    twice = table(*(("sgd", workload, (0.5, 0.8, 0.99, 0.99)) for workload in "bc")).assign(parameter="momentum")
+    once = table(("sgd", "c", (16, 16, 64, 64))).assign(parameter="batch_size")
+    assert moves(pd.concat([lr, twice, once]), ["sgd"], 3) == [
+        "sgd, on 3 workloads: moved alone, these are near-optimal on all 3: lr 0.02 to 0.1; moved alone, these are "
+        "near-optimal on the 2 that tell: momentum 0.8 to 0.99; it cannot be told whether the best value moves: "
+        "batch_size."
+    ]
