@@ -121,12 +121,21 @@ def _wider(parameter: ParameterInfo, end: str) -> tuple[float, float]:
     if parameter.log:
         low, high = (low, high * _FACTOR) if upper else (low / _FACTOR, high)
     elif parameter.one_minus:
-        low, high = (low, 1 - (1 - high) / _FACTOR) if upper else (max(0.0, round(1 - _FACTOR * (1 - low), 12)), high)
+        lower = round(1 - _FACTOR * (1 - low), 12)
+        low, high = (low, 1 - (1 - high) / _FACTOR) if upper else (max(0.0, lower) if low >= 0 else lower, high)
     else:
         low, high = (low, high + (high - low)) if upper else (low - (high - low), high)
         low = max(low, 0.0) if parameter.low >= 0 else low
-    low, high = _accepted(parameter, low), _accepted(parameter, high)
-    return float(f"{low:.6g}"), float(f"{high:.10g}")
+    # the end that stays is as it was: a file that changes it asks for another range
+    if upper:
+        return low, _short(parameter, _accepted(parameter, high), 10)
+    return _short(parameter, _accepted(parameter, low), 6), high
+
+
+def _short(parameter: ParameterInfo, end: float, digits: int) -> float:
+    """Return an end of a range with so many digits, where the optimizer accepts that too."""
+    short = float(f"{end:.{digits}g}")
+    return short if short in parameter.accepts else end
 
 
 def _accepted(parameter: ParameterInfo, end: float) -> float:

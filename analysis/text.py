@@ -14,6 +14,8 @@ _BEYOND = 1e9  # times that are told as more than so many: an interval with such
 
 NEVER_RUN = "this very configuration was never run on fresh seeds"
 """The note on a recommendation without runs."""
+OTHER_SEARCH = "the winner of another search"
+"""How the note begins on a recommendation that is not of the search with the best trial."""
 
 
 def format_value(value: float | None) -> str:
@@ -39,7 +41,7 @@ def format_duration(seconds: float | None) -> str:
     """Return seconds as ``under 1 s``, ``42 s``, ``3 min 05 s`` or ``2 h 10 min``; a dash for ``None``."""
     if seconds is None:
         return "–"
-    if 0 < seconds < _SHORTEST:
+    if 0 < seconds <= _SHORTEST:
         return "under 1 s"
     seconds = round(seconds)
     if seconds < 60:
@@ -63,10 +65,10 @@ def in_short(seconds: float) -> str:
 def about(seconds: float) -> str:
     """Return a duration that is not known exactly.
 
-    >>> about(0.2), about(42)
-    ('under 1 s', 'about 42 s')
+    >>> about(0.2), about(0.5), about(42)
+    ('under 1 s', 'under 1 s', 'about 42 s')
     """
-    return format_duration(seconds) if 0 < seconds < _SHORTEST else f"about {format_duration(seconds)}"
+    return format_duration(seconds) if 0 < seconds <= _SHORTEST else f"about {format_duration(seconds)}"
 
 
 def format_params(params: Mapping[str, object]) -> str:

@@ -19,9 +19,9 @@ from analysis.load import Study
 from analysis.notes import code, markdown
 from analysis.report import is_report, slug
 from analysis.schema import CAMPAIGN_RULES, TEST_PREFIX
-from analysis.text import estimate, number
+from analysis.text import estimate, format_params, number
 from analysis.winners import winner
-from search_spaces import ANY
+from search_spaces import ANY, configuration_key
 from search_spaces.errors import number_of
 
 _OUTCOMES = ("complete", "pruned", "diverged", "failed", "running")
@@ -128,7 +128,8 @@ def evaluation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
         study_id: Of ``study``.
     """
     kept = runs[runs["outcome"] != "lost"]
-    given = [", ".join(f"{name}={_value(value)}" for name, value in point.items()) for point in kept["evaluates"]]
+    given = [configuration_key(point) for point in kept["evaluates"]]
+    shown = {key: format_params(point) for key, point in zip(given, kept["evaluates"], strict=True)}
     return "\n".join(
         [
             f"What several workloads recommend for **{markdown(study.optimizer)}**, trained on fresh seeds on the "
@@ -136,7 +137,10 @@ def evaluation_note(study: Study, runs: pd.DataFrame, study_id: int) -> str:
             "regrets from these runs.",
             "",
             f"- Runs: {_counts(kept) or 'none yet'}",
-            *(f"- {code(str(point))}, {_reached(study, own)}" for point, own in kept.groupby(given, sort=False)),
+            *(
+                f"- {code(shown[point])}, {_reached(study, own)}"
+                for point, own in kept.groupby(pd.Series(given, kept.index, object), sort=False)
+            ),
         ]
     )
 
@@ -181,8 +185,12 @@ def _confirmed(study: Study, best: pd.Series | None, runs: pd.DataFrame, contest
         f"{reached.statistic} of {number_of(len(values), 'run')}",
         "95 % over seeds"
         if not math.isnan(reached.low)
-        else f"too {'few' if len(values) < 2 else 'far apart'} for an interval",
-        f"{broken} broke and count with the worst value of the workload" if broken else "",
+        else "too few for an interval"
+        if len(values) < 2
+        else "all equal, which leaves no interval"
+        if len(set(values.tolist())) == 1
+        else "too far apart for an interval",
+        f"{broken} broke and count{'s' * (broken == 1)} with the worst value of the workload" if broken else "",
         "few" if len(values) < FEW else "",
     ]
     told = (
@@ -215,7 +223,7 @@ def _spread(values: pd.Series[float]) -> str:
 
 
 def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _next(study: Study, context: NoteContext, *, exportable: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from analysis.edges import edges
 from analysis.intervals import Floats
 from analysis.schema import COUNTED
 from analysis.sensitivity.dependence import band
-from analysis.text import NEVER_RUN, format_params, number
+from analysis.text import NEVER_RUN, OTHER_SEARCH, format_params, number
 from analysis.winners import ranked
 from search_spaces import configuration_key
 
@@ -48,7 +47,6 @@ class Recommendation:
             refits of the surrogate; NaN where the surrogate is not to be trusted, or predicts what no trial reached.
         trials: Of the searches that ended.
         searches: How many.
-        examples: Most training examples that there can be, infinite where not known.
         notes: Why the evidence is weak, where it is, and what to do.
     """
 
@@ -65,7 +63,6 @@ class Recommendation:
     predicted: Estimate
     trials: int
     searches: int
-    examples: float
     notes: tuple[str, ...] = ()
 
 
@@ -83,7 +80,7 @@ def choose(
     """
     study = surrogate.study
     own = trials[trials["study"] == study.name]
-    winner, notes = _winner(surrogate, own, known, start)
+    winner, notes = _winner(surrogate, own, known, start, exact=exact)
     of_winner = known.of(surrogate, winner, start)
     chosen, kind, of_chosen = winner, "winner", of_winner
     if not exact and surrogate.trusted:
@@ -98,7 +95,9 @@ def choose(
         elif configuration_key(candidate) != configuration_key(winner):
             chosen, kind, of_chosen = candidate, "robust", of_candidate
     elif not exact:
-        notes.append(f"the best trial, not a robust configuration: {surrogate.reason}")
+        notes.append(
+            f"the best trial{' of its search' if notes else ''}, not a robust configuration: {surrogate.reason}"
+        )
     if not of_chosen.runs:
         notes.append(NEVER_RUN)
     elif of_chosen.lost:
@@ -118,7 +117,6 @@ def choose(
         predicted=_interval(values) if len(values) else NOWHERE,
         trials=int(own["outcome"].isin(COUNTED).sum()),
         searches=len({search_of(int(one)) for one in own["number"]}),
-        examples=surrogate.examples,
         notes=(*notes, *_advice(surrogate, chosen)),
     )
 
@@ -158,9 +156,12 @@ def _interval(values: Floats) -> Estimate:
 
 
 def _winner(
-    surrogate: SurrogateStudy, trials: pd.DataFrame, known: Evaluated, start: float
+    surrogate: SurrogateStudy, trials: pd.DataFrame, known: Evaluated, start: float, *, exact: bool
 ) -> tuple[dict[str, object], list[str]]:
-    """Return the best trial of all searches, or of those whose winner's runs came through, and notes on that."""
+    """Return the best trial of all searches, or of those whose winner's runs came through, and notes on that.
+
+    As it was where that is asked for (``exact``), else rounded to three digits where it was run so and is no worse.
+    """
     study = surrogate.study
     every = ranked(study, trials)
     firsts = every[~every["number"].map(lambda one: search_of(int(one))).duplicated()]
@@ -170,8 +171,8 @@ def _winner(
     notes = []
     if place:
         lost = known.of(surrogate, candidates[0], start).losses
-        notes.append(f"the winner of another search than that with the best trial, of which {lost}")
-    if surrogate.trusted:
+        notes.append(f"{OTHER_SEARCH} than that with the best trial, of which {lost}")
+    if surrogate.trusted or exact:
         return candidates[place], notes
     short = with_digits(candidates[place], list(study.parameters.values()), 3)
     rounded = known.of(surrogate, short, start)
@@ -183,12 +184,6 @@ def _advice(surrogate: SurrogateStudy, params: Configuration) -> Iterator[str]:
     """Yield what the configuration's values and the workload's losses call for."""
     study = surrogate.study
     for edge in edges(study, params):
-        if (
-            edge.parameter.name == "batch_size"
-            and edge.end == "upper"
-            and edge.parameter.high >= surrogate.examples - 1
-        ):
-            continue  # there are no more data
         yield f"{edge.sentence}; better may lie beyond, where a campaign looks that has {edge.line}"
     losses = surrogate.first_losses
     units = _LOSS_UNITS.get(study.optimizer)
@@ -201,6 +196,3 @@ def _advice(surrogate: SurrogateStudy, params: Configuration) -> Iterator[str]:
                 f"the training loss is about {number(typical)} after the first epoch, far from 1, and {units}: scale "
                 f"the targets so that it begins near 1{widen}"
             )
-    size = params.get("batch_size")
-    if isinstance(size, int | float) and math.isfinite(surrogate.examples) and size > surrogate.examples:
-        yield f"searched up to a batch size of {number(float(size))}, more than all the data: every step sees them all"

@@ -299,11 +299,15 @@ def portfolio_of_all(
         if enough(table[[row for listed in rows.values() for row in listed], column]):
             continue
         table[:, column] = math.nan
-        trusted = [judge for judge in judges if judge.trusted]
-        for judge in trusted:
-            given = configurations[judge.study.optimizer]
-            told = judge.regrets(given, max(one.best for one in trusted), start)
-            table[rows[judge.study.optimizer], column] = _with_broken(told, judge, given, start, known)
+        reached = max(judge.best if judge.trusted else judge.won for judge in judges)
+        for judge in judges:
+            own, given = rows[judge.study.optimizer], configurations[judge.study.optimizer]
+            if judge.trusted:
+                told = judge.regrets(given, reached, start)
+            else:  # of its own winner alone something is known
+                told = np.full(len(own), math.nan)
+                told[[candidates[i].workload == workload for i in own]] = judge.regret_of_winner(reached, start)
+            table[own, column] = _with_broken(told, judge, given, start, known)
     order = greedy(table, size)
     means = filled(table).mean(axis=1)
     return tuple(_choice(candidates[place], float(means[place]), surrogates, starts, known) for place in order)

@@ -64,7 +64,8 @@ def _shorter(value: object, parameter: ParameterInfo | None, digits: int) -> obj
     else:
         short = significant(number, digits)
     if not parameter.low <= short <= parameter.high:
-        return value if parameter.kind == "int" else float(f"{number:.12g}")
+        short = float(f"{number:.12g}")
+        return short if parameter.kind != "int" and parameter.low <= short <= parameter.high else value
     return int(short) if parameter.kind == "int" else short
 
 

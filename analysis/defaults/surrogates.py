@@ -51,7 +51,6 @@ class SurrogateStudy:
         offsets: (m, d) by which neighbours lie around a configuration, at most a tenth of the range to either side.
         scale: On which the metric is compared.
         floor: What a value of 0 counts as on a logarithmic scale.
-        examples: Most training examples that the workload can have, as far as the trials' epochs tell.
         first_losses: Training losses after the first epoch of the trials that did not diverge, (k,).
     """
 
@@ -66,7 +65,6 @@ class SurrogateStudy:
     offsets: Floats
     scale: Scale = "linear"
     floor: float = 1.0
-    examples: float = math.inf
     first_losses: Floats = field(default_factory=lambda: np.empty(0))
 
     def goodness(self, values: Floats) -> Floats:
@@ -176,6 +174,16 @@ class SurrogateStudy:
         return np.where([self.knows(configuration) for configuration in configurations], regret, np.nan)
 
     @property
+    def won(self) -> float:
+        """Goodness of the best complete trial; minus infinity without one."""
+        return -math.inf if self.used.best is None else float(self.used.goodness[self.used.best])
+
+    def regret_of_winner(self, best: float, start: float) -> float:
+        """Return how much worse than ``best`` the best complete trial was, as `regrets` has it of predictions."""
+        scale = self.reach(best, start)
+        return min(max((best - self.won) / scale, 0.0), 1.0) if scale > 0 else 0.0
+
+    @property
     def best(self) -> float:
         """Predicted goodness of the best neighbourhood among the complete trials."""
         return float(self.around(self.at(self.candidates())).mean(axis=0).max())
@@ -203,8 +211,8 @@ def surrogate_study(
     Args:
         study: The study.
         trials: As :func:`analysis.load.trials` gives them. Of others' rows those on the same workload tell the scale
-            of the metric, and how many examples there can be.
-        curves: As :func:`analysis.load.curves`; likewise.
+            of the metric.
+        curves: As :func:`analysis.load.curves`.
         rng: Everything random comes from it.
         num_refits: Bootstrap draws.
     """
@@ -243,7 +251,6 @@ def surrogate_study(
         offsets=offsets,
         scale=scale,
         floor=floor,
-        examples=_most_examples(fellows, curves),
         first_losses=_first_losses(own, history),
     )
 
@@ -261,18 +268,3 @@ def _first_losses(trials: pd.DataFrame, history: pd.DataFrame) -> Floats:
     counted = trials[trials["outcome"].isin(["complete", "pruned"])]
     losses = first_epochs(history, counted)["train_loss"].to_numpy(np.float64)
     return np.asarray(losses[np.isfinite(losses)])
-
-
-def _most_examples(trials: pd.DataFrame, curves: pd.DataFrame) -> float:
-    """Return the most examples that there can be: no step of an epoch saw more than a batch of them."""
-    if not {"gradient_evaluations", "study", "number"} <= set(trials):
-        return math.inf
-    epochs = curves.groupby(["study", "number"])["epoch"].max().to_dict()
-    rows = zip(trials["study"], trials["number"], trials["gradient_evaluations"], trials["params"], strict=True)
-    # a step has one gradient evaluation at least
-    most = [
-        evaluations / epochs[study, number] * params["batch_size"]
-        for study, number, evaluations, params in rows
-        if "batch_size" in params and epochs.get((study, number), 0) > 0 and evaluations > 0
-    ]
-    return float(min(most, default=math.inf))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def _cost(row: Mapping[Any, Any]) -> str:
 
 def export_command(campaign: str, source: str) -> str:
     """Return what to type for the recommended hyperparameters, as code or a file."""
-    return f"sofim export {campaign}" + ("" if source == _DEFAULT else f" --storage {source}")
+    return shlex.join(["sofim", "export", campaign, *([] if source == _DEFAULT else ["--storage", source])])
 
 
 def rules_once(table: pd.DataFrame) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def _inside(params: Mapping[str, object], space: SearchSpace, optimizer: str, wh
                 f"--from {where}: {name} = {shown(value)} lies outside {parameter}; "
                 f"widen it with {name} in [search_space.{optimizer}]"
             )
-        kept[name] = int(str(value)) if parameter.is_integer else value
+        kept[name] = int(value) if parameter.is_integer else value
     return kept
 
 

@@ -216,17 +216,27 @@ def _notes(workload: Workload, data: Any, spaces: Mapping[str, SearchSpace], res
         )
     most = workload.num_examples(data)
     capped = [key for key, space in spaces.items() if space.capped(most) is not space]
-    fixed = [key for key in capped if BATCH_SIZE in spaces[key].capped(most).fixed]
     epoch = "" if workload.sample is None else " of an epoch"
-    for keys, said in (
-        ([key for key in capped if key not in fixed], f"is searched up to {most}"),
-        (fixed, f"is {most}"),
-    ):
-        if keys:
-            notes.append(
-                f"{workload.name}: {BATCH_SIZE} of {', '.join(keys)} {said}, the number of training examples{epoch}."
-            )
+    told: dict[str, list[str]] = {}  # optimizers by what is said of them
+    for key in capped:
+        told.setdefault(_capped(spaces[key].capped(most), most), []).append(key)
+    notes += [
+        f"{workload.name}: {BATCH_SIZE} of {', '.join(keys)} {said} training examples{epoch}."
+        for said, keys in told.items()
+    ]
     return notes
+
+
+def _capped(space: SearchSpace, most: int) -> str:
+    """Return how batches of a space are kept to so many examples, in words that these two follow."""
+    from search_spaces import BATCH_SIZE
+
+    if BATCH_SIZE in space.fixed:
+        return f"is {most}, the number of"
+    choices = [size for size in space.declared[BATCH_SIZE].choices if not isinstance(size, str)]
+    if choices and max(choices) < most:
+        return f"is one of {', '.join(map(str, choices))}, of which none is more than the {most}"
+    return f"is searched up to {most}, the number of"
 
 
 def _rates_of_their_own(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,11 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
     """Print what a campaign would run, and what it would cost with so many trials at once here or on that cluster."""
     campaign = resolved.campaign
     rows = []
-    total = 0.0
+    trials: list[tuple[float, int]] = []  # seconds of each of so many
     times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(resolved):
         whole = row.seconds_per_trial * campaign.trials * campaign.replicates
-        total += whole
+        trials.append((row.seconds_per_trial, campaign.trials * campaign.replicates))
         rows.append(
             (
                 row.study.removeprefix(f"{campaign.name}/"),
@@ -50,19 +51,36 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
     print_table(
         console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
     )
-    if math.isnan(total):
+    if any(math.isnan(seconds) for seconds, _ in trials):
         say(
             console,
             f"What it costs is not known: nothing of a training function is run. {number_of(slots, 'trial')} at once.",
         )
         return
     place = "this machine" if address is None else "the cluster, were its nodes like this machine"
-    most = about(total / slots)
+    most = about(at_most(trials, slots))
     say(
         console,
         f"Training on {place}, {number_of(slots, 'trial')} at once: at most {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more).",
     )
+
+
+def at_most(trials: Sequence[tuple[float, int]], slots: int) -> float:
+    """Return the seconds within which trials end, as many at once as there are slots, in whatever order they begin.
+
+    Args:
+        trials: Seconds of one, and how many of these there are.
+        slots: How many run at once.
+
+    >>> at_most([(60.0, 40)], 4), at_most([(600.0, 2)], 16), at_most([(60.0, 4), (30.0, 4)], 2)
+    (600.0, 600.0, 210.0)
+    """
+    longest = max(seconds for seconds, _ in trials)
+    if len({seconds for seconds, _ in trials}) == 1:
+        return math.ceil(sum(number for _, number in trials) / slots) * longest
+    total = sum(seconds * number for seconds, number in trials)
+    return total / slots + (1 - 1 / slots) * longest  # Graham 1966, Bell System Technical Journal 45, 1563
 
 
 def _warmup(campaign: Campaign) -> str:

@@ -16,7 +16,7 @@ from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError, number_of
 from studies.commands.exported import ENDINGS, print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
-from studies.commands.options import chosen_again
+from studies.commands.options import chosen_again, storage_again
 from studies.commands.recommended import recommended, stored_space, unreadable_space
 from studies.commands.screen import make_console, speaks_unicode, verbatim
 
@@ -60,7 +60,7 @@ def export_campaigns(
     if form is None:
         form = ENDINGS.get(out.suffix.lower(), "toml") if out else "table" if sys.stdout.isatty() else "toml"
     if form == "table" and out is None:
-        print_recommended(found, make_console())
+        print_recommended(found, make_console(), storage_again(storage))
         return
     if out is None:
         # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
@@ -212,10 +212,9 @@ def _entry(one: Recommendation, study: Study) -> Document:
     arguments = _arguments(one, study)
     of_function = (study.attributes.get("search_space") or {}).get("of_function")  # all are arguments of that
     size, warmup = (None, None) if of_function else (arguments.pop(BATCH_SIZE), arguments.pop(WARMUP, None))
-    batch_size = min(size, int(one.examples)) if isinstance(size, int) and math.isfinite(one.examples) else size
     return {
         "from": one.workload,
-        **({} if batch_size is None else {"batch_size": batch_size}),
+        **({} if size is None else {"batch_size": size}),
         **({} if warmup is None else {"warmup": warmup}),
         **({"schedule": study.attributes["schedule"]} if study.attributes.get("schedule") else {}),
         **({} if _unknown(study) else {"arguments": _all_plain(arguments)}),

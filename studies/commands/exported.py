@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.text import NEVER_RUN, format_params, number
+from analysis.text import NEVER_RUN, OTHER_SEARCH, format_params, number
 from search_spaces.errors import UserError, number_of
+from studies.called import command_line
 from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
 
@@ -68,7 +70,7 @@ def _lines(document: Document) -> Iterator[str]:
     for optimizer, where, entry in _entries(document):
         told = (
             f"# {optimizer} {where}: {_origin(entry)}",
-            *(f"#   {s}" for s in (*_known(document, entry), *_notes(entry))),
+            *(f"#   {s}" for s in (*_known(document, entry, ()), *_notes(entry))),
         )
         # what follows a line break in a name would be code
         body += ["", *("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told)]
@@ -90,8 +92,14 @@ def _lines(document: Document) -> Iterator[str]:
     yield from body
 
 
-def print_recommended(document: Document, console: Console) -> None:
-    """Print a table of the configurations, and below it what was measured of each and what to know of it."""
+def print_recommended(document: Document, console: Console, storage: Sequence[str] = ()) -> None:
+    """Print a table of the configurations, and below it what was measured of each and what to know of it.
+
+    Args:
+        document: What is recommended.
+        console: Where to print.
+        storage: What names its storage on a command line.
+    """
     made = document["made"]
     say(console, f"{made['by']}, {made['date']}; regrets {made['regrets']}")
     entries = list(_entries(document))
@@ -109,7 +117,7 @@ def print_recommended(document: Document, console: Console) -> None:
         console.print(f"{group[0].upper()}{group[1:]}", style="bold", soft_wrap=True)
         print_table(console, ("optimizer", "measured", "seeds", "hyperparameters"), rows, right={2}, under=3)
         for optimizer, entry in own:
-            for said in (_origin(entry), *_known(document, entry), *_notes(entry)):
+            for said in (_origin(entry), *_known(document, entry, storage), *_notes(entry)):
                 say(console, f"  {optimizer}: {said}")
 
 
@@ -126,13 +134,15 @@ def _origin(entry: Document) -> str:
     told = entry["evidence"]
     searches = f" in {told['searches']} searches" if told.get("searches", 1) > 1 else ""
     trials = f"{number_of(told['trials'], 'trial')}{searches} of {told['campaign']}"
+    if any(note.startswith(OTHER_SEARCH) for note in entry["notes"]):
+        trials = f"one of these searches: {trials}"
     as_on = f"as on {entry['from']}: " if "mean_regret" in entry else ""
     if told["kind"] == "winner":
         return f"{as_on}the best of {trials}"
     return f"{as_on}amid the good ones of {trials}, rounded; not the best trial itself"
 
 
-def _known(document: Document, entry: Document) -> Iterator[str]:
+def _known(document: Document, entry: Document, storage: Sequence[str]) -> Iterator[str]:
     """Yield the schedule of the learning rate that a configuration was found with, and what was measured of it."""
     from analysis.comparison.spaces import schedule_in_words
 
@@ -141,7 +151,8 @@ def _known(document: Document, entry: Document) -> Iterator[str]:
     # without one a training function may have a schedule of its own, of which nothing is known
     if schedule is not None and (schedule != "constant" or warmup):
         yield f"learning-rate schedule: {schedule_in_words({'schedule': schedule, 'warmup': warmup})}"
-    yield from _evidence(entry)
+    exact = "--winner" in shlex.split(document["made"]["by"])
+    yield from _evidence(entry, [*["--winner"] * exact, *storage])
 
 
 def _notes(entry: Document) -> list[str]:
@@ -149,15 +160,18 @@ def _notes(entry: Document) -> list[str]:
     return [note for note in entry["notes"] if note != NEVER_RUN]
 
 
-def _evidence(entry: Document) -> Iterator[str]:
-    """Yield what was measured of this very configuration, and of its winner where that is another one."""
+def _evidence(entry: Document, options: Sequence[str]) -> Iterator[str]:
+    """Yield what was measured of this very configuration, and of its winner where that is another one.
+
+    ``options`` are those of the command that runs what was not run.
+    """
     told = entry["evidence"]
     where = f"{told['metric']} on {told['data']} data"
     if told["seeds"]:
         at = f" of {entry['from']}" if "mean_regret" in entry else ""
         yield f"measured on {number_of(told['seeds'], 'fresh seed')}{at}: {where} {_value(told)}{_losses(told)}"
     else:
-        yield f"never run on fresh seeds; to run it: sofim evaluate {told['campaign']}"
+        yield f"never run on fresh seeds; to run it: {command_line('evaluate', told['campaign'], *options)}"
     if "predicted" in told:
         ends = _interval(told.get("predicted_interval"))
         yield f"predicted by a surrogate, around it: {told['metric']} {number(told['predicted'])}{ends}"

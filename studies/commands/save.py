@@ -220,7 +220,7 @@ def _best_runs(
                 int(row["confirms"]),
                 {
                     "values": values.tolist(),
-                    **dict(zip(("estimate", "low", "high"), estimate(found[plan.name], values), strict=True)),
+                    **dict(zip(("estimate", "low", "high"), estimate(found[plan.name], alike, "value"), strict=True)),
                 },
             )
     return best

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis.schema import DEFAULT
-from analysis.text import format_value
+from analysis.text import format_params, format_value, listing
 from studies.called import command_line
 from studies.commands.find import existing
 from studies.commands.options import storage_again
@@ -127,12 +127,16 @@ def _print_rows(study: Study, rows: list[_Confirmed], console: Console) -> None:
     ]
     over = "mean ± standard deviation"
     if searches > 1:
-        over += f" over searches{' (of a default over seeds)' if any(not row.searches for row in rows) else ''}"
+        alone = ["a default"] * any(not row.searches for row in rows) + ["one search"] * any(
+            row.searches == 1 for row in rows
+        )
+        over += f" over searches{f' (of {listing(alone)} over seeds)' if alone else ''}"
         over += f"; hyperparameters of the winner that is best on {'training' if on_training else 'validation'} data"
-    title = f": the winners on fresh seeds, {over}; the order is by {decides} ({study.better})"
+    last = ", those with runs that broke last" if {row.lost for row in rows} == {True, False} else ""
+    title = f": the winners on fresh seeds, {over}; the order is by {decides} ({study.better}){last}"
     console.print(Text.assemble((study.workload, "bold"), title), soft_wrap=True)
-    last = len(headings) - 1
-    print_table(console, headings, made, right={*range(1, last)}, under=last)
+    column = len(headings) - 1
+    print_table(console, headings, made, right={*range(1, column)}, under=column)
     console.print()
 
 
@@ -258,11 +262,6 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, ...]:
 
 def _spread(numbers: tuple[float, ...]) -> str:
     return " ± ".join([format_value(numbers[0]), *(f"{number:.2g}" for number in numbers[1:])]) if numbers else "–"
-
-
-def format_params(params: Mapping[str, object]) -> str:
-    """Return a configuration on one line, numbers with four significant digits."""
-    return ", ".join(f"{k}={format(v, '.4g') if isinstance(v, float) else v}" for k, v in params.items())
 
 
 def _outcomes(row: Mapping[Any, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import math
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from analysis.audit import Flag, as_table, audit, shown
+from analysis.edges import widened
 from analysis.parameters import ParameterInfo
 from analysis.study import Study
 
@@ -168,6 +170,27 @@ def test_optimizers_that_were_searched_less_than_three_times_are_named_once() ->
     flags = audit([*studies, other], both, pd.concat([curves, curves.assign(study=other.name)]))
     assert [(flag.kind, flag.remedy) for flag in flags] == [("searches", "replicates = 3")]
     assert audit(studies, trials, curves) == [], "one optimizer is compared with nothing"
+
+
+@pytest.mark.parametrize("end", ["lower", "upper"])
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        ParameterInfo("knee", "float", 10**-1.5, 10**0.5, log=True),
+        ParameterInfo("x", "float", 1234567.8, 2e7, log=True),
+        ParameterInfo("beta", "float", -0.5, 0.9, one_minus=True),
+        ParameterInfo("beta", "float", 0.5, 0.995, one_minus=True),
+        ParameterInfo("linear", "float", 1 / 3, 2 / 3),
+        ParameterInfo("batch_size", "int", 16, 256, log=True),
+    ],
+    ids=str,
+)
+def test_a_line_that_widens_a_range_moves_one_end_and_leaves_the_other(parameter: ParameterInfo, end: str) -> None:
+    study = Study(0, "c/w/sofim", {}, "w", "sofim", "accuracy", "maximize", {})
+    line = widened(study, parameter, end)  # type: ignore[arg-type]
+    low, high = json.loads(line.partition(" = ")[2])
+    assert (high if end == "lower" else low) == (parameter.high if end == "lower" else parameter.low)
+    assert low < parameter.low if end == "lower" else high > parameter.high
 
 
 def test_how_often_optimizers_were_searched_is_told_of_each() -> None:

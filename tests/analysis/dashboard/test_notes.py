@@ -148,7 +148,7 @@ def test_the_winner_on_fresh_seeds_has_the_reports_interval() -> None:
     table = campaign.compare().tables["leaderboard"].set_index("optimizer").loc["sofim"]
     words = markdown(estimate(table["test"], table["test_low"], table["test_high"]))
     assert f"test accuracy **{words}**" in line(sofim)
-    assert "(mean of 3 runs, 95 % over seeds, 1 broke and count with the worst value of the workload, few)" in line(
+    assert "(mean of 3 runs, 95 % over seeds, 1 broke and counts with the worst value of the workload, few)" in line(
         sofim
     )
     assert "test accuracy **0.7** (mean of 1 run, too few for an interval, few)" in line(sgd)
@@ -443,3 +443,18 @@ def test_the_note_on_evaluation_runs_says_what_each_configuration_reached():
     assert "0.5 ± 0.35" in told
     assert "- `lr=0.5, rho=2`, 0 runs that came through: no values yet" in told
     assert "(/dashboard/studies/7/note)" in told
+
+
+def test_runs_that_are_all_equal_are_not_far_apart_and_configurations_near_1_are_told_apart() -> None:
+    found = made({"w": {"sgd": [0.9, 0.9, 0.9], "adamw": [0.5, 0.6, "diverged"]}})
+    notes = {}
+    for study in found.studies:
+        own = [frame[frame["study"] == study.name] for frame in (found.trials, found.confirmations)]
+        notes[study.optimizer] = search_note(study, *own, found.contests()[0], NoteContext())
+    assert "(mean of 3 runs, all equal, which leaves no interval, few)" in notes["sgd"]
+    assert "1 broke and counts with the worst value" in notes["adamw"]
+    frame = pd.DataFrame({"study": ["x"] * 2, "outcome": ["complete"] * 2, "value": [0.9, 0.9],
+                          "evaluates": [{"beta": 0.99997}, {"beta": 0.99996}]})  # fmt: skip
+    said = evaluation_note(found.studies[0], frame, 3)
+    assert "`beta=0.99997`, 1 run" in said
+    assert "`beta=0.99996`, 1 run" in said

@@ -9,10 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.defaults import Evaluated, Recommendation, SurrogateStudy, pooled, recommend, surrogate_study
+from analysis.defaults import (
+    Evaluated,
+    Recommendation,
+    SurrogateStudy,
+    pooled,
+    portfolio_of_all,
+    ran,
+    recommend,
+    surrogate_study,
+)
+from analysis.defaults.robust import with_digits
 from analysis.study import Frames, Study
 from search_spaces import configuration_key
-from tests.analysis.defaults.test_recommend import LR, runs, study, surface, tuned
+from tests.analysis.defaults.test_recommend import runs, study, surface, tuned
 
 SEEDS = range(10)
 
@@ -214,21 +224,31 @@ def test_all_searches_of_an_optimizer_recommend_together() -> None:
     assert "the winner of another search" in found.workloads["u"].notes[0]
 
 
-def test_no_batch_is_larger_than_the_data_that_the_epochs_tell_of() -> None:
-    size = dataclasses.replace(LR, name="batch_size", kind="int", low=16, high=1024)
-    one = dataclasses.replace(study("u"), parameters={"batch_size": size})
-    sizes = [16, 64, 500, 900]
-    trials = pd.DataFrame(
-        [
-            (one.name, "u", n, "complete", 0.5 + n / 10, {"batch_size": b}, 4 * math.ceil(500 / b))
-            for n, b in enumerate(sizes)
-        ],
-        columns=["study", "workload", "number", "outcome", "value", "params", "gradient_evaluations"],
+def test_the_best_trial_as_it_was_is_not_rounded() -> None:
+    noise = np.random.default_rng(5)
+    surrogate, trials = surface(study("u"), lambda rate, share: float(noise.normal()), count=15)
+    nothing = runs(study("u"), 0, [])
+    [before] = recommend([surrogate], trials, nothing, exact=True)
+    winner = before.workloads["u"].params
+    as_rounded = evaluated(
+        surrogate, with_digits(winner, list(surrogate.study.parameters.values()), 3), [0.9, 0.8, 0.85]
     )
-    curves = pd.DataFrame(
-        [(one.name, n, e, 0.5) for n in range(4) for e in range(1, 5)], columns=["study", "number", "epoch", "value"]
-    )
-    surrogate = surrogate_study(one, trials, curves, np.random.default_rng(0))
-    assert surrogate.examples == 500
-    [found] = recommend([surrogate], trials.assign(optimizer="sofim"), runs(one, 0, []))
-    assert "more than all the data" in " ".join(found.workloads["u"].notes)
+    [exact] = recommend([surrogate], trials, nothing, exact=True, measured=as_rounded)
+    assert exact.workloads["u"].params == winner
+    [rounded] = recommend([surrogate], trials, nothing, measured=as_rounded)
+    assert rounded.workloads["u"].params != winner, "that which was run, and is no worse"
+
+
+@pytest.mark.parametrize("order", [("sofim", "sgd"), ("sgd", "sofim")])
+def test_without_surrogates_the_first_to_try_is_the_best_winner_whoever_is_named_first(order: tuple[str, str]) -> None:
+    surrogates, trials = [], []
+    for optimizer in order:
+        noise, centre = np.random.default_rng(1), {"sofim": 0.3, "sgd": 0.9}[optimizer]
+        one, own = surface(study("u", optimizer), lambda rate, share: centre + 0.01 * float(noise.normal()), count=10)  # noqa: B023
+        surrogates.append(one)
+        trials.append(own)
+    every = pd.concat(trials, ignore_index=True)
+    nothing = runs(study("u"), 0, [])
+    found = recommend(surrogates, every, nothing)
+    first = portfolio_of_all(surrogates, found, 8, ran(surrogates, every, nothing, None))[0]
+    assert (first.source.optimizer, first.regret) == ("sgd", 0.0)

@@ -84,6 +84,8 @@ def test_a_wide_optimum_needs_one_digit_and_a_narrow_one_more() -> None:
     assert len(f"{robust(wide)['lr']:.12g}".strip("0.")) == 1
     assert with_digits({"lr": 0.012345, "beta": 0.98765}, [LR, BETA], 2) == {"lr": 0.012, "beta": 0.988}
     assert with_digits({"lr": 0.96}, [LR], 1) == {"lr": 1.0}
+    knee = ParameterInfo("knee", "float", 10**-1.5, 10**0.5, log=True)
+    assert with_digits({"knee": knee.high}, [knee], 2) == {"knee": knee.high}, "12 digits of it lie outside"
     assert with_digits({"lr": 0.00011}, [ParameterInfo("lr", "float", 1.05e-4, 1.0, log=True)], 1) == {"lr": 0.00011}
 
 

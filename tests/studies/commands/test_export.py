@@ -19,7 +19,7 @@ from search_spaces import SEARCH_SPACES
 from sofim import OPTIMIZERS
 from sofim.recommended import shipped
 from studies.commands.export import _runs
-from studies.commands.exported import _value, printed
+from studies.commands.exported import _evidence, _origin, _value, printed
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import campaign, end, open_ledger
 from tests.support.report_studies import confirm, make, ridge
@@ -59,8 +59,7 @@ def test_three_formats_hold_the_same_and_arguments_are_what_the_optimizer_takes(
         assert set(own["workloads"]) == {"digits-mlp", "breast-cancer-logreg"}
         for entry in (own["default"], *own["workloads"].values()):
             expected = SEARCH_SPACES[optimizer].arguments(entry["params"])
-            # on paper an epoch has ten steps, and one of 16 examples has seen them all then
-            assert min(expected.pop("batch_size"), 160) == entry["batch_size"]
+            assert expected.pop("batch_size") == entry["batch_size"]
             assert entry["arguments"] == expected
             OPTIMIZERS[optimizer].factory(torch.nn.Linear(2, 1).parameters(), **entry["arguments"])
     evidence = found["optimizers"]["sgd"]["workloads"]["digits-mlp"]["evidence"]
@@ -132,6 +131,20 @@ def test_winners_are_the_trials_as_they_were(sofim, home) -> None:
     assert "winner" not in told
 
 
+STORAGE = ("--storage", "x")
+EVIDENCE = {"campaign": "a b", "kind": "winner", "metric": "accuracy", "data": "test", "trials": 80, "searches": 2}
+NOT_RUN = {"evidence": {**EVIDENCE, "seeds": 0}, "notes": []}
+
+
+def test_the_best_of_another_search_is_not_told_as_the_best_of_all() -> None:
+    assert _origin(NOT_RUN) == "the best of 80 trials in 2 searches of a b"
+    of_another = {
+        **NOT_RUN,
+        "notes": ["the winner of another search than that with the best trial, of which 2 of 2 runs"],
+    }
+    assert _origin(of_another) == "the best of one of these searches: 80 trials in 2 searches of a b"
+
+
 def test_a_number_near_1_is_not_exported_as_1() -> None:
     """Seven nines say more than four digits do, and a program may read all of them."""
     told = _runs(Measured(runs=5, mean=(0.9999987, 0.9999981, 0.9999993), median=0.99999871, worst=0.9999), "linear")
@@ -145,7 +158,10 @@ def test_people_are_told_what_was_measured_and_what_was_never_run(sofim, home) -
     arguments = ("export", "fake", "--optimizer", "sgd", "--workload", "digits-mlp")
     code, table, err = sofim(*arguments, "--format", "table")
     assert (code, err) == (0, "")
-    assert "never run on fresh seeds; to run it: sofim evaluate fake" in table
+    assert "never run on fresh seeds; to run it: sofim evaluate fake\n" in table
+    assert "to run it: sofim evaluate 'a b' --winner --storage x" in " ".join(
+        _evidence(NOT_RUN, ["--winner", *STORAGE])
+    )
     assert "the winner, which is another configuration (lr=" in table
     lines = sofim(*arguments, "--format", "python")[1]
     assert "#   never run on fresh seeds; to run it: sofim evaluate fake" in lines
@@ -260,6 +276,15 @@ def test_what_a_campaign_fixes_is_not_taken_from_the_file(sofim, home, tmp_path)
 
 
 ENTRY = "[optimizers.sgd.default.params]\nlr = {lr}\nmomentum = 0.9\nweight_decay = 1e-5\nbatch_size = {batch_size}\n"
+
+
+def test_a_whole_number_with_a_point_is_taken_as_one(tmp_path) -> None:
+    from studies.campaign.initial import read_initial
+
+    (tmp_path / "x.toml").write_text(ENTRY.format(lr=0.1, batch_size=64.0))
+    initial = read_initial(tmp_path / "x.toml", campaign(sampler="tpe", optimizers=["sgd"], trials=25))
+    size = initial["sgd"]["digits-mlp"]["batch_size"]
+    assert (size, type(size)) == (64, int)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from analysis.load import ParameterInfo
+from analysis.report._answer import export_command
 from analysis.sensitivity.eligibility import obstacle
 from analysis.sensitivity.outcomes import Outcomes
 from analysis.text import about
@@ -20,6 +24,7 @@ from studies.cli import sofim as command
 from studies.commands.confirm import _announcement
 from studies.commands.progress import stopped_lines
 from studies.commands.status import _state
+from studies.commands.tables import _confirmed_rows, _print_rows
 from studies.commands.tuning import Budget
 from studies.commands.tuning._tuned import in_words
 from studies.engine import Resources
@@ -27,6 +32,7 @@ from studies.storage.database import close_storage
 from tests.studies.commands.test_progress import tally
 from tests.studies.commands.test_tune import tuned
 from tests.support.fake_campaign import make
+from tests.support.made_campaign import made
 
 Sofim = Callable[..., tuple[int, str, str]]
 
@@ -68,6 +74,9 @@ SAID = [
         "its driver was lost; confirm it again to go on",
     ),
     (stopped_lines([tally()]), []),
+    (export_command("my campaign; x", "sqlite:////tmp/a b.db"),
+     "sofim export 'my campaign; x' --storage 'sqlite:////tmp/a b.db'"),
+    (export_command("quickstart", "sqlite:///sofim.db"), "sofim export quickstart"),
     (
         _announcement([tally(asked_for=1, **RUN)], 1, Resources(None, None, 0.0)),
         "Confirming winners on 1 fresh seed: 1 run; one at a time on a node, whole budgets, no pruner.",
@@ -157,3 +166,26 @@ def test_gap_is_explained_where_it_is_first_said(sofim: Sofim) -> None:
 
 def test_help_says_what_a_report_is_about(sofim: Sofim) -> None:
     assert "which optimizer is better" in command.commands["report"].help
+
+
+def on_fresh_seeds(runs: dict[str, Any], **options: Any) -> str:
+    """What the command line says of winners whose runs gave these values."""
+    found = made({"w": runs}, **options)
+    of: dict[str, list[Any]] = {}
+    for study in found.studies:
+        of.setdefault(study.optimizer, []).append(study)
+    console = Console(file=io.StringIO(), width=200)
+    rows = [row for own in of.values() for row in _confirmed_rows(own, found.trials, found.confirmations, 1)]
+    _print_rows(found.studies[0], rows, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_heading_of_winners_says_what_each_number_is_over_and_who_stands_last() -> None:
+    three = [0.5, 0.9, 0.7]
+    assert "over searches (of one search over seeds);" in on_fresh_seeds(
+        {"sgd": [[0.9, 0.8], [0.7, 0.6]], "adamw": [three, []]}
+    )
+    assert "over searches;" in on_fresh_seeds({"sgd": [[0.9, 0.8], [0.7, 0.6]], "adamw": [three, three]})
+    broke = {"sgd": [0.9, 0.95, 0.94, "diverged"], "adamw": three}
+    assert "(higher is better), those with runs that broke last" in on_fresh_seeds(broke)
+    assert "broke last" not in on_fresh_seeds({"sgd": three, "adamw": three})

@@ -141,6 +141,16 @@ def test_what_is_not_as_the_person_wrote_it_is_said_at_launch(sofim, tmp_path) -
     assert "small: its DataLoader was read once, into memory; its batch_size=7 and its order are not used in" in out
 
 
+def test_choices_that_the_data_cap_are_told_as_choices(sofim, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.toml").write_text(
+        'name = "m"\nworkloads = ["mine:small"]\noptimizers = ["sgd"]\ntrials = 30\n'
+        "search_space.sgd.batch_size = { choices = [16, 64, 256] }\n"
+    )
+    _, out, _ = sofim("launch", "mine.toml", "--dry-run")
+    assert "small: batch_size of sgd is one of 16, 64, of which none is more than the 90 training examples.\n" in out
+
+
 def test_data_without_a_loader_have_none_of_its_settings() -> None:
     pair = torch.rand(8, 2), torch.rand(8, 1)
     assert Data(pair, DataLoader(TensorDataset(*pair))).loaders == ""  # those to train on are meant
