@@ -282,7 +282,11 @@ def test_what_is_said_of_sensitivity_is_of_its_campaign(campaign: str, tmp_path:
     known = table[(table["role"] == "η") & table["width"].notna()].round({"width": 1})  # how far it may be off
     told = known.groupby("optimizer")[["workload", "width", "loss_percent"]].agg(list).to_dict("index")
     digits = ["digits-mlp", "digits-lenet5"]
-    adamw = {"workload": ["breast-cancer-regression", *digits], "width": [1.3, 1.3, 1.0], "loss_percent": [5.0] * 3}
+    adamw = {
+        "workload": ["breast-cancer-regression", *digits, "digits-vit", "shakespeare-plays"],
+        "width": [1.3, 1.3, 1.0, 1.1, 0.6],
+        "loss_percent": [5.0] * 4 + [10.0],
+    }
     sgd = {"workload": ["breast-cancer-regression"], "width": [1.0], "loss_percent": [10.0]}
     assert told == ({"adamw": adamw, "sgd": sgd} if "baselines" in campaign else {})
 
