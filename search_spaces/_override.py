@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from search_spaces._parameter import FEWEST_TRIALS, Interval, Parameter, Scale, Value
-from search_spaces.errors import UserError, key_shown, shown, suggestion
+from search_spaces.errors import UserError, is_finite, key_shown, shown, suggestion
 
 _RANGE_KEYS = ("low", "high", "log", "log_of_one_minus", "integer")
 _KEYS = (*_RANGE_KEYS, "choices", "default", "rank", "reason")
@@ -191,12 +191,7 @@ def fixed(name: str, setting: object) -> Parameter:
 
 def _is_value(value: object) -> bool:
     """Return whether it is what a parameter may be."""
-    if isinstance(value, bool | str):
-        return True
-    try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:
-        return False
+    return isinstance(value, bool | str) or is_finite(value)
 
 
 def _override_choices(name: str, parameter: Parameter, setting: object) -> Parameter | Value:

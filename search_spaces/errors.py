@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 _LONGEST = 60
 
@@ -44,6 +46,20 @@ def key_shown(key: str) -> str:
     """
     plain = key.isprintable() and key != "" and " " not in key
     return key if plain and len(key) <= _LONGEST else shown(key)
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Return whether something is a number, and one that a float can be.
+
+    >>> is_finite(1), is_finite(True), is_finite(float("nan")), is_finite(10**400), is_finite("1")
+    (True, False, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond floats
+        return False
 
 
 def number_of(count: int, noun: str, several: str | None = None) -> str:

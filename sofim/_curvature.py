@@ -35,11 +35,21 @@ def hessian_products(
     if not curved:
         return [None] * len(params)
     outputs, directions = zip(*curved, strict=True)
-    _check_differentiable(outputs)
+    check_differentiable(outputs)
     return torch.autograd.grad(outputs, params, grad_outputs=directions, retain_graph=keep_graph, allow_unused=True)
 
 
-def _check_differentiable(grads: Sequence[Tensor]) -> None:
+def gradients_with_graphs(loss: Tensor, params: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a loss with their graphs, `None` where it does not depend on a parameter.
+
+    That of the loss itself, 1, is one that requires a gradient: so autograd keeps its error where the function that
+    comes last cannot be differentiated twice, see `check_differentiable`.
+    """
+    one = torch.ones_like(loss, requires_grad=True)
+    return torch.autograd.grad(loss, list(params), grad_outputs=one, create_graph=True, allow_unused=True)
+
+
+def check_differentiable(grads: Sequence[Tensor]) -> None:
     """Raise RuntimeError where autograd kept an error instead of a derivative.
 
     The way to it leads to no parameter, so that the product passes it by: what is unknown would be taken for zero.

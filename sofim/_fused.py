@@ -175,6 +175,7 @@ def fused_step(
         sizes == [*map(_size, grads)] == [*map(_size, averages)]
         and {*map(_dtype, grads), *map(_dtype, averages)} == {dtype}
         and all(map(_on_cpu, averages))
+        and not (any(map(_negated, grads)) or any(map(_negated, params)))
         and (all(map(_contiguous, (*params, *grads, *averages))) or all(map(_lie_alike, params, grads, averages)))
     ):
         return False
@@ -192,6 +193,7 @@ def fused_step(
 
 # As functions, which a step of few microseconds can map over its tensors.
 _size, _address, _contiguous = Tensor.numel, Tensor.data_ptr, Tensor.is_contiguous
+_negated = Tensor.is_neg  # a bit that says that memory has the opposite
 _dtype, _on_cpu = Tensor.dtype.__get__, Tensor.is_cpu.__get__  # type: ignore[attr-defined]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sofim._matrices import is_matrix
 
+_ESTIMATED = ("d", "d_max", "d_numerator", "d_de_nom", "d_hat", "step")  # of a group of Prodigy, alike in all
 _COEFFICIENTS = ((3.4445, -4.7750, 2.0315),)  # Jordan's, of the iteration that makes a matrix nearly orthogonal
 
 
@@ -34,10 +35,19 @@ class Mended:
         try:
             for group in self.param_groups:
                 group["lr"] = float(group["lr"])  # parts of the library scale a tensor in place, step after step
-            return super().step(*arguments, **options)  # type: ignore[misc]  # the library's, after this one
+            return _without_hooks(super().step)(self, *arguments, **options)  # type: ignore[misc]  # the library's
         finally:
             for group, rate in zip(self.param_groups, rates, strict=True):
                 group["lr"] = rate
+
+
+def _without_hooks(step: Any) -> Any:
+    """Return a bound step as a function without the hooks that torch puts around it once its own class was made.
+
+    They are around the step of the subclass too, and would run twice.
+    """
+    function = step.__func__
+    return function.__wrapped__ if getattr(function, "hooked", False) else function
 
 
 class Spending(Mended):
@@ -100,7 +110,7 @@ class Muon(Spending, pytorch_optimizer.Muon):
         if is_said:
             shares = {bool(param_group["use_muon"]): params}
         else:
-            shares = {kind: [param for param in params if is_matrix(param) == kind] for kind in (True, False)}
+            shares = {kind: [param for param in params if is_matrix(_tensor(param)) == kind] for kind in (True, False)}
             shares = {kind: share for kind, share in shares.items() if share} or {False: params}
         for use_muon, share in shares.items():
             group = {**param_group, "params": share, "use_muon": use_muon}
@@ -111,21 +121,30 @@ class Muon(Spending, pytorch_optimizer.Muon):
             super().add_param_group(group)
 
 
+def _tensor(param: Any) -> Tensor:
+    """Return a parameter that may come with its name."""
+    found: Tensor = param[1] if isinstance(param, tuple) else param
+    return found
+
+
 class ScheduleFreeAdamW(Spending, pytorch_optimizer.ScheduleFreeAdamW):
     """The library's."""
 
 
 class Prodigy(Spending, pytorch_optimizer.Prodigy):
-    """The library's, which has one learning rate for all parameters: that of the first group."""
+    """The library's, which has one learning rate, and one estimate d, for all parameters: those of the first group."""
 
     _compiled_update_foreach = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, which has the learning rate of the others.
+        """Add a group, which has the learning rate of the others, and takes over what they have estimated.
 
         Raises:
             ValueError: It has another.
         """
         super().add_param_group(param_group)
-        if self.param_groups[-1]["lr"] != self.param_groups[0]["lr"]:
+        first, new = self.param_groups[0], self.param_groups[-1]
+        if new["lr"] != first["lr"]:
+            del self.param_groups[-1]
             raise ValueError("all parameter groups of Prodigy have one learning rate lr")
+        new |= {name: first[name] for name in _ESTIMATED if name in first}

@@ -18,6 +18,7 @@ from sofim._checks import (
     num_processes,
     raise_sparse_gradient,
 )
+from sofim._curvature import check_differentiable, gradients_with_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +174,8 @@ class NystromSGD(torch.optim.Optimizer):
             What it cost in forward-backward passes: one for the gradient and one for each Hessian-vector product.
 
         Raises:
-            RuntimeError: The loss has no graph, or a gradient is sparse.
+            RuntimeError: The loss has no graph, a gradient is sparse, or a function of the model or the loss cannot be
+                differentiated twice.
         """
         group = self.param_groups[0]
         params = [param for param in group["params"] if param.requires_grad]
@@ -238,6 +240,7 @@ class NystromSGD(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
 
+        lr = group["lr"].reshape(()) if isinstance(group["lr"], Tensor) else group["lr"]
         params = [param for param in group["params"] if param.grad is not None]
         grads = [_regularized_gradient(param, group["weight_decay"], group["maximize"]) for param in params]
         sketches = [self.state[param].get("sketch") if param in self.state else None for param in params]
@@ -245,10 +248,10 @@ class NystromSGD(torch.optim.Optimizer):
         for param, grad, sketch in zip(params, grads, sketches, strict=True):
             direction = grad
             if sketch is not None and inner is not None:
-                correction = sketch.T @ inner.to(device=sketch.device, dtype=sketch.dtype)
-                direction = grad - correction.view_as(grad)
+                correction = _wide(sketch).T @ inner.to(device=sketch.device)
+                direction = (_wide(grad) - correction.view_as(grad)).to(grad.dtype)
             # Not alpha=: with lr as a tensor that would be read on the host.
-            param.sub_(direction * (group["lr"] / group["rho"]))
+            param.sub_(direction * (lr / group["rho"]))
         group["steps_since_refresh"] += 1
         return loss
 
@@ -282,10 +285,11 @@ def _hessian_columns(loss: Tensor, params: list[Tensor], coordinates: Tensor) ->
     A single entry of the gradient is differentiated, rather than its product with a unit vector of d entries.
     """
     with torch.enable_grad():
-        grads = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+        grads = gradients_with_graphs(loss, params)
     for grad in grads:
         if grad is not None and grad.layout is not torch.strided:
             raise_sparse_gradient("NystromSGD", grad)
+    check_differentiable([grad for grad in grads if grad is not None and grad.requires_grad])
     columns = [param.new_zeros(len(coordinates), param.numel()) for param in params]
     ends = torch.tensor([param.numel() for param in params], device="cpu").cumsum(0)
     for row, coordinate in enumerate(coordinates.tolist()):
@@ -317,8 +321,17 @@ def _inner_solution(
     grads: list[Tensor], sketches: list[Tensor | None], spectrum: list[float], rho: float
 ) -> Tensor | None:
     """(ρ I + ZᵀZ)⁻¹ Zᵀ g, shape (r,); None where there is no sketch to multiply with."""
-    products = [sketch @ grad.reshape(-1) for grad, sketch in zip(grads, sketches, strict=True) if sketch is not None]
+    products = [
+        _wide(sketch) @ _wide(grad).reshape(-1)
+        for grad, sketch in zip(grads, sketches, strict=True)
+        if sketch is not None
+    ]
     if not products or not spectrum:
         return None
     total = torch.stack([product.to(products[0].device) for product in products]).sum(dim=0)
     return total / (rho + total.new_tensor(spectrum))
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in float32 where it has fewer bits: sums of products overflow half precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

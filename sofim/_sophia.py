@@ -16,7 +16,7 @@ from sofim._checks import (
     check_real,
     with_gradients,
 )
-from sofim._curvature import hessian_products
+from sofim._curvature import gradients_with_graphs, hessian_products
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ class Sophia(torch.optim.Optimizer):
         decays = {p: group["betas"][1] for group in self.param_groups for p in group["params"] if p.requires_grad}
         if decays:
             params = list(decays)
-            grads = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+            grads = gradients_with_graphs(loss, params)
             probes = [torch.randn_like(param) for param in params]
             products = hessian_products(grads, params, probes)
             with torch.no_grad():
@@ -187,6 +187,8 @@ class Sophia(torch.optim.Optimizer):
 
 def _check_options(options: dict[str, Any]) -> None:
     check_learning_rate(options["lr"])
+    if len(options["betas"]) != 2:
+        raise ValueError(f"betas must be two numbers, not {len(options['betas'])}")
     for place, beta in enumerate(options["betas"]):
         check_decay(f"betas[{place}]", beta)
     check_positive("gamma", options["gamma"])

@@ -171,8 +171,11 @@ def ademamix(
     """
     if warmup_steps is not None:
         check_count("warmup_steps", warmup_steps)
-        if betas[0] == 0.0:
-            raise ValueError("betas[0] must be above 0 with warmup_steps: β₃ grows from it in its logarithm")
+        for place in (0, 2):
+            if betas[place] == 0.0:
+                raise ValueError(
+                    f"betas[{place}] must be above 0 with warmup_steps: β₃ grows from β₁ in the logarithm of both"
+                )
     fixed: dict[str, object] = {"weight_decouple": True, "t_alpha_beta3": warmup_steps}
     return _made(
         "_mended:AdEMAMix", params, lr, betas, decays=3, alpha=alpha, eps=eps, weight_decay=weight_decay, fixed=fixed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from search_spaces import OF_TRAINING, SEARCH_SPACES, check_arguments
-from search_spaces.errors import UserError, key_shown, shown, suggestion
+from search_spaces.errors import UserError, is_finite, key_shown, shown, suggestion
 from studies.modules import factory_named
 from studies.training.schedules import SHAPES, WARMUP_FRACTION
 
@@ -78,7 +77,7 @@ def check_targets(targets: object) -> object:
     if not isinstance(targets, Mapping):
         raise ValueError(f"must be {TARGETS}")
     for name, target in targets.items():
-        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
+        if not is_finite(target):
             raise ValueError(f"the target of {shown(name)} must be a finite number, not {shown(target)}")
     return targets
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from search_spaces import WARMUP, SearchSpace
-from search_spaces.errors import UserError, shown
+from search_spaces.errors import UserError, is_finite, shown
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import CampaignPlan, InitialConfigurations
 
@@ -57,7 +56,7 @@ def read_initial(path: Path, plan: CampaignPlan, tell: Callable[[str], object] =
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a mark of its beginning is no text
     except UnicodeDecodeError:
         raise UserError(f"--from {path}: is not UTF-8 text") from None
     except OSError as error:
@@ -89,7 +88,7 @@ def _inside(params: Mapping[str, object], space: SearchSpace, optimizer: str, wh
         if name not in params:
             raise UserError(f"--from {where}: has no {name}, which the campaign searches")
         value: Any = params[name]
-        known = isinstance(value, bool | int | float | str) and (isinstance(value, str) or math.isfinite(value))
+        known = isinstance(value, bool | str) or is_finite(value)
         if not (known and parameter.contains(value)):
             raise UserError(
                 f"--from {where}: {name} = {shown(value)} lies outside {parameter}; "

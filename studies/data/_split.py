@@ -137,7 +137,9 @@ class Data:
         if device == self.train.inputs.device and device == self.validation.inputs.device:
             return self
         if device not in self._moved:
-            moved = Data(self.train.to(device), self.validation.to(device), lambda: self.test().to(device))
+            test = (lambda: self.test().to(device)) if self.has_test else None
+            moved = Data(self.train.to(device), self.validation.to(device), test)
+            moved.loaders = self.loaders
             self._moved[device] = moved
         return self._moved[device]
 

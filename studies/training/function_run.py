@@ -217,4 +217,9 @@ def _number(entry: object) -> float | None:
     """Return a number of Python, NumPy or torch; ``None`` for all else."""
     if isinstance(entry, torch.Tensor | np.ndarray | np.generic) and math.prod(entry.shape) == 1:
         entry = entry.item()
-    return float(entry) if isinstance(entry, numbers.Real) and not isinstance(entry, bool) else None
+    if not isinstance(entry, numbers.Real) or isinstance(entry, bool):
+        return None
+    try:
+        return float(entry)
+    except OverflowError:  # a whole number beyond floats
+        return math.inf if cast("int", entry) > 0 else -math.inf

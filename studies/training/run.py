@@ -170,7 +170,7 @@ class Run:
         self._amp, self._with_test, self._batch_size = amp, test, min(batch_size, workload.num_examples(data))
         self._steps_per_epoch = num_batches(workload, data, self._batch_size)
 
-        self.model = self._initial_model()
+        self.model = self._initial_model(channels_last=not optimizer.needs_closure)
         self._generators = GlobalGenerators(stream_seed(seed, Stream.GLOBAL), self.device)
         # An optimizer may seed a generator of its own from the global one, which every process seeds differently.
         with self._generators.in_use():
@@ -186,14 +186,15 @@ class Run:
         self._initial_loss: float | None = None
         self._best_metric: float | None = None
 
-    def _initial_model(self) -> nn.Module:
+    def _initial_model(self, *, channels_last: bool) -> nn.Module:
+        """Return the model with its first weights; L-BFGS takes gradients as flat views, which these are then not."""
         with torch.random.fork_rng(devices=[]):
             # Drawn on the CPU whatever the device, so that every machine begins with the same weights.
             torch.default_generator.manual_seed(stream_seed(self.seed, Stream.WEIGHTS))
             model = self.workload.model()
         if self.device.type == "cuda":
             model = model.to(self.device)
-            if any(parameter.dim() == 4 for parameter in model.parameters()):
+            if channels_last and any(parameter.dim() == 4 for parameter in model.parameters()):
                 model = model.to(memory_format=torch.channels_last)
         return model
 
@@ -285,7 +286,9 @@ class Run:
             sampler = cast("_HessianOptimizer", optimizer)
             if sampler.refresh_due:
                 self.gradient_evaluations += sampler.refresh(data_loss)  # the penalty stays out of the Hessian
-        torch.autograd.backward(objective, create_graph=spec.needs_create_graph)
+        # that of the loss itself requires one where graphs are kept, see sofim._curvature.gradients_with_graphs
+        one = torch.ones_like(objective, requires_grad=True) if spec.needs_create_graph else None
+        torch.autograd.backward(objective, one, create_graph=spec.needs_create_graph)
         optimizer.step()
         self.gradient_evaluations += spec.evaluations_per_step
         if spec.needs_create_graph:

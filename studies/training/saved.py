@@ -166,7 +166,18 @@ def check_model(workload: Workload | TrainingFunction) -> None:
             "have the function write it"
         )
     with seeded():
-        _packed(workload.name, workload.model())
+        model = workload.model()
+    if any(nn.parameter.is_lazy(tensor) for tensor in model.state_dict().values()):
+        return  # they get their shapes in training
+    try:
+        _packed(workload.name, model)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"workload {workload.name}: its model cannot be saved as safetensors: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}; leave out --save"
+        ) from None
 
 
 def check_free(directory: Path) -> None:

@@ -55,10 +55,14 @@ class Course:
         return [rate * factor for rate in self.base]
 
     def _set(self, optimizer: torch.optim.Optimizer) -> None:
-        for group, rate in zip(optimizer.param_groups, self._rates(), strict=True):
+        for group, rate in zip(optimizer.param_groups, self._rates(), strict=False):  # new groups have none yet
             group["lr"] = rate
 
     def _look_at(self, optimizer: torch.optim.Optimizer) -> None:
+        new = [float(group["lr"]) for group in optimizer.param_groups[len(self.base) :]]
+        if new:  # added since, as where layers are unfrozen one after the other: they follow the schedule from here
+            self.base += new
+            self._set(optimizer)
         if any(group["lr"] != rate for group, rate in zip(optimizer.param_groups, self._rates(), strict=True)):
             raise UserError(
                 f"run.optimizer: something else sets the learning rate, a scheduler perhaps, so that the campaign's "

@@ -102,6 +102,13 @@ def is_generator_function(source: object) -> bool:
     return inspect.isgeneratorfunction(source) or inspect.isgeneratorfunction(type(source).__call__)
 
 
+def _name_of(source: Callable[[Any], Any]) -> str:
+    """Return the name of a function, of that which a partial calls, or of an object's class."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    return str(getattr(source, "__name__", type(source).__name__))
+
+
 def declared(
     source: Callable[[Any], Any], metric: str | Metric | None, direction: str | None, epochs: int | None
 ) -> TrainingFunction:
@@ -116,7 +123,7 @@ def declared(
     Raises:
         UserError: Something is missing or not allowed.
     """
-    name = source.__name__
+    name = _name_of(source)
     if metric is None or epochs is None:
         missing = " and ".join(part for part, given in (("metric", metric), ("epochs", epochs)) if given is None)
         raise UserError(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+import pytorch_optimizer
 import torch
 from torch import nn
 
+from sofim import OPTIMIZERS
 from sofim.factories import ademamix, lion, muon, prodigy, schedule_free_adamw
 
 STEPS = 12
@@ -149,3 +151,66 @@ def test_what_is_out_of_range_is_a_value_error_that_names_it(make, wrong):
 def test_betas_are_as_many_as_the_optimizer_has(make):
     with pytest.raises(ValueError, match=r"betas must be [23] numbers, not \(0\.9,\)"):
         make([torch.nn.Parameter(torch.ones(2))], betas=(0.9,))
+
+
+def test_a_group_that_joins_prodigy_later_takes_over_what_it_has_estimated():
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 4)
+    targets = inputs @ torch.randn(4, 1) + 5
+    model = nn.Linear(4, 1)
+    optimizer = prodigy([model.weight])
+
+    def step():
+        optimizer.zero_grad()
+        loss = (model(inputs) - targets).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    for _ in range(100):
+        step()
+    estimate = optimizer.param_groups[0]["d"]
+    optimizer.add_param_group({"params": [model.bias]})
+    before = step()
+    assert optimizer.param_groups[0]["d"] >= estimate > 1e-4
+    for _ in range(100):
+        after = step()
+    assert after < 0.1 * before
+    with pytest.raises(ValueError, match="one learning rate"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 0.5})
+    assert len(optimizer.param_groups) == 2, "what is refused is not there"
+
+
+@pytest.mark.filterwarnings("ignore:Using backward:UserWarning")
+@pytest.mark.parametrize("name", ["Lion", "AdEMAMix", "Prodigy", "ScheduleFreeAdamW", "Muon", "AdaHessian", "SOAP"])
+def test_hooks_run_once_a_step_whoever_else_made_the_librarys_own(name):
+    keys = {"ScheduleFreeAdamW": "schedule-free-adamw"}
+    row = OPTIMIZERS[keys.get(name, name.lower())]
+    param = nn.Parameter(torch.ones(2, 2))
+    library = getattr(pytorch_optimizer, name)
+    library([{"params": [nn.Parameter(torch.ones(2, 2))], "use_muon": True}] if name == "Muon" else [param])
+    optimizer, counts = row.factory([param]), []
+    optimizer.register_step_pre_hook(lambda *_: counts.append("before"))
+    optimizer.register_step_post_hook(lambda *_: counts.append("after"))
+    param.square().sum().backward(create_graph=row.needs_create_graph)
+    optimizer.step()
+    assert counts == ["before", "after"]
+
+
+def test_muon_takes_parameters_with_their_names():
+    model = nn.Linear(3, 2)
+    optimizer = muon(model.named_parameters())
+    assert [group["param_names"] for group in optimizer.param_groups] == [["weight"], ["bias"]]
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("betas", [(0.0, 0.999, 0.9999), (0.9, 0.999, 0.0)])
+def test_a_schedule_of_beta_in_logarithms_needs_both_ends(betas):
+    with pytest.raises(ValueError, match="must be above 0 with warmup_steps"):
+        ademamix([nn.Parameter(torch.ones(1))], betas=betas, warmup_steps=10)
+
+
+def test_sophia_takes_two_betas():
+    with pytest.raises(ValueError, match="betas must be two numbers, not 1"):
+        OPTIMIZERS["sophia"].factory([nn.Parameter(torch.ones(1))], betas=(0.9,))

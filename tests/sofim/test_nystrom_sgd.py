@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sofim import NystromSGD
+from sofim import OPTIMIZERS, NystromSGD
 from tests.reference import optimizer_twins as twins
 
 
@@ -301,3 +301,62 @@ def test_nothing_to_train_costs_nothing():
     assert optimizer.refresh(nn.Parameter(torch.ones(2)).sum()) == 0
     optimizer.step()
     assert torch.equal(frozen, torch.ones(2))
+
+
+class Square(torch.autograd.Function):
+    """x², of whose derivative autograd has no second one."""
+
+    @staticmethod
+    def forward(context, values):
+        context.save_for_backward(values)
+        return values * values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        return 2 * context.saved_tensors[0] * gradient
+
+
+CURVED = {
+    "inside": lambda x: (Square.apply(x) ** 1.5).sum(),
+    "before the sum": lambda x: Square.apply(x).sum(),
+    "last": lambda x: Square.apply((x * x).sum()),
+}
+
+
+@pytest.mark.parametrize("kind", CURVED)
+@pytest.mark.parametrize("name", ["nystrom-sgd", "sophia"])
+def test_curvature_that_autograd_does_not_have_is_not_taken_for_none(name, kind):
+    x = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        OPTIMIZERS[name].factory([x]).refresh(CURVED[kind](x))
+
+
+def test_a_loss_without_curvature_has_none():
+    x = nn.Parameter(torch.ones(3))
+    optimizer = NystromSGD([x], lr=0.1, rho=1.0)
+    optimizer.refresh((2 * x).sum())
+    assert not any(optimizer.param_groups[0]["spectrum"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_ordinary_curvature_is_no_overflow_in_half_precision(dtype):
+    x = nn.Parameter(torch.ones(2, dtype=dtype))
+    optimizer = NystromSGD([x], lr=1.0, rho=1.0, rank=2, seed=0)
+    loss = (torch.tensor([1.0, 2000.0], dtype=dtype) * x * x).sum() / 2
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x[1].item() == pytest.approx(0.0005, abs=0.02), "where the curvature is, Newton's step"
+    assert 0 <= x[0].item() <= 0.5, "with few digits the sketch may leave out the small curvature beside it"
+
+
+def test_a_learning_rate_of_one_entry_fits_a_parameter_without_a_dimension():
+    x = nn.Parameter(torch.tensor(1.0))
+    optimizer = NystromSGD([x], lr=torch.tensor([0.1]), rho=1.0)
+    loss = x.square()
+    optimizer.refresh(loss)
+    loss.backward()
+    optimizer.step()
+    assert x.shape == ()
+    assert x.item() < 1

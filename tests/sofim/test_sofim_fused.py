@@ -231,3 +231,20 @@ def test_a_cache_that_cannot_be_written_is_none(elsewhere, monkeypatch):
 def test_what_cannot_be_fused_is_named(options, dtype, device, words):
     with pytest.raises(ValueError, match=words):
         SOFIM([nn.Parameter(torch.ones(2, dtype=dtype, device=device))], fused=True, **options)
+
+
+def test_a_gradient_that_is_stored_as_its_opposite_is_read_as_what_it_is():
+    """Of a conjugate's imaginary part torch keeps the memory and sets a bit."""
+
+    def trained(fused):
+        bias = nn.Parameter(torch.tensor([0.5]))
+        optimizer, losses = SOFIM([bias], lr=0.1, rho=0.5, fused=fused), []
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = (torch.complex(torch.tensor([1.0]), bias).conj() - (1 - 2j)).abs().square().sum()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    assert trained(fused=True) == pytest.approx(trained(fused=False))

@@ -16,6 +16,7 @@ import yaml
 
 from analysis.defaults import Measured
 from search_spaces import SEARCH_SPACES
+from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
 from sofim.recommended import shipped
 from studies.commands.export import _runs
@@ -285,6 +286,17 @@ def test_a_whole_number_with_a_point_is_taken_as_one(tmp_path) -> None:
     initial = read_initial(tmp_path / "x.toml", campaign(sampler="tpe", optimizers=["sgd"], trials=25))
     size = initial["sgd"]["digits-mlp"]["batch_size"]
     assert (size, type(size)) == (64, int)
+
+
+def test_whole_numbers_beyond_floats_are_refused_in_a_line(tmp_path) -> None:
+    from studies.campaign._checks import check_targets
+    from studies.campaign.initial import read_initial
+
+    (tmp_path / "x.toml").write_text(ENTRY.format(lr=10**400, batch_size=64))
+    with pytest.raises(UserError, match=r"x.toml: sgd on digits-mlp: lr = 1000.*… lies outside"):
+        read_initial(tmp_path / "x.toml", campaign(sampler="tpe", optimizers=["sgd"], trials=25))
+    with pytest.raises(ValueError, match=r"^the target of 'digits-mlp' must be a finite number, not 1000.*…$"):
+        check_targets({"digits-mlp": 10**400})
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from studies.training.function_run import FunctionRun
 from studies.training.schedules import SCHEDULES
 from studies.trials import Assignment
 from studies.workloads import Metric, TrainingFunction
+from studies.workloads._function import declared
 
 ACCURACY = Metric("accuracy", "maximize")
 EPOCHS = 3
@@ -360,3 +361,43 @@ def test_a_trainer_is_ended_where_its_trial_is_and_what_it_raises_is_the_trials(
 def both(run):
     run.report(0.5)
     yield 0.5
+
+
+def test_layers_that_are_unfrozen_follow_the_schedule_from_there(sent):
+    rates = []
+
+    def gradually(run):
+        first, second = nn.Linear(1, 2), nn.Linear(2, 1)
+        optimizer = run.optimizer(second, steps_per_epoch=1)
+        for epoch in range(run.epochs):
+            if epoch == 1:
+                optimizer.add_param_group({"params": first.parameters()})
+            second(first(torch.ones(1, 1))).sum().backward()
+            optimizer.step()
+            rates.append([group["lr"] for group in optimizer.param_groups])
+            yield 1.0
+
+    assert all(not row.get("failure") for row in sent(gradually, optimizer="sgd", schedule="cosine"))
+    assert [len(set(each)) for each in rates] == [1] * len(rates), "all groups have the rate of the schedule"
+    assert [len(each) for each in rates][:2] == [1, 2]
+
+
+def test_a_whole_number_beyond_floats_is_infinite(sent):
+    def enormous(run):
+        yield -(10**400)
+
+    assert "Overflow" not in str(sent(enormous))
+
+
+def test_what_a_partial_or_an_object_is_called():
+    class Loop:
+        def __call__(self, run):
+            yield 1.0
+
+    def train(run, width):
+        yield 1.0
+
+    assert declared(partial(train, width=2), "accuracy", "maximize", 3).name == "train"
+    assert declared(Loop(), "accuracy", "maximize", 3).name == "Loop"
+    with pytest.raises(UserError, match="train is a training function: give metric and epochs too"):
+        declared(partial(train, width=2), None, None, None)

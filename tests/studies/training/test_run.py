@@ -17,7 +17,7 @@ from search_spaces.errors import UserError
 from sofim.registry import OPTIMIZERS, OptimizerSpec
 from studies.training.batches import batch_starts, epoch_batches
 from studies.training.run import Run, train
-from studies.workloads import WORKLOADS, Data, Metric, Workload, accuracy
+from studies.workloads import WORKLOADS, Data, Metric, Workload, accuracy, load
 from tests.reference.plain_training import plain_training
 
 MLP, LOGREG = WORKLOADS["digits-mlp"], WORKLOADS["breast-cancer-logreg"]
@@ -548,3 +548,19 @@ def test_metric_of_accuracy_is_a_fraction_of_the_validation_examples():
     num = len(MLP.load(None).validation)
     assert record.metric * num == pytest.approx(round(record.metric * num), abs=1e-9)
     assert MLP.metric.function is accuracy
+
+
+@pytest.mark.parametrize("key", OPTIMIZERS)
+def test_every_optimizer_trains_convolutions_whose_memory_is_that_of_a_gpu(key, monkeypatch):
+    first = Run._initial_model
+
+    def as_on_a_gpu(self, *, channels_last):
+        model = first(self, channels_last=channels_last)
+        return model.to(memory_format=torch.channels_last) if channels_last else model
+
+    monkeypatch.setattr(Run, "_initial_model", as_on_a_gpu)
+    arguments = SEARCH_SPACES[key].arguments(SEARCH_SPACES[key].default)
+    train_on = load(WORKLOADS["digits-lenet5"], None).train
+    few = train_on.inputs[:64], train_on.targets[:64]
+    [record] = train(WORKLOADS["digits-lenet5"], OPTIMIZERS[key], arguments, 0, 1, data=Data(few, few))
+    assert math.isfinite(record.train_loss)

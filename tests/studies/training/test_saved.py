@@ -23,7 +23,7 @@ from studies.training import worker
 from studies.training.run import Record, train
 from studies.training.saved import check_free, check_model, checksum_of, evaluated, write
 from studies.trials import Assignment
-from studies.workloads import Data, Metric, Workload, accuracy
+from studies.workloads import WORKLOADS, Data, Metric, Workload, accuracy
 
 EPOCHS = 4
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -253,3 +253,26 @@ def test_a_run_that_fails_now_says_why(tmp_path, mine):
     assert made.failure is not None
     assert made.failure.endswith("ValueError: no such layer")
     assert made.weights == b""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: nn.ParameterDict({"w": nn.Parameter(torch.eye(2, dtype=torch.complex128))}),
+        lambda: nn.ParameterDict({"w": nn.Parameter(torch.eye(2).to_sparse())}),
+    ],
+    ids=["complex", "sparse"],
+)
+def test_a_model_that_safetensors_does_not_take_is_refused_in_a_line(model):
+    with pytest.raises(UserError, match=r"^workload digits-mlp: its model cannot be saved .*; leave out --save$"):
+        check_model(replace(WORKLOADS["digits-mlp"], model=model))
+
+
+def test_a_model_whose_shapes_come_with_the_data_can_be_saved():
+    check_model(replace(WORKLOADS["digits-mlp"], model=lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10))))
+
+
+def test_data_on_another_device_have_the_splits_that_they_had():
+    pair = torch.zeros(4, 2), torch.zeros(4)
+    assert not Data(pair, pair).on("meta").has_test
+    assert Data(pair, pair, pair).on("meta").has_test

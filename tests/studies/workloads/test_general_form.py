@@ -425,4 +425,9 @@ def test_an_optimizer_that_needs_what_an_objective_cannot_is_named_with_those_th
     ) as no:
         rehearse(workload, data, {key: SEARCH_SPACES[key] for key in ("sgd", "adam", "adahessian")})
     assert "workload physics" in str(no.value)
+    last = replace(PHYSICS, objective=lambda net, batch: Once.apply(net(batch).square().mean()))
+    for of in (workload, last):
+        for key in ("adahessian", "sophia", "nystrom-sgd"):
+            with pytest.raises(UserError, match=f"two steps with {key} raised RuntimeError: .*once_differentiable"):
+                rehearse(of, data, {"sgd": SEARCH_SPACES["sgd"], key: SEARCH_SPACES[key]})
     assert [r.epoch for r in train(workload, OPTIMIZERS["sgd"], {"lr": 0.1, "batch_size": 8}, 0, 1, data=data)] == [1]
