@@ -49,6 +49,11 @@ def gradients_with_graphs(loss: Tensor, params: Sequence[Tensor]) -> tuple[Tenso
     return torch.autograd.grad(loss, list(params), grad_outputs=one, create_graph=True, allow_unused=True)
 
 
+def backward_with_graphs(loss: Tensor) -> None:
+    """Put the gradients of a loss, with their graphs, into ``.grad``; see `gradients_with_graphs`."""
+    torch.autograd.backward(loss, torch.ones_like(loss, requires_grad=True), create_graph=True)
+
+
 def check_differentiable(grads: Sequence[Tensor]) -> None:
     """Raise RuntimeError where autograd kept an error instead of a derivative.
 

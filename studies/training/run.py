@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError
+from sofim._curvature import backward_with_graphs
 from studies.training.batches import (
     batch_loss,
     evaluate_test,
@@ -170,7 +171,7 @@ class Run:
         self._amp, self._with_test, self._batch_size = amp, test, min(batch_size, workload.num_examples(data))
         self._steps_per_epoch = num_batches(workload, data, self._batch_size)
 
-        self.model = self._initial_model(channels_last=not optimizer.needs_closure)
+        self.model = self._initial_model(channels_last=not optimizer.needs_closure)  # L-BFGS takes flat views
         self._generators = GlobalGenerators(stream_seed(seed, Stream.GLOBAL), self.device)
         # An optimizer may seed a generator of its own from the global one, which every process seeds differently.
         with self._generators.in_use():
@@ -187,7 +188,6 @@ class Run:
         self._best_metric: float | None = None
 
     def _initial_model(self, *, channels_last: bool) -> nn.Module:
-        """Return the model with its first weights; L-BFGS takes gradients as flat views, which these are then not."""
         with torch.random.fork_rng(devices=[]):
             # Drawn on the CPU whatever the device, so that every machine begins with the same weights.
             torch.default_generator.manual_seed(stream_seed(self.seed, Stream.WEIGHTS))
@@ -282,13 +282,9 @@ class Run:
         spec, optimizer = self.spec, self.optimizer
         optimizer.zero_grad()
         data_loss, objective = self._losses(batch)
-        if spec.needs_hessian:
-            sampler = cast("_HessianOptimizer", optimizer)
-            if sampler.refresh_due:
-                self.gradient_evaluations += sampler.refresh(data_loss)  # the penalty stays out of the Hessian
-        # that of the loss itself requires one where graphs are kept, see sofim._curvature.gradients_with_graphs
-        one = torch.ones_like(objective, requires_grad=True) if spec.needs_create_graph else None
-        torch.autograd.backward(objective, one, create_graph=spec.needs_create_graph)
+        if spec.needs_hessian and (sampler := cast("_HessianOptimizer", optimizer)).refresh_due:
+            self.gradient_evaluations += sampler.refresh(data_loss)  # the penalty stays out of the Hessian
+        (backward_with_graphs if spec.needs_create_graph else torch.autograd.backward)(objective)
         optimizer.step()
         self.gradient_evaluations += spec.evaluations_per_step
         if spec.needs_create_graph:
