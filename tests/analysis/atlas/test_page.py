@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from analysis.study import Frames, Study
 from analysis.text import percent
 from sofim.recommended import shipped
 from studies.storage.database import close_storage, open_storage
+from studies.workloads._targets import TARGETS
 
 ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
@@ -194,6 +196,12 @@ def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_shi
     tried_first = shipped()["portfolio"][0]
     assert tried_first["optimizer"] == "muon"
     assert f"regrets {tried_first['mean_regret']:.2f} in the mean of the nine" in page
+
+
+def test_what_is_said_of_shampoo_is_of_the_measured_targets(page: str) -> None:
+    measured = [row for row in tomllib.loads(TARGETS.read_text(encoding="utf-8")).values() if "baselines" in row]
+    assert [len(measured), sum(row["best"] == ["shampoo"] for row in measured)] == [9, 7]
+    assert "of seven of the nine workloads" in page
 
 
 @pytest.mark.nightly
