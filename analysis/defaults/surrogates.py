@@ -179,7 +179,9 @@ class SurrogateStudy:
         return -math.inf if self.used.best is None else float(self.used.goodness[self.used.best])
 
     def regret_of_winner(self, best: float, start: float) -> float:
-        """Return how much worse than ``best`` the best complete trial was, as `regrets` has it of predictions."""
+        """Return how much worse than ``best`` the best complete trial was, as `regrets` has it; NaN without one."""
+        if math.isinf(self.won):
+            return math.nan
         scale = self.reach(best, start)
         return min(max((best - self.won) / scale, 0.0), 1.0) if scale > 0 else 0.0
 

@@ -252,3 +252,17 @@ def test_without_surrogates_the_first_to_try_is_the_best_winner_whoever_is_named
     found = recommend(surrogates, every, nothing)
     first = portfolio_of_all(surrogates, found, 8, ran(surrogates, every, nothing, None))[0]
     assert (first.source.optimizer, first.regret) == ("sgd", 0.0)
+
+
+def test_a_search_whose_only_trials_lie_outside_its_ranges_is_no_error() -> None:
+    surrogate, trials = surface(study("u"), lambda rate, share: 0.9, count=3)
+    outside = trials.assign(params=[{**params, "lr": 1e9} for params in trials["params"]])
+    nothing = runs(study("u"), 0, [])
+    one = surrogate_study(
+        study("u"), outside, pd.DataFrame(columns=["study", "number", "epoch", "value"]), np.random.default_rng(0)
+    )
+    assert surrogate.used.best is not None
+    assert one.used.best is None
+    found = recommend([one], outside, nothing)
+    [choice] = portfolio_of_all([one], found, 8, ran([one], outside, nothing, None))
+    assert choice.source.params["lr"] == 1e9

@@ -282,7 +282,7 @@ ENTRY = "[optimizers.sgd.default.params]\nlr = {lr}\nmomentum = 0.9\nweight_deca
 def test_a_whole_number_with_a_point_is_taken_as_one(tmp_path) -> None:
     from studies.campaign.initial import read_initial
 
-    (tmp_path / "x.toml").write_text(ENTRY.format(lr=0.1, batch_size=64.0))
+    (tmp_path / "x.toml").write_text(ENTRY.format(lr=0.1, batch_size=64.0), encoding="utf-8-sig")
     initial = read_initial(tmp_path / "x.toml", campaign(sampler="tpe", optimizers=["sgd"], trials=25))
     size = initial["sgd"]["digits-mlp"]["batch_size"]
     assert (size, type(size)) == (64, int)
