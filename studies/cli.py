@@ -255,6 +255,9 @@ def status(campaign: str | None, storage: str) -> None:
 )
 @storage_option
 @click.option("--out", type=OUT_DIRECTORY, metavar="DIR", help="Default: reports/NAME.")
+@click.option(
+    "--page-only", is_flag=True, help="One file, with all figures in it: no files of figures and tables beside it."
+)
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
     "--stopped",

@@ -102,9 +102,16 @@ class Files:
     pdf: bytes
 
 
-def files(figure: Figure) -> Files:
-    """Return the figure as an SVG, a PNG on white (300 dots an inch), and a PDF; none of them has a date."""
+def files(figure: Figure, *, page_only: bool = False) -> Files:
+    """Return the figure as an SVG, a PNG on white (300 dots an inch), and a PDF; none of them has a date.
+
+    Args:
+        figure: The figure.
+        page_only: The SVG alone, which a page has inside it; the others take twice its time.
+    """
     vector = svg(figure)
+    if page_only:
+        return Files(vector, b"", b"")
     figure.set_layout_engine("none")  # every part has its place, which is the same in all three
     pixels = {"dpi": _DPI, "facecolor": "white", "pil_kwargs": {"compress_level": _COMPRESSION}}
     image = _saved(figure, "png", metadata={"Software": None}, **pixels)

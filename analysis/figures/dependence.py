@@ -59,7 +59,7 @@ def draw(subject: Subject) -> Drawn | None:
             axes.plot([at], [0.0], mark, transform=place, clip_on=False, markersize=size, color=colour, zorder=5)
         panels.append(Panel(name, figure))
     left = len([name for name in order if _varies(subject, name)]) - len(shown)
-    more = f" The {_MOST} most important parameters; {left} more are in partial_dependence.csv." if left else ""
+    more = f" The {_MOST} most important parameters; {left} more are in the table partial_dependence." if left else ""
     line = "The line is the surrogate's mean over all other parameters (partial dependence). " if len(band) else ""
     if len(band) and not subject.findings.conclusive:
         line = "The surrogate explains too little for a conclusion: its mean over all other parameters is faint. "

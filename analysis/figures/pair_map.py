@@ -27,7 +27,7 @@ def draw(subject: Subject) -> Drawn | None:
         "The two parameters that interact most",
         f"What the surrogate predicts for {pair[0]} and {pair[1]}, averaged over all other parameters; lighter is "
         f"better. {marks_in_words(subject)}; the triangle is the default, the star the best configuration. The mean "
-        f"over {subject.num_refits} refits to trials drawn with replacement; map.csv has the bands.",
+        f"over {subject.num_refits} refits to trials drawn with replacement; the table map has the bands.",
         [Panel("", figure)],
     )
 

@@ -94,7 +94,7 @@ def answered(
     rng = generator(options.seed, "atlas")
     made = atlas(compared, surrogates, whole, evaluations(storage, firsts), about, rng)
     with style():
-        drawn = pictures((key, draw(made, looks_in(compared))) for key, draw in of_each("atlas").items())
+        drawn = pictures(((key, draw(made, looks_in(compared))) for key, draw in of_each("atlas").items()), options)
     return Answered(made, tuple(drawn))
 
 

@@ -32,6 +32,7 @@ class Options:
         num_refits: Bootstrap draws behind every interval.
         workers: Processes; ``None`` for as many as there are processors.
         about: The optimizer that the answers over several workloads are about; ``None``: the campaign's first.
+        page_only: Write one file, the page, which has every figure in it, and no files of figures and tables.
     """
 
     seed: int = 0
@@ -39,6 +40,7 @@ class Options:
     num_refits: int = 20
     workers: int | None = None
     about: str | None = None
+    page_only: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -99,7 +101,7 @@ def chapter(
     subject = Subject(study, trials, findings, options.num_refits)
     with style():
         drawn = ((key, draw(subject)) for key, draw in of_each("study").items())
-        return Chapter(subject, tuple(pictures(drawn)))
+        return Chapter(subject, tuple(pictures(drawn, options)))
 
 
 def examined(
@@ -135,10 +137,10 @@ def _ablation_command(study: Study) -> str:
     return f"sofim confirm {study.campaign['name']} --ablation" if can_be_added_to else ""
 
 
-def versus(view: View) -> tuple[Picture, ...]:
+def versus(view: View, options: Options) -> tuple[Picture, ...]:
     """Return the pictures of one workload of a comparison."""
     with style():
-        return tuple(pictures((key, draw(view)) for key, draw in of_each("workload").items()))
+        return tuple(pictures(((key, draw(view)) for key, draw in of_each("workload").items()), options))
 
 
 def generator(seed: int, purpose: Literal["study", "comparison", "atlas"]) -> np.random.Generator:
@@ -149,10 +151,15 @@ def generator(seed: int, purpose: Literal["study", "comparison", "atlas"]) -> np
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
-def pictures(drawn: Iterable[tuple[str, Drawn | None]]) -> list[Picture]:
+def pictures(drawn: Iterable[tuple[str, Drawn | None]], options: Options) -> list[Picture]:
     """Return figures as files, those that there is nothing to show of left out; within `style`."""
     return [
-        Picture(key, one.title, one.caption, tuple((panel.name, files(panel.figure)) for panel in one.panels))
+        Picture(
+            key,
+            one.title,
+            one.caption,
+            tuple((panel.name, files(panel.figure, page_only=options.page_only)) for panel in one.panels),
+        )
         for key, one in drawn
         if one is not None
     ]

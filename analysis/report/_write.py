@@ -36,6 +36,8 @@ from analysis.study import Frames, Study, check_protocols
 from search_spaces import ANY
 from search_spaces.errors import UserError
 
+METHODS_FILE = "methods.md"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -76,6 +78,7 @@ def write(
         storage: Optuna's; a driver may be writing it.
         studies: Of one campaign, or a single one; one at least.
         out: The directory, made where it is missing. A report that is in it is replaced; other files stay.
+            With `Options.page_only` the page is the one file that is written.
         title: Of the page.
         source: The storage as a reader may see it, without a password.
         together: Whether the studies are a campaign whose optimizers are compared, not one looked at by itself.
@@ -88,7 +91,7 @@ def write(
     """
     options = options or Options()
     _check(studies)
-    _prepare(out)
+    _prepare(out, [] if options.page_only else ["tables", "figures"])
     frames = read(storage, studies)
     every = _with_replicates(storage, studies) if studies[0].own else list(studies)
     of_all = frames if len(every) == len(studies) else read(storage, every)
@@ -100,9 +103,9 @@ def write(
         chosen = tuned(studies[0], frames.trials, frames.confirmations)
     with pool(min(available(options), max(len(studies), 1)), return_as="generator") as parallel:
         chapters = _chapters(storage, studies, frames, options, tell, parallel)
-        compared_on = _versus(compared, parallel)
+        compared_on = _versus(compared, options, parallel)
         atlas = answered(storage, every, of_all, compared, about, options, parallel) if compared and about else None
-    across = replace(_across(chapters, compared), tuned=chosen)
+    across = replace(_across(chapters, compared, options), tuned=chosen)
     tables = {
         name: _joined([one.findings.tables[name] for one in chapters])
         for name, table in TABLES.items()
@@ -134,16 +137,17 @@ def write(
     )
     try:
         _remove_old(out)
-        for name, table in tables.items():
-            _put(out / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
-        for one in chapters:
-            _put_pictures(out / "figures", names[one.study.name], one.pictures)
-        _put_pictures(out / "figures", WORKLOADS, [*across.scores, *across.pictures])
-        for workload in compared_on:
-            _put_pictures(out / "figures", workload.id, workload.pictures)
-        if compared is not None:
-            _put(out / "methods.md", f"{compared.methods}\n".encode())
-        _put_answers(out, atlas, title, moment)
+        if not options.page_only:
+            for name, table in tables.items():
+                _put(out / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
+            for one in chapters:
+                _put_pictures(out / "figures", names[one.study.name], one.pictures)
+            _put_pictures(out / "figures", WORKLOADS, [*across.scores, *across.pictures])
+            for workload in compared_on:
+                _put_pictures(out / "figures", workload.id, workload.pictures)
+            if compared is not None:
+                _put(out / METHODS_FILE, f"{compared.methods}\n".encode())
+            _put_answers(out, atlas, title, moment)
         _put(out / "index.html", text.encode())
     except OSError as error:
         raise _unwritable(out, error) from None
@@ -151,7 +155,7 @@ def write(
     if compared is not None:
         verdict = (compared.answer, *compared.sentences)
     confirmed = None if compared is None else any(len(contest.runs) for contest in compared.contests)
-    answers = None if atlas is None else out / PAGES[0]
+    answers = None if atlas is None or options.page_only else out / PAGES[0]
     return Report(out / "index.html", tuple(chapters), across.sentences, verdict, confirmed, answers)
 
 
@@ -214,16 +218,16 @@ def _with_replicates(storage: BaseStorage, studies: Sequence[Study]) -> list[Stu
     return [*studies, *(s for s in repeats if (s.campaign["name"], s.workload, s.optimizer) in wanted)]
 
 
-def _versus(compared: Comparison | None, parallel: joblib.Parallel) -> list[Versus]:
+def _versus(compared: Comparison | None, options: Options, parallel: joblib.Parallel) -> list[Versus]:
     if compared is None:
         return []
     views = [View(contest, compared) for contest in compared.contests]
     names = workload_names([view.contest.workload for view in views])
-    made = parallel(joblib.delayed(versus)(view) for view in views)
+    made = parallel(joblib.delayed(versus)(view, options) for view in views)
     return [Versus(name, view, pictures) for name, view, pictures in zip(names, views, made, strict=True)]
 
 
-def _across(chapters: Sequence[Chapter], compared: Comparison | None) -> Across:
+def _across(chapters: Sequence[Chapter], compared: Comparison | None, options: Options) -> Across:
     table = near_optimal([one.study for one in chapters], [one.findings for one in chapters])
     workloads = {one.study.workload for one in chapters if one.study.own}
     by_optimizer: dict[str, list[Chapter]] = {}
@@ -237,14 +241,14 @@ def _across(chapters: Sequence[Chapter], compared: Comparison | None) -> Across:
             for optimizer, own in by_optimizer.items()
         ]
         scored = (
-            pictures((key, draw(compared)) for key, draw in of_each("campaign").items())
+            pictures(((key, draw(compared)) for key, draw in of_each("campaign").items()), options)
             if compared and len(workloads) > 1
             else []
         )
         return Across(
             table,
             tuple(moves(table, list(by_optimizer), len(workloads))),
-            tuple(pictures(drawn)),
+            tuple(pictures(drawn, options)),
             compared,
             tuple(scored),
         )
@@ -255,10 +259,10 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
-def _prepare(out: Path) -> None:
+def _prepare(out: Path, folders: Sequence[str]) -> None:
     """Find out before the work, not after it, that the directory cannot be written."""
     try:
-        for folder in (out / "tables", out / "figures"):
+        for folder in (out, *(out / name for name in folders)):
             folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -289,10 +293,9 @@ def _remove_old(out: Path) -> None:
     index = out / "index.html"
     if not index.exists():
         return
-    for linked in re.findall(r'href="((?:tables|figures)/[\w.-]+)"', index.read_text(encoding="utf-8")):
+    beside = "|".join(map(re.escape, (*PAGES, METHODS_FILE)))
+    for linked in re.findall(rf'href="((?:tables|figures)/[\w.-]+|{beside})"', index.read_text(encoding="utf-8")):
         (out / linked).unlink(missing_ok=True)
-    for answers in PAGES:
-        (out / answers).unlink(missing_ok=True)
 
 
 def _put_answers(out: Path, made: Answered | None, title: str, now: datetime.datetime) -> None:

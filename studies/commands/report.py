@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from analysis.load import Study
-    from analysis.report import Report
+    from analysis.report import Options, Report
     from analysis.sensitivity.outcomes import Method
 
 
@@ -31,6 +31,7 @@ def make_report(
     *,
     objective: int | None,
     out: Path | None,
+    page_only: bool,
     publish: bool,
     stopped: str,
     seed: int,
@@ -41,6 +42,9 @@ def make_report(
     Raises:
         UserError: There is no such campaign or study, it cannot be analysed, or the directory cannot be written.
     """
+    from analysis.report import Options
+    from studies.training.allowance import cpus
+
     if (campaign is None) == (study is None):
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
     if about is not None and study is not None:
@@ -51,7 +55,14 @@ def make_report(
     console = make_console()
     with existing(storage, written=publish) as opened:
         studies = _studies(opened, without_password(storage), name, objective, one=one)
-        written = _write(opened, without_password(storage), studies, name, out, stopped, seed, about, console, one=one)
+        options = Options(
+            seed=seed,
+            method=cast("Method", stopped),  # click has checked it
+            workers=cpus(),
+            about=about,
+            page_only=page_only,
+        )
+        written = _write(opened, without_password(storage), studies, name, out, options, console, one=one)
         if publish:
             from analysis import report
 
@@ -87,16 +98,13 @@ def _write(
     studies: Sequence[Study],
     name: str,
     out: Path | None,
-    stopped: str,
-    seed: int,
-    about: str | None,
+    options: Options,
     console: Console,
     *,
     one: bool,
 ) -> Report:
     """Write the report, and say how far it is."""
     from analysis import report
-    from studies.training.allowance import cpus
 
     title = studies[0].title if one else name
     # a study that chooses the optimizer itself has nothing beside it to be compared with
@@ -119,12 +127,7 @@ def _write(
             title=f"{name}: which optimizer, how sensitive?" if together else f"{title}: how sensitive?",
             together=together,
             source=shown,
-            options=report.Options(
-                seed=seed,
-                method=cast("Method", stopped),  # click has checked it
-                workers=cpus(),
-                about=about,
-            ),
+            options=options,
             tell=tell,
         )
 

@@ -40,6 +40,6 @@ def draw(comparison: Comparison) -> Drawn | None:
         "Performance profiles",
         "Share of workloads on which the optimizer's median time to target is at most τ times that of the fastest "
         "(Dolan and Moré 2002). The number is AlgoPerf's score, the mean of the profile from τ = 1 to 4; "
-        "profile_score.csv has its interval (stratified bootstrap of what was repeated, 95 % for all together).",
+        "the table profile_score has its interval (stratified bootstrap of what was repeated, 95 % for all together).",
         panels,
     )

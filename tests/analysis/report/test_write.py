@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,6 +20,7 @@ from optuna_dashboard import get_note, save_note
 
 from analysis import report
 from analysis.load import studies, study
+from analysis.report._atlas import PAGES
 from search_spaces.errors import UserError
 from studies.storage.database import close_storage, open_storage
 from tests.support.report_studies import broken_trial, draw_nothing, make, plain_study, ridge
@@ -184,6 +187,25 @@ def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(tmp_path: 
     linked = {address for address in Links((tmp_path / "index.html").read_text()).addresses if "/" in address}
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*/*") if path.is_file()}
     assert left - {"figures/mine.png", "tables/mine.csv"} == linked
+
+
+def test_a_page_alone_has_every_figure_and_needs_no_other_file(
+    storage, directory: Path, tmp_path: Path, undrawn: None
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(directory, out)
+    assert {path.name for path in out.iterdir()} == {"index.html", "methods.md", "figures", "tables", *PAGES}
+    (out / "mine.md").write_text("keep")
+
+    alone = written(storage, out, replace(FEW, page_only=True))
+
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {"index.html", "mine.md"}
+    assert alone.answers is None
+    page, full = (path.read_text(encoding="utf-8") for path in (out / "index.html", directory / "index.html"))
+    assert all(address.startswith(("#", "data:")) for address in Links(page).addresses)
+    assert page.count("<figure") == full.count("<figure") > 10
+    for name in (*(path.name for path in (directory / "tables").iterdir()), *PAGES, "methods.md"):
+        assert name not in page, "it tells of a file that is not there"
 
 
 @pytest.mark.parametrize(
