@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from analysis.comparison.limits import INCLUSIONS
+from analysis.comparison.limits import limit
 from analysis.comparison.pairwise import chance
 from analysis.comparison.searches import RUNS, SEARCHES, repeated, units
 from analysis.comparison.time_to_target import AXES, comparable, lower_medians, quotient, resample, target, times
@@ -263,8 +263,9 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
         workloads: it tells the noise of the seeds, not of the choice of workloads), ``workloads``,
         ``critical_difference`` (of two mean ranks, at 5 %, for this choice of workloads), ``friedman_p`` (see
         `friedman`), ``best`` (all who have the best mean rank), ``behind_best`` (whether the rank is worse than the
-        best by more than the critical difference, and Friedman's test finds any difference), ``warning`` (empty, or why
-        not to trust this much), ``possible`` (whether ranks can be farther apart than the critical difference).
+        best by more than the critical difference, Friedman's test finds any difference, and it contains no best one:
+        such a one was searched too little, which says nothing against it), ``warning`` (empty, or why not to trust this
+        much), ``possible`` (whether ranks can be farther apart than the critical difference).
     """
     inside, _ = takes_part(contests)
     optimizers = _optimizers(inside)
@@ -290,7 +291,8 @@ def ranks(contests: Sequence[WorkloadRuns], rng: np.random.Generator) -> pd.Data
     rows = [
         (
             name, float(average[i]), float(low[i]), float(high[i]), len(inside), distance, p, listing(first),
-            bool(p <= 1 - LEVEL and average[i] - average[best] > distance), warning, len(optimizers) - 1 > distance,
+            bool(p <= 1 - LEVEL and average[i] - average[best] > distance) and not _contains_one(inside, name, first),
+            warning, len(optimizers) - 1 > distance,
         )
         for i, name in enumerate(optimizers)
     ]  # fmt: skip
@@ -305,12 +307,14 @@ def leaders(ranks: pd.DataFrame) -> list[str]:
 
 
 def behind_best(ranks: pd.DataFrame) -> list[str]:
-    """Return whom the best of a table of `ranks` leaves behind beyond noise.
+    """Return whom the best of a table of `ranks` leaves behind beyond noise."""
+    behind: list[str] = ranks.loc[ranks["behind_best"].astype(bool), "optimizer"].tolist()
+    return behind
 
-    Who contains the best and is behind it was searched too little: that says nothing against it.
-    """
-    larger = {one for one, other, *_ in INCLUSIONS if other in leaders(ranks)}
-    return [name for name in ranks.loc[ranks["behind_best"].astype(bool), "optimizer"] if name not in larger]
+
+def _contains_one(contests: Sequence[WorkloadRuns], larger: str, others: Sequence[str]) -> bool:
+    """Return whether an optimizer contains one of the others on every workload."""
+    return any(all(limit(contest, larger, other) for contest in contests) for other in others)
 
 
 def _filled(contest: WorkloadRuns, optimizer: str) -> Floats:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.comparison.limits import INCLUSIONS, limit
+from analysis.comparison.limits import INCLUSIONS, Inclusion, limit
 from analysis.comparison.pairwise import BETTER, between
 from analysis.comparison.workload_runs import WorkloadRuns
 
@@ -38,31 +38,30 @@ def inclusion(contests: Sequence[WorkloadRuns], comparisons: pd.DataFrame) -> pd
     Returns:
         Columns: ``workload``, ``larger``, ``smaller``, ``difference`` (of the larger minus the smaller, on the scale of
         the metric), ``low``, ``high``, ``verdict`` (search too small: the larger is worse; larger is better; no loss
-        shown; not tested: one of them has no interval, or the larger one's space is fixed away from the limit),
+        shown; not tested: one of them has no interval, or on this workload the larger one does not contain the other, see
+        :func:`analysis.comparison.limits.limit`),
         ``limit`` (in which it contains the other), ``unit``, ``gain`` with its ends, ``scale`` (as in ``comparisons``).
     """
     rows = []
     for contest in contests:
         optimizers = {study.optimizer for study in contest.studies}
-        for larger, smaller, words, _ in INCLUSIONS:
-            if {larger, smaller} <= optimizers:
-                rows.append((contest.workload, larger, smaller, *_judge(contest, comparisons, larger, smaller, words)))
+        for one in INCLUSIONS:
+            if {one.larger, one.smaller} <= optimizers:
+                rows.append((contest.workload, one.larger, one.smaller, *_judge(contest, comparisons, one)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _judge(
-    contest: WorkloadRuns, comparisons: pd.DataFrame, larger: str, smaller: str, words: str
-) -> tuple[object, ...]:
-    row = between(comparisons, contest.workload, larger, smaller)
+def _judge(contest: WorkloadRuns, comparisons: pd.DataFrame, one: Inclusion) -> tuple[object, ...]:
+    row = between(comparisons, contest.workload, one.larger, one.smaller)
     if row is None:
-        return math.nan, math.nan, math.nan, UNTESTED, words, "", math.nan, math.nan, math.nan, contest.scale
+        return math.nan, math.nan, math.nan, UNTESTED, one.words, "", math.nan, math.nan, math.nan, contest.scale
     numbers = [float(row[name]) for name in ("difference", "difference_low", "difference_high")]
     said = CONSISTENT
-    if math.isnan(numbers[1]) or not limit(contest, larger, smaller):
+    if math.isnan(numbers[1]) or not limit(contest, one.larger, one.smaller):
         said = UNTESTED
     elif row["cancelled"]:
         said = TOO_SMALL
     elif BETTER in (row["verdict"], row["configurations"]):
         said = KEPT
     gains = [float(row[name]) for name in ("gain", "gain_low", "gain_high")]
-    return *numbers, said, words, row["unit"], *gains, row["scale"]
+    return *numbers, said, one.words, row["unit"], *gains, row["scale"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,8 @@ from scipy.stats import binom
 from analysis.comparison.inclusion import inclusion
 from analysis.comparison.pairwise import between, comparisons, holm
 from analysis.intervals import Floats
-from tests.support.made_campaign import made
+from search_spaces import configured
+from tests.support.made_campaign import Made, made
 
 
 @pytest.fixture
@@ -242,13 +245,57 @@ def test_the_larger_optimizer_loses_only_where_its_interval_says_so() -> None:
         "once": {"sofim": [0.5], "sgd": [0.9]},
     }
     found = made(runs).contests()
-    table = inclusion(found, comparisons(found)).set_index(["workload", "larger"])
-    assert table.loc[("lost", "sofim"), "verdict"] == "search too small"
-    assert table.loc[("lost", "sofim"), "difference"] == pytest.approx(-0.3)
-    assert table.loc[("lost", "adamw"), "verdict"] == "no loss shown"
-    assert table.loc[("won", "sofim"), "verdict"] == "larger is better"
-    assert table.loc[("once", "sofim"), "verdict"] == "not tested"
-    assert len(table) == 4
+    table = inclusion(found, comparisons(found)).set_index(["workload", "larger", "smaller"])
+    assert table.loc[("lost", "sofim", "sgd"), "verdict"] == "search too small"
+    assert table.loc[("lost", "sofim", "sgd"), "difference"] == pytest.approx(-0.3)
+    assert table.loc[("lost", "adamw", "adam"), "verdict"] == "no loss shown"
+    assert table.loc[("won", "sofim", "sgd"), "verdict"] == "larger is better"
+    assert table.loc[("once", "sofim", "sgd"), "verdict"] == "not tested"
+    assert table["verdict"].tolist().count("not tested") == 3, "Adam and AdamW contain SGD where ε is searched"
+    assert len(table) == 6
+
+
+def _give_space(campaign: Made, optimizer: str, space: Mapping[str, object]) -> None:
+    campaign.studies = [
+        dataclasses.replace(one, attributes={**one.attributes, "search_space": space})
+        if one.optimizer == optimizer
+        else one
+        for one in campaign.studies
+    ]
+
+
+@pytest.mark.parametrize(
+    ("larger", "changes", "smaller_changes", "contains"),
+    [
+        ("sofim", {}, {}, True),
+        ("sofim", {}, {"nesterov": [False, True]}, False),
+        ("sofim", {}, {"nesterov": True}, False),
+        ("sofim", {"decay": "decoupled"}, {}, False),
+        ("sofim", {"decay": "decoupled"}, {"weight_decay": 0.0}, True),
+        ("sofim", {"weight_decay": 0.0}, {}, False),
+        ("sofim", {"weight_decay": 1e-3}, {"weight_decay": 1e-3}, True),
+        ("sofim", {"weight_decay": 1e-3}, {"weight_decay": 1e-4}, False),
+        ("sofim-tensor", {}, {}, True),
+        ("sofim-gradient", {}, {}, None),
+        ("adam", {}, {}, False),  # which has no decay
+        ("adam", {}, {"weight_decay": 0.0}, True),
+        ("adam", {"eps": 1e-8}, {"weight_decay": 0.0}, False),
+        ("adamw", {}, {}, False),  # its decay is another
+        ("adamw", {}, {"weight_decay": 0.0}, True),
+    ],
+)
+def test_who_contains_whom_goes_by_what_was_searched(
+    larger: str, changes: dict[str, Any], smaller_changes: dict[str, object], contains: bool | None
+) -> None:
+    campaign = made({"w": {larger: [0.50, 0.51, 0.52], "sgd": [0.80, 0.81, 0.82]}})
+    decay = changes.pop("decay", None)
+    _give_space(campaign, "sgd", configured("sgd", smaller_changes).to_dict())
+    _give_space(campaign, larger, configured(larger, changes, decay=decay).to_dict())
+    contests = campaign.contests()
+    told = inclusion(contests, comparisons(contests))["verdict"].tolist()
+    assert told == ([] if contains is None else ["search too small" if contains else "not tested"])
+    assert comparisons(contests)["configurations"].tolist() == ["worse"], "what one search found is said anyway"
+    assert bool(comparisons(contests)["cancelled"].item()) == (contains is True)
 
 
 def test_an_optimizer_whose_limit_is_fixed_away_contains_nothing() -> None:
