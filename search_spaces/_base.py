@@ -94,6 +94,11 @@ class SearchSpace:
         """The default configuration, stored values, fixed ones included."""
         return {name: self.fixed.get(name, parameter.default) for name, parameter in self.declared.items()}
 
+    @property
+    def chooses_batch_size(self) -> bool:
+        """Whether the batch size is searched, or left at its default since trials are few, and not a person's."""
+        return BATCH_SIZE in self.declared and (BATCH_SIZE not in self.fixed or BATCH_SIZE in self.fixed_below)
+
     def optimizer_of(self, _params: Mapping[str, Value], /) -> str:
         """Return the optimizer's key, whatever the configuration: a `ConditionalSpace` has one for each."""
         return self.optimizer

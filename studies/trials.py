@@ -58,6 +58,7 @@ class Assignment:
         test: Whether test data are looked at, which confirmation runs alone may.
         split: The seed by which examples are drawn again; ``None``: the workload's own parts.
         checkpoint: What its checkpoint is called, that of the trial that it repeats if it does; empty: it has none.
+        chosen_batch_size: Whether its batch size is none that the person fixed, so that a loop of theirs must use it.
     """
 
     study: str
@@ -71,6 +72,7 @@ class Assignment:
     test: bool = False
     split: int | None = None
     checkpoint: str = ""
+    chosen_batch_size: bool = False
 
 
 @dataclass(frozen=True, slots=True)

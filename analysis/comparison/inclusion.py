@@ -38,16 +38,18 @@ def inclusion(contests: Sequence[WorkloadRuns], comparisons: pd.DataFrame) -> pd
     Returns:
         Columns: ``workload``, ``larger``, ``smaller``, ``difference`` (of the larger minus the smaller, on the scale of
         the metric), ``low``, ``high``, ``verdict`` (search too small: the larger is worse; larger is better; no loss
-        shown; not tested: one of them has no interval, or on this workload the larger one does not contain the other, see
-        :func:`analysis.comparison.limits.limit`),
-        ``limit`` (in which it contains the other), ``unit``, ``gain`` with its ends, ``scale`` (as in ``comparisons``).
+        shown; not tested: one of them has no interval, or as they were searched the larger one does not contain the
+        other, see :func:`analysis.comparison.limits.limit`), ``limit`` (in which it contains the other), ``unit``,
+        ``gain`` with its ends, ``scale`` (as in ``comparisons``).
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for contest in contests:
         optimizers = {study.optimizer for study in contest.studies}
-        for one in INCLUSIONS:
-            if {one.larger, one.smaller} <= optimizers:
-                rows.append((contest.workload, one.larger, one.smaller, *_judge(contest, comparisons, one)))
+        rows += [
+            (contest.workload, one.larger, one.smaller, *_judge(contest, comparisons, one))
+            for one in INCLUSIONS
+            if {one.larger, one.smaller} <= optimizers
+        ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -18,7 +18,8 @@ with three searches of three seeds, 2.9 to 5.3 % with five; a difference of 0.00
 seeds each: 1.0 % wrong, 18 and 75 % found.
 
 Where runs broke, means say little: a broken run stands in them with a value that others trained to. There a difference
-is told only if the probability of improvement, in which it is worse than any other, leaves out one half as well.
+is told only if the probability of improvement, in which it is worse than any other, leaves out one half as well,
+over the runs.
 
 An optimizer that contains another must not lose to it. Where it does, the comparison has shown that its search was too
 small: the verdict is "no difference shown", and ``cancelled`` says why (`analysis.comparison.limits`).
@@ -35,7 +36,7 @@ import pandas as pd
 
 from analysis.comparison import searches
 from analysis.comparison.limits import limit
-from analysis.comparison.searches import RUNS, TRIALS
+from analysis.comparison.searches import RUNS, SEARCHES, TRIALS
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import (
     LEVEL,
@@ -69,7 +70,8 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         contains the other; else empty), ``unit`` (of what the difference is taken: searches; trials and seeds; runs of
         two configurations), ``searches_a``, ``searches_b`` (that are confirmed), ``gain`` with its ends (how much
         better a is: in units of the metric, above 0 where a is better; on a logarithmic scale how many times, above 1),
-        ``scale``, ``probability_low``, ``probability_high`` (Newcombe's interval at the same level, over runs), ``p``
+        ``scale``, ``probability_low``, ``probability_high`` (Newcombe's interval at the same level: over searches where
+        the unit is the search, since runs of one winner are alike, else over runs), ``p``
         (as it is), ``p_holm``, ``level`` (of the intervals), ``data`` (test, validation or train), ``metric``,
         ``direction``, ``runs_a``, ``runs_b``.
     """
@@ -85,11 +87,12 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         low, high = found.interval(level)
         one, two = runs[a.name], runs[b.name]
         theta = probability_of_improvement(one, two)
-        chances = probability_interval(theta, len(one), len(two), level)
+        over_runs = probability_interval(theta, len(one), len(two), level)
         said = verdict(low, high, contest.direction)
         broken = bool(np.isneginf(one).any() or np.isneginf(two).any())
-        if broken and said != NOT_SHOWN and not (chances[0] > 0.5 if said == BETTER else chances[1] < 0.5):
+        if broken and said != NOT_SHOWN and not (over_runs[0] > 0.5 if said == BETTER else over_runs[1] < 0.5):
             said = NOT_SHOWN
+        chances = probability_interval(theta, *sizes, level) if unit == SEARCHES else over_runs
         loser, winner = (a, b) if said == WORSE else (b, a)
         cancelled = limit(contest, loser.optimizer, winner.optimizer) if said != NOT_SHOWN else ""
         numbers = (found.estimate, *_possible(contest, (low, high)))

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
+from search_spaces import ConditionalSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger.counting import InOrder, TrialCount, cost_of, is_asked_again, origin_of
@@ -225,11 +226,13 @@ class StudyLedger:
         self._order.begin(stored)
         if self.telling is not None:
             self.telling.began(stored)
+        optimizer, space = self.plan.space.optimizer_of(draw.params), self.plan.space
+        own = space.spaces[optimizer] if isinstance(space, ConditionalSpace) else space
         return Assignment(
             study=self.plan.name,
             number=draw.number,
             workload=self.plan.workload,
-            optimizer=self.plan.space.optimizer_of(draw.params),
+            optimizer=optimizer,
             arguments=draw.arguments,
             seed=draw.attributes["seed"],
             epochs=self.plan.epochs,
@@ -237,6 +240,7 @@ class StudyLedger:
             test=self.source.test,
             split=self.plan.split,
             checkpoint=self._checkpoint(stored),
+            chosen_batch_size=own.chooses_batch_size,
         )
 
     # ------------------------------------------------------------------- report

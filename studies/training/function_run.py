@@ -47,6 +47,7 @@ class FunctionRun:
         warmup: Share of all steps in which the learning rate rises, where the configuration has none.
         device: Where it is to train.
         test: Whether it is to look at test data.
+        chosen_batch_size: Whether nobody fixed the batch size, so that it must be read.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class FunctionRun:
         warmup: float = 0.0,
         device: str | torch.device = "cpu",
         test: bool = False,
+        chosen_batch_size: bool = False,
     ) -> None:
         self._workload, self.budget, self._device = workload, budget, torch.device(device)
-        self._key, self._exchange = row.key, Exchange()
+        self._key, self._exchange = row.key, Exchange(read_batch_size=not (chosen_batch_size and of_optimizer))
         self._given = TrainingRun(
             {**({WARMUP: warmup} if warmup else {}), **configuration},
             seed=seed, epochs=budget, device=self._device, test=test and workload.test,
@@ -108,6 +110,11 @@ class FunctionRun:
             raise self._error("it yields a state, and when it went on from one it did not call run.resume()")
         if self._given.row is not None and not self._exchange.took_optimizer:
             raise self._error(f"it never called run.optimizer(model), so that {self._key} was not tried")
+        if not self._exchange.read_batch_size:
+            raise self._error(
+                'it never read run.configuration["batch_size"], so that a batch size would be told that nothing used: '
+                "give it to the loader, or fix it in the campaign as the loader has it, such as batch_size = 32"
+            )
         self.epoch += 1
         record = self._record(value)
         if not record.diverged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from search_spaces import WARMUP
+from search_spaces import BATCH_SIZE, WARMUP
 from search_spaces.errors import UserError, number_of
 from studies.training.parameter_groups import make_optimizer, rates
 from studies.training.randomness import GlobalGenerators, Stream, stream_seed
@@ -84,6 +84,7 @@ class Exchange:
         courses: Of the learning rates of its optimizers, where there is a schedule.
         took_optimizer: Whether it has asked for the optimizer.
         took_state: Whether it has asked for ``state``.
+        read_batch_size: Whether it has looked up ``batch_size``, or all of its configuration.
         tell: Takes what it reports; ``None`` where it yields.
     """
 
@@ -92,7 +93,50 @@ class Exchange:
     courses: list[Course] = field(default_factory=list)
     took_optimizer: bool = False
     took_state: bool = False
+    read_batch_size: bool = False
     tell: Callable[[object], None] | None = None
+
+
+class _Configuration(dict[str, Any]):
+    """A configuration that notices whether its batch size is looked up; copies of it are plain dicts."""
+
+    def __init__(self, values: Mapping[str, object], exchange: Exchange) -> None:
+        super().__init__(values)
+        self._exchange = exchange
+
+    def copy(self) -> dict[str, Any]:
+        self._exchange.read_batch_size = True
+        return dict(super().items())
+
+    def __getitem__(self, name: str) -> Any:
+        self._exchange.read_batch_size |= name == BATCH_SIZE
+        return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:  # without it ** and dict() take the values unnoticed
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._exchange.read_batch_size |= name == BATCH_SIZE
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._exchange.read_batch_size |= name == BATCH_SIZE
+        return super().pop(name, *default)
+
+    def items(self) -> Any:
+        return self.copy().items()
+
+    def values(self) -> Any:
+        return self.copy().values()
+
+    def __or__(self, other: Any) -> dict[str, Any]:
+        return self.copy() | other
+
+    def __ror__(self, other: Any) -> dict[str, Any]:
+        return dict(other) | self.copy()
+
+    def __reduce__(self) -> Any:
+        return dict, (self.copy(),)
 
 
 class TrainingRun:
@@ -123,7 +167,7 @@ class TrainingRun:
     ) -> None:
         values = dict(configuration)
         self._warmup = cast("float", values.pop(WARMUP, 0.0))
-        self.configuration: dict[str, Any] = values
+        self.configuration: dict[str, Any] = _Configuration(values, exchange)
         self.seed, self.epochs, self.device, self.test, self.row = seed, epochs, device, test, row
         self.epoch = 0
         self._key, self._schedule, self._exchange = key, schedule, exchange
@@ -145,7 +189,7 @@ class TrainingRun:
                 "tune optimizers by their names, such as sgd"
             )
         self._exchange.took_optimizer = True
-        arguments = {name: value for name, value in self.configuration.items() if name != "batch_size"}
+        arguments = {name: self.configuration[name] for name in self.configuration if name != BATCH_SIZE}
         made = make_optimizer(self.row, model, arguments)
         name = followed(self._schedule, self.row.schedule)
         if name == "constant" and not self._warmup:

@@ -257,7 +257,7 @@ class _Trial:
             return FunctionRun(
                 workload, row, assignment.arguments, seed=assignment.seed, budget=assignment.epochs,
                 of_optimizer=tables.get(assignment.optimizer) != {}, schedule=options.schedule, warmup=options.warmup,
-                device=self._device, test=assignment.test,
+                device=self._device, test=assignment.test, chosen_batch_size=assignment.chosen_batch_size,
             )  # fmt: skip
         from studies.training.run import Run
 

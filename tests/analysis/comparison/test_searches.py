@@ -14,6 +14,7 @@ from scipy import stats
 from analysis.comparison.inclusion import inclusion
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.searches import components, level, means, redrawn, variance
+from analysis.intervals import probability_interval
 from analysis.study import Study
 from analysis.text import number as in_words
 from tests.support.made_campaign import Made, made
@@ -138,6 +139,16 @@ def test_one_optimizer_under_three_names_differs_from_nobody() -> None:
     assert not any("better" in text for text in found.compare().sentences)
 
 
+def test_how_often_one_is_better_has_an_interval_over_what_was_repeated() -> None:
+    searches = [[0.9, 0.91, 0.92], [0.905, 0.91, 0.92], [0.9, 0.915, 0.92]]
+    apart = {"w": {"sgd": searches, "adam": [[value - 0.1 for value in one] for one in searches]}}
+    row = only(made(apart))
+    assert row["unit"] == "searches"
+    assert (row["probability_low"], row["probability_high"]) == probability_interval(1.0, 3, 3, row["level"])
+    once = only(made({"w": {name: own[:1] for name, own in apart["w"].items()}}))
+    assert (once["runs_a"], once["probability_low"]) == (3, probability_interval(1.0, 3, 3, once["level"])[0])
+
+
 @pytest.mark.slow
 def test_the_same_runs_twice_are_no_more_evidence() -> None:
     runs = {"w": {"sgd": drawn(0.97, 1), "adam": drawn(0.96, 2)}}
@@ -145,6 +156,8 @@ def test_the_same_runs_twice_are_no_more_evidence() -> None:
     copies = again.confirmations.assign(number=again.confirmations["number"] + 100)
     again.confirmations = pd.concat([again.confirmations, copies], ignore_index=True)
     assert judged(again) == judged(once)
+    for end in ("probability_low", "probability_high"):
+        assert only(again)[end] == pytest.approx(only(once)[end]), "nor of who is better how often"
     single = {"w": {name: own[:1] for name, own in runs["w"].items()}}
     once, again = made(single), made(single)
     copies = again.confirmations.assign(number=again.confirmations["number"] + 100)

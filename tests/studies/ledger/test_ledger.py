@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from scipy.stats import binom
 
 from analysis.load import read, studies
-from search_spaces import SEARCH_SPACES
+from search_spaces import SEARCH_SPACES, ConditionalSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger import Ledger, open_search
@@ -136,6 +136,23 @@ def test_what_some_epochs_alone_tell_stands_at_theirs(url):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "chosen"),
+    [
+        (SEARCH_SPACES["sgd"], True),
+        (SEARCH_SPACES["sgd"].fitted(1), True),  # its default, which nobody asked for
+        (SEARCH_SPACES["sgd"].override({"batch_size": 32}), False),
+        (ConditionalSpace({"sgd": SEARCH_SPACES["sgd"].override({"batch_size": 32})}), False),
+        (ConditionalSpace({"sgd": SEARCH_SPACES["sgd"]}), True),
+    ],
+)
+def test_a_trial_says_whether_anybody_fixed_its_batch_size(url, space, chosen):
+    with open_search(url, CAMPAIGN, [plan("sgd", space=space)], {}) as ledger:
+        asked = ledger.ask()
+    assert asked.arguments["batch_size"] != 32 if chosen else asked.arguments["batch_size"] == 32
+    assert asked.chosen_batch_size == chosen
+
+
 def test_momentum_is_stored_as_beta_and_searched_as_one_minus_beta(url):
     with open_search(url, CAMPAIGN | {"trials": 100}, [plan(trials=100, sampler="random")], {}) as ledger:
         work_off(ledger)

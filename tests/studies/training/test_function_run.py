@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 import random
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from search_spaces.errors import UserError
@@ -306,6 +311,59 @@ def test_a_row_of_the_table_is_what_the_loop_gets():
         FunctionRun(
             task, OPTIMIZERS["adamw"], arguments, seed=0, budget=1, of_optimizer=True, schedule="linear"
         ).next_epoch()
+
+
+def _as_loops_do(config):
+    return [
+        lambda: config["batch_size"],
+        lambda: config.get("batch_size"),
+        lambda: config.pop("batch_size"),
+        lambda: dict(config)["batch_size"],
+        lambda: {**config}["batch_size"],
+        lambda: dict(**config)["batch_size"],
+        lambda: (config | {"more": 1})["batch_size"],
+        lambda: ({"more": 1} | config)["batch_size"],
+        lambda: config.copy()["batch_size"],
+        lambda: copy.deepcopy(config)["batch_size"],
+        lambda: copy.copy(config)["batch_size"],
+        lambda: pickle.loads(pickle.dumps(config))["batch_size"],
+        lambda: json.loads(json.dumps(config))["batch_size"],
+        lambda: dict(config.items())["batch_size"],
+        lambda: list(config.values())[1],
+        lambda: {name: config[name] for name in config}["batch_size"],
+        lambda: SimpleNamespace(**config).batch_size,
+        lambda: yaml.unsafe_load(yaml.dump(config))["batch_size"],
+    ]
+
+
+def test_a_batch_size_that_nobody_fixed_must_be_read_in_whatever_way():
+    def run(function, **options):
+        task = TrainingFunction("task", function, ACCURACY, EPOCHS)
+        arguments = {"lr": 0.1, "batch_size": 8}
+        options = {"of_optimizer": True, "chosen_batch_size": True} | options
+        return FunctionRun(task, OPTIMIZERS["sgd"], arguments, seed=0, budget=1, **options).next_epoch().metric
+
+    def reading(at):
+        def function(run):
+            run.optimizer(nn.Linear(1, 1))
+            assert _as_loops_do(run.configuration)[at]() == 8
+            yield 0.5
+
+        return function
+
+    for at in range(len(_as_loops_do({}))):
+        assert run(reading(at)) == 0.5, at
+
+    def deaf(run):
+        run.optimizer(nn.Linear(1, 1))
+        assert run.configuration["lr"] == 0.1
+        assert "batch_size" in run.configuration
+        assert len(run.configuration) == 2
+        yield 0.5
+
+    with pytest.raises(UserError, match=r'never read run.configuration\["batch_size"\].* such as batch_size = 32'):
+        run(deaf)
+    assert run(deaf, chosen_batch_size=False) == 0.5, "a person has fixed it"
 
 
 # -- functions that report from a callback ----------------------------------------------------------------------------
