@@ -128,17 +128,21 @@ def equal_optimizers(table: Table, rng: np.random.Generator, campaigns: int) -> 
 
 
 def power(table: Table, rng: np.random.Generator, campaigns: int) -> None:
-    """Simulate campaigns of two optimizers that differ."""
-    for shift in (0.004, 0.008, 0.016):
-        for searches in (3, 5, 10):
-            found = [
-                comparisons([contest("u", accuracies(rng, (2, searches, 3), [shift]))])["verdict"].iloc[0]
-                for _ in range(campaigns // 2)
-            ]
-            table.told(
-                f"found: accuracy {shift} apart, {searches} searches of 3 seeds", found.count("better"), len(found)
-            )
-            table.at_most("    and told the wrong way round", found.count("worse"), len(found), 0.025)
+    """Simulate campaigns of optimizers of which the first is better than the others, which are equal."""
+    for optimizers, workloads in ((2, 1), (3, 1), (7, 1), (7, 2)):
+        for shift in (0.004, 0.008, 0.016):
+            for searches in (3, 5, 10):
+                found, wrong, of = 0, 0, max(20, campaigns // 2)
+                for _ in range(of):
+                    shape = (optimizers, searches, 3)
+                    made = [contest(f"u{i}", accuracies(rng, shape, [shift])) for i in range(workloads)]
+                    told = comparisons(made)
+                    pair = told[(told["workload"] == "u0") & (told["a"] == "o0") & (told["b"] == "o1")].iloc[0]
+                    found += pair["verdict"] == "better"
+                    wrong += pair["verdict"] == "worse"
+                what = f"{optimizers} optimizers x {workloads}, {searches} searches"
+                table.told(f"found of one pair: accuracy {shift} apart, {what}", found, of)
+                table.at_most("    and told the wrong way round", wrong, of, 0.025)
 
 
 def ties(table: Table, rng: np.random.Generator, campaigns: int) -> None:
@@ -163,7 +167,7 @@ def ties(table: Table, rng: np.random.Generator, campaigns: int) -> None:
 
 
 def coverage(table: Table, rng: np.random.Generator, campaigns: int) -> None:
-    """Count how often intervals of a typical run hold it, where there is one."""
+    """Count how often intervals of a typical run, and of a pair's probability of improvement, hold it."""
 
     def collapsing(shape: tuple[int, int]) -> Floats:
         values = 0.98 + 0.005 * rng.standard_normal(shape)
@@ -184,6 +188,15 @@ def coverage(table: Table, rng: np.random.Generator, campaigns: int) -> None:
             held = sum(one[1] <= truth <= one[2] for one in told)
             table.at_least(f"covers the typical run: {name}, {runs} runs", held, len(told))
             table.told("    has an interval", len(told), len(found))
+    scales: dict[str, Callable[[tuple[int, int, int]], WorkloadRuns]] = {
+        "an accuracy": lambda shape: contest("u", accuracies(rng, shape)),
+        "a gap": lambda shape: contest("v", gaps(rng, shape), "log"),
+    }
+    for name, make in scales.items():
+        for searches in (3, 5):
+            pairs = [comparisons([make((2, searches, 3))]).iloc[0] for _ in range(campaigns)]
+            held = sum(row["probability_low"] <= 0.5 <= row["probability_high"] for row in pairs)
+            table.at_least(f"covers one half: a pair of equal optimizers, {name}, {searches} searches", held, campaigns)
 
 
 def redrawn(table: Table, rng: np.random.Generator, campaigns: int) -> None:
