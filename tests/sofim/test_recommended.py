@@ -34,6 +34,9 @@ def test_what_ships_is_what_the_arguments_of_its_optimizer_are() -> None:
             if found.evidence["metric"] == "accuracy":
                 assert max(ends) <= 1
             assert min(ends) >= 0
+            assert found.workload == (workload or found.workload) in own["workloads"]
+            assert found.evidence["metric"] == own["workloads"][found.workload]["evidence"]["metric"]
+            assert found.left_out.keys() <= ({"regret", "regret_interval"} if workload is None else set())
     assert set(shipped()["optimizers"]) == set(OPTIMIZERS), "of every optimizer something is recommended"
 
 
@@ -41,6 +44,8 @@ def test_sofim_is_recommended_on_a_transformer_and_on_what_nobody_has_tuned() ->
     SOFIM(torch.nn.Linear(2, 1).parameters(), **recommended("sofim").arguments)
     assert recommended("sofim", workload="digits-vit").evidence["campaign"] == "atlas"
     assert recommended("sofim").evidence["seeds"] >= 3
+    low, high = recommended("sofim").left_out["regret_interval"]
+    assert 0 <= low <= recommended("sofim").left_out["regret"] <= high
     assert (
         shipped()["made"]["regrets"] == "of runs on 3 fresh seeds for sofim, sgd, adamw; on 1 fresh seed for the others"
     )
