@@ -129,10 +129,10 @@ class _Configuration(dict[str, Any]):
     def values(self) -> Any:
         return self.copy().values()
 
-    def __or__(self, other: Any) -> Any:  # type: ignore[override]  # Any has no overloads
+    def __or__(self, other: Any) -> Any:
         return self.copy() | other
 
-    def __ror__(self, other: Any) -> Any:  # type: ignore[override]
+    def __ror__(self, other: Any) -> Any:
         return dict(other) | self.copy()
 
     def __reduce__(self) -> Any:
