@@ -4,7 +4,7 @@ Campaigns are simulated: winners scatter over searches, their runs over seeds, b
 workloads (30 trials, tree-structured Parzen estimator, Hyperband): accuracies of digits-mlp by 0.003 over searches and
 0.0065 over seeds, in steps of 1/300; the gap of breast-cancer-logreg by 1 and 0.35 of its logarithm.
 
-    python benchmarks/verdict.py [--campaigns 1000] [--part equal|power|ties|redrawn|coverage|scores]
+    python benchmarks/verdict.py [--campaigns 1000] [--part equal|unequal|power|ties|redrawn|coverage|scores]
 
 It prints a table a claim, and exits with 1 where a documented rate is not kept: at most 5 % of campaigns of equal
 optimizers name a difference, and intervals of 95 % cover in 90 %, each beyond what chance explains in one of 1000.
@@ -125,6 +125,25 @@ def equal_optimizers(table: Table, rng: np.random.Generator, campaigns: int) -> 
                 table.at_most(f"named: {optimizers} equal optimizers, {name}, {searches} searches", wrong, campaigns)
     once = sum(named(kinds["both"]((3, 1, 10))) for _ in range(campaigns // 10))
     table.at_most("named: 3 equal optimizers, both, one search", once, campaigns // 10, 0.0)
+
+
+def unequal(table: Table, rng: np.random.Generator, campaigns: int) -> None:
+    """Simulate campaigns of optimizers with equal means, whose searches scatter by different amounts."""
+    kinds: dict[str, Callable[[int], Floats]] = {
+        "one scatters 5 times as much": lambda k: np.array([5.0] + [1.0] * (k - 1)),
+        "one scatters 20 times as much": lambda k: np.array([20.0] + [1.0] * (k - 1)),
+        "one scatters a twentieth": lambda k: np.array([0.05] + [1.0] * (k - 1)),
+        "lognormal, 1": lambda k: np.exp(rng.standard_normal(k)),
+    }
+    for searches in (3, 5):
+        for optimizers in (3, 7):
+            for name, scatter in kinds.items():
+                wrong, of = 0, max(20, campaigns // 2)
+                for _ in range(of):
+                    means = scatter(optimizers)[:, None] * rng.standard_normal((optimizers, searches))
+                    seeds = 0.35 * rng.standard_normal((optimizers, searches, 3))
+                    wrong += named([contest("v", 3e-4 * np.exp(means[..., None] + seeds), "log")])
+                table.at_most(f"named: {optimizers} optimizers, {name}, {searches} searches", wrong, of)
 
 
 def power(table: Table, rng: np.random.Generator, campaigns: int) -> None:
@@ -252,7 +271,7 @@ def main() -> int:
     """Print all tables; return 1 where a rate was not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--campaigns", type=int, default=1000, help="of each row; some rows take fewer")
-    parts = {"equal": equal_optimizers, "power": power, "ties": ties, "redrawn": redrawn, "coverage": coverage}
+    parts = {"equal": equal_optimizers, "unequal": unequal, "power": power, "ties": ties, "redrawn": redrawn, "coverage": coverage}
     parts["scores"] = scores
     parser.add_argument("--part", choices=list(parts), action="append", help="one of them, by default all")
     options = parser.parse_args()
