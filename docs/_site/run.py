@@ -3,7 +3,7 @@
 The blocks of a page run one after the other in a directory of its own, ``_build/runs/PAGE``; one that fails, fails the
 build. ``{run} sh`` and ``{run} python`` run; with ``:file: NAME`` a block of any language is written there instead.
 What has run once is not run again until a block before it, or the program, has changed. With ``-D runs=0`` none runs,
-and blocks are shown without what they print.
+blocks are shown without what they print, and what would lead to a report that they make is no link.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).parents[2]
 KEPT = sorted(page.parent.name for page in (ROOT / "docs").glob("*/index.html"))  # reports that were made once
 FIRST = "tutorials/start"  # other pages look at the campaign that it makes
+LOOKED_AT = (FIRST, "tutorials/own-model")  # pages that others are like
+_MADE = re.compile(r'<a href="[./]*reports/[^"]*">(.*?)</a>', re.DOTALL)  # a link to what the blocks of pages make
 _WHAT_IS_DONE = ("file", "like", "code")  # options that are not about what is shown
 ENVIRONMENT = {
     "COLUMNS": "92",
@@ -137,13 +139,19 @@ class Run(SphinxDirective):
 
 
 def first_first(_app: Sphinx, _env: object, names: list[str]) -> None:
-    """Read that page first whose campaign others look at."""
-    names.sort(key=lambda name: (name != FIRST, name))
+    """Read those pages first whose campaigns others look at."""
+    names.sort(key=lambda name: (LOOKED_AT.index(name) if name in LOOKED_AT else len(LOOKED_AT), name))
 
 
 def show_reasons(_app: Sphinx, _name: str, source: list[str]) -> None:
     """Let readers see why a block is not run; the comment that says so is what a test looks for."""
     source[0] = re.sub(r"^<!-- not run: (.+) -->$", r"*Not run here: \1.*\n", source[0], flags=re.MULTILINE)
+
+
+def unlink(app: Sphinx, _name: str, source: list[str]) -> None:
+    """Where nothing is run, let no link lead to a report that would have been made."""
+    if not app.config.runs:
+        source[0] = _MADE.sub(r"\1 (made where the site is built whole)", source[0])
 
 
 def publish(app: Sphinx, error: Exception | None) -> None:
@@ -161,6 +169,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_config_value("runs", default=True, rebuild="env", types=[bool])
     app.add_directive("run", Run)
     app.connect("source-read", show_reasons)
+    app.connect("source-read", unlink)
     app.connect("env-before-read-docs", first_first)
     app.connect("build-finished", publish)
     return {"version": "1", "parallel_read_safe": False}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ def _arguments(documented: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in re.split(r"^    (?=\w)", section[1] if section else "", flags=re.MULTILINE)[1:]:
         name, _, said = entry.partition(":")
-        found[name] = " ".join(said.split()).replace("``", "`")
+        found[name] = re.sub(r":\w+:(?=`)", "", " ".join(said.split()).replace("``", "`"))
     return found
 
 
@@ -226,9 +227,49 @@ def report_tables(*, runs: bool) -> str:
         for name in names if written else ():
             columns = pd.read_csv(written[name], nrows=0).columns
             parts.append(f"Columns of `{name}.csv`: " + ", ".join(f"`{column}`" for column in columns) + ".")
-        kind = "autoclass" if by.rpartition(".")[2][0].isupper() else "autofunction"
-        parts.append(f"```{{eval-rst}}\n.. {kind}:: {by}\n   :no-index:\n```")
+        module, _, name = by.rpartition(".")
+        parts.append(_told(getattr(import_module(module), name)))
     return "\n\n".join(parts)
+
+
+def _told(documented: object) -> str:
+    """Return a docstring without its arguments, in Markdown: the columns that it names are a list."""
+    text = re.sub(r":\w+:(?=`)", "", inspect.getdoc(documented) or "").replace("``", "`")
+    opening, *sections = re.split(r"^(Args|Returns|Attributes|Raises):\n", text, flags=re.MULTILINE)
+    opening = opening.replace("Return ", "", 1)
+    said = dict(zip(sections[::2], sections[1::2], strict=True))
+    parts = [f"{opening[:1].upper()}{opening[1:]}".strip()]
+    if "Returns" in said:
+        parts += [_columns(sentence) for sentence in _split(" ".join(said["Returns"].split()), ". ")]
+    elif "column" not in opening:
+        parts.append("\n".join(f"- `{name}`: {what}" for name, what in _arguments(documented).items()))
+    return "\n\n".join(parts)
+
+
+def _columns(sentence: str) -> str:
+    """Return a sentence of a docstring; where it names columns after a colon, as a list of them."""
+    head, _, rest = sentence.partition(": `")
+    if rest.count("`") < 4:
+        return f"{sentence.removesuffix('.')}.".replace("Two frames.", "In this order:")
+    items = [part for half in _split(f"`{rest}".removesuffix("."), "; ") for part in _split(half, ", ")]
+    lines: list[str] = []
+    for item in items:  # names without a word of their own stand with the next that has one
+        told = not lines or lines[-1].endswith(")")
+        lines = [*lines, item.removeprefix("and ")] if told else [*lines[:-1], f"{lines[-1]}, {item}"]
+    return "\n".join([f"{head}:", "", *(f"- {line}" for line in lines)])
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Return the parts of a text between separators that stand in no parentheses.
+
+    >>> _split("a (b, c), d", ", ")
+    ['a (b, c)', 'd']
+    """
+    parts = [""]
+    for piece in text.split(separator):
+        inside = parts[-1].count("(") > parts[-1].count(")")
+        parts = [*parts[:-1], f"{parts[-1]}{separator}{piece}"] if inside else [*parts, piece]
+    return [part for part in parts if part]
 
 
 def figures() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pandas as pd
 import pytest
 
 from analysis.atlas import coordinates, kinds, sensitivities
-from analysis.comparison.pairwise import comparisons
+from analysis.comparison.pairwise import chance, comparisons
 from analysis.comparison.searches import level
+from analysis.comparison.time_to_target import time_to_target
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.defaults import SEED, surrogate_study
 from analysis.defaults.pooled import pooled
-from analysis.load import read, studies
+from analysis.load import curves, read, studies
 from analysis.report._chapter import Options, generator
 from analysis.study import Frames, Study
 from analysis.text import percent
@@ -30,21 +32,22 @@ ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
-def held(campaign: str, directory: Path, page: str = "atlas") -> tuple[list[Study], Frames]:
-    """What the database beside a page holds of a campaign."""
+def held(campaign: str, directory: Path, page: str = "atlas", *, confirmed: bool = False) -> tuple[list[Study], Frames]:
+    """What the database beside a page holds of a campaign; the curves are of its trials, or of confirmation runs."""
     database = directory / f"{page}.db"
     database.write_bytes(lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes()))
     storage = open_storage(f"sqlite:///{database}", create=False)
     try:
         own = studies(storage, campaign, replicates=True)
-        return own, read(storage, own)
+        frames = read(storage, own)
+        return own, replace(frames, curves=curves(storage, own, confirmed=True)) if confirmed else frames
     finally:
         close_storage(storage)
 
 
 def kept(campaign: str, directory: Path, beside: str | None = None) -> list[WorkloadRuns]:
     """What the database beside a page, by default that of the campaign's name, has to compare of a campaign."""
-    own, frames = held(campaign, directory, beside or campaign)
+    own, frames = held(campaign, directory, beside or campaign, confirmed=True)
     return contests(own, frames.trials, frames.confirmations, frames.curves)
 
 
@@ -81,6 +84,62 @@ def row(contest: WorkloadRuns, optimizers: Sequence[str]) -> str:
 def test_the_table_is_that_of_the_database(found: list[WorkloadRuns], page: str) -> None:
     for contest in found:
         assert row(contest, OPTIMIZERS) in page
+
+
+@pytest.mark.slow
+def test_the_best_of_128_trials_are_those_of_the_database(tmp_path: Path, page: str) -> None:
+    told: dict[str, dict[str, float]] = {}
+    words = {}
+    for campaign in ("atlas-sensitivity", "atlas-sensitivity-baselines"):
+        own, frames = held(campaign, tmp_path)
+        for study in own:
+            trials = frames.trials[frames.trials["study"] == study.name]
+            assert len(trials) == 128
+            values = trials.loc[trials["outcome"] == "complete", "value"]
+            up = study.direction == "maximize"
+            told.setdefault(study.workload, {})[study.optimizer] = values.max() if up else values.min()
+            words[study.workload] = f"{study.metric} {'↑' if up else '↓'}"
+    counts = dict.fromkeys(("adamw", "sgd"), (0, 0, 0))
+    for workload, bests in told.items():
+        best = (max if words[workload].endswith("↑") else min)(bests.values())
+        cells = [f"**{value:.3g}**" if value == best else f"{value:.3g}" for value in map(bests.get, OPTIMIZERS[:3])]
+        assert f"| `{workload}`, {words[workload]} | {' | '.join(cells)} |" in page
+        for rival, (better, equal, worse) in counts.items():
+            ahead = (bests["sofim"] - bests[rival]) * (1 if words[workload].endswith("↑") else -1)
+            counts[rival] = (better + (ahead > 0), equal + (ahead == 0), worse + (ahead < 0))
+    assert counts == {"adamw": (4, 2, 3), "sgd": (5, 1, 3)}
+    assert "AdamW's on four workloads, equal on two, worse on three; than SGD's better on five, equal on one" in page
+
+
+@pytest.mark.slow
+def test_what_is_said_of_seconds_is_of_the_database(found: list[WorkloadRuns], page: str) -> None:
+    times, _ = time_to_target(found, np.random.default_rng(SEED))
+    times = times[(times["axis"] == "seconds") & times["comparable"]]
+    ratios = {}
+    for contest in found:
+        own = times[times["workload"] == contest.workload].set_index("optimizer")
+        if len(own) < len(OPTIMIZERS):
+            continue
+        rows = [own.loc[optimizer] for optimizer in OPTIMIZERS]
+        arrived = [f"{row['reached']}, {row['median']:.2g}".replace("inf", "–") for row in rows]
+        assert f"| `{contest.workload}` | {rows[0]['target']:g} | {' | '.join(arrived)} |" in page
+        medians = {study.optimizer: contest.of(study)["seconds"].median() for study in contest.studies}
+        ratios[contest.workload] = f"{medians['muon'] / medians['sofim']:.2g}"
+    for workload, ratio in ratios.items():
+        assert f"{ratio} on `{workload}`" in page
+    assert {"0.66", "5"} <= set(ratios.values()), "from … to"
+
+
+@pytest.mark.slow
+def test_the_winners_of_sgd_lie_beyond_what_sofim_holds(tmp_path: Path, page: str) -> None:
+    winners = held("atlas", tmp_path)[1].confirmations.query("optimizer == 'sgd'").drop_duplicates("study")
+    for workload in ("poisson-pinn", "cartpole-reinforce"):
+        params = winners.loc[winners["workload"] == workload, "params"]
+        first, second, third = (
+            f"{rate:.2g}" for rate in sorted(each["lr"] / (1 - each["momentum"]) for each in params)
+        )
+        first, second = (f"{float(rate):.1f}" if float(rate) < 10 else rate for rate in (first, second))
+        assert f"`{workload}` ({first}, {second} and {third})" in page
 
 
 RANKS = {  # what the page says of each kind of task, by the workloads that stand for it
@@ -141,13 +200,13 @@ def begin_with(params: Mapping[str, Any]) -> str:
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_what_is_said_of_the_gpt_is_of_its_campaign(tmp_path: Path, page: str) -> None:
-    own, frames = held("atlas-gpt", tmp_path)
+    own, frames = held("atlas-gpt", tmp_path, confirmed=True)
     [contest] = contests(own, frames.trials, frames.confirmations, frames.curves)
     assert row(contest, OPTIMIZERS) in page
     assert {len(contest.of(study)) for study in contest.studies} == {9}, "three searches, three seeds"
     pairs = comparisons([contest]).set_index(["a", "b"])
     assert set(pairs["verdict"]) == {"no difference shown"}
-    told = {"adamw": "0.22 [−0.52, 0.96]", "muon": "0.31 [−0.38, 1.00]", "sgd": "−0.28 [−2.29, 1.73]"}
+    told = {"adamw": "0.22 [−0.52, 0.96]", "muon": "0.31 [−0.38, 1.00]", "sgd": "−0.15 [−0.61, 0.32]"}
     for rival, said in told.items():
         found = pairs.loc[("sofim", rival), ["difference", "difference_low", "difference_high"]]
         middle, low, high = (f"{value:.2f}".replace("-", "−") for value in found)
@@ -184,7 +243,7 @@ def test_what_is_said_of_the_defaults_of_every_optimizer_is_in_the_file_that_shi
         low, high = out["regret_interval"]
         told[optimizer] = f"{out['regret']:.2f} [{low:.2f}, {high:.2f}]"
     first = [told.pop(optimizer) for optimizer in ("sofim", "sgd", "adamw")]
-    assert f"| its default | {' | '.join(first)} |" in page
+    assert f"| the recommended one | {' | '.join(first)} |" in page
     for optimizer, said in told.items():
         assert f"`{optimizer}` {said}" in page
     on_plays, own = shipped()["optimizers"]["sofim"]["default"], shipped()["optimizers"]["sofim"]["workloads"]
@@ -214,11 +273,27 @@ def test_what_is_said_of_pairs_is_of_the_database(found: list[WorkloadRuns], pag
         (kinds.BEYOND_IMAGES, "adamw"),
         ("image", "adamw"),
         (kinds.ALL, "sgd"),
+        ("image", "muon"),
+        ("table", "muon"),
+        ("table", "sofim-gradient"),
     }
     for key in said:
         row: pd.Series = table.loc[key]
         assert percent(row["chance"], row["chance_low"], row["chance_high"]) in page, key
     assert table.loc[(kinds.ALL, "sgd"), "chance_cancelled"], "the page says what becomes of it"
+    groups = {key: row["searched_on"] for key, row in table.iterrows() if row["searched_on"] > 1}
+    assert f"{len(groups)} intervals" in page, "of kinds of several workloads"
+    lasting = set()
+    for kind, rival in groups:
+        own = [each for each in found if kind in (kinds.ALL, kinds.kind_of(each))]
+        own = [each for each in found if kinds.kind_of(each) != kinds.IMAGE] if kind == kinds.BEYOND_IMAGES else own
+        wider = chance(own, "sofim", rival, 1 - 0.05 / len(groups))
+        lasting |= {(kind, rival)} if wider[2] < 0.5 else set()
+        assert (kind, rival) not in {(kinds.ALL, "adamw"), (kinds.BEYOND_IMAGES, "adamw")} or percent(*wider) in page
+    assert lasting == {
+        *((kind, rival) for kind in (kinds.ALL, kinds.BEYOND_IMAGES) for rival in ("muon", "sgd")),
+        ("image", "muon"),
+    }
     behind = comparisons(found).query("b == 'muon' and verdict == 'worse'")
     assert set(behind.loc[behind["a"] == "sgd", "workload"]) == {"poisson-pinn"}
     assert not len(behind[behind["a"] == "adamw"])
