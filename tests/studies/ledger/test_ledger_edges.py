@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
+from analysis.load import read, studies
+from analysis.winners import finished
 from search_spaces import SEARCH_SPACES, SearchSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
@@ -378,6 +380,48 @@ def test_a_study_that_does_not_say_what_it_measured_is_gone_on_with_and_keeps_it
     storage = optuna.storages.RDBStorage(url)
     assert storage.get_study_user_attrs(1)["target"] == 0.9
     close_storage(storage)
+
+
+# ------------------------------------------------------------------------------------------------- failures in a row
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "order", "stopped"),
+    [
+        ("cfffffffffff", [5, *range(1, 5), 0, *range(6, 12)], True),  # by their ends no ten follow each other
+        ("fffffcffffff", [*range(5), *range(6, 12), 5], False),  # by their ends eleven do
+        ("fffffiffffff", [*range(5), *range(6, 12), 5], True),  # an interrupted one is asked for under another number
+        ("fffffdfffff", range(11), False),
+    ],
+)
+def test_ten_failures_in_a_row_are_the_same_for_the_driver_the_next_status_and_confirm(url, outcomes, order, stopped):
+    """Trials are counted in the order in which they were asked for, whichever ends first."""
+    from studies.commands.status import tallies
+
+    campaign = CAMPAIGN | {"trials": 30}
+    plans = [plan(trials=30, epochs=1)]
+    words = {"f": "failed", "d": "diverged", "i": "interrupted"}
+    with open_search(url, campaign, plans, {}) as ledger:
+        asked = [ledger.ask() for _ in outcomes]
+        for number in order:
+            if outcomes[number] == "c":
+                work(ledger, asked[number])
+            else:
+                ledger.end(asked[number], words[outcomes[number]], failure=f"ValueError: {number}")
+        ledger.flush()
+        reasons = [ledger.tallies()[0].stopped, tallies(ledger._storage, "c")[1][0].stopped]
+        assert ledger.finished is stopped
+    with open_search(url, campaign, plans, {}) as ledger:
+        reasons.append(ledger.tallies()[0].stopped)
+        reasons.append(tallies(ledger._storage, "c")[1][0].stopped)
+        frame = read(ledger._storage, studies(ledger._storage)).trials
+        assert finished(studies(ledger._storage)[0], frame) is stopped
+    last = [number for number, outcome in enumerate(outcomes) if outcome == "f"][9]
+    said = f"10 failures in a row, the last: ValueError: {last}" if stopped else None
+    assert reasons == [said] * 4
+    if "c" in outcomes:
+        with nullcontext() if stopped else pytest.raises(UserError, match=r"not finished: 18 of 30 trials are missing"):
+            open_confirmation(url, campaign, plans, {}, seeds=3).close()
 
 
 # --------------------------------------------------------------------------------------------------- samplers, spaces
