@@ -8,7 +8,7 @@ campaign stores with it is there, is of the right kind, and agrees with the stud
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,31 @@ many trials, those that were asked again included."""
 
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
+
+_PASSED_OVER = "lost"  # the outcome of a trial that is asked again, under another number
+
+
+def given_up_at(outcomes: Iterable[str]) -> int | None:
+    """Return the place of the trial with which too many in a row had failed for its study to go on, if there is one.
+
+    Rows are of the order in which trials were asked for, which no restart and no number of workers changes. A trial
+    that runs may not fail, and ends a row.
+
+    Args:
+        outcomes: Of the trials of a study, in the order of their numbers.
+
+    >>> given_up_at(["complete", *["failed"] * 4, "lost", *["failed"] * 6, "complete"])
+    11
+    >>> given_up_at([*["failed"] * 5, "running", *["failed"] * 5])
+    """
+    row = 0
+    for place, outcome in enumerate(outcomes):
+        if outcome != _PASSED_OVER:
+            row = row + 1 if outcome == "failed" else 0
+        if row == MAX_FAILURES_IN_A_ROW:
+            return place
+    return None
+
 
 _ASIDE = re.compile(rf"(/replicate-[1-9][0-9]*)?({CONFIRM}|{EVALUATE})?")  # may follow campaign/workload/optimizer
 _PARTS = re.compile(rf"([^/]+)/([^/]+)/([^/]+?){_ASIDE.pattern}")

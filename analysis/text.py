@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -213,6 +214,15 @@ def listing(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def command(*words: str) -> str:
+    """Return a command of this program as one types it, whatever a campaign is called.
+
+    >>> command("confirm", "my campaign", "--seeds", "20")
+    "sofim confirm 'my campaign' --seeds 20"
+    """
+    return shlex.join(["sofim", *words])
 
 
 def because(names: Iterable[str], reasons: Iterable[str]) -> str:

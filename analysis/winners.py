@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.schema import COUNTED, MAX_FAILURES_IN_A_ROW
+from analysis.schema import COUNTED, given_up_at
 from analysis.study import Study
 
 
@@ -43,11 +43,9 @@ def finished(study: Study, trials: pd.DataFrame) -> bool:
 
     Args:
         study: Of a campaign.
-        trials: Of it, and perhaps of others, in the order of their numbers.
+        trials: Of it, and perhaps of others; columns of :func:`analysis.load.trials`.
     """
-    outcomes = trials.loc[trials["study"] == study.name, "outcome"]
+    outcomes = trials[trials["study"] == study.name].sort_values("number")["outcome"]
     ended = outcomes[outcomes.isin(COUNTED)]
-    last = ended.tail(MAX_FAILURES_IN_A_ROW)
-    given_up = len(last) == MAX_FAILURES_IN_A_ROW and bool((last == "failed").all())
     wanted = study.campaign.get("trials")
-    return given_up or (isinstance(wanted, int) and len(ended) >= wanted)
+    return given_up_at(outcomes) is not None or (isinstance(wanted, int) and len(ended) >= wanted)

@@ -269,6 +269,13 @@ def test_a_file_is_read_in_one_sitting(package: str) -> None:
     assert not found, "\n".join(found)
 
 
+def test_a_command_that_is_told_quotes_the_names_in_it() -> None:
+    """``analysis.text.command`` and ``studies.called.command_line`` make it: a name may have an apostrophe."""
+    sources = [path for package in ("analysis", "studies") for path in (ROOT / package).rglob("*") if path.is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in sources if path.suffix in (".py", ".j2")}
+    assert [str(path) for path, text in texts.items() if re.search(r"sofim [a-z]+ \{", text)] == []
+
+
 @pytest.mark.slow
 # The source tells who asks; only loading tells what that brings along.
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from analysis.edges import edges, widened
 from analysis.intervals import Floats
 from analysis.sensitivity import scales
 from analysis.study import Study
-from analysis.text import number
+from analysis.text import command, number
 from search_spaces import configuration_key
 from search_spaces.errors import number_of
 from search_spaces.samplers import SAMPLERS
@@ -185,7 +185,7 @@ def _default(search: Search) -> Finding | None:
         f"The default, not tuned, came to {_told(search, place)}, the winner of {trials} to {_told(search, 0)}: less "
         "apart than two seeds of the winner may be."
     )
-    return sentence, f"sofim confirm {search.study.campaign['name']} --seeds 20"
+    return sentence, command("confirm", str(search.study.campaign["name"]), "--seeds", "20")
 
 
 def _told(search: Search, place: int) -> str:
@@ -221,7 +221,7 @@ def _drawn(search: Search) -> Finding | None:
 
 
 def _more_trials(study: Study, trials: int) -> str:
-    return f"sofim launch {study.campaign['name']} --extend --trials {trials}"
+    return command("launch", str(study.campaign["name"]), "--extend", "--trials", str(trials))
 
 
 KINDS: Mapping[str, Callable[[Search], Finding | None]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from analysis.figures._looks import look_of
 from analysis.figures.comparison import View
 from analysis.metric_scale import Scale
 from analysis.study import Study
-from analysis.text import about, cell, estimate
+from analysis.text import about, cell, command, estimate
 
 DIGITS = 4  # of a hyperparameter that is shown; what is copied has all
 _TOLD_IN_THE_ANSWER = "optimizers compared over repeated searches"  # a rule that most campaigns break
@@ -97,7 +96,7 @@ def _cost(row: Mapping[Any, Any]) -> str:
 
 def export_command(campaign: str, source: str) -> str:
     """Return what to type for the recommended hyperparameters, as code or a file."""
-    return shlex.join(["sofim", "export", campaign, *([] if source == _DEFAULT else ["--storage", source])])
+    return command("export", campaign, *([] if source == _DEFAULT else ["--storage", source]))
 
 
 def rules_once(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from analysis.sensitivity.analyse import analyse
 from analysis.sensitivity.findings import Findings
 from analysis.sensitivity.outcomes import METHODS, Method
 from analysis.study import Study
+from analysis.text import command
 from search_spaces import ANY
 
 
@@ -134,7 +135,7 @@ def examined(
 
 def _ablation_command(study: Study) -> str:
     can_be_added_to = study.own and study.attributes.get("protocol") == PROTOCOL and study.optimizer != ANY
-    return f"sofim confirm {study.campaign['name']} --ablation" if can_be_added_to else ""
+    return command("confirm", str(study.campaign["name"]), "--ablation") if can_be_added_to else ""
 
 
 def versus(view: View, options: Options) -> tuple[Picture, ...]:

@@ -42,7 +42,7 @@ from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
 from analysis.sensitivity.outcomes import Outcomes, span
 from analysis.study import Study
-from analysis.text import cell, listing, outcomes
+from analysis.text import cell, command, listing, outcomes
 from analysis.winners import winner
 from search_spaces.errors import number_of
 
@@ -181,7 +181,7 @@ def _first_screen(
                 "better": one.view.better,
                 "confirmed": bool(one.view.contest.confirmed()),
                 "statistic": " or ".join(dict.fromkeys(one.view.rows("leaderboard")["statistic"].dropna())),
-                "campaign": campaign,
+                "confirm": command("confirm", campaign),
                 "chosen_on": chosen_on(one.view.rows("leaderboard")),
                 "lines": lines(compared, one.view.contest.workload, names),
                 "picture": next((_picture(each, one.id) for each in one.pictures if each.key == _FIRST), None),

@@ -37,6 +37,9 @@ _UNSAID = {
 }
 """Keys that are not stored where a campaign says nothing of them, as before there were these."""
 
+WHERE_TOLD = ("schedule", "kind", "data", "target_origin", "metric_bounds")
+"""Of the plan of a study, what its study says where there is any."""
+
 FITTED = "spaces_fit"
 """The key under which a campaign stores to how many trials its search spaces were fitted."""
 
@@ -283,13 +286,42 @@ class StudyPlan:
     kind: str = ""
     data: Mapping[str, Any] | None = None
     target_origin: str = ""
+    tested: bool = True
+
+    def stored(self) -> dict[str, Any]:
+        """Return what its study says of it, as JSON can hold it."""
+        return {
+            "workload": self.workload,
+            "optimizer": self.optimizer,
+            "metric": self.metric,
+            "metric_split": self.metric_split,
+            "metric_scale": self.metric_scale,
+            "target": self.target,
+            "search_space": self.space.to_dict(),
+            "epochs": self.epochs,
+            "replicate": self.replicate,
+            "resplit": self.split is not None,
+            **{name: value for name in WHERE_TOLD if (value := getattr(self, name))},
+        }
 
     def other_files(self, attributes: Mapping[str, Any]) -> list[str]:
         """Return the files that are not those of the study with these ``attributes``, as far as both are known."""
         begun, now = ((data or {}).get("md5", {}) for data in (attributes.get("data"), self.data))
         return [name for name in now if begun.get(name, now[name]) != now[name]]
 
-    tested: bool = True
+    def other_measure(self, attributes: Mapping[str, Any], direction: str) -> list[str]:
+        """Return why values are not those of the study with these ``attributes``, as far as both are known, in words.
+
+        The target is not among them: a study keeps the one that it was begun with.
+        """
+        begun = {**attributes, "direction": direction}
+        names = ("metric", "direction", "metric_split", "metric_scale", "epochs")
+        changed = {name: (begun.get(name), getattr(self, name)) for name in names}
+        return [
+            f"{name.replace('_', ' ')} was {old}, is {new}"
+            for name, (old, new) in changed.items()
+            if old is not None and old != new
+        ]
 
 
 def replicate_seed(seed: int, replicate: int) -> int:

@@ -196,14 +196,17 @@ def launch(
 
 
 def _say_what_ended(limits: Limits, tallies: list[Tally], console: Console) -> None:
+    from analysis.text import in_short
     from studies.commands.progress import stopped_lines
 
     for line in stopped_lines(tallies):
         say(console, line)
-    larger = " and a larger ".join(sorted(limits.limiting))
+    spent = f", {in_short(math.ceil(limits.clock.spent()))} spent" if "--budget" in limits.limiting else ""
+    larger = {"--budget": "--budget well above that", "--patience": "larger --patience"}
+    remedy = " and a ".join(larger[option] for option in sorted(limits.limiting))
     done, asked_for = sum(one.done for one in tallies), sum(one.asked_for or 0 for one in tallies)
     ended = f"{done} of {number_of(asked_for, 'trial')} have ended"
-    say(console, f"{ended}; with a larger {larger}, or none, the same command goes on.")
+    say(console, f"{ended}{spent}; with a {remedy}, or none, the same command goes on.")
 
 
 def _say_finished(name: str, tallies: list[Tally], console: Console) -> None:

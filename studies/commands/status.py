@@ -62,9 +62,11 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
 
     found = studies(storage, campaign, replicates=True)
     every, cut = trials(storage, found), ended_by(found[0].attributes)
-    counted = [_tally(study, every[every["study"] == study.name]) for study in found]
+    driver = driver_in_words(found[0].attributes)
+    alive = driver.startswith("running")
+    counted = [_tally(study, every[every["study"] == study.name], alive=alive) for study in found]
     told = [replace(one, stopped=cut.get(one.study)) if one.missing else one for one in counted]
-    return driver_in_words(found[0].attributes), told
+    return driver, told
 
 
 def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
@@ -90,7 +92,7 @@ def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
     return ended
 
 
-def _tally(study: Study, trials: pd.DataFrame) -> Tally:
+def _tally(study: Study, trials: pd.DataFrame, *, alive: bool) -> Tally:
     """Return how far a study is, from the rows of its trials."""
     from analysis.winners import winner
 
@@ -111,26 +113,21 @@ def _tally(study: Study, trials: pd.DataFrame) -> Tally:
         best=None if best is None else float(best["value"]),
         best_params={} if best is None else best["params"],
         seconds=float(trials["seconds"].sum()),
-        stopped=_why_stopped(trials),
+        stopped=_why_stopped(trials, alive=alive),
         replicate=study.replicate,
         failing=_failing(trials, study.optimizer),
     )
 
 
-def _why_stopped(trials: pd.DataFrame) -> str | None:
+def _why_stopped(trials: pd.DataFrame, *, alive: bool) -> str | None:
     """Why a driver asks for no more trials of a study, from its trials; as the ledger decides when it opens it."""
-    from analysis.schema import MAX_FAILURES_IN_A_ROW
+    from analysis.schema import given_up_at
     from studies.training.failures import too_many_failures
 
-    in_a_row = 0
-    for row in trials.sort_values("number").to_dict("records"):
-        if row["outcome"] == "failed":
-            in_a_row += 1
-            if in_a_row >= MAX_FAILURES_IN_A_ROW:
-                return too_many_failures(str(row["failure"]))
-        elif row["outcome"] not in ("lost", "running"):
-            in_a_row = 0
-    return None
+    rows = trials.sort_values("number")
+    outcomes = rows["outcome"] if alive else rows["outcome"].replace("running", "lost")
+    place = given_up_at(outcomes)
+    return None if place is None else too_many_failures(str(rows["failure"].iloc[place]))
 
 
 def _failing(trials: pd.DataFrame, optimizer: str) -> tuple[Failing, ...]:

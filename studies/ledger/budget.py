@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.errors import number_of
+from studies.ledger.counting import is_asked_again
 from studies.ledger.ledger import Rule
 from studies.ledger.study import Facts, StudyLedger
 from studies.trials import Assignment, Outcome
@@ -225,8 +226,11 @@ class SearchBudget(Rule):
         elif ended:
             self._extended_after = int(ended["trials"])
             changes |= {_ENDED: None, _EXTENDED: self._extended_after}
-        if before and before.get("campaign") != campaign:
-            changes["campaign"] = dict(campaign)
+        now = dict(campaign)
+        if "trials" in now:  # what was asked for before stays asked for, as far as it is there
+            now["trials"] = max(now["trials"], sum(t.state.is_finished() and not is_asked_again(t) for t in trials))
+        if before and before.get("campaign") != now:
+            changes["campaign"] = now
         return changes
 
     def close(self) -> None:
@@ -320,8 +324,11 @@ class SearchBudget(Rule):
         elif tally.stopped is not None:
             self.reason = tally.stopped
         elif tally.running == 0:
-            only = tally.asked_for == 1
-            self.reason = "the only trial was run" if only else f"all {tally.asked_for} trials were run"
+            if tally.asked_for is not None and tally.done > tally.asked_for:
+                self.reason = f"{tally.done} trials are there, more than the {tally.asked_for}"
+            else:
+                only = tally.asked_for == 1
+                self.reason = "the only trial was run" if only else f"all {tally.asked_for} trials were run"
 
     def _is_time_up(self, ahead: float = 0.0) -> bool:
         """Return whether the confirmation has to begin now, or in ``ahead`` seconds."""

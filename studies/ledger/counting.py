@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.schema import ASKED_AGAIN, MAX_FAILURES_IN_A_ROW, ROLE, WINNER
+from analysis.schema import ASKED_AGAIN, ROLE, WINNER, given_up_at
 from search_spaces import OPTIMIZER
 from studies.campaign.plan import StudyPlan
 from studies.training.failures import FailureCount, too_many_failures
 from studies.trials import Runs, Tally
+
+_IN_A_ROW = ("failed", "lost")  # what may stand in a row of failures
 
 
 def origin_of(trial: FrozenTrial) -> int:
@@ -76,11 +79,13 @@ class TrialCount:
         self._best_of: dict[str, FrozenTrial] = {}  # by optimizer
         self._since_best = 0  # trials that ended after the best one
         self._seconds = 0.0
-        self._failures_in_a_row = 0
+        self._outcomes: dict[int, str] = {}  # by number, as `analysis.schema.given_up_at` takes them
+        self._failed: dict[int, str] = {}  # what broke trials, by number
+        self._given_up_at: int | None = None  # the number of such a trial
         self._failures = FailureCount()
 
     def add(self, trial: FrozenTrial) -> None:
-        """Count a trial. Ten failures in a row stop the study."""
+        """Count a trial. Ten failures in a row stop the study, in the order of numbers."""
         self._since_best += 1
         self._seconds += float(trial.user_attrs.get("seconds", 0.0))
         failure = str(trial.user_attrs.get("failure", "")) if trial.state == TrialState.FAIL else None
@@ -88,11 +93,10 @@ class TrialCount:
         self._failures.add(str(chosen or self._plan.optimizer), failure)
         if failure is not None:
             self._counts["failed"] += 1
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                self.stopped = too_many_failures(failure)
+            self._failed[trial.number] = failure
+            self._judge(trial.number, "failed")
             return
-        self._failures_in_a_row = 0
+        self._outcomes[trial.number] = "complete"  # or pruned, or diverged
         if trial.user_attrs.get("diverged"):
             self._counts["diverged"] += 1
         elif trial.state == TrialState.PRUNED:
@@ -107,6 +111,22 @@ class TrialCount:
             optimizer = self._plan.space.optimizer_of(trial.params)
             if self._is_better(trial.value, self._best_of.get(optimizer)):
                 self._best_of[optimizer] = trial
+
+    def pass_over(self, trial: FrozenTrial) -> None:
+        """Hear of a trial that does not count: it is asked again, or is none of those that the study is for."""
+        self._judge(trial.number, "lost")
+
+    def _judge(self, number: int, outcome: str) -> None:
+        """Stop the study if a trial that ended so is one of too many that failed in a row."""
+        self._outcomes[number] = outcome
+        first = number
+        while self._outcomes.get(first - 1) in _IN_A_ROW:
+            first -= 1
+        row = itertools.takewhile(lambda place: self._outcomes.get(place) in _IN_A_ROW, itertools.count(first))
+        place = given_up_at(self._outcomes[number] for number in row)
+        if place is not None and (self._given_up_at is None or first + place < self._given_up_at):
+            self._given_up_at = first + place
+            self.stopped = too_many_failures(self._failed[self._given_up_at])
 
     def _is_better(self, value: float, best: FrozenTrial | None) -> bool:
         if best is None or best.value is None:
@@ -197,6 +217,8 @@ def tally(plan: StudyPlan, trials: Iterable[FrozenTrial]) -> Tally:
     """Return how far the study of ``trials`` is that no driver runs: what was lost with one is to be asked again."""
     count = TrialCount(plan)
     for trial in trials:
-        if trial.state.is_finished() and not is_asked_again(trial):
+        if is_asked_again(trial):
+            count.pass_over(trial)
+        elif trial.state.is_finished():
             count.add(trial)
     return count.tally()

@@ -36,16 +36,21 @@ class Limits(Rule):
         self.reasons: dict[str, str] = {}  # by study, once the driver ends
         self.limiting: list[str] = []  # the options that a study would go on with larger ones of, likewise
         self._studies: Sequence[StudyLedger] = ()
+        self._has_asked = False
         self._halted: set[tuple[str, int]] = set()
 
     def kept(self) -> Mapping[str, Any]:
-        """Return what was spent, and at the end why studies are over."""
-        spent = {SPENT: round(self.clock.spent(), 1)} if self.clock.limited else {}
+        """Return what was spent, once a trial was asked for, and at the end why studies are over."""
+        spent = {SPENT: round(self.clock.spent(), 1)} if self.clock.limited and self._has_asked else {}
         return {**spent, **({ENDED_BY: self.reasons} if self.reasons else {})}
 
     def begin(self, studies: Sequence[StudyLedger]) -> None:
         """Hear which studies it is about."""
         self._studies = studies
+
+    def asked(self, assignment: Assignment) -> None:
+        """Hear that a trial was asked for."""
+        self._has_asked = True
 
     def why_over(self, study: StudyLedger) -> str | None:
         """Return why no more trials of a study are asked for, ``None`` while they are."""

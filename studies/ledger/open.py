@@ -74,11 +74,11 @@ def open_search(
         free = frozenset() if budget is None else _BUDGETED
         check = partial(opening.check, {plan.name for plan in plans}, extend=extend, free=free)
         check()
-        # the first study is made by whoever comes first, the others by who holds the lease on it
-        first = opening.open_study(plans[0])
+        # the first study is made by whoever comes first, and described, as all others, by who holds the lease on it
+        first = opening.made_study(plans[0])
         waited = opening.take(first, clock)
-        if first not in opening.changes.made:
-            check()  # what is read from here on, no other driver changes: one that was waited for may have until now
+        opening.open_study(plans[0], first)
+        check()  # what is read from here on, no other driver changes: until now one may have
         before = opening.attributes(first)
         clock.resume(before, waited)
         if budget is not None:

@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, EVALUATE, PROTOCOL, WIDENED, maker_of
+from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, PROTOCOL, WIDENED, maker_of
 from analysis.text import listing
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
@@ -25,8 +25,8 @@ from studies.campaign.extension import (
     why_other_rules,
     wider_ranges,
 )
-from studies.campaign.plan import StudyPlan
-from studies.ledger.budget import Clock
+from studies.campaign.plan import WHERE_TOLD, StudyPlan
+from studies.ledger.budget import SPENT, Clock
 from studies.ledger.ledger import Changes, Ledger, Rule, release, tidy
 from studies.ledger.study import Source, StudyLedger
 from studies.storage import lease as _lease
@@ -40,12 +40,12 @@ from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Tally
 
 _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
-_WHERE_TOLD = ("schedule", "kind", "data", "target_origin", "metric_bounds")  # of a plan, as they are called there too
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
     "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
-    "replicate", "resplit", *_WHERE_TOLD, FOLDER, "campaign",
+    "replicate", "resplit", *WHERE_TOLD, FOLDER, "campaign",
 })  # fmt: skip
+_BEFORE = frozenset({_lease.KEY, SPENT, ENDED_BY})  # what a driver has on it by then: its lease, what it keeps beside
 
 Command = Literal["launch", "confirm", "evaluate", "tune"]
 """By which the person goes on."""
@@ -195,8 +195,8 @@ class Opening:
         user, system = study.user_attrs, study.system_attrs
         return (
             "protocol" not in user
-            and user.keys() <= _DESCRIBED
-            and (not user or f"/{user.get('workload')}/" in study.study_name)
+            and user.keys() <= _DESCRIBED | _BEFORE
+            and (user.keys() <= _BEFORE or f"/{user.get('workload')}/" in study.study_name)
             and system.keys() <= {_METRIC_NAMES}
             and len(study.directions) == 1
             and not self.storage.get_n_trials(study._study_id)
@@ -224,9 +224,12 @@ class Opening:
 
     def _other_rules(self, attributes: Mapping[str, Any]) -> str | None:
         """Return why nothing is added to a study of this campaign that was made by other rules, else ``None``."""
+        return why_other_rules(str(self.campaign["name"]), attributes["protocol"], self._anew(ANOTHER_NAME))
+
+    def _anew(self, named: str) -> str:
+        """Return how the person searches anew beside what is there: as ``named``, where the command takes a name."""
         again = f"search again, under another name: {self.again('--name', 'NAME')}"
-        remedy = again if self.command in ("confirm", "evaluate") else ANOTHER_NAME
-        return why_other_rules(str(self.campaign["name"]), attributes["protocol"], remedy)
+        return again if self.command in ("confirm", "evaluate") else named
 
     def grow(self) -> None:
         """Make this configuration that of the campaign's studies, all at once."""
@@ -287,46 +290,61 @@ class Opening:
             self.change(study_id, WIDENED, [*before, *wider])
             self.change(study_id, "search_space", space)
 
-    def open_study(self, plan: StudyPlan) -> int:
-        """Return the id of the study, which is made and described if it is not there."""
+    def made_study(self, plan: StudyPlan) -> int:
+        """Return the id of the study, which is made if it is not there.
+
+        Raises:
+            UserError: It is there, and another than this plan would make.
+        """
         study_id = find_study(self.storage, plan.name)
-        direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
-        if study_id is None:
-            try:
-                study_id = self.storage.create_new_study([direction], plan.name)
-                self.changes.made.append(study_id)
-            except DuplicatedStudyError:
-                raise UserError(
-                    f"another driver has this moment begun campaign '{self.campaign['name']}'; wait for it, "
-                    "or give this one another name with --name"
-                ) from None
-        elif "protocol" in self.attributes(study_id):
-            if other := plan.other_files(self.attributes(study_id)):
-                raise UserError(
-                    f"study '{plan.name}' was begun on other data ({listing(other)}); name their directory with "
-                    "--data, or give this campaign another name with --name"
-                )
+        if study_id is not None:
+            self._refuse_changed(plan, study_id)
             return study_id
-        elif self.storage.get_study_directions(study_id) != [direction]:
+        direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
+        try:
+            study_id = self.storage.create_new_study([direction], plan.name)
+        except DuplicatedStudyError:
             raise UserError(
-                f"the storage has a study '{plan.name}' of the other direction, without a trial; delete it, or give "
-                "this campaign another name with --name"
+                f"another driver has this moment begun campaign '{self.campaign['name']}'; wait for it, "
+                "or give this one another name with --name"
+            ) from None
+        self.changes.made.append(study_id)
+        return study_id
+
+    def _refuse_changed(self, plan: StudyPlan, study_id: int) -> None:
+        """Refuse a study that was begun on other data, or whose workload measured something else then."""
+        attributes, [begun] = self.attributes(study_id), self.storage.get_study_directions(study_id)
+        direction = begun.name.lower()
+        if "protocol" not in attributes:
+            if direction != plan.direction:
+                raise UserError(
+                    f"the storage has a study '{plan.name}' of the other direction, without a trial; delete it, or "
+                    "give this campaign another name with --name"
+                )
+            return
+        anew = self._anew("give this campaign another name with --name")
+        if files := plan.other_files(attributes):
+            raise UserError(
+                f"study '{plan.name}' was begun on other data ({listing(files)}); name their directory with --data, "
+                f"or {anew}"
             )
+        if changes := plan.other_measure(attributes, direction):
+            raise UserError(
+                f"the workload of study '{plan.name}' was changed since that was begun ({'; '.join(changes)}); change "
+                f"it back, or {anew}"
+            )
+
+    def open_study(self, plan: StudyPlan, study_id: int | None = None) -> int:
+        """Return the id of the study, which is made and described if it is not there; for who has the lease alone."""
+        study_id = self.made_study(plan) if study_id is None else study_id
+        self._refuse_changed(plan, study_id)
+        if "protocol" in self.attributes(study_id):
+            return study_id
         # the dashboard names the axis by this
         self.storage.set_study_system_attr(study_id, _METRIC_NAMES, [plan.metric])
         attributes = {
-            "workload": plan.workload,
-            "optimizer": plan.optimizer,
-            "metric": plan.metric,
-            "metric_split": plan.metric_split,
-            "metric_scale": plan.metric_scale,
-            "target": plan.target,
+            **plan.stored(),
             "versions": dict(self.versions),
-            "search_space": plan.space.to_dict(),
-            "epochs": plan.epochs,
-            "replicate": plan.replicate,
-            "resplit": plan.split is not None,
-            **{name: value for name in _WHERE_TOLD if (value := getattr(plan, name))},
             FOLDER: new_folder(),
             "campaign": self.campaign,
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
@@ -350,6 +368,7 @@ class Opening:
             )
         if other_rules := self._other_rules(attributes):
             raise UserError(other_rules)
+        self._refuse_changed(plan, study_id)
         return study_id
 
     def again(self, *more: str) -> str:

@@ -199,6 +199,8 @@ class StudyLedger:
             if not is_asked_again(trial) and source.counts(trial):
                 self._count.add(trial)
                 self._order.end(trial)
+            else:
+                self._count.pass_over(trial)
         # the latest attempts at trials that are to be asked again
         self._again = deque(trial for trial in again.values() if source.counts(trial))
         source.resume(known)
@@ -344,6 +346,7 @@ class StudyLedger:
             self.telling.ended(stored)
         if failure == INTERRUPTED:
             self._interrupted.add(origin_of(stored))
+            self._count.pass_over(stored)
             self._writer.finish(self.study_id, stored)
             return
         if self.source.counts(stored):

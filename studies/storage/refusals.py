@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -144,9 +145,8 @@ def _check_place(path: Path, shown: str, *, create: bool) -> None:
                 f"storage '{shown}': {path.parts[0]} is not a home directory in a URL; write it out: "
                 f"{shown.replace(str(path), str(_home(path)), 1)}"
             )
-        raise UserError(
-            f"storage '{shown}': there is no directory {path.parent}; make it first: mkdir -p {path.parent}"
-        )
+        made = shlex.join(["mkdir", "-p", str(path.parent)])
+        raise UserError(f"storage '{shown}': there is no directory {path.parent}; make it first: {made}")
     if path.is_dir():
         raise UserError(f"storage '{shown}' is a directory; name a file in it: {shown.rstrip('/')}/sofim.db")
     if not create and not path.exists():

@@ -5,6 +5,7 @@ SQLAlchemy is imported when a URL is looked at: a command that needs no storage 
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +28,20 @@ def parse(url: str) -> URL:
     """Return the parts of ``url``; schemes are the same in upper and lower case.
 
     Raises:
-        UserError: It is no URL of a database.
+        UserError: It is no URL of a database, or means another one than the person does.
     """
+    if _misread(url) is not None:
+        raise UserError(
+            f"storage '{hide_password(url)}': its password has an @ that is taken for the end of it; write / and @ of "
+            "the password as %2F and %40"
+        )
     found = _parts(url)
+    _, asks, options = url.partition("?")
+    if found is not None and asks and not all("=" in option for option in options.split("&")):  # would be left out
+        raise UserError(
+            f"storage '{hide_password(url)}': what follows the ? is not name=value; write a ? of a file's name as %3F, "
+            "or leave that out"
+        )
     if found is None:
         raise UserError(
             f"storage '{hide_password(url)}' is not a database URL; write for example sqlite:///sofim.db "
@@ -95,21 +107,28 @@ def path_of(url: URL, name: str) -> Path:
 
 def hide_password(url: str) -> str:
     """Return ``url`` as it may be shown: passwords as ``***``, also those among the options."""
+    if (meant := _misread(url)) is not None:
+        return meant
     parsed = _parts(url)
     if parsed is None:
         if "@" in url:
             return url.rpartition("@")[2].partition("?")[0]
         return f"{url.partition(':')[0]}:***" if ":" in url else url  # a host was forgotten
     plain = rendered(parsed)
-    if "@" in (parsed.host or ""):  # of a password with an @ that was not written %40
-        parsed = parsed.set(host=str(parsed.host).rpartition("@")[2])
-    if "@" in (parsed.database or "") and parsed.host:  # and with a /
-        host, _, database = str(parsed.database).rpartition("@")[2].partition("/")
-        parsed = parsed.set(host=host, database=database, port=None)
     secret = {name: "***" for name in parsed.query if any(word in name.lower() for word in _SECRET)}
     shown = parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
     # nothing was secret: as it was typed, so that it can be typed again
     return url if shown == plain and url.isprintable() else shown
+
+
+def _misread(url: str) -> str | None:
+    """Return a URL as it was meant, without its password, where an @ of that was not written %40; else ``None``."""
+    found = re.match(r"([^:]+://[^:/]*):[^@]*@([^?]*)\??([^=]*)", url)
+    if found is None:
+        return None
+    user, place, beyond = found.groups()  # which is an option's name, or goes on with a password that has a ? in it
+    whole = beyond if "@" in beyond else place
+    return f"{user}:***@{whole.rpartition('@')[2].partition('?')[0]}" if "@" in whole else None
 
 
 def _parts(url: str) -> URL | None:

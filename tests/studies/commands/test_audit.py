@@ -107,6 +107,22 @@ def test_nothing_is_said_of_a_search_that_is_not_finished(sofim, tmp_path, monke
     assert console.export_text() == ""
 
 
+@pytest.mark.parametrize("name", ["it's mine", "my sofim 2", "quick;start"])
+def test_what_mends_a_search_can_be_typed_whatever_the_campaign_is_called(tmp_path, monkeypatch, name) -> None:
+    import shlex
+
+    from rich.console import Console
+
+    from studies.commands.tables import print_audit
+
+    monkeypatch.chdir(tmp_path)
+    make(URL, {"digits-mlp/sofim": [0.5, 0.6]}, name=name, workloads=["digits-mlp"], optimizers=["sofim"])
+    console = Console(record=True, width=100)
+    print_audit(name, URL, console)
+    typed = [shlex.split(line) for line in console.export_text().splitlines() if line.startswith("      sofim ")]
+    assert ["sofim", "launch", name, "--extend", "--trials", "25"] in typed
+
+
 @pytest.mark.slow
 def test_what_does_not_fit_is_counted(sofim, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

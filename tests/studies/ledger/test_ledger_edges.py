@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -17,10 +19,12 @@ import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 
+from analysis.load import read, studies
+from analysis.winners import finished
 from search_spaces import SEARCH_SPACES, SearchSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger import Ledger, open_search, opening
+from studies.ledger import Ledger, open_confirmation, open_evaluation, open_search, opening
 from studies.storage import lease as _lease
 from studies.storage import rdb as _rdb
 from studies.storage import writer as _writer
@@ -294,6 +298,130 @@ def test_two_drivers_that_begin_at_once_are_told_apart(url, monkeypatch):
         monkeypatch.setattr(opening.Opening, "check", lambda _self, _names, **_: None)
         with pytest.raises(UserError, match="another driver has this moment begun campaign 'c'"):
             open_search(url, CAMPAIGN, [plan()], {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [*range(8), 11, 18, 19])
+def test_of_two_drivers_that_begin_together_one_runs_and_its_campaign_alone_is_stored(url, monkeypatch, number):
+    """Whichever of the first driver's calls of the storage the second one comes before."""
+    other = CAMPAIGN | {"trials": 7, "epochs": 5}
+    kind, begun, left, calls = _rdb.Rdb, [], number, 0
+
+    def before(name: str) -> None:
+        whole = getattr(kind, name)
+
+        def call(self: object, *given: object, **named: object) -> object:
+            nonlocal left, calls
+            calls += 1
+            if left == 0 and not begun:
+                begun.append(None)
+                with suppress(UserError):
+                    begun[0] = open_search(url, other, [plan(trials=7, epochs=5)], {})
+            left -= 1
+            return whole(self, *given, **named)
+
+        monkeypatch.setattr(kind, name, call)
+
+    for name in ("get_all_studies", "create_new_study", "read", "exchange", "set_study_user_attr"):
+        before(name)
+    first = None
+    try:
+        with suppress(UserError):
+            first = open_search(url, CAMPAIGN, [plan()], {})
+        assert begun, f"the first had opened after {calls} calls"
+        [running] = [ledger for ledger in (first, begun[0]) if ledger is not None]
+        asked = running.ask()
+        [stored] = [found.user_attrs for found in running._storage.get_all_studies()]
+        assert stored["campaign"] == (other if running is begun[0] else CAMPAIGN)
+        assert asked.epochs == stored["epochs"] == (5 if running is begun[0] else 3)
+        running.end(asked, "complete", {})
+    finally:
+        for ledger in (first, *begun):
+            if ledger is not None:
+                ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"metric": "loss"}, "metric was accuracy, is loss"),
+        ({"direction": "minimize"}, "direction was maximize, is minimize"),
+        ({"metric_split": "train", "epochs": 4}, "metric split was validation, is train; epochs was 3, is 4"),
+        ({"metric_scale": "log"}, "metric scale was linear, is log"),
+    ],
+)
+def test_a_study_whose_workload_measures_something_else_now_is_not_gone_on_with(url, changed, said):
+    plans = [plan(), plan(SEARCH_SPACES["sgd"])]
+    with open_search(url, CAMPAIGN, plans, {}) as ledger:
+        work(ledger, ledger.ask())
+    for place, one in enumerate(plans):
+        other = [replace(made, **changed) if made is one else made for made in plans]
+        refusal = re.escape(
+            f"the workload of study '{one.name}' was changed since that was begun ({said}); change it back"
+        )
+        with pytest.raises(UserError, match=f"{refusal}, or give this campaign another name with --name$"):
+            open_search(url, CAMPAIGN, other, {})
+        with pytest.raises(UserError, match=f"{refusal}, or search again, under another name: .*launch c --name NAME"):
+            open_confirmation(url, CAMPAIGN, other, {}, seeds=3, anyway=True)
+        with pytest.raises(UserError, match=f"{refusal}, or search again"):
+            open_evaluation(url, CAMPAIGN, other[place:], {}, candidates={}, seeds=3)
+    extended = CAMPAIGN | {"trials": 13}
+    with pytest.raises(UserError, match="the workload of study"):
+        open_search(url, extended, [replace(made, trials=13, **changed) for made in plans], {}, extend=True)
+
+
+def test_a_study_that_does_not_say_what_it_measured_is_gone_on_with_and_keeps_its_target(url):
+    with open_search(url, CAMPAIGN, [plan(target=0.9)], {}) as ledger:
+        work(ledger, ledger.ask())
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+        for name in ("epochs", "metric_split", "metric_scale"):
+            database.execute("DELETE FROM study_user_attributes WHERE key = ?", (name,))
+    open_search(url, CAMPAIGN, [plan(target=0.8, epochs=4, metric_split="train", metric_scale="log")], {}).close()
+    storage = optuna.storages.RDBStorage(url)
+    assert storage.get_study_user_attrs(1)["target"] == 0.9
+    close_storage(storage)
+
+
+# ------------------------------------------------------------------------------------------------- failures in a row
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "order", "stopped"),
+    [
+        ("cfffffffffff", [5, *range(1, 5), 0, *range(6, 12)], True),  # by their ends no ten follow each other
+        ("fffffcffffff", [*range(5), *range(6, 12), 5], False),  # by their ends eleven do
+        ("fffffiffffff", [*range(5), *range(6, 12), 5], True),  # an interrupted one is asked for under another number
+        ("fffffdfffff", range(11), False),
+    ],
+)
+def test_ten_failures_in_a_row_are_the_same_for_the_driver_the_next_status_and_confirm(url, outcomes, order, stopped):
+    """Trials are counted in the order in which they were asked for, whichever ends first."""
+    from studies.commands.status import tallies
+
+    campaign = CAMPAIGN | {"trials": 30}
+    plans = [plan(trials=30, epochs=1)]
+    words = {"f": "failed", "d": "diverged", "i": "interrupted"}
+    with open_search(url, campaign, plans, {}) as ledger:
+        asked = [ledger.ask() for _ in outcomes]
+        for number in order:
+            if outcomes[number] == "c":
+                work(ledger, asked[number])
+            else:
+                ledger.end(asked[number], words[outcomes[number]], failure=f"ValueError: {number}")
+        ledger.flush()
+        reasons = [ledger.tallies()[0].stopped, tallies(ledger._storage, "c")[1][0].stopped]
+        assert ledger.finished is stopped
+    with open_search(url, campaign, plans, {}) as ledger:
+        reasons.append(ledger.tallies()[0].stopped)
+        reasons.append(tallies(ledger._storage, "c")[1][0].stopped)
+        frame = read(ledger._storage, studies(ledger._storage)).trials
+        assert finished(studies(ledger._storage)[0], frame) is stopped
+    last = [number for number, outcome in enumerate(outcomes) if outcome == "f"][9]
+    said = f"10 failures in a row, the last: ValueError: {last}" if stopped else None
+    assert reasons == [said] * 4
+    if "c" in outcomes:
+        with nullcontext() if stopped else pytest.raises(UserError, match=r"not finished: 18 of 30 trials are missing"):
+            open_confirmation(url, campaign, plans, {}, seeds=3).close()
 
 
 # --------------------------------------------------------------------------------------------------- samplers, spaces

@@ -111,13 +111,17 @@ def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_ru
         ledger.end(first, "pruned", {})
     assert said(limits, ledger).splitlines() == [
         "4 studies stopped: the time was spent (2 min 05 s)",
-        "13 of 24 trials have ended; with a larger --budget, or none, the same command goes on.",
+        "13 of 24 trials have ended, 2 min 10 s spent; with a --budget well above that, or none, the same command goes "
+        "on.",
     ]
     assert sorted(ended(url).values()) == [3, 3, 3, 4]
-    again = within(125.0, time)
-    with launched(url, again) as ledger:
-        assert ledger.finished
-    assert again.clock.before == 130.0
+    for _ in range(2):  # it trains nothing, and spends nothing
+        again = within(125.0, time)
+        time[0] += 7.0
+        with launched(url, again) as ledger:
+            assert ledger.finished
+        assert again.clock.before == 130.0
+        assert ", 2 min 17 s spent; with a --budget well above that, or none," in said(again, ledger)
     assert "fake: stopped" in status(url)
     assert "4 studies stopped: the time was spent (2 min 05 s)" in status(url)
     assert "Without that limit, or with a larger one, it goes on: sofim launch fake\n" in status(url)
@@ -241,13 +245,14 @@ def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, t
             end(ledger, assignment, 0.5 if assignment.study.endswith("sgd") else 0.5 + assignment.number * better)
     of_itself, by_the_clock = "no improvement in 3 trials after trial 0", "the time was spent (1 min 40 s)"
     assert sorted(limits.limiting) == ["--budget", "--patience"]
-    assert "with a larger --budget and a larger --patience, or none, the same" in said(limits, ledger)
+    assert "with a --budget well above that and a larger --patience, or none, the same" in said(limits, ledger)
     assert limits.reasons == {p.name: of_itself if p.name.endswith("sgd") else by_the_clock for p in PLANS}
 
 
 @pytest.mark.slow
 def test_to_wait_for_another_driver_spends_nothing_of_the_time(url, time, monkeypatch):
     first = launched(url, within(100.0, time))
+    first.ask()
     time[0] = 30.0
 
     def sleep(_: float) -> None:

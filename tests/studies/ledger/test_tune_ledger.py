@@ -328,6 +328,26 @@ def test_a_search_that_is_over_stays_so_until_it_gets_another_budget(url):
     assert attributes["search_ended"]["trials"] == 12
 
 
+def test_fewer_trials_than_are_there_end_a_search_and_none_is_forgotten(url):
+    from studies.commands.status import tallies
+
+    with searching(url, search(Budget(trials=5))) as ledger:
+        assert len(work_off(ledger)) == 5
+    for asked, reason in ((3, "5 trials are there, more than the 3"), (5, "all 5 trials were run")):
+        with searching(url, search(Budget(trials=asked))) as ledger:
+            assert ledger.finished
+            assert ledger.rule.reason == reason
+        assert stored(url)[1]["campaign"]["trials"] == 5
+        assert stored(url)[1]["search_ended"] == {"reason": reason, "trials": 5}
+        storage = open_storage(url, create=False)
+        [tally] = tallies(storage, "fake")[1]
+        close_storage(storage)
+        assert (tally.done, tally.asked_for) == (5, 5)
+    with searching(url, search(Budget(trials=7))) as ledger:
+        assert len(work_off(ledger)) == 2
+    assert stored(url)[1]["campaign"]["trials"] == 7
+
+
 def test_another_search_of_the_same_name_is_refused(url):
     with searching(url, search(Budget(trials=8))) as ledger:
         work_off(ledger, most=1)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from search_spaces.errors import UserError
 from studies.commands.find import find_campaign, find_tuned
+from studies.storage.database import open_storage
 from studies.storage.durability import Durability
-from studies.storage.url import file_of, hide_password
+from studies.storage.url import file_of, hide_password, parse
 from tests.support.fake_campaign import make
 from tests.support.postgres import PASSWORD, ROLE
 
@@ -85,9 +87,52 @@ def test_a_url_without_a_secret_is_shown_as_it_was_typed(url):
     assert hide_password(url) == url
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("SEC@RET/SEC@localhost/db", "localhost/db"),
+        ("SEC@RET@localhost:5433/db?password=SEC@RET", "localhost:5433/db"),
+        ("SEC@RET?SEC@localhost/db?sslmode=require", "localhost/db"),
+        ("SEC@RET:5@localhost/db", "localhost/db"),
+        ("SEC@RET/SEC@localhost", "localhost"),
+    ],
+)
+def test_a_password_that_ends_too_soon_is_refused_before_anybody_is_asked_and_no_part_of_it_is_shown(typed, shown):
+    with pytest.raises(UserError) as refused:
+        open_storage(f"postgresql+psycopg://user:{typed}")
+    assert str(refused.value) == (
+        f"storage 'postgresql+psycopg://user:***@{shown}': its password has an @ that is taken for the end of it; "
+        "write / and @ of the password as %2F and %40"
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:p@h/my%40db", "postgresql://u:p@h/db?password=a@b", "sqlite:///a:b@c@d"]
+)
+def test_an_at_that_is_none_of_a_password_is_taken_as_it_stands(url):
+    assert parse(url).database == make_url(url).database
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///my?trials.db", "sqlite:///my?", "sqlite:///my?timeout=5&x", "journal:///my?x"]
+)
+def test_a_question_mark_that_begins_no_option_is_refused(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"is not name=value; write a \? of a file's name as %3F, or leave that out$"):
+        open_storage(url)
+    assert list(tmp_path.iterdir()) == []
+    assert parse("sqlite:///my%3Ftrials.db").query == {}
+
+
+def test_the_command_that_makes_a_missing_directory_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"make it first: mkdir -p 'my; trials'$"):
+        open_storage("sqlite:///my; trials/x.db")
+
+
 @pytest.mark.parametrize("password", ["p w", "a/b", "a@b", "a:b", "a%b", "a{0}b", "ä?#&=", "{SCHEMA_VERSION}"])
 def test_a_password_of_any_characters_is_the_one_that_a_server_gets_and_is_not_shown(postgres, password):
-    from studies.storage.database import close_storage, open_storage
+    from studies.storage.database import close_storage
 
     url = make_url(postgres.new_database()).set(username=ROLE, password=password)
     typed = url.render_as_string(hide_password=False)
@@ -101,7 +146,7 @@ def test_a_password_of_any_characters_is_the_one_that_a_server_gets_and_is_not_s
 
 
 def test_options_of_a_server_are_passed_on(postgres):
-    from studies.storage.database import close_storage, open_storage
+    from studies.storage.database import close_storage
 
     url = postgres.new_database() + "?application_name=mine&connect_timeout=3"
     storage = open_storage(url)
@@ -114,9 +159,6 @@ def test_the_time_that_a_lock_is_waited_for_can_be_said(tmp_path):
     import sqlite3
     import time
     from contextlib import closing
-
-    from search_spaces.errors import UserError
-    from studies.storage.database import open_storage
 
     path = Path(tmp_path, "x.db")
     make(f"sqlite:///{path}", {"digits-mlp/sgd": [0.5, 0.75]}, **ONE)
