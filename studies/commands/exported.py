@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,33 @@ from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 FORMATS = ("toml", "json", "python", "yaml", "table")
 ENDINGS = {".toml": "toml", ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".py": "python"}
 """The format of a file by how its name ends, where nobody asks for one."""
 
+_MADE = re.compile(
+    r"""\A(\{\s*"made": \{\s*"by": |made:\s+by: |# )?["']?sofim export |^\[made\]\nby = ["']?sofim export """,
+    re.MULTILINE,
+)
+"""How each of the formats begins; before the tables of TOML may be its portfolio."""
+_BEGINNING = 100_000  # characters
+
 Document = dict[str, Any]
 """What is exported; only what TOML can hold."""
+
+
+def is_export(file: Path) -> bool:
+    """Return whether a file is one that an export wrote, in whatever format.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return _MADE.search(opened.read(_BEGINNING)) is not None
 
 
 def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
