@@ -154,8 +154,11 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
     console.print(status_view(found, None))
     for line in stopped_lines(found):
         say(console, line, "red")
-    if _state(driver, found) == "stopped" and ended_by(studies(storage, campaign, replicates=True)[0].attributes):
-        again = command_line("launch", campaign, *storage_option)
+    first = studies(storage, campaign, replicates=True)[0]
+    if _state(driver, found) == "stopped" and ended_by(first.attributes):
+        from studies.campaign.reading import launched_again
+
+        again = command_line(*launched_again(first.campaign), *storage_option)
         verbatim(console, f"Without that limit, or with a larger one, it goes on: {again}")
     for sentence in failing_lines(found):
         say(console, sentence, "red")

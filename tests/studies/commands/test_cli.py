@@ -25,7 +25,7 @@ from sofim import OPTIMIZERS
 from studies import cli
 from studies.called import place_to_write
 from studies.campaign.reading import PRESETS as PRESET_FILES
-from studies.campaign.reading import load
+from studies.campaign.reading import launched_again, load
 from studies.cli import main
 from studies.commands import facts
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
@@ -238,6 +238,30 @@ def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(so
     assert [name for name in listed if "/" in name] == ["digits-mlp/sgd", "digits-mlp/adam"]
 
 
+@pytest.mark.slow
+def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(sofim):
+    part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, **part)
+    refused = sofim("confirm", "quickstart").err
+    assert "go on with: sofim launch quickstart --extend, or confirm" in refused
+    storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
+    study_id = storage.get_all_studies()[0]._study_id
+    ended = {"quickstart/digits-mlp/sgd": "no improvement in 1 trial after trial 0"}
+    storage.set_study_user_attr(study_id, "ended_by", ended)
+    close_storage(storage)
+    assert "or with a larger one, it goes on: sofim launch quickstart --extend\n" in sofim("status", "quickstart").out
+    done = sofim("launch", "quickstart", "--extend", "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert "1 of these trials" in done.out
+
+
+def test_a_preset_as_it_is_goes_on_with_its_name():
+    whole = load("quickstart").stored()
+    assert launched_again(whole) == ["launch", "quickstart"]
+    assert launched_again(whole | {"trials": 7}) == ["launch", "quickstart", "--extend"]
+    assert launched_again(whole | {"name": "mine", "trials": 7}) == ["launch", "mine"]
+
+
 def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeypatch):
     monkeypatch.setattr("studies.training.allowance.cpus", lambda: 8)
     estimate = [studies.commands.dry_run.Estimate("quickstart/digits-mlp/sgd", 60.0)]
@@ -403,6 +427,19 @@ def test_what_to_type_next_can_be_typed(capsys):
         "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'   how the trials ended",
         "  sofim dashboard --storage 'sqlite:///my trials.db'              every trial in Optuna's dashboard",
     ]
+
+
+@pytest.mark.slow
+def test_what_trains_next_is_told_where_data_and_cluster_are(sofim, tmp_path):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    (tmp_path / "my data").mkdir()
+    with_place = f"--data '{tmp_path}/my data' --address auto"
+    told = sofim("launch", "fake", "--data", "my data", "--address", "auto").out
+    assert f"\n  sofim confirm fake {with_place} " in told
+    assert "\n  sofim report fake  " in told
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, name="half", workloads=["digits-mlp"], optimizers=["sgd"])
+    refused = sofim("confirm", "half", "--data", "my data").err
+    assert f"go on with: sofim launch half --data '{tmp_path}/my data', or confirm" in refused
 
 
 # --------------------------------------------------------------------------------------------------- mistakes
