@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import UserError, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, without_password
-from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, UNSEEN, print_next_commands
+from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
 from studies.trials import Resources, Tally
@@ -102,8 +102,13 @@ def launch_campaign(
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
     print_audit(plan.campaign.name, storage, console)
-    say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
-    print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
+    after, whole = AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, any(tally.complete for tally in tallies)
+    if whole:
+        say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
+    else:
+        say(console, "No trial ran its whole budget: there is nothing to confirm or to recommend. Next:")
+        after = [name for name in after if name not in OF_WHOLE]
+    print_next_commands(after, storage, console, campaign=plan.campaign.name)
 
 
 def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.text import Text
 
+from analysis.schema import PROTOCOL
 from search_spaces import ANY
 from search_spaces.errors import UserError, number_of, suggestion
 from studies.called import place_to_write, shown_place
+from studies.campaign.reading import launched_again
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.next_commands import print_next_commands
 from studies.commands.screen import make_console, say, verbatim, working
+from studies.commands.status import tallies
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -68,6 +71,7 @@ def make_report(
 
             for chapter in written.chapters:
                 report.publish(opened, chapter)
+        then = _next(opened, studies, confirmed=written.confirmed)
     console.print()
     print_findings(written, console)
     if written.answers is not None:
@@ -75,7 +79,11 @@ def make_report(
     verbatim(console, f"Report: {shown_place(written.index)}")
     if publish:
         say(console, "The findings are on the studies as notes, which the dashboard shows.")
-    _print_next(studies, storage, console, confirmed=written.confirmed)
+    console.print()
+    console.print("Next:")
+    stored = studies[0].campaign
+    again = launched_again(stored) if "launch" in then else ()
+    print_next_commands(then, storage, console, campaign=str(stored.get("name", "")), again=again)
 
 
 def _studies(storage: BaseStorage, shown: str, name: str, objective: int | None, *, one: bool) -> list[Study]:
@@ -132,15 +140,22 @@ def _write(
         )
 
 
-def _print_next(found: Sequence[Study], storage: str, console: Console, *, confirmed: bool | None) -> None:
-    """Print what one may type after the report: of studies that no campaign has there is nothing but to look."""
-    console.print()
-    console.print("Next:")
+def _next(storage: BaseStorage, found: Sequence[Study], *, confirmed: bool | None) -> list[str]:
+    """Return what one may do after the report: with studies that no campaign has there is nothing but to look.
+
+    Trials that are missing come before what refuses without them.
+    """
     if not found[0].own or found[0].optimizer == ANY:
-        print_next_commands(["dashboard"], storage, console)
-        return
-    commands = [*(["confirm"] if confirmed is False else []), "export", "dashboard"]
-    print_next_commands(commands, storage, console, campaign=str(found[0].campaign["name"]))
+        return ["dashboard"]
+    driver, counted = tallies(storage, str(found[0].campaign["name"]))
+    whole = any(tally.complete for tally in counted)
+    commands = ["export"] if whole else ["status"]
+    if found[0].attributes.get("protocol") == PROTOCOL:  # else nothing is added to it
+        if any(tally.missing for tally in counted):
+            commands.insert(0, "status" if driver.startswith("running") else "launch")
+        elif whole and confirmed is False:
+            commands.insert(0, "confirm")
+    return [*dict.fromkeys(commands), "dashboard"]
 
 
 def print_findings(written: Report, console: Console) -> None:

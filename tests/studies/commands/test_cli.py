@@ -363,12 +363,25 @@ def test_a_launch_ends_with_what_only_failed_and_why(sofim):
         "digits-mlp/sgd": [0.5, "failed: KeyError: 1"],
     }
     make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"])
-    line = "fake/digits-mlp/sofim: every trial of sofim failed so far, 2 of 2 with ValueError: [no] luck\n"
+    line = "fake/digits-mlp/sofim: every trial of sofim failed, 2 of 2 with ValueError: [no] luck\n"
     done = sofim("launch", "fake")
     assert done.code == 0
     assert done.out.index("digits-mlp: best accuracy") < done.out.index(line) < done.out.index("Next:")
     assert "KeyError" not in done.out
     assert line in sofim("status").out
+
+
+@pytest.mark.slow
+def test_a_launch_of_which_nothing_is_whole_offers_nothing_that_refuses(sofim):
+    outcomes = {"digits-mlp/sgd": ["diverged", ("pruned", 0.5)]}
+    make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"], optimizers=["sgd"])
+    done = sofim("launch", "fake")
+    assert done.code == 0
+    told, _, after = done.out.partition("No trial ran its whole budget: there is nothing to confirm or to recommend. ")
+    assert "These values are of one seed" not in told
+    assert [line.split("   ")[0] for line in after.splitlines()] == [
+        "Next:", "  sofim report fake", "  sofim status fake", "  sofim dashboard"
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

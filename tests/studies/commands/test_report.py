@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
+from analysis.load import studies
 from studies.cli import main
+from studies.commands.find import existing
+from studies.commands.report import _next
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import make
 
@@ -37,11 +41,36 @@ def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
         code, out, err = sofim(name)
         assert (code, err) == (0, "")
         assert "fake/digits-mlp/sofim\n  No conclusion can be drawn: 3 trials are too few" in out
-        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim confirm fake " in out
+        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim launch fake " in out
     code, out, err = sofim("--study", "fake/digits-mlp/sgd", "--out", "here/there")
     assert (code, err) == (0, "")
     assert Path("here/there/index.html").is_file()
     assert "sofim" not in [line.strip() for line in out.splitlines()]
+
+
+WHOLE = {"digits-mlp/sofim": [0.5] * 3, "digits-mlp/sgd": [0.5] * 3}
+BROKEN = {name: ["failed: ValueError: x"] * 3 for name in WHOLE}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "confirmed", "commands"),
+    [
+        (FEW, False, ["launch", "export", "dashboard"]),
+        (WHOLE, False, ["confirm", "export", "dashboard"]),
+        (WHOLE, True, ["export", "dashboard"]),
+        (BROKEN, False, ["status", "dashboard"]),
+        ({"digits-mlp/sgd": ["diverged"]}, False, ["launch", "status", "dashboard"]),
+    ],
+)
+def test_what_comes_next_is_what_does_not_refuse(tmp_path, outcomes, confirmed, commands) -> None:
+    url = f"sqlite:///{tmp_path}/sofim.db"
+    make(url, outcomes, trials=3, workloads=["digits-mlp"])
+    with existing(url) as storage:
+        found = studies(storage, "fake")
+        assert _next(storage, found, confirmed=confirmed) == commands
+        former = [replace(one, attributes={**one.attributes, "protocol": 1}) for one in found]
+        of_today = ("launch", "confirm")
+        assert _next(storage, former, confirmed=confirmed) == [name for name in commands if name not in of_today]
 
 
 def several_objectives() -> None:
