@@ -399,7 +399,7 @@ ROWS = [
         prepare=tuned,
         says=(
             "campaign 'best' was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name "
-            "best --budget 1h --storage {storage}"
+            "best --budget 3 --epochs 1 --seeds 3 --optimizers sgd,sofim --storage {storage}"
         ),
     ),
     Mistake(
