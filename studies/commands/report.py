@@ -117,6 +117,7 @@ def _write(
     title = studies[0].title if one else name
     # a study that chooses the optimizer itself has nothing beside it to be compared with
     together = not one and not any(study.optimizer == ANY for study in studies)
+    place = out or _usual_place(title)
     with working(console, f"{number_of(len(studies), 'study', 'studies')} …") as status:
         left = len(studies)
 
@@ -131,13 +132,27 @@ def _write(
         return report.write(
             storage,
             studies,
-            out or place_to_write("--out", Path("reports") / report.slug(title)),
+            place,
             title=f"{name}: which optimizer, how sensitive?" if together else f"{title}: how sensitive?",
             together=together,
             source=shown,
             options=options,
             tell=tell,
         )
+
+
+def _usual_place(title: str) -> Path:
+    """Return where the report on a campaign or study goes if nobody says where.
+
+    Raises:
+        UserError: It has the report on another, whose name differs in what a directory's name leaves out.
+    """
+    from analysis import report
+
+    place = place_to_write("--out", Path("reports") / report.folder(title))
+    if report.is_of(place / "index.html", title) is False:
+        raise UserError(f"'{shown_place(place)}' has the report on another campaign; choose a directory with --out")
+    return place
 
 
 def _next(storage: BaseStorage, found: Sequence[Study], *, confirmed: bool | None) -> list[str]:

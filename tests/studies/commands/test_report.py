@@ -8,11 +8,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from markupsafe import escape
 
 from analysis.load import studies
+from analysis.report import folder, is_of
+from analysis.report._page import MAKER
+from search_spaces.errors import UserError
 from studies.cli import main
 from studies.commands.find import existing
-from studies.commands.report import _next
+from studies.commands.report import _next, _usual_place
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import make
 
@@ -46,6 +50,22 @@ def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
     assert (code, err) == (0, "")
     assert Path("here/there/index.html").is_file()
     assert "sofim" not in [line.strip() for line in out.splitlines()]
+
+
+def test_the_report_on_another_campaign_is_not_replaced_by_chance(sofim) -> None:
+    make("sqlite:///sofim.db", FEW, name="my_run", trials=3, workloads=["digits-mlp"])
+    for name in ("a b", "a?", "a&b", "моя", "my_run", "my-run"):
+        other, own = folder(name), Path("reports") / folder(name)
+        own.mkdir(parents=True, exist_ok=True)
+        page = own / "index.html"
+        page.write_text(f"{MAKER}\n<title>{escape(name)}: which optimizer, how sensitive?</title>")
+        assert (is_of(page, name), is_of(page, "a-b"), _usual_place(name)) == (True, False, own.absolute())
+        page.write_text(f"{MAKER}\n<title>{other}!: which optimizer, how sensitive?</title>")
+        with pytest.raises(UserError, match="has the report on another campaign; choose a directory with --out"):
+            _usual_place(name)
+    assert sorted(path.name for path in Path("reports").iterdir()) == ["a", "a-b", "my-run", "my_run", "моя"]
+    says = "sofim: 'reports/my_run' has the report on another campaign; choose a directory with --out\n"
+    assert sofim("my_run") == (2, "", says)
 
 
 WHOLE = {"digits-mlp/sofim": [0.5] * 3, "digits-mlp/sgd": [0.5] * 3}
