@@ -62,14 +62,15 @@ def export_campaigns(
         found = export(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
     if form is None:
         form = ENDINGS.get(out.suffix.lower(), "toml") if out else "table" if sys.stdout.isatty() else "toml"
+    named = storage_again(storage)
     if form == "table" and out is None:
-        print_recommended(found, make_console(), storage_again(storage))
+        print_recommended(found, make_console(), named)
         return
     if out is None:
         # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
-        sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout)))
+        sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout), storage=named))
         return
-    text = printed(found, form)
+    text = printed(found, form, storage=named)
     _put(out, text)
     verbatim(make_console(), f"Recommended hyperparameters: {out}")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from search_spaces import ANY, OPTIMIZER
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
-from studies.commands.find import existing, stored_campaigns, without_password
+from studies.commands.find import campaign_name, existing, stored_campaigns, without_password
 from studies.commands.options import storage_again
 from studies.commands.progress import is_over, status_view, stopped_lines
 from studies.commands.screen import make_console, say, verbatim
@@ -36,6 +36,7 @@ def show_status(campaign: str | None, storage: str) -> list[str]:
     from analysis.load import campaigns, check_whole, damaged
 
     console = make_console()
+    campaign = campaign and campaign_name(campaign)
     with existing(storage) as opened:
         if campaign is not None:
             check_whole(opened, campaign)

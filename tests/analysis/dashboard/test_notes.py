@@ -272,7 +272,7 @@ def test_notes_are_written_anew_when_something_changed(url: str, tmp_path: Path,
     service.refresh()
     assert "**0.75**" in note_of(service, 1)
     (tmp_path / "reports" / "fake").mkdir(parents=True)
-    (tmp_path / "reports" / "fake" / "index.html").write_text(maker)
+    (tmp_path / "reports" / "fake" / "index.html").write_text('<meta name="generator" content="SOFIM Studies">')
     service.refresh()
     assert "[The report on fake](/reports/fake/index.html)" in note_of(service, 1)
 

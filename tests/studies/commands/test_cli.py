@@ -291,6 +291,14 @@ def test_status_tells_how_far_every_study_is_and_who_drives(sofim):
     assert sgd == ["sgd", "3/4", "·", "2", "·", "1", "·", "0.75"]
 
 
+def test_status_takes_the_file_that_was_launched(sofim):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    Path("mine.toml").write_text('name = "fake"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 2\n')
+    assert sofim("status", "mine.toml") == sofim("status", "fake")
+    assert sofim("status", "mine.toml").out.startswith("fake: not running\n")
+    assert sofim("status", "none.toml") == Done(2, "", "sofim: none.toml: cannot be read: No such file or directory\n")
+
+
 @pytest.mark.slow
 def test_status_names_a_study_that_stopped_and_what_stopped_it(sofim):
     outcomes = {

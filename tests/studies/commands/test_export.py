@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,19 @@ def test_a_file_has_the_format_that_its_name_ends_with_unless_another_is_asked_f
     assert json.loads(written("other.toml", "--format", "json")) == found
 
 
+@pytest.mark.parametrize("form", ["python", "table"])
+def test_what_was_never_run_names_the_command_that_runs_it_if_there_is_one(form) -> None:
+    document = deepcopy(shipped())
+    entry = document["optimizers"]["sgd"]["workloads"]["digits-mlp"]
+    entry["evidence"] = {**entry["evidence"], "seeds": 0}
+    option = ["--storage", "sqlite:///my other.db"]
+    line = "never run on fresh seeds; to run it: sofim evaluate atlas --storage 'sqlite:///my other.db'"
+    assert " ".join(printed(document, form, storage=option).split()).count(line) == 1
+    document["campaigns"]["atlas"]["protocol"] = 1
+    told = " ".join(printed(document, form, storage=option).split())
+    assert ("never run on fresh seeds" in told, "to run it" in told) == (True, False)
+
+
 def test_a_file_that_no_export_wrote_is_left_as_it_is(sofim, home, tmp_path) -> None:
     before = Path("sofim.db").read_bytes()
     (tmp_path / "campaign.toml").write_text('name = "fake"\n')
@@ -210,7 +224,7 @@ def test_a_file_that_no_export_wrote_is_left_as_it_is(sofim, home, tmp_path) -> 
 def test_an_export_is_known_by_how_it_begins(tmp_path, form) -> None:
     file = tmp_path / "made"
     for ascii_only in (False, True):
-        document = shipped()
+        document = deepcopy(shipped())
         document["made"]["by"] = document["made"]["by"].replace("atlas ", "'größte: \"Suche\"' ", 1)
         for made in (document, shipped()):
             file.write_text(printed(made, form, ascii_only=ascii_only))
