@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from analysis.text import in_short, listing
 from search_spaces.errors import UserError, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, without_password
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
@@ -20,7 +21,7 @@ from studies.commands.work import logged, versions, work_off
 from studies.trials import Resources, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -80,7 +81,8 @@ def launch_campaign(
     for line in not_taken:
         say(console, line)
     if dry_run:
-        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm)
+        limits = {"--budget": budget and in_short(budget), "--patience": patience}
+        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm, limits=limits)
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
@@ -128,6 +130,7 @@ def _dry_run(
     *,
     extend: bool,
     then_confirm: bool,
+    limits: Mapping[str, object],
 ) -> None:
     from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
@@ -135,13 +138,19 @@ def _dry_run(
     from studies.engine import slots_offered
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
-    there = ended_trials(resolved.plan, storage, extend=extend)
-    print_dry_run(resolved, console, slots_offered(resources), resources.address)
-    if there:
-        say(console, f"{there} of these trials have ended, in {without_password(storage)}, and are not run again.")
+    ended = ended_trials(resolved.plan, storage, extend=extend)
+    slots, cores = slots_offered(resources), None
+    if resources.cpus_per_trial is not None and resources.cpus_per_trial < 1:
+        cores = slots_offered(replace(resources, cpus_per_trial=1.0))
+    print_dry_run(resolved, console, slots, resources.address, ended=ended, cores=cores)
+    if there := sum(ended.values()):
+        have, are = ("has", "is") if there == 1 else ("have", "are")
+        say(console, f"{there} of these trials {have} ended, in {without_password(storage)}, and {are} not run again.")
+    if given := [f"{option} {value}" for option, value in limits.items() if value is not None]:
+        say(console, f"It may end before, by {listing(given)}.")
     if then_confirm:
         seeds = usual_seeds(resolved.campaign)
-        then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device."
+        then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device, beside these times."
         say(console, then + without_test(resolved))
 
 

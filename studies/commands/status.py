@@ -68,8 +68,8 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     return driver_in_words(found[0].attributes), told
 
 
-def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
-    """Return how many trials of a campaign's searches have ended; 0 where it is not in the storage.
+def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> dict[str, int]:
+    """Return how many trials of each of a campaign's studies have ended; none where it is not in the storage.
 
     Raises:
         UserError: The storage has another of its name, which is not gone on with, or cannot be read.
@@ -79,14 +79,14 @@ def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
 
     name = plan.campaign.name
     if name not in stored_campaigns(storage, name):
-        return 0
+        return {}
     with existing(storage) as opened:
-        ended = sum(tally.done for tally in tallies(opened, name)[1])
+        ended = {tally.study: tally.done for tally in tallies(opened, name)[1]}
         first = studies(opened, name)[0]
     other = why_other_rules(name, first.attributes["protocol"]) or why_another(
         first.campaign, plan.stored(), extend=extend
     )
-    if ended and other:
+    if any(ended.values()) and other:
         raise UserError(other)
     return ended
 

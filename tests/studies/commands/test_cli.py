@@ -213,6 +213,7 @@ def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
     done = sofim("launch", "fake", "--extend", "--trials", "4", "--dry-run")
     assert (done.code, done.err) == (0, "")
     assert "2 of these trials have ended, in sqlite:///sofim.db, and are not run again." in done.out
+    assert "\nIt may end before" not in done.out
     assert "have ended" not in sofim("launch", "fake", "--name", "other", "--dry-run").out
 
 
@@ -252,7 +253,7 @@ def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(
     assert "or with a larger one, it goes on: sofim launch quickstart --extend\n" in sofim("status", "quickstart").out
     done = sofim("launch", "quickstart", "--extend", "--dry-run")
     assert (done.code, done.err) == (0, "")
-    assert "1 of these trials" in done.out
+    assert "1 of these trials has ended" in done.out
 
 
 def test_a_preset_as_it_is_goes_on_with_its_name():
@@ -270,6 +271,27 @@ def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeyp
     assert "4 trials at once: at most about 10 min 00 s " in sofim(*arguments, "2").out
     assert "2 trials at once: at most about 20 min 00 s " in sofim(*arguments, "4").out
     assert "1 trial at once: at most about 40 min 00 s " in sofim(*arguments, "2", "--cpus", "2").out
+    # each was timed with a core of its own
+    assert "32 trials at once on 8 cores: at most about 5 min 00 s " in sofim(*arguments, "0.25").out
+    told = sofim(*arguments, "1", "--budget", "2h", "--patience", "30", "--confirm").out
+    assert "\nIt may end before, by --budget 2 h and --patience 30.\n" in told
+    assert "one run alone on a device, beside these times." in told
+
+
+def test_a_dry_run_prices_what_is_left(sofim, monkeypatch):
+    monkeypatch.setattr("studies.training.allowance.cpus", lambda: 1)
+    estimate = [studies.commands.dry_run.Estimate("fake/digits-mlp/sgd", 60.0)]
+    monkeypatch.setattr(studies.commands.dry_run, "estimate", lambda resolved: estimate)
+    one = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, replicates=2, trials=3, **one)
+    done = sofim("launch", "fake", "--dry-run")
+    assert [words for words in rows(done.out) if "/" in words[0]] == [
+        ["digits-mlp/sgd", "2", "×", "3", "20", "1", "min", "00", "s", "5", "min", "00", "s"]
+    ]
+    assert "1 trial at once: at most about 5 min 00 s " in done.out
+    assert "1 of these trials has ended, in sqlite:///sofim.db, and is not run again." in done.out
+    make("sqlite:///other.db", {"digits-mlp/sgd": [0.5, 0.5]}, **one)
+    assert "\nNothing is left to run.\n" in sofim("launch", "fake", "--dry-run", "--storage", "sqlite:///other.db").out
 
 
 @pytest.mark.slow
