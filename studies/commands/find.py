@@ -77,7 +77,8 @@ def grown(
         plan: Of the campaign, as it was asked for.
         storage: URL of the database.
         trials: As they were asked for on the command line, if they were.
-        note: Takes a line for each search space of the file that is not taken, since it widens none.
+        note: Takes a line where there is no such campaign, and for each search space of the file that is not taken,
+            since it widens none.
 
     Raises:
         UserError: It differs in more than additions.
@@ -89,6 +90,7 @@ def grown(
     name = plan.campaign.name
     stored = stored_campaigns(storage, name).get(name)
     if stored is None:
+        note(f"There is no campaign '{name}' to extend in {without_password(storage)}: this is its first launch.")
         return plan
     before = _launched(stored, storage)
     if trials is not None and trials < before.campaign.trials:

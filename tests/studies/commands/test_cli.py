@@ -256,6 +256,12 @@ def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(
     assert "1 of these trials has ended" in done.out
 
 
+def test_an_extension_of_nothing_says_that_it_begins(sofim):
+    typed = ["launch", "quickstart", "--extend", "--dry-run", "--workloads", "digits-mlp", "--optimizers", "sgd"]
+    line = "There is no campaign 'quickstart' to extend in sqlite:///sofim.db: this is its first launch.\n"
+    assert sofim(*typed).out.startswith(line)
+
+
 def test_a_preset_as_it_is_goes_on_with_its_name():
     whole = load("quickstart").stored()
     assert launched_again(whole) == ["launch", "quickstart"]
@@ -550,8 +556,7 @@ MISTAKES = [
         "campaign 'fake' is in the storage with another configuration (decay was None, is coupled; optimizers was "
         "sofim, sgd, is sgd; pruner was none, is asha; sampler was random, is tpe; schedule was constant, is "
         "cosine; spaces of sofim changed; trials was 2, is 30; workloads was digits-mlp, breast-cancer-logreg, is "
-        "digits-mlp); give this one another name with --name, or add trials, "
-        "optimizers, workloads or wider ranges to that one with --extend",
+        "digits-mlp); give this one another name with --name",
     ),
     ("status nope", "no campaign 'nope' in sqlite:///sofim.db; there are: fake"),
     # numbers and names
