@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.schema import study_name
 from search_spaces import SearchSpace, fewest_trials
-from search_spaces.errors import UserError, number_of
+from search_spaces.errors import UserError, key_shown, number_of
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.functions import check_functions, spaces_without_optimizer
 from studies.campaign.model import Campaign
@@ -171,6 +172,24 @@ def resolve_campaign(
     return ResolvedCampaign(plan, workloads, data_directory, examples, frozenset(untested), carried, tuple(notes))
 
 
+def check_reachable(campaign: Campaign, workloads: Mapping[str, Workload | TrainingFunction]) -> None:
+    """Refuse targets outside the values that a metric takes, before a campaign begins; begun ones go on as they are.
+
+    Raises:
+        UserError: There is one. An accuracy of a person's own may be in percent.
+    """
+    from analysis.study import bounds_of
+
+    for key, target in campaign.targets.items():
+        metric = workloads[key].metric
+        low, high = bounds_of(metric.name, metric.scale, metric.bounds, [target] if ":" in key else [])
+        if not low <= target <= high:
+            lies = f"is {low:g} or more" if math.isinf(high) else f"lies between {low:g} and {high:g}"
+            raise UserError(
+                f"targets.{key_shown(key)} = {target:g}: {metric.name} {lies}; give a target that it can reach"
+            )
+
+
 def custom_tables(campaign: Campaign) -> dict[str, Mapping[str, Any]]:
     """Return the tables of those optimizers of a campaign that it defines itself.
 
@@ -286,6 +305,9 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
     if unreached := [key for key in unreached if plan.spaces[key].decays]:
         only = plan.spaces[unreached[0]].decays[0]
         notes.append(f'decay = "{campaign.decay}" changes nothing of {", ".join(unreached)}: theirs is {only} alone.')
+    if waiting := [key for key in campaign.optimizer if key not in campaign.optimizers]:
+        are, them = ("is", "it") if len(waiting) == 1 else ("are", "them")
+        notes.append(f"{', '.join(waiting)} {are} defined and not run: optimizers does not name {them}.")
     left_out = _left_out(plan.spaces)
     if left_out:
         trials = number_of(campaign.trials, "trial")
@@ -293,7 +315,7 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
         few = f"With {trials} a study" if same else "As when the campaign was begun"
         notes.append(
             f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them"
-            f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer else ''}."
+            f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer.keys() & plan.spaces.keys() else ''}."
         )
     return notes
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.text import in_short, listing
 from search_spaces.errors import UserError, number_of
-from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, without_password
+from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, stored_campaigns, without_password
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
@@ -66,7 +66,7 @@ def launch_campaign(
     not_taken: list[str] = []
     with working(console, f"Reading {campaign} and its data ..."):
         from studies.campaign.initial import read_initial
-        from studies.campaign.resolve import resolve_campaign
+        from studies.campaign.resolve import check_reachable, resolve_campaign
 
         overrides: dict[str, object] = {"name": name, "workloads": own or workloads, "optimizers": optimizers}
         overrides |= {"trials": trials, "seed": seed, "optimizer": _tables(custom)}
@@ -78,6 +78,8 @@ def launch_campaign(
             plan = grown(plan, storage, trials=trials, note=not_taken.append)
         # that test data are there is known before the search, not after
         resolved = resolve_campaign(plan, data, test=then_confirm)
+        if plan.campaign.targets and plan.campaign.name not in stored_campaigns(storage, plan.campaign.name):
+            check_reachable(plan.campaign, resolved.workloads)
     for line in not_taken:
         say(console, line)
     if dry_run:

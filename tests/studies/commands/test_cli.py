@@ -256,6 +256,18 @@ def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(
     assert "1 of these trials has ended" in done.out
 
 
+def test_a_campaign_is_not_begun_with_a_target_that_it_cannot_reach(sofim):
+    one = {"workloads": ["digits-mlp"], "optimizers": ["sgd"], "targets": {"digits-mlp": 97.0}}
+    Path("mine.toml").write_text(
+        'name = "mine"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 2\ntargets.digits-mlp = 97\n'
+    )
+    assert sofim("launch", "mine.toml", "--dry-run") == Done(
+        2, "", "sofim: targets.digits-mlp = 97: accuracy lies between 0 and 1; give a target that it can reach\n"
+    )
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, **one)
+    assert sofim("launch", "fake", "--dry-run").code == 0, "what was begun goes on"
+
+
 def test_an_extension_of_nothing_says_that_it_begins(sofim):
     typed = ["launch", "quickstart", "--extend", "--dry-run", "--workloads", "digits-mlp", "--optimizers", "sgd"]
     line = "There is no campaign 'quickstart' to extend in sqlite:///sofim.db: this is its first launch.\n"
