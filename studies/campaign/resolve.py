@@ -313,9 +313,10 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
         trials = number_of(campaign.trials, "trial")
         same = plan.fitted == fewest_trials(campaign.trials)
         few = f"With {trials} a study" if same else "As when the campaign was begun"
+        own = campaign.optimizer.keys() & plan.spaces.keys()
         notes.append(
             f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them"
-            f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer.keys() & plan.spaces.keys() else ''}."
+            f"{', of your own optimizers rank = 1 beside it' if own else ''}."
         )
     return notes
 

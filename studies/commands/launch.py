@@ -91,8 +91,7 @@ def launch_campaign(
     from studies.ledger import Clock, Limits
     from studies.training.failures import failing_lines
 
-    clock = Clock(math.inf if budget is None else budget, began)
-    limits = None if budget is None and patience is None else Limits(clock, patience)
+    limits = Limits(Clock(math.inf if budget is None else budget, began), patience)
     tallies = launch(
         resolved, storage, resources, console, durability=durability, extend=extend, limits=limits, logs=logs
     )
