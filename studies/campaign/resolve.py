@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.schema import study_name
 from search_spaces import SearchSpace, fewest_trials
-from search_spaces.errors import UserError, key_shown, number_of
+from search_spaces.errors import UserError, number_of
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.functions import check_functions, spaces_without_optimizer
 from studies.campaign.model import Campaign
@@ -170,24 +169,6 @@ def resolve_campaign(
         if rehearsed:
             notes += _rates_of_their_own(workload, plan.spaces, rows)
     return ResolvedCampaign(plan, workloads, data_directory, examples, frozenset(untested), carried, tuple(notes))
-
-
-def check_reachable(campaign: Campaign, workloads: Mapping[str, Workload | TrainingFunction]) -> None:
-    """Refuse targets outside the values that a metric takes, before a campaign begins; begun ones go on as they are.
-
-    Raises:
-        UserError: There is one. An accuracy of a person's own may be in percent.
-    """
-    from analysis.study import bounds_of
-
-    for key, target in campaign.targets.items():
-        metric = workloads[key].metric
-        low, high = bounds_of(metric.name, metric.scale, metric.bounds, [target] if ":" in key else [])
-        if not low <= target <= high:
-            lies = f"is {low:g} or more" if math.isinf(high) else f"lies between {low:g} and {high:g}"
-            raise UserError(
-                f"targets.{key_shown(key)} = {target:g}: {metric.name} {lies}; give a target that it can reach"
-            )
 
 
 def custom_tables(campaign: Campaign) -> dict[str, Mapping[str, Any]]:

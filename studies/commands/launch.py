@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.text import in_short, listing
-from search_spaces.errors import UserError, number_of
+from search_spaces.errors import UserError, key_shown, number_of
 from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, stored_campaigns, without_password
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from studies.campaign.model import Campaign
     from studies.campaign.resolve import ResolvedCampaign
     from studies.ledger import Limits
     from studies.loggers import Target
     from studies.storage.durability import Durability
+    from studies.workloads import TrainingFunction, Workload
 
 
 def launch_campaign(
@@ -66,7 +68,7 @@ def launch_campaign(
     not_taken: list[str] = []
     with working(console, f"Reading {campaign} and its data ..."):
         from studies.campaign.initial import read_initial
-        from studies.campaign.resolve import check_reachable, resolve_campaign
+        from studies.campaign.resolve import resolve_campaign
 
         overrides: dict[str, object] = {"name": name, "workloads": own or workloads, "optimizers": optimizers}
         overrides |= {"trials": trials, "seed": seed, "optimizer": _tables(custom)}
@@ -112,6 +114,24 @@ def launch_campaign(
         say(console, "No trial ran its whole budget: there is nothing to confirm or to recommend. Next:")
         after = [name for name in after if name not in OF_WHOLE]
     print_next_commands(after, storage, console, campaign=plan.campaign.name)
+
+
+def check_reachable(campaign: Campaign, workloads: Mapping[str, Workload | TrainingFunction]) -> None:
+    """Refuse targets outside the values that a metric takes, before a campaign begins; begun ones go on as they are.
+
+    Raises:
+        UserError: There is one. An accuracy of a person's own may be in percent.
+    """
+    from analysis.study import bounds_of
+
+    for key, target in campaign.targets.items():
+        metric = workloads[key].metric
+        low, high = bounds_of(metric.name, metric.scale, metric.bounds, [target] if ":" in key else [])
+        if not low <= target <= high:
+            lies = f"is {low:g} or more" if math.isinf(high) else f"lies between {low:g} and {high:g}"
+            raise UserError(
+                f"targets.{key_shown(key)} = {target:g}: {metric.name} {lies}; give a target that it can reach"
+            )
 
 
 def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:

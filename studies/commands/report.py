@@ -48,7 +48,9 @@ def make_report(
     from analysis.report import Options
     from studies.training.allowance import cpus
 
-    if (campaign is None) == (study is None):
+    if campaign is not None and study is not None:
+        raise UserError("a campaign and one study with --study exclude each other; name one of them")
+    if campaign is None and study is None:
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
     if about is not None and study is not None:
         raise UserError("--about is of a campaign, over whose workloads the questions are answered")

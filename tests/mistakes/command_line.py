@@ -544,8 +544,8 @@ ROWS = [
         id="an unknown workload to tune",
         typed="tune digit-mlp --budget 10",
         says=(
-            "workloads = ['digit-mlp']: 'digit-mlp' is unknown: known are {workloads}, and "
-            "package.module:factory for your own; did you mean digits-mlp?"
+            "workload 'digit-mlp' is unknown: known are {workloads}, and package.module:factory for your own; "
+            "did you mean digits-mlp?"
         ),
     ),
     Mistake(

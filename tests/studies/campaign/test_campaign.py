@@ -23,7 +23,8 @@ from search_spaces.samplers import SAMPLERS
 from sofim import OPTIMIZERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import PRESETS, load, load_file
-from studies.campaign.resolve import _rates_of_their_own, campaign_notes, check_reachable
+from studies.campaign.resolve import _rates_of_their_own, campaign_notes
+from studies.commands.launch import check_reachable
 from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 

@@ -382,6 +382,9 @@ def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     done = sofim("launch", "fake")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("Nothing left to run: every trial of fake is in the storage.\n")
+    storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
+    assert storage.get_all_studies()[0].user_attrs["spent_seconds"] >= 0, "what a later --budget counts"
+    close_storage(storage)
     assert "digits-mlp: best accuracy on validation data (higher is better)" in done.out
     assert "breast-cancer-logreg: best gap on training data (lower is better)" in done.out
     assert [words[:3] for words in rows(done.out) if words[0] == "1"] == [

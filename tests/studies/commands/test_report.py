@@ -101,7 +101,7 @@ def several_objectives() -> None:
 
 MISTAKES = [
     ([], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
-    (["fake", "--study", "x"], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
+    (["fake", "--study", "x"], "a campaign and one study with --study exclude each other; name one of them"),
     (
         ["fak"],
         "no campaign 'fak' in sqlite:///sofim.db; there are: fake; did you mean fake?; one study is named by --study",

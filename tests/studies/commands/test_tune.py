@@ -233,9 +233,10 @@ def test_what_is_missing_is_said() -> None:
         (["digits-mlp", "--budget", "1x"], "must be a time such as 1h"),
         (["digits-mlp", "--budget", "5s"], "too short"),
         (["digits-mlpp", "--budget", "1h"], "did you mean digits-mlp?"),
+        (["nope", "--budget", "1h"], "sofim: workload 'nope' is unknown: known are "),
         (["digits-mlp", "--budget", "1h", "--optimizers", "sgd,adm"], "did you mean adam?"),
         (["digits-mlp", "--budget", "1h", "--optimizers", ","], "optimizers = []"),
-        (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number"),
+        (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number from 1 to 1000000\n"),
         (
             ["digits-mlp", "--budget", "1h", "--schedule", "cosin"],
             "schedule = 'cosin': must be one of constant, cosine",
