@@ -48,8 +48,9 @@ def print_dry_run(
     trials: list[tuple[float, int]] = []  # seconds of each of so many
     times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(resolved):
+        _, workload, optimizer = row.study.split("/")
         left = sum(
-            max(0, campaign.trials - ended.get(study_name(*row.study.split("/"), replicate), 0))
+            max(0, campaign.trials - ended.get(study_name(campaign.name, workload, optimizer, replicate), 0))
             for replicate in range(1, campaign.replicates + 1)
         )
         whole = row.seconds_per_trial * left
@@ -58,7 +59,7 @@ def print_dry_run(
             (
                 row.study.removeprefix(f"{campaign.name}/"),
                 f"{times}{campaign.trials}",
-                str(resolved.epochs(row.study.split("/")[1])),
+                str(resolved.epochs(workload)),
                 *(
                     "not run" if math.isnan(seconds) else format_duration(seconds)
                     for seconds in (row.seconds_per_trial, whole)

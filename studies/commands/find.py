@@ -192,7 +192,7 @@ def _budget(stored: Mapping[str, Any]) -> str:
     if "trials" in stored:
         return str(stored["trials"])
     seconds = float(stored.get("seconds", 3600))
-    size, unit = next(pair for pair in ((3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0 or pair[0] == 1)
+    size, unit = next((pair for pair in ((3600, "h"), (60, "min")) if seconds % pair[0] == 0), (1, "s"))
     return f"{seconds / size:.12g}{unit}"
 
 

@@ -85,8 +85,8 @@ def launch_campaign(
     for line in not_taken:
         say(console, line)
     if dry_run:
-        limits = {"--budget": budget and in_short(budget), "--patience": patience}
-        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm, limits=limits)
+        given = {"--budget": budget and in_short(budget), "--patience": patience}
+        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm, limits=given)
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
@@ -107,8 +107,8 @@ def launch_campaign(
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
     print_audit(plan.campaign.name, storage, console)
-    after, whole = AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, any(tally.complete for tally in tallies)
-    if whole:
+    after = list(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH)
+    if any(tally.complete for tally in tallies):
         say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
     else:
         say(console, "No trial ran its whole budget: there is nothing to confirm or to recommend. Next:")
