@@ -17,6 +17,23 @@ from analysis.text import not_as_published
 from search_spaces.errors import UserError, number_of
 
 
+def bounds_of(
+    metric: str, scale: Scale | None, told: Sequence[float] | None, values: ArrayLike = ()
+) -> tuple[float, float]:
+    """Return between which values a metric of a campaign lies, see `Study.bounds`; ``told`` are bounds of its own.
+
+    >>> bounds_of("accuracy", None, None), bounds_of("accuracy", None, None, [97.0]), bounds_of("gap", "log", None)
+    ((0.0, 1.0), (-inf, inf), (0.0, inf))
+    """
+    if told:
+        return float(told[0]), float(told[1])
+    if metric.endswith("accuracy"):
+        observed = np.asarray(values, dtype=np.float64)
+        inside = observed[np.isfinite(observed)]
+        return (0.0, 1.0) if ((inside >= 0) & (inside <= 1)).all() else (-math.inf, math.inf)
+    return (0.0 if metric == "gap" or scale == "log" else -math.inf), math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     """One study, as the database describes it.
@@ -99,14 +116,8 @@ class Study:
         Args:
             values: That were observed: an accuracy beyond 1 is in percent, or of a person's own making.
         """
-        if told := self.attributes.get("metric_bounds"):
-            return float(told[0]), float(told[1])
-        if self.own and self.metric.endswith("accuracy"):
-            observed = np.asarray(values, dtype=np.float64)
-            inside = observed[np.isfinite(observed)]
-            return (0.0, 1.0) if ((inside >= 0) & (inside <= 1)).all() else (-math.inf, math.inf)
-        positive = self.own and (self.metric == "gap" or self.scale == "log")
-        return (0.0 if positive else -math.inf), math.inf
+        told = self.attributes.get("metric_bounds")
+        return bounds_of(self.metric, self.scale, told, values) if self.own or told else (-math.inf, math.inf)
 
     @property
     def scale(self) -> Scale | None:

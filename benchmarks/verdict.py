@@ -271,7 +271,14 @@ def main() -> int:
     """Print all tables; return 1 where a rate was not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--campaigns", type=int, default=1000, help="of each row; some rows take fewer")
-    parts = {"equal": equal_optimizers, "unequal": unequal, "power": power, "ties": ties, "redrawn": redrawn, "coverage": coverage}
+    parts = {
+        "equal": equal_optimizers,
+        "unequal": unequal,
+        "power": power,
+        "ties": ties,
+        "redrawn": redrawn,
+        "coverage": coverage,
+    }
     parts["scores"] = scores
     parser.add_argument("--part", choices=list(parts), action="append", help="one of them, by default all")
     options = parser.parse_args()

@@ -8,9 +8,11 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import click
 
 from search_spaces.errors import UserError
 
@@ -19,6 +21,8 @@ STORAGE_VARIABLE = "SOFIM_STORAGE"
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # of a process that `ray job submit` started: its runtime environment
 _JOB_DIRECTORIES = "working_dir_files"  # where Ray unpacks the working directories of jobs
+
+_TRAINING = ("launch", "confirm", "evaluate", "tune")
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _MODULE = ["-m", "studies.cli"]
@@ -85,10 +89,20 @@ def when_called() -> float:
 def command_line(*words: str) -> str:
     """Return a command of this program as one types it.
 
+    One that trains finds its data and its cluster where the command that runs does, if it was told.
+
     >>> command_line("launch", "my campaign")
     "sofim launch 'my campaign'"
     """
-    return shlex.join([*called(), *words])
+    return shlex.join([*called(), *words, *(_place_again(words) if words[:1] and words[0] in _TRAINING else ())])
+
+
+def _place_again(words: Sequence[str]) -> Iterator[str]:
+    context = click.get_current_context(silent=True)
+    for key in ("data", "address"):
+        option, value = f"--{key}", context and context.params.get(key)
+        if value is not None and not any(word.partition("=")[0] == option for word in words):
+            yield from (option, str(value))
 
 
 def storage_named(url: str, shown: str) -> list[str]:

@@ -237,7 +237,7 @@ def tune(**options: Any) -> None:
 @click.argument("campaign", required=False)
 @storage_option
 def status(campaign: str | None, storage: str) -> None:
-    """Show how far campaigns are, at any time, also while a driver runs."""
+    """Show how far campaigns, or CAMPAIGN by its name or TOML file, are, at any time, also while a driver runs."""
     from studies.commands.status import show_status
 
     for line in show_status(campaign, storage):

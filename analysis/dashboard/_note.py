@@ -17,7 +17,7 @@ from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
 from analysis.load import Study
 from analysis.notes import code, markdown
-from analysis.report import is_report, slug
+from analysis.report import folder, is_of, is_report
 from analysis.schema import CAMPAIGN_RULES, TEST_PREFIX
 from analysis.text import estimate, format_params, number
 from analysis.winners import winner
@@ -45,14 +45,14 @@ class NoteContext:
 
     def report(self, campaign: str) -> tuple[str, datetime.datetime] | None:
         """Return a link to the report on a campaign and when it was made; ``None`` where there is none."""
-        index = self.reports / slug(campaign) / "index.html"
+        index = self.reports / folder(campaign) / "index.html"
         try:
-            if not is_report(index):
+            if not is_report(index) or is_of(index, campaign) is False:
                 return None
             made = index.stat().st_mtime
         except OSError:
             return None
-        link = f"{self.address}/{quote(slug(campaign))}/index.html"
+        link = f"{self.address}/{quote(folder(campaign))}/index.html"
         return link, datetime.datetime.fromtimestamp(made).astimezone()
 
     def command(self, *words: str) -> str:
@@ -233,6 +233,6 @@ def _next(study: Study, context: NoteContext, *, exportable: bool) -> Iterator[s
         yield f"- To export the configuration: {context.command('export', name, *only)}"
     yield f"- To report how sensitive it is, and which is better: {context.command('report', name)}"
     if (made := context.report(name)) is None:
-        yield f"- No report is in {code(str(context.reports / slug(name)))} yet"
+        yield f"- No report is in {code(str(context.reports / folder(name)))} yet"
     else:
         yield f"- [The report on {markdown(name)}]({made[0]}), made {made[1]:%Y-%m-%d %H:%M}"

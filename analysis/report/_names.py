@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from analysis.report._chapter import Picture
@@ -20,6 +21,19 @@ def slug(name: str) -> str:
     'my-study-1'
     """
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:_LONGEST] or "study"
+
+
+def folder(name: str) -> str:
+    """Return a name as that of a directory: letters and digits of any alphabet, underscores, dots and dashes.
+
+    Names that differ in other characters alone, or in what is cut off, have one directory: look whose report is there.
+
+    >>> folder("my_run"), folder("größe β"), folder("../my study/$1"), folder("?")
+    ('my_run', 'größe-β', 'my-study-1', 'study')
+    """
+    known = unicodedata.normalize("NFC", name)
+    kept = "".join(c if c in "._" or unicodedata.category(c)[0] in "LMN" else " " for c in known)
+    return "-".join(kept.split()).strip("-.").encode()[:_LONGEST].decode(errors="ignore") or "study"
 
 
 def file_names(studies: Sequence[Study]) -> dict[str, str]:

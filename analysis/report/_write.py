@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from analysis.pool import pool
 from analysis.report._atlas import PAGES, Answered, answered, answers_html, answers_markdown
 from analysis.report._chapter import Chapter, Options, Picture, chapter, generator, pictures, versus
 from analysis.report._names import ATLAS, WORKLOADS, file_names, panel_stems, slug, workload_names
-from analysis.report._page import MAKER, Across, Versus, page
+from analysis.report._page import MAKER, Across, Versus, page, printable
 from analysis.sensitivity.findings import TABLES
 from analysis.sensitivity.near_optimal import moves, near_optimal
 from analysis.study import Frames, Study, check_protocols
@@ -282,6 +283,19 @@ def is_report(index: Path) -> bool:
     """
     with index.open(encoding="utf-8", errors="replace") as file:
         return MAKER in file.read(2000)
+
+
+def is_of(index: Path, name: str) -> bool | None:
+    """Return whether a page is a report on the campaign or study of that name; ``None`` where there is no report."""
+    try:
+        with index.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(4000)
+    except OSError:
+        return None
+    title = re.search(r"<title>(.*?)</title>", head, re.DOTALL)
+    if MAKER not in head or title is None:
+        return None
+    return printable(html.unescape(title[1])).startswith(f"{printable(name)}: ")
 
 
 def _unwritable(out: Path, error: OSError) -> UserError:

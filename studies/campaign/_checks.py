@@ -82,14 +82,20 @@ def check_targets(targets: object) -> object:
     return targets
 
 
-def check_workloads(names: Sequence[str]) -> None:
-    """Refuse names that are neither in the table of workloads nor of the form ``package.module:factory``."""
+def check_workloads(names: Sequence[str], *, listed: bool = True) -> None:
+    """Refuse names that are neither in the table of workloads nor of the form ``package.module:factory``.
+
+    Args:
+        names: Of workloads.
+        listed: Whether a person wrote them as a list, as in a campaign's file.
+    """
     from studies.workloads import WORKLOADS  # late: it brings torch, which reading a stored campaign does not need
 
     for name in names:
         if name not in WORKLOADS and factory_named(name) is None:
+            written = f"workloads = {shown(list(names))}: {shown(name)}" if listed else f"workload {shown(name)}"
             raise UserError(
-                f"workloads = {shown(list(names))}: {shown(name)} is unknown: known are {', '.join(WORKLOADS)}, "
+                f"{written} is unknown: known are {', '.join(WORKLOADS)}, "
                 f"and package.module:factory for your own{suggestion(name, WORKLOADS)}"
             )
 

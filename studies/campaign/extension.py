@@ -13,6 +13,7 @@ from analysis.schema import PROTOCOL
 ANOTHER_NAME = "give this one another name with --name"
 _PER_OPTIMIZER = ("spaces", "search_space", "starts", "optimizer")
 _PER_WORKLOAD = ("epochs", "targets")
+_TYPED = {"starts": "starts (--from)"}  # keys that a person knows by an option
 
 
 def extended(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,9 +91,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         old, new = _without_reasons(before.get(key)), _without_reasons(now.get(key))
         if old == new:
             continue
-        if isinstance(old, dict) and isinstance(new, dict):  # the search spaces: say whose, not all of them
+        if all(isinstance(one, dict | None) for one in (old, new)):  # such as search spaces: say whose, not all of them
+            old, new = old or {}, new or {}
             names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            phrases.append(f"{key} of {', '.join(names)} changed")
+            of = f" of {', '.join(names)}" if names else ""
+            phrases.append(f"{_TYPED.get(key, key)}{of} changed")
         else:
             phrases.append(f"{key} was {_shortly(old)}, is {_shortly(new)}")
     return phrases
@@ -115,7 +118,7 @@ def why_another(
     remedy = ANOTHER_NAME
     if extend:
         remedy = f"--extend adds trials, optimizers or workloads, or widens ranges, and changes nothing else: {remedy}"
-    elif extensible:
+    elif extensible and not join(stored, asked)[1]:
         remedy += ", or add trials, optimizers, workloads or wider ranges to that one with --extend"
     return f"campaign '{asked['name']}' is in the storage with another configuration ({'; '.join(changes)}); {remedy}"
 

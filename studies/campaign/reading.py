@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import UserError, shown, suggestion
-from studies.campaign.plan import CampaignPlan, checked
+from studies.campaign.extension import differences
+from studies.campaign.plan import FITTED, CampaignPlan, checked
 
 PRESETS: Mapping[str, Path] = {
     name: Path(__file__).parent / "presets" / f"{name}.toml"
@@ -69,6 +70,18 @@ def name_in_file(path: Path) -> str:
         UserError: The file cannot be read, is not TOML, or has a mistake outside its search spaces.
     """
     return checked(_fields(path), {}, str(path)).name
+
+
+def launched_again(stored: Mapping[str, Any]) -> list[str]:
+    """Return the words that go on with a campaign of the storage, as it is there.
+
+    The name of a preset means the preset; with ``--extend`` it means what was launched of it.
+    """
+    name = str(stored["name"])
+    if name not in PRESETS:
+        return ["launch", name]
+    preset = load(name).fitted_to(stored.get(FITTED)).stored()
+    return ["launch", name, *(["--extend"] if differences(stored, preset) else [])]
 
 
 def _fields(path: Path) -> dict[str, object]:

@@ -286,14 +286,18 @@ def campaign_notes(plan: CampaignPlan) -> list[str]:
     if unreached := [key for key in unreached if plan.spaces[key].decays]:
         only = plan.spaces[unreached[0]].decays[0]
         notes.append(f'decay = "{campaign.decay}" changes nothing of {", ".join(unreached)}: theirs is {only} alone.')
+    if waiting := [key for key in campaign.optimizer if key not in campaign.optimizers]:
+        are, them = ("is", "it") if len(waiting) == 1 else ("are", "them")
+        notes.append(f"{', '.join(waiting)} {are} defined and not run: optimizers does not name {them}.")
     left_out = _left_out(plan.spaces)
     if left_out:
         trials = number_of(campaign.trials, "trial")
         same = plan.fitted == fewest_trials(campaign.trials)
         few = f"With {trials} a study" if same else "As when the campaign was begun"
+        own = campaign.optimizer.keys() & plan.spaces.keys()
         notes.append(
             f"{few} these stay at their defaults: {left_out}; a range in [search_space.OPTIMIZER] searches one of them"
-            f"{', of your own optimizers rank = 1 beside it' if campaign.optimizer else ''}."
+            f"{', of your own optimizers rank = 1 beside it' if own else ''}."
         )
     return notes
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _STUDIES = re.compile(r"/api/studies(?:/(?P<study_id>[0-9]{1,18}))?/?")  # what pages ask for, again and again
 _REPORTS = "/reports"
 _OF_A_REPORT = re.compile(
-    rf"{_REPORTS}/(?P<report>[A-Za-z0-9][A-Za-z0-9.-]*)"
+    rf"{_REPORTS}/(?P<report>[^./\\\0-][^/\\\0]*)"
     r"/(?P<file>index\.html|answers\.html|(?:methods|answers)\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
 )
 # A report is of the same address as the dashboard, which deletes studies when asked: what is in it gets no say there.
@@ -141,7 +141,7 @@ def _file_of_a_report(reports: Path, path: str) -> bytes | None:
     """Return what the file of that address holds; ``None`` where there is no such file or it belongs to no report."""
     from analysis.report import is_report
 
-    match = _OF_A_REPORT.fullmatch(path)
+    match = _OF_A_REPORT.fullmatch(path.encode("latin-1").decode("utf-8", "replace"))  # as WSGI has it
     if match is None:
         return None
     home = reports / match["report"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from analysis.schema import study_name
 from analysis.text import about, format_duration
 from search_spaces.errors import number_of
 from studies.commands.screen import print_table, say
@@ -22,20 +24,42 @@ if TYPE_CHECKING:
 _PROBE_EXAMPLES = 1024
 
 
-def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, address: str | None = None) -> None:
-    """Print what a campaign would run, and what it would cost with so many trials at once here or on that cluster."""
+def print_dry_run(
+    resolved: ResolvedCampaign,
+    console: Console,
+    slots: int,
+    address: str | None = None,
+    *,
+    ended: Mapping[str, int] = MappingProxyType({}),
+    cores: int | None = None,
+) -> None:
+    """Print what a campaign would run, and what is left of it would cost.
+
+    Args:
+        resolved: The campaign.
+        console: Where to print.
+        slots: How many trials run at once.
+        address: Of a cluster, else here.
+        ended: How many trials of a study have ended.
+        cores: How many trials could run at once with a core each, where that is what each was timed with and has less.
+    """
     campaign = resolved.campaign
     rows = []
     trials: list[tuple[float, int]] = []  # seconds of each of so many
     times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(resolved):
-        whole = row.seconds_per_trial * campaign.trials * campaign.replicates
-        trials.append((row.seconds_per_trial, campaign.trials * campaign.replicates))
+        _, workload, optimizer = row.study.split("/")
+        left = sum(
+            max(0, campaign.trials - ended.get(study_name(campaign.name, workload, optimizer, replicate), 0))
+            for replicate in range(1, campaign.replicates + 1)
+        )
+        whole = row.seconds_per_trial * left
+        trials.append((row.seconds_per_trial, left))
         rows.append(
             (
                 row.study.removeprefix(f"{campaign.name}/"),
                 f"{times}{campaign.trials}",
-                str(resolved.epochs(row.study.split("/")[1])),
+                str(resolved.epochs(workload)),
                 *(
                     "not run" if math.isnan(seconds) else format_duration(seconds)
                     for seconds in (row.seconds_per_trial, whole)
@@ -48,9 +72,8 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
     )
     for line in (summary, *resolved.notes):
         say(console, line)
-    print_table(
-        console, ("study", "trials", "epochs", "a trial,\nat most", "the study,\nat most"), rows, right=range(1, 5)
-    )
+    left_of = "what is left,\nat most" if any(ended.values()) else "the study,\nat most"
+    print_table(console, ("study", "trials", "epochs", "a trial,\nat most", left_of), rows, right=range(1, 5))
     if any(math.isnan(seconds) for seconds, _ in trials):
         say(
             console,
@@ -58,10 +81,15 @@ def print_dry_run(resolved: ResolvedCampaign, console: Console, slots: int, addr
         )
         return
     place = "this machine" if address is None else "the cluster, were its nodes like this machine"
-    most = about(at_most(trials, slots))
+    if not any(number for _, number in trials):
+        say(console, "Nothing is left to run.")
+        return
+    shared = cores is not None and cores < slots
+    most = about(at_most(trials, cores if shared and cores else slots))
+    on_cores = f" on {number_of(cores or 0, 'core')}" if shared else ""
     say(
         console,
-        f"Training on {place}, {number_of(slots, 'trial')} at once: at most {most} "
+        f"Training on {place}, {number_of(slots, 'trial')} at once{on_cores}: at most {most} "
         f"(default configurations, timed on a part of an epoch; pruning makes it less, a dear configuration more).",
     )
 
@@ -76,6 +104,7 @@ def at_most(trials: Sequence[tuple[float, int]], slots: int) -> float:
     >>> at_most([(60.0, 40)], 4), at_most([(600.0, 2)], 16), at_most([(60.0, 4), (30.0, 4)], 2)
     (600.0, 600.0, 210.0)
     """
+    trials = [(seconds, number) for seconds, number in trials if number]
     longest = max(seconds for seconds, _ in trials)
     if len({seconds for seconds, _ in trials}) == 1:
         return math.ceil(sum(number for _, number in trials) / slots) * longest

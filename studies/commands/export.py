@@ -8,13 +8,14 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.optimizers import custom_optimizers
 from analysis.schema import ended_by
 from search_spaces import BATCH_SIZE, SEARCH_SPACES, WARMUP
 from search_spaces.errors import UserError, number_of
-from studies.commands.exported import ENDINGS, print_recommended, printed
+from studies.commands.exported import ENDINGS, is_export, print_recommended, printed
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.options import chosen_again, storage_again
 from studies.commands.recommended import recommended, stored_space, unreadable_space
@@ -51,27 +52,59 @@ def export_campaigns(
     a pipe and another program get TOML.
 
     Raises:
-        UserError: As of :func:`recommended`, or the file cannot be written.
+        UserError: As of :func:`recommended`, or the file cannot be written, or is there and none of an export.
     """
     names = [campaign_name(name) for name in campaigns]
+    if out is not None:
+        _check_replaceable(out)
     with existing(storage) as opened:
         shown = without_password(storage)
         found = export(opened, shown, names, optimizers=optimizers, workloads=workloads, exact=not robust)
     if form is None:
         form = ENDINGS.get(out.suffix.lower(), "toml") if out else "table" if sys.stdout.isatty() else "toml"
+    named = storage_again(storage)
     if form == "table" and out is None:
-        print_recommended(found, make_console(), storage_again(storage))
+        print_recommended(found, make_console(), named)
         return
     if out is None:
         # a file that a locale's encoding was written to would be no TOML or JSON: ASCII is, in any
-        sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout)))
+        sys.stdout.write(printed(found, form, ascii_only=not speaks_unicode(sys.stdout), storage=named))
         return
-    text = printed(found, form)
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
+    text = printed(found, form, storage=named)
+    _put(out, text)
     verbatim(make_console(), f"Recommended hyperparameters: {out}")
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse, before the work, a file that is there and that no export wrote; an empty one is nobody's loss."""
+    try:
+        foreign = out.is_file() and out.stat().st_size > 0 and not is_export(out)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    if foreign:
+        raise UserError(f"--out {out}: is there and is no export; choose another --out, or remove it first")
+
+
+def _put(out: Path, text: str) -> None:
+    """Write a file whole or not at all; what is no file, such as a pipe, as it comes."""
+    partial = None
+    try:
+        if out.exists() and not out.is_file():
+            out.write_text(text, encoding="utf-8")
+            return
+        place = out.resolve()  # what a link leads to, not the link
+        partial = place.with_name(f".{place.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(place)
+    except OSError as error:
+        if partial is not None:
+            with suppress(OSError):
+                partial.unlink()
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"--out {out}: cannot be written: {error.strerror or error}")
 
 
 def export(

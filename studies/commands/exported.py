@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from analysis.schema import PROTOCOL
 from analysis.text import NEVER_RUN, OTHER_SEARCH, format_params, number
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line
@@ -15,23 +17,43 @@ from studies.commands.python_line import code_line, needs_of_a_loop
 from studies.commands.screen import make_console, print_table, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 FORMATS = ("toml", "json", "python", "yaml", "table")
 ENDINGS = {".toml": "toml", ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".py": "python"}
 """The format of a file by how its name ends, where nobody asks for one."""
 
+_MADE = re.compile(
+    r"""\A(\{\s*"made": \{\s*"by": |made:\s+by: |# )?["']?sofim export |^\[made\]\nby = ["']?sofim export """,
+    re.MULTILINE,
+)
+"""How each of the formats begins; before the tables of TOML may be its portfolio."""
+_BEGINNING = 100_000  # characters
+
 Document = dict[str, Any]
 """What is exported; only what TOML can hold."""
 
 
-def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
+def is_export(file: Path) -> bool:
+    """Return whether a file is one that an export wrote, in whatever format.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return _MADE.search(opened.read(_BEGINNING)) is not None
+
+
+def printed(document: Document, form: str, *, ascii_only: bool = False, storage: Sequence[str] = ()) -> str:
     """Return the document in a format; a newline at the end.
 
     Args:
         document: What is recommended.
         form: One of :data:`FORMATS`.
         ascii_only: Write all other characters as the format's escapes, which read as the same values.
+        storage: What names its storage on a command line.
     """
     if form == "json":
         return json.dumps(document, indent=2, ensure_ascii=ascii_only) + "\n"
@@ -45,11 +67,11 @@ def printed(document: Document, form: str, *, ascii_only: bool = False) -> str:
         text = tomli_w.dumps(document)  # of basic strings alone, keys included, which take escapes anywhere
         return "".join(map(_toml_escape, text)) if ascii_only else text
     if form == "python":
-        text = "\n".join(_lines(document)) + "\n"
+        text = "\n".join(_lines(document, storage)) + "\n"
         return text.encode("ascii", "backslashreplace").decode() if ascii_only else text
     if form == "table":
         file = io.StringIO()
-        print_recommended(document, make_console(file))
+        print_recommended(document, make_console(file), storage)
         return file.getvalue().encode("ascii", "replace").decode() if ascii_only else file.getvalue()
     raise UserError(f"--format {form}: must be one of {', '.join(FORMATS)}")
 
@@ -59,7 +81,7 @@ def _toml_escape(character: str) -> str:
     return character if code < 128 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _lines(document: Document) -> Iterator[str]:
+def _lines(document: Document, storage: Sequence[str]) -> Iterator[str]:
     """Yield a line of code for each configuration, with where it comes from; every line runs, given a ``model``."""
     from sofim import OPTIMIZERS
 
@@ -70,7 +92,7 @@ def _lines(document: Document) -> Iterator[str]:
     for optimizer, where, entry in _entries(document):
         told = (
             f"# {optimizer} {where}: {_origin(entry)}",
-            *(f"#   {s}" for s in (*_known(document, entry, ()), *_notes(entry))),
+            *(f"#   {s}" for s in (*_known(document, entry, storage), *_notes(entry))),
         )
         # what follows a line break in a name would be code
         body += ["", *("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told)]
@@ -152,7 +174,8 @@ def _known(document: Document, entry: Document, storage: Sequence[str]) -> Itera
     if schedule is not None and (schedule != "constant" or warmup):
         yield f"learning-rate schedule: {schedule_in_words({'schedule': schedule, 'warmup': warmup})}"
     exact = "--winner" in shlex.split(document["made"]["by"])
-    yield from _evidence(entry, [*["--winner"] * exact, *storage])
+    evaluated = rules.get("protocol", PROTOCOL) == PROTOCOL  # else nothing is added to it
+    yield from _evidence(entry, [*["--winner"] * exact, *storage] if evaluated else None)
 
 
 def _notes(entry: Document) -> list[str]:
@@ -160,10 +183,10 @@ def _notes(entry: Document) -> list[str]:
     return [note for note in entry["notes"] if note != NEVER_RUN]
 
 
-def _evidence(entry: Document, options: Sequence[str]) -> Iterator[str]:
+def _evidence(entry: Document, options: Sequence[str] | None) -> Iterator[str]:
     """Yield what was measured of this very configuration, and of its winner where that is another one.
 
-    ``options`` are those of the command that runs what was not run.
+    ``options`` are those of the command that runs what was not run; `None` where none does.
     """
     told = entry["evidence"]
     where = f"{told['metric']} on {told['data']} data"
@@ -171,7 +194,8 @@ def _evidence(entry: Document, options: Sequence[str]) -> Iterator[str]:
         at = f" of {entry['from']}" if "mean_regret" in entry else ""
         yield f"measured on {number_of(told['seeds'], 'fresh seed')}{at}: {where} {_value(told)}{_losses(told)}"
     else:
-        yield f"never run on fresh seeds; to run it: {command_line('evaluate', told['campaign'], *options)}"
+        to_run = "" if options is None else f"; to run it: {command_line('evaluate', told['campaign'], *options)}"
+        yield f"never run on fresh seeds{to_run}"
     if "predicted" in told:
         ends = _interval(told.get("predicted_interval"))
         yield f"predicted by a surrogate, around it: {told['metric']} {number(told['predicted'])}{ends}"

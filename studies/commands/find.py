@@ -77,7 +77,8 @@ def grown(
         plan: Of the campaign, as it was asked for.
         storage: URL of the database.
         trials: As they were asked for on the command line, if they were.
-        note: Takes a line for each search space of the file that is not taken, since it widens none.
+        note: Takes a line where there is no such campaign, and for each search space of the file that is not taken,
+            since it widens none.
 
     Raises:
         UserError: It differs in more than additions.
@@ -89,6 +90,7 @@ def grown(
     name = plan.campaign.name
     stored = stored_campaigns(storage, name).get(name)
     if stored is None:
+        note(f"There is no campaign '{name}' to extend in {without_password(storage)}: this is its first launch.")
         return plan
     before = _launched(stored, storage)
     if trials is not None and trials < before.campaign.trials:
@@ -153,21 +155,45 @@ def _launched(stored: Mapping[str, Any], storage: str, overrides: Mapping[str, o
     from studies.campaign.plan import CampaignPlan
 
     if "budget" in stored:
-        [workload] = stored["workloads"]
-        rows = {name: str(table["spec"]) for name, table in stored.get("optimizer", {}).items()}
-        plain = [name for name in stored.get("optimizers", ()) if name not in rows] if rows else []
-        if any(name.startswith("__main__:") for name in (workload, *rows.values())):
-            task, *others = (_in_python(name) for name in (workload, *plain, *rows.values()))
-            among = f", optimizers=[{', '.join(others)}]" if rows else ""
-            raise UserError(
-                f"campaign '{stored['name']}' was made by studies.tune in a notebook or a script, which also goes on "
-                f"with it: studies.tune({task}{among}, name={str(stored['name'])!r}, budget='1h')"
-            )
-        words = ["tune", workload, "--name", str(stored["name"]), "--budget", "1h"]
-        words += ["--optimizers", ",".join((*plain, *rows.values()))] if rows else []
-        again = command_line(*words, *storage_again(storage))
-        raise UserError(f"campaign '{stored['name']}' was made by sofim tune, which also goes on with it: {again}")
+        by, again = tuned_again(stored, storage)
+        raise UserError(f"campaign '{stored['name']}' was made by {by}, which also goes on with it: {again}")
     return CampaignPlan.from_stored(stored, overrides)
+
+
+def tuned_again(stored: Mapping[str, Any], storage: str) -> tuple[str, str]:
+    """Return what made a search with a budget, and what one types to go on with it: all that it was asked for."""
+    [workload] = stored["workloads"]
+    rows = {name: str(table["spec"]) for name, table in stored.get("optimizer", {}).items()}
+    among = [rows.get(name, name) for name in stored.get("optimizers", ())]
+    usual = {"seed": 0, "epochs": None, "schedule": "constant", "seeds": 10}
+    more = {key: stored[key] for key, value in usual.items() if stored.get(key, value) != value}
+    asked: dict[str, Any] = {"name": str(stored["name"]), "budget": _budget(stored.get("budget") or {})} | more
+    spaces = stored.get("search_space") or {}
+    if not spaces and not any(name.startswith("__main__:") for name in (workload, *among)):
+        options = [part for key, value in asked.items() for part in (f"--{key}", str(value))]
+        of = ["--optimizers", ",".join(among)] if among else []
+        return "sofim tune", command_line("tune", workload, *options, *of, *storage_again(storage))
+    asked |= dict(zip(["storage"], storage_again(storage)[1:], strict=False))
+    given = [_in_python(workload)]
+    if spaces:  # which Python alone takes, and one of them
+        given.append(f"search_space={next(iter(spaces.values()))!r}")
+    elif among:
+        given.append(f"optimizers=[{', '.join(map(_in_python, among))}]")
+    given += [f"{key}={value!r}" for key, value in asked.items()]
+    return "studies.tune in a notebook or a script", f"studies.tune({', '.join(given)})"
+
+
+def _budget(stored: Mapping[str, Any]) -> str:
+    """Return a stored budget as one types it; where it is not known, a usual one.
+
+    >>> _budget({"seconds": 5400.0}), _budget({"seconds": 90.5}), _budget({"trials": 200})
+    ('90min', '90.5s', '200')
+    """
+    if "trials" in stored:
+        return str(stored["trials"])
+    seconds = float(stored.get("seconds", 3600))
+    size, unit = next((pair for pair in ((3600, "h"), (60, "min")) if seconds % pair[0] == 0), (1, "s"))
+    return f"{seconds / size:.12g}{unit}"
 
 
 def _in_python(name: str) -> str:

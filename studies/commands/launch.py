@@ -12,23 +12,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.errors import UserError, number_of
-from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, without_password
-from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, ONE_SEED, UNSEEN, print_next_commands
+from analysis.text import in_short, listing
+from search_spaces.errors import UserError, key_shown, number_of
+from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, stored_campaigns, without_password
+from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
 from studies.trials import Resources, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
+    from studies.campaign.model import Campaign
     from studies.campaign.resolve import ResolvedCampaign
     from studies.ledger import Limits
     from studies.loggers import Target
     from studies.storage.durability import Durability
+    from studies.workloads import TrainingFunction, Workload
 
 
 def launch_campaign(
@@ -77,18 +80,20 @@ def launch_campaign(
             plan = grown(plan, storage, trials=trials, note=not_taken.append)
         # that test data are there is known before the search, not after
         resolved = resolve_campaign(plan, data, test=then_confirm)
+        if plan.campaign.targets and plan.campaign.name not in stored_campaigns(storage, plan.campaign.name):
+            check_reachable(plan.campaign, resolved.workloads)
     for line in not_taken:
         say(console, line)
     if dry_run:
-        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm)
+        given = {"--budget": budget and in_short(budget), "--patience": patience}
+        _dry_run(resolved, storage, resources, console, extend=extend, then_confirm=then_confirm, limits=given)
         return
     from studies.commands.confirm import confirm
     from studies.commands.tables import print_audit, print_confirmed, print_leaderboard
     from studies.ledger import Clock, Limits
     from studies.training.failures import failing_lines
 
-    clock = Clock(math.inf if budget is None else budget, began)
-    limits = None if budget is None and patience is None else Limits(clock, patience)
+    limits = Limits(Clock(math.inf if budget is None else budget, began), patience)
     tallies = launch(
         resolved, storage, resources, console, durability=durability, extend=extend, limits=limits, logs=logs
     )
@@ -102,8 +107,31 @@ def launch_campaign(
         console.print()
         print_confirmed(plan.campaign.name, storage, console)
     print_audit(plan.campaign.name, storage, console)
-    say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
-    print_next_commands(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH, storage, console, campaign=plan.campaign.name)
+    after = list(AFTER_CONFIRM if then_confirm else AFTER_LAUNCH)
+    if any(tally.complete for tally in tallies):
+        say(console, f"{UNSEEN if then_confirm else ONE_SEED} Next:")
+    else:
+        say(console, "No trial ran its whole budget: there is nothing to confirm or to recommend. Next:")
+        after = [name for name in after if name not in OF_WHOLE]
+    print_next_commands(after, storage, console, campaign=plan.campaign.name)
+
+
+def check_reachable(campaign: Campaign, workloads: Mapping[str, Workload | TrainingFunction]) -> None:
+    """Refuse targets outside the values that a metric takes, before a campaign begins; begun ones go on as they are.
+
+    Raises:
+        UserError: There is one. An accuracy of a person's own may be in percent.
+    """
+    from analysis.study import bounds_of
+
+    for key, target in campaign.targets.items():
+        metric = workloads[key].metric
+        low, high = bounds_of(metric.name, metric.scale, metric.bounds, [target] if ":" in key else [])
+        if not low <= target <= high:
+            lies = f"is {low:g} or more" if math.isinf(high) else f"lies between {low:g} and {high:g}"
+            raise UserError(
+                f"targets.{key_shown(key)} = {target:g}: {metric.name} {lies}; give a target that it can reach"
+            )
 
 
 def _tables(custom: tuple[str, ...]) -> dict[str, dict[str, Any]] | None:
@@ -123,6 +151,7 @@ def _dry_run(
     *,
     extend: bool,
     then_confirm: bool,
+    limits: Mapping[str, object],
 ) -> None:
     from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
@@ -130,13 +159,19 @@ def _dry_run(
     from studies.engine import slots_offered
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
-    there = ended_trials(resolved.plan, storage, extend=extend)
-    print_dry_run(resolved, console, slots_offered(resources), resources.address)
-    if there:
-        say(console, f"{there} of these trials have ended, in {without_password(storage)}, and are not run again.")
+    ended = ended_trials(resolved.plan, storage, extend=extend)
+    slots, cores = slots_offered(resources), None
+    if resources.cpus_per_trial is not None and resources.cpus_per_trial < 1:
+        cores = slots_offered(replace(resources, cpus_per_trial=1.0))
+    print_dry_run(resolved, console, slots, resources.address, ended=ended, cores=cores)
+    if there := sum(ended.values()):
+        have, are = ("has", "is") if there == 1 else ("have", "are")
+        say(console, f"{there} of these trials {have} ended, in {without_password(storage)}, and {are} not run again.")
+    if given := [f"{option} {value}" for option, value in limits.items() if value is not None]:
+        say(console, f"It may end before, by {listing(given)}.")
     if then_confirm:
         seeds = usual_seeds(resolved.campaign)
-        then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device."
+        then = f"Then each study's winner on {seeds} fresh seeds, one run alone on a device, beside these times."
         say(console, then + without_test(resolved))
 
 

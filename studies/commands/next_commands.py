@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ONE_SEED = "These values are of one seed, chosen by the search: good for choosing, too good to expect."
 UNSEEN = "No search saw these seeds or test data."
 _PURPOSES = {
+    "launch": "what is missing of it",
     "confirm": "the winners on fresh seeds, and on test data if there are any",
     "report": "which optimizer is better, and how sensitive each is",
     "export": "recommended hyperparameters, as TOML, JSON, YAML or Python",
@@ -23,10 +24,18 @@ _PURPOSES = {
 }
 AFTER_LAUNCH = ("confirm", "report", "export", "status", "dashboard")
 AFTER_CONFIRM = ("report", "export", "status", "dashboard")
+OF_WHOLE = ("confirm", "export")
+"""What refuses where no trial ran its whole budget."""
 
 
 def print_next_commands(
-    commands: Sequence[str], storage: str, console: Console, *, campaign: str = "", report: str = _PURPOSES["report"]
+    commands: Sequence[str],
+    storage: str,
+    console: Console,
+    *,
+    campaign: str = "",
+    again: Sequence[str] = (),
+    report: str = _PURPOSES["report"],
 ) -> None:
     """Print what one may type next, as the program was called, with what it is for.
 
@@ -35,13 +44,13 @@ def print_next_commands(
         storage: URL of the database that they are to find.
         console: Where to print.
         campaign: What the commands are about.
+        again: The words that launch it again.
         report: What a report of it says.
     """
     purposes = _PURPOSES | {"report": report}
     option = storage_again(storage)
-    lines = {
-        command_line(name, *([campaign] if name != "dashboard" else []), *option): purposes[name] for name in commands
-    }
+    words = {"launch": again, "dashboard": ["dashboard"]}
+    lines = {command_line(*words.get(name, [name, campaign]), *option): purposes[name] for name in commands}
     widest = max(map(len, lines))
     beside = not console.is_terminal or widest + 5 + max(map(len, lines.values())) <= console.width
     for command, purpose in lines.items():

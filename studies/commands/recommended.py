@@ -10,6 +10,7 @@ from analysis.optimizers import custom_optimizers, made_by
 from search_spaces import ANY, from_dict
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
+from studies.commands.find import tuned_again
 from studies.commands.options import storage_again
 
 if TYPE_CHECKING:
@@ -119,10 +120,8 @@ def _studies(
             listed = f"there are: {', '.join(there)}" if there else "there is none"
             raise UserError(f"no campaign '{name}' in {shown}; {listed}{suggestion(name, there)}")
         if any(study.optimizer == ANY for study in own):
-            raise UserError(
-                f"campaign '{name}' was made by sofim tune, which prints what it found; to see it again: "
-                f"{command_line('tune', own[0].workload, '--name', name)} with the options it had"
-            )
+            by, again = tuned_again(own[0].campaign, shown)
+            raise UserError(f"campaign '{name}' was made by {by}, which prints what it found; to see it again: {again}")
         found += own
     for what, wanted, known in (
         ("optimizer", optimizers, [study.optimizer for study in found]),

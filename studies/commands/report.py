@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.text import Text
 
+from analysis.schema import PROTOCOL
 from search_spaces import ANY
 from search_spaces.errors import UserError, number_of, suggestion
 from studies.called import place_to_write, shown_place
+from studies.campaign.reading import launched_again
 from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.next_commands import print_next_commands
 from studies.commands.screen import make_console, say, verbatim, working
+from studies.commands.status import tallies
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -45,7 +48,9 @@ def make_report(
     from analysis.report import Options
     from studies.training.allowance import cpus
 
-    if (campaign is None) == (study is None):
+    if campaign is not None and study is not None:
+        raise UserError("a campaign and one study with --study exclude each other; name one of them")
+    if campaign is None and study is None:
         raise UserError("name a campaign, or one study with --study NAME; sofim list shows the campaigns")
     if about is not None and study is not None:
         raise UserError("--about is of a campaign, over whose workloads the questions are answered")
@@ -68,6 +73,7 @@ def make_report(
 
             for chapter in written.chapters:
                 report.publish(opened, chapter)
+        then = _next(opened, studies, confirmed=written.confirmed)
     console.print()
     print_findings(written, console)
     if written.answers is not None:
@@ -75,7 +81,11 @@ def make_report(
     verbatim(console, f"Report: {shown_place(written.index)}")
     if publish:
         say(console, "The findings are on the studies as notes, which the dashboard shows.")
-    _print_next(studies, storage, console, confirmed=written.confirmed)
+    console.print()
+    console.print("Next:")
+    stored = studies[0].campaign
+    again = launched_again(stored) if "launch" in then else ()
+    print_next_commands(then, storage, console, campaign=str(stored.get("name", "")), again=again)
 
 
 def _studies(storage: BaseStorage, shown: str, name: str, objective: int | None, *, one: bool) -> list[Study]:
@@ -109,6 +119,7 @@ def _write(
     title = studies[0].title if one else name
     # a study that chooses the optimizer itself has nothing beside it to be compared with
     together = not one and not any(study.optimizer == ANY for study in studies)
+    place = out or _usual_place(title)
     with working(console, f"{number_of(len(studies), 'study', 'studies')} …") as status:
         left = len(studies)
 
@@ -123,7 +134,7 @@ def _write(
         return report.write(
             storage,
             studies,
-            out or place_to_write("--out", Path("reports") / report.slug(title)),
+            place,
             title=f"{name}: which optimizer, how sensitive?" if together else f"{title}: how sensitive?",
             together=together,
             source=shown,
@@ -132,15 +143,36 @@ def _write(
         )
 
 
-def _print_next(found: Sequence[Study], storage: str, console: Console, *, confirmed: bool | None) -> None:
-    """Print what one may type after the report: of studies that no campaign has there is nothing but to look."""
-    console.print()
-    console.print("Next:")
+def _usual_place(title: str) -> Path:
+    """Return where the report on a campaign or study goes if nobody says where.
+
+    Raises:
+        UserError: It has the report on another, whose name differs in what a directory's name leaves out.
+    """
+    from analysis import report
+
+    place = place_to_write("--out", Path("reports") / report.folder(title))
+    if report.is_of(place / "index.html", title) is False:
+        raise UserError(f"'{shown_place(place)}' has the report on another campaign; choose a directory with --out")
+    return place
+
+
+def _next(storage: BaseStorage, found: Sequence[Study], *, confirmed: bool | None) -> list[str]:
+    """Return what one may do after the report: with studies that no campaign has there is nothing but to look.
+
+    Trials that are missing come before what refuses without them.
+    """
     if not found[0].own or found[0].optimizer == ANY:
-        print_next_commands(["dashboard"], storage, console)
-        return
-    commands = [*(["confirm"] if confirmed is False else []), "export", "dashboard"]
-    print_next_commands(commands, storage, console, campaign=str(found[0].campaign["name"]))
+        return ["dashboard"]
+    driver, counted = tallies(storage, str(found[0].campaign["name"]))
+    whole = any(tally.complete for tally in counted)
+    commands = ["export"] if whole else ["status"]
+    if found[0].attributes.get("protocol") == PROTOCOL:  # else nothing is added to it
+        if any(tally.missing for tally in counted):
+            commands.insert(0, "status" if driver.startswith("running") else "launch")
+        elif whole and confirmed is False:
+            commands.insert(0, "confirm")
+    return [*dict.fromkeys(commands), "dashboard"]
 
 
 def print_findings(written: Report, console: Console) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from search_spaces import ANY, OPTIMIZER
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
-from studies.commands.find import existing, stored_campaigns, without_password
+from studies.commands.find import campaign_name, existing, stored_campaigns, without_password
 from studies.commands.options import storage_again
 from studies.commands.progress import is_over, status_view, stopped_lines
 from studies.commands.screen import make_console, say, verbatim
@@ -36,6 +36,7 @@ def show_status(campaign: str | None, storage: str) -> list[str]:
     from analysis.load import campaigns, check_whole, damaged
 
     console = make_console()
+    campaign = campaign and campaign_name(campaign)
     with existing(storage) as opened:
         if campaign is not None:
             check_whole(opened, campaign)
@@ -69,8 +70,8 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     return driver, told
 
 
-def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
-    """Return how many trials of a campaign's searches have ended; 0 where it is not in the storage.
+def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> dict[str, int]:
+    """Return how many trials of each of a campaign's studies have ended; none where it is not in the storage.
 
     Raises:
         UserError: The storage has another of its name, which is not gone on with, or cannot be read.
@@ -80,14 +81,14 @@ def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> int:
 
     name = plan.campaign.name
     if name not in stored_campaigns(storage, name):
-        return 0
+        return {}
     with existing(storage) as opened:
-        ended = sum(tally.done for tally in tallies(opened, name)[1])
+        ended = {tally.study: tally.done for tally in tallies(opened, name)[1]}
         first = studies(opened, name)[0]
     other = why_other_rules(name, first.attributes["protocol"]) or why_another(
         first.campaign, plan.stored(), extend=extend
     )
-    if ended and other:
+    if any(ended.values()) and other:
         raise UserError(other)
     return ended
 
@@ -151,8 +152,11 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
     console.print(status_view(found, None))
     for line in stopped_lines(found):
         say(console, line, "red")
-    if _state(driver, found) == "stopped" and ended_by(studies(storage, campaign, replicates=True)[0].attributes):
-        again = command_line("launch", campaign, *storage_option)
+    first = studies(storage, campaign, replicates=True)[0]
+    if _state(driver, found) == "stopped" and ended_by(first.attributes):
+        from studies.campaign.reading import launched_again
+
+        again = command_line(*launched_again(first.campaign), *storage_option)
         verbatim(console, f"Without that limit, or with a larger one, it goes on: {again}")
     for sentence in failing_lines(found):
         say(console, sentence, "red")

@@ -110,7 +110,8 @@ def check_fits(resources: Resources, nodes: Sequence[Mapping[str, float]] | None
     ):
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if wanted > most:
-            raise UserError(f"{option} {wanted:g}: no node has more than {most:g} {name}s; ask for at most that")
+            there = f"{most:g} {name}{'' if most == 1 else 's'}"
+            raise UserError(f"{option} {wanted:g}: no node has more than {there}; ask for at most that")
     if not any(slots_of(node, resources) for node in nodes):
         raise UserError(
             f"--cpus-per-trial {resources.cpus_per_trial:g} --gpus-per-trial {resources.gpus_per_trial:g}: "

@@ -65,7 +65,7 @@ class Clock:
 
         Args:
             before: The attributes of the study as they left them.
-            waited: Seconds for another driver to end, which has counted them if it had a budget.
+            waited: Seconds for another driver to end, which has counted them.
         """
         self.before = float(before.get(SPENT) or 0.0)
         self.began += waited

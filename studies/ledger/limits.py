@@ -20,11 +20,12 @@ _GRACE_SHARE = 0.02  # of the budget
 class Limits(Rule):
     """Ends the search of a campaign when its time is spent, and that of a study when nothing improves any more.
 
-    When the time is spent, which that of earlier drivers with a budget is part of, no trial is asked for, and those
-    that run are stopped at their next epoch as *interrupted*: a driver with a larger budget asks for them again. Trials
-    are asked for study by study in turn, so that what is cut is cut evenly. A study that has had ``patience`` trials
-    without an improvement ends alone; its trials that run go on to their end. These are counted in the order in which
-    they were asked for: a study ends after the same trial however many run at once, and through any restart.
+    When the time is spent, which that of earlier drivers is part of, with a budget or without, no trial is asked for,
+    and those that run are stopped at their next epoch as *interrupted*: a driver with a larger budget asks for them
+    again. Trials are asked for study by study in turn, so that what is cut is cut evenly. A study that has had
+    ``patience`` trials without an improvement ends alone; its trials that run go on to their end. These are counted in
+    the order in which they were asked for: a study ends after the same trial however many run at once, and through any
+    restart.
 
     Args:
         clock: The time.
@@ -40,8 +41,8 @@ class Limits(Rule):
         self._halted: set[tuple[str, int]] = set()
 
     def kept(self) -> Mapping[str, Any]:
-        """Return what was spent, once a trial was asked for, and at the end why studies are over."""
-        spent = {SPENT: round(self.clock.spent(), 1)} if self.clock.limited and self._has_asked else {}
+        """Return what was spent, which a later budget counts, and at the end why studies are over."""
+        spent = {SPENT: round(self.clock.spent(), 1)} if self._has_asked else {}
         return {**spent, **({ENDED_BY: self.reasons} if self.reasons else {})}
 
     def begin(self, studies: Sequence[StudyLedger]) -> None:

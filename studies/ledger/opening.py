@@ -26,6 +26,7 @@ from studies.campaign.extension import (
     wider_ranges,
 )
 from studies.campaign.plan import WHERE_TOLD, StudyPlan
+from studies.campaign.reading import launched_again
 from studies.ledger.budget import SPENT, Clock
 from studies.ledger.ledger import Changes, Ledger, Rule, release, tidy
 from studies.ledger.study import Source, StudyLedger
@@ -373,7 +374,8 @@ class Opening:
 
     def again(self, *more: str) -> str:
         """Return the command that goes on with the search."""
-        return command_line("launch", str(self.campaign["name"]), *more, *storage_named(self.url, self.shown))
+        words = ["launch", str(self.campaign["name"])] if more else launched_again(self.campaign)
+        return command_line(*words, *more, *storage_named(self.url, self.shown))
 
     def judge(self, tallies: Sequence[Tally], *, anyway: bool) -> None:
         """Refuse a search that is not finished, or note what of it is missing."""

@@ -64,7 +64,7 @@ def reason_of(failure: str) -> str:
 
 
 def failing_lines(tallies: Sequence[Tally]) -> list[str]:
-    """Return a line for each optimizer of a study whose every trial failed so far, and each reason."""
+    """Return a line for each optimizer of a study whose every trial failed, as yet or in the end, and each reason."""
     return [line for _, line in failing(tallies)]
 
 
@@ -73,10 +73,11 @@ def failing(tallies: Sequence[Tally]) -> Iterator[tuple[tuple[str, str, str], st
     for tally in tallies:
         if tally.stopped is not None:
             continue  # which says why
+        so_far = "" if tally.asked_for is not None and not tally.missing else " so far"
         for one in tally.failing:
             yield (
                 (tally.study, one.optimizer, one.reason),
-                f"{tally.study}: every {tally.runs.removesuffix('s')} of {one.optimizer} failed so far, "
+                f"{tally.study}: every {tally.runs.removesuffix('s')} of {one.optimizer} failed{so_far}, "
                 f"{one.count} of {one.trials} with {one.reason}",
             )
 

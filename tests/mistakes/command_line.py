@@ -399,7 +399,7 @@ ROWS = [
         prepare=tuned,
         says=(
             "campaign 'best' was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name "
-            "best --budget 1h --storage {storage}"
+            "best --budget 3 --epochs 1 --seeds 3 --optimizers sgd,sofim --storage {storage}"
         ),
     ),
     Mistake(
@@ -544,8 +544,8 @@ ROWS = [
         id="an unknown workload to tune",
         typed="tune digit-mlp --budget 10",
         says=(
-            "workloads = ['digit-mlp']: 'digit-mlp' is unknown: known are {workloads}, and "
-            "package.module:factory for your own; did you mean digits-mlp?"
+            "workload 'digit-mlp' is unknown: known are {workloads}, and package.module:factory for your own; "
+            "did you mean digits-mlp?"
         ),
     ),
     Mistake(

@@ -34,7 +34,7 @@ ROWS = [
     Mistake(
         id="a report of two things",
         typed="report fake --study fake/digits-mlp/sgd",
-        says="name a campaign, or one study with --study NAME; sofim list shows the campaigns",
+        says="a campaign and one study with --study exclude each other; name one of them",
     ),
     Mistake(
         id="a report of an unknown campaign",

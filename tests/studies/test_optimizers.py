@@ -174,10 +174,10 @@ def test_a_search_that_ones_own_wins_ends_with_its_line(home: Path) -> None:
 
 
 def test_the_remedy_for_a_search_with_ones_own_names_it() -> None:
-    stored = {"name": "c", "workloads": ["digits-mlp"], "budget": {"trials": 3}, "optimizers": ["sgd", "signed-row"]}
+    stored = {"name": "c", "workloads": ["digits-mlp"], "budget": {"trials": 3}, "optimizers": ["signed-row", "sgd"]}
     for path, remedy in (
-        ("mine:spec", "sofim tune digits-mlp --name c --budget 1h --optimizers sgd,mine:spec"),
-        ("__main__:spec", "studies.tune('digits-mlp', optimizers=['sgd', spec], name='c', budget='1h')"),
+        ("mine:spec", "sofim tune digits-mlp --name c --budget 3 --optimizers mine:spec,sgd"),
+        ("__main__:spec", "studies.tune('digits-mlp', optimizers=[spec, 'sgd'], name='c', budget='3')"),
     ):
         with pytest.raises(UserError, match=re.escape(f"goes on with it: {remedy}")):
             _launched({**stored, "optimizer": {"signed-row": {"spec": path}}}, "sqlite:///sofim.db")

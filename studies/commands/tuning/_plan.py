@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import ANY, SEARCH_SPACES, ConditionalSpace
 from search_spaces.errors import UserError
-from studies.campaign._checks import MOST
+from studies.campaign._checks import MOST, WHOLE_NUMBER, check_workloads
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.campaign.resolve import resolve_campaign as draw_up_campaign
@@ -149,7 +149,10 @@ def resolve_campaign(
 
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
         raise UserError(f"seeds = {seeds!r}: must be a whole number from 1 to {_MOST_SEEDS}")
+    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or not 1 <= epochs <= MOST):
+        raise UserError(f"epochs = {epochs!r}: must be {WHOLE_NUMBER}")
     key = workload if isinstance(workload, str) else named(workload)
+    check_workloads([key], listed=False)
     if search_space is None:
         keys, tables = listed(_parts(optimizers))
     else:

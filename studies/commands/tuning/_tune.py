@@ -315,7 +315,7 @@ def _nothing(search: Search, ledger: Ledger, budget: SearchBudget, tally: Tally)
     epochs = number_of(search.plan().epochs, "epoch")
     return UserError(
         f"budget {search.budget}: too short, no trial ran its {epochs} in it ({takes}); "
-        f"give {remedy}, or fewer --epochs"
+        f"give {remedy}, or fewer --epochs under another --name"
     )
 
 

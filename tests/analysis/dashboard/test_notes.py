@@ -130,7 +130,10 @@ def test_commands_find_the_storage_and_the_report_is_linked(tmp_path: Path) -> N
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "index.html").write_text("somebody's page")
     assert context.report("made") is None
-    (tmp_path / "made" / "index.html").write_text('<meta name="generator" content="SOFIM Studies">')
+    maker = '<meta name="generator" content="SOFIM Studies">'
+    (tmp_path / "made" / "index.html").write_text(f"{maker}<title>made!: how sensitive?</title>")
+    assert context.report("made") is None, "it is on another"
+    (tmp_path / "made" / "index.html").write_text(maker)
     told = search_note(study, campaign.trials, campaign.confirmations, None, context)
     assert "- [The report on made](/reports/made/index.html), made 20" in told
 

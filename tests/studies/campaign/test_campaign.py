@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sofim import OPTIMIZERS
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.reading import PRESETS, load, load_file
 from studies.campaign.resolve import _rates_of_their_own, campaign_notes
+from studies.commands.launch import check_reachable
 from studies.training.schedules import SCHEDULES
 from studies.workloads import WORKLOADS
 
@@ -502,6 +504,33 @@ def test_a_searched_rate_that_reaches_not_all_parameter_groups_is_said_and_one_t
         told({"lr": 0.01}, {"lr": 0.1})
     searched = of(optimizers=["sgd"], search_space={"sgd": {"lr": 0.1}}).spaces
     assert told({"lr": 0.01}, {"lr": 0.1}) == []
+
+
+def test_an_optimizer_that_is_defined_and_not_run_is_said() -> None:
+    tables = {"mine": {"factory": "torch.optim:SGD"}, "other": {"factory": "torch.optim:SGD"}}
+    [note, left_out] = campaign_notes(of(optimizer={"mine": tables["mine"]}))
+    assert note == "mine is defined and not run: optimizers does not name it."
+    assert "your own" not in left_out
+    assert "mine, other are defined and not run: optimizers does not name them." in campaign_notes(of(optimizer=tables))
+
+
+@pytest.mark.parametrize(
+    ("workload", "target", "says"),
+    [
+        ("digits-mlp", 97, "targets.digits-mlp = 97: accuracy lies between 0 and 1; give a target that it can reach"),
+        ("digits-mlp", 0.97, None),
+        ("breast-cancer-logreg", -1, "targets.breast-cancer-logreg = -1: gap is 0 or more; give a target that it can"),
+        ("mine:net", 97, None),  # an accuracy of one's own may be in percent
+        ("cartpole-reinforce", 501, "targets.cartpole-reinforce = 501: mean_return lies between 0 and 500; give a "),
+    ],
+)
+def test_a_target_beyond_its_metric_is_refused(workload: str, target: float, says: str | None) -> None:
+    workloads = {workload: WORKLOADS["digits-mlp" if ":" in workload else workload]}
+    with pytest.raises(UserError) if says else nullcontext() as error:
+        check_reachable(of(workloads=[workload], targets={workload: target}).campaign, workloads)
+    if says:
+        assert error is not None
+        assert str(error.value).startswith(says)
 
 
 def test_what_stays_at_its_default_is_said_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from analysis.comparison.fairness import fairness
 from analysis.comparison.workload_runs import contests
 from analysis.load import read, studies
 from search_spaces.errors import UserError
-from studies.campaign.extension import extended, join
+from studies.campaign.extension import extended, join, why_another
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import as_begun, grown
@@ -242,6 +243,27 @@ def test_more_trials_and_optimizers_leave_the_spaces_as_they_were_begun(url):
     assert as_begun(more, url).stored() == grown(more, url, trials=None).stored()
     tune(url, as_begun(more, url))
     assert as_begun(campaign(name="another"), url).fitted == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "extends"),
+    [
+        ({"trials": 6}, "trials was 4, is 6", True),
+        ({"optimizers": ["sofim", "sgd"], "workloads": ["digits-mlp", "digits-vit"]}, "spaces of sgd changed", True),
+        ({"seed": 4}, "seed was 0, is 4", False),
+        ({"seed": 4, "trials": 6}, "seed was 0, is 4; trials was 4, is 6", False),
+        ({"targets": {"digits-mlp": 0.5}}, "targets of digits-mlp changed", False),
+        ({"starts": {"sofim": {"digits-mlp": {"lr": 0.1}}}}, "starts (--from) of sofim changed", False),
+    ],
+)
+def test_an_extension_is_offered_where_it_would_not_refuse(changes, said, extends):
+    before = campaign().stored()
+    fields = {key: value for key, value in changes.items() if key != "starts"}
+    asked = replace(campaign(**fields), initial=changes.get("starts", {})).stored()
+    reason = why_another(before, asked)
+    assert reason is not None
+    assert said in reason
+    assert ("--extend" in reason) == extends == (why_another(before, asked, extend=True) is None)
 
 
 def test_without_a_campaign_of_that_name_it_is_launched(url):

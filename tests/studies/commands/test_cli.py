@@ -25,7 +25,7 @@ from sofim import OPTIMIZERS
 from studies import cli
 from studies.called import place_to_write
 from studies.campaign.reading import PRESETS as PRESET_FILES
-from studies.campaign.reading import load
+from studies.campaign.reading import launched_again, load
 from studies.cli import main
 from studies.commands import facts
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, print_next_commands
@@ -213,6 +213,7 @@ def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
     done = sofim("launch", "fake", "--extend", "--trials", "4", "--dry-run")
     assert (done.code, done.err) == (0, "")
     assert "2 of these trials have ended, in sqlite:///sofim.db, and are not run again." in done.out
+    assert "\nIt may end before" not in done.out
     assert "have ended" not in sofim("launch", "fake", "--name", "other", "--dry-run").out
 
 
@@ -238,6 +239,48 @@ def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(so
     assert [name for name in listed if "/" in name] == ["digits-mlp/sgd", "digits-mlp/adam"]
 
 
+@pytest.mark.slow
+def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(sofim):
+    part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, **part)
+    refused = sofim("confirm", "quickstart").err
+    assert "go on with: sofim launch quickstart --extend, or confirm" in refused
+    storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
+    study_id = storage.get_all_studies()[0]._study_id
+    ended = {"quickstart/digits-mlp/sgd": "no improvement in 1 trial after trial 0"}
+    storage.set_study_user_attr(study_id, "ended_by", ended)
+    close_storage(storage)
+    assert "or with a larger one, it goes on: sofim launch quickstart --extend\n" in sofim("status", "quickstart").out
+    done = sofim("launch", "quickstart", "--extend", "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert "1 of these trials has ended" in done.out
+
+
+def test_a_campaign_is_not_begun_with_a_target_that_it_cannot_reach(sofim):
+    one = {"workloads": ["digits-mlp"], "optimizers": ["sgd"], "targets": {"digits-mlp": 97.0}}
+    Path("mine.toml").write_text(
+        'name = "mine"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 2\ntargets.digits-mlp = 97\n'
+    )
+    assert sofim("launch", "mine.toml", "--dry-run") == Done(
+        2, "", "sofim: targets.digits-mlp = 97: accuracy lies between 0 and 1; give a target that it can reach\n"
+    )
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, **one)
+    assert sofim("launch", "fake", "--dry-run").code == 0, "what was begun goes on"
+
+
+def test_an_extension_of_nothing_says_that_it_begins(sofim):
+    typed = ["launch", "quickstart", "--extend", "--dry-run", "--workloads", "digits-mlp", "--optimizers", "sgd"]
+    line = "There is no campaign 'quickstart' to extend in sqlite:///sofim.db: this is its first launch.\n"
+    assert sofim(*typed).out.startswith(line)
+
+
+def test_a_preset_as_it_is_goes_on_with_its_name():
+    whole = load("quickstart").stored()
+    assert launched_again(whole) == ["launch", "quickstart"]
+    assert launched_again(whole | {"trials": 7}) == ["launch", "quickstart", "--extend"]
+    assert launched_again(whole | {"name": "mine", "trials": 7}) == ["launch", "mine"]
+
+
 def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeypatch):
     monkeypatch.setattr("studies.training.allowance.cpus", lambda: 8)
     estimate = [studies.commands.dry_run.Estimate("quickstart/digits-mlp/sgd", 60.0)]
@@ -246,6 +289,27 @@ def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeyp
     assert "4 trials at once: at most about 10 min 00 s " in sofim(*arguments, "2").out
     assert "2 trials at once: at most about 20 min 00 s " in sofim(*arguments, "4").out
     assert "1 trial at once: at most about 40 min 00 s " in sofim(*arguments, "2", "--cpus", "2").out
+    # each was timed with a core of its own
+    assert "32 trials at once on 8 cores: at most about 5 min 00 s " in sofim(*arguments, "0.25").out
+    told = sofim(*arguments, "1", "--budget", "2h", "--patience", "30", "--confirm").out
+    assert "\nIt may end before, by --budget 2 h and --patience 30.\n" in told
+    assert "one run alone on a device, beside these times." in told
+
+
+def test_a_dry_run_prices_what_is_left(sofim, monkeypatch):
+    monkeypatch.setattr("studies.training.allowance.cpus", lambda: 1)
+    estimate = [studies.commands.dry_run.Estimate("fake/digits-mlp/sgd", 60.0)]
+    monkeypatch.setattr(studies.commands.dry_run, "estimate", lambda resolved: estimate)
+    one = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, replicates=2, trials=3, **one)
+    done = sofim("launch", "fake", "--dry-run")
+    assert [words for words in rows(done.out) if "/" in words[0]] == [
+        ["digits-mlp/sgd", "2", "×", "3", "20", "1", "min", "00", "s", "5", "min", "00", "s"]
+    ]
+    assert "1 trial at once: at most about 5 min 00 s " in done.out
+    assert "1 of these trials has ended, in sqlite:///sofim.db, and is not run again." in done.out
+    make("sqlite:///other.db", {"digits-mlp/sgd": [0.5, 0.5]}, **one)
+    assert "\nNothing is left to run.\n" in sofim("launch", "fake", "--dry-run", "--storage", "sqlite:///other.db").out
 
 
 @pytest.mark.slow
@@ -265,6 +329,14 @@ def test_status_tells_how_far_every_study_is_and_who_drives(sofim):
     assert columns == ["done", "running", "complete", "pruned", "diverged", "failed", "best"]
     assert ours == ["sofim", "3/4", "·", "1", "1", "·", "1", "0.5"]
     assert sgd == ["sgd", "3/4", "·", "2", "·", "1", "·", "0.75"]
+
+
+def test_status_takes_the_file_that_was_launched(sofim):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    Path("mine.toml").write_text('name = "fake"\nworkloads = ["digits-mlp"]\noptimizers = ["sgd"]\ntrials = 2\n')
+    assert sofim("status", "mine.toml") == sofim("status", "fake")
+    assert sofim("status", "mine.toml").out.startswith("fake: not running\n")
+    assert sofim("status", "none.toml") == Done(2, "", "sofim: none.toml: cannot be read: No such file or directory\n")
 
 
 @pytest.mark.slow
@@ -310,6 +382,9 @@ def test_a_finished_campaign_is_found_by_its_name_and_shown(sofim, tmp_path):
     done = sofim("launch", "fake")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("Nothing left to run: every trial of fake is in the storage.\n")
+    storage = optuna.storages.RDBStorage("sqlite:///sofim.db")
+    assert storage.get_all_studies()[0].user_attrs["spent_seconds"] >= 0, "what a later --budget counts"
+    close_storage(storage)
     assert "digits-mlp: best accuracy on validation data (higher is better)" in done.out
     assert "breast-cancer-logreg: best gap on training data (lower is better)" in done.out
     assert [words[:3] for words in rows(done.out) if words[0] == "1"] == [
@@ -339,12 +414,25 @@ def test_a_launch_ends_with_what_only_failed_and_why(sofim):
         "digits-mlp/sgd": [0.5, "failed: KeyError: 1"],
     }
     make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"])
-    line = "fake/digits-mlp/sofim: every trial of sofim failed so far, 2 of 2 with ValueError: [no] luck\n"
+    line = "fake/digits-mlp/sofim: every trial of sofim failed, 2 of 2 with ValueError: [no] luck\n"
     done = sofim("launch", "fake")
     assert done.code == 0
     assert done.out.index("digits-mlp: best accuracy") < done.out.index(line) < done.out.index("Next:")
     assert "KeyError" not in done.out
     assert line in sofim("status").out
+
+
+@pytest.mark.slow
+def test_a_launch_of_which_nothing_is_whole_offers_nothing_that_refuses(sofim):
+    outcomes = {"digits-mlp/sgd": ["diverged", ("pruned", 0.5)]}
+    make("sqlite:///sofim.db", outcomes, workloads=["digits-mlp"], optimizers=["sgd"])
+    done = sofim("launch", "fake")
+    assert done.code == 0
+    told, _, after = done.out.partition("No trial ran its whole budget: there is nothing to confirm or to recommend. ")
+    assert "These values are of one seed" not in told
+    assert [line.split("   ")[0] for line in after.splitlines()] == [
+        "Next:", "  sofim report fake", "  sofim status fake", "  sofim dashboard"
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -403,6 +491,19 @@ def test_what_to_type_next_can_be_typed(capsys):
         "  sofim status 'my campaign' --storage 'sqlite:///my trials.db'   how the trials ended",
         "  sofim dashboard --storage 'sqlite:///my trials.db'              every trial in Optuna's dashboard",
     ]
+
+
+@pytest.mark.slow
+def test_what_trains_next_is_told_where_data_and_cluster_are(sofim, tmp_path):
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, workloads=["digits-mlp"], optimizers=["sgd"])
+    (tmp_path / "my data").mkdir()
+    with_place = f"--data '{tmp_path}/my data' --address auto"
+    told = sofim("launch", "fake", "--data", "my data", "--address", "auto").out
+    assert f"\n  sofim confirm fake {with_place} " in told
+    assert "\n  sofim report fake  " in told
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5]}, name="half", workloads=["digits-mlp"], optimizers=["sgd"])
+    refused = sofim("confirm", "half", "--data", "my data").err
+    assert f"go on with: sofim launch half --data '{tmp_path}/my data', or confirm" in refused
 
 
 # --------------------------------------------------------------------------------------------------- mistakes
@@ -470,8 +571,7 @@ MISTAKES = [
         "campaign 'fake' is in the storage with another configuration (decay was None, is coupled; optimizers was "
         "sofim, sgd, is sgd; pruner was none, is asha; sampler was random, is tpe; schedule was constant, is "
         "cosine; spaces of sofim changed; trials was 2, is 30; workloads was digits-mlp, breast-cancer-logreg, is "
-        "digits-mlp); give this one another name with --name, or add trials, "
-        "optimizers, workloads or wider ranges to that one with --extend",
+        "digits-mlp); give this one another name with --name",
     ),
     ("status nope", "no campaign 'nope' in sqlite:///sofim.db; there are: fake"),
     # numbers and names

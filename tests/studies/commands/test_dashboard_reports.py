@@ -73,6 +73,12 @@ def test_no_other_file_is_served(reports: Path, path: str) -> None:
     assert answered(reports, path)[0] == "404 Not Found"
 
 
+def test_a_report_with_letters_of_any_alphabet_is_served(reports: Path) -> None:
+    (reports / "mine").rename(reports / "моя_größe")
+    path = "/reports/моя_größe/answers.html".encode().decode("latin-1")  # as WSGI has it
+    assert answered(reports, path)[2] == f"{MAKER}<p>ρ".encode()
+
+
 def test_a_report_is_read_and_not_written(reports: Path) -> None:
     assert answered(reports, "/reports/mine/index.html", "DELETE")[0] == "404 Not Found"
     assert answered(reports, "/dashboard", "DELETE")[2] == b"dashboard"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from search_spaces.errors import UserError
 from sofim import OPTIMIZERS
 from sofim.recommended import shipped
 from studies.commands.export import _runs
-from studies.commands.exported import _evidence, _origin, _value, printed
+from studies.commands.exported import FORMATS, _evidence, _origin, _value, is_export, printed
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import campaign, end, open_ledger
 from tests.support.report_studies import confirm, make, ridge
@@ -194,6 +195,56 @@ def test_a_file_has_the_format_that_its_name_ends_with_unless_another_is_asked_f
     assert json.loads(written("defaults.json")) == yaml.safe_load(written("defaults.YML")) == found
     assert "\nbatch_size, optimizer = " in written("defaults.py")
     assert json.loads(written("other.toml", "--format", "json")) == found
+
+
+@pytest.mark.parametrize("form", ["python", "table"])
+def test_what_was_never_run_names_the_command_that_runs_it_if_there_is_one(form) -> None:
+    document = deepcopy(shipped())
+    entry = document["optimizers"]["sgd"]["workloads"]["digits-mlp"]
+    entry["evidence"] = {**entry["evidence"], "seeds": 0}
+    option = ["--storage", "sqlite:///my other.db"]
+    line = "never run on fresh seeds; to run it: sofim evaluate atlas --storage 'sqlite:///my other.db'"
+    assert " ".join(printed(document, form, storage=option).split()).count(line) == 1
+    document["campaigns"]["atlas"]["protocol"] = 1
+    told = " ".join(printed(document, form, storage=option).split())
+    assert ("never run on fresh seeds" in told, "to run it" in told) == (True, False)
+
+
+def test_a_file_that_no_export_wrote_is_left_as_it_is(sofim, home, tmp_path) -> None:
+    before = Path("sofim.db").read_bytes()
+    (tmp_path / "campaign.toml").write_text('name = "fake"\n')
+    for file in ("sofim.db", f"{tmp_path}/campaign.toml"):
+        says = f"sofim: --out {file}: is there and is no export; choose another --out, or remove it first\n"
+        assert sofim("export", "fake", "--winner", "--out", file) == (2, "", says)
+    assert Path("sofim.db").read_bytes() == before
+    assert (tmp_path / "campaign.toml").read_text() == 'name = "fake"\n'
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_is_known_by_how_it_begins(tmp_path, form) -> None:
+    file = tmp_path / "made"
+    for ascii_only in (False, True):
+        document = deepcopy(shipped())
+        document["made"]["by"] = document["made"]["by"].replace("atlas ", "'größte: \"Suche\"' ", 1)
+        for made in (document, shipped()):
+            file.write_text(printed(made, form, ascii_only=ascii_only))
+            assert is_export(file)
+    file.write_text("# sofim exports nothing\n")
+    assert not is_export(file)
+
+
+@pytest.mark.slow
+def test_an_earlier_export_is_replaced_whole_and_through_a_link(sofim, home, tmp_path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for form in ("toml", "json"):
+        found = sofim("export", "fake", "--winner", "--format", form, "--out", f"{tmp_path}/link")
+        assert found == (0, f"Recommended hyperparameters: {tmp_path}/link\n", "")
+    assert (tmp_path / "link").is_symlink()
+    assert "made" in json.loads((tmp_path / "empty").read_text())
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["empty", "link"]
+    code, out, _ = sofim("export", "fake", "--winner", "--out", "/dev/null")
+    assert (code, out) == (0, "Recommended hyperparameters: /dev/null\n")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
+from markupsafe import escape
 
+from analysis.load import studies
+from analysis.report import folder, is_of
+from analysis.report._page import MAKER
+from search_spaces.errors import UserError
 from studies.cli import main
+from studies.commands.find import existing
+from studies.commands.report import _next, _usual_place
 from studies.storage.database import close_storage
 from tests.support.fake_campaign import make
 
@@ -37,11 +45,52 @@ def test_a_campaign_is_named_as_it_was_launched(sofim) -> None:
         code, out, err = sofim(name)
         assert (code, err) == (0, "")
         assert "fake/digits-mlp/sofim\n  No conclusion can be drawn: 3 trials are too few" in out
-        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim confirm fake " in out
+        assert "\nReport: reports/fake/index.html\n\nNext:\n  sofim launch fake " in out
     code, out, err = sofim("--study", "fake/digits-mlp/sgd", "--out", "here/there")
     assert (code, err) == (0, "")
     assert Path("here/there/index.html").is_file()
     assert "sofim" not in [line.strip() for line in out.splitlines()]
+
+
+def test_the_report_on_another_campaign_is_not_replaced_by_chance(sofim) -> None:
+    make("sqlite:///sofim.db", FEW, name="my_run", trials=3, workloads=["digits-mlp"])
+    for name in ("a b", "a?", "a&b", "моя", "my_run", "my-run"):
+        other, own = folder(name), Path("reports") / folder(name)
+        own.mkdir(parents=True, exist_ok=True)
+        page = own / "index.html"
+        page.write_text(f"{MAKER}\n<title>{escape(name)}: which optimizer, how sensitive?</title>")
+        assert (is_of(page, name), is_of(page, "a-b"), _usual_place(name)) == (True, False, own.absolute())
+        page.write_text(f"{MAKER}\n<title>{other}!: which optimizer, how sensitive?</title>")
+        with pytest.raises(UserError, match="has the report on another campaign; choose a directory with --out"):
+            _usual_place(name)
+    assert sorted(path.name for path in Path("reports").iterdir()) == ["a", "a-b", "my-run", "my_run", "моя"]
+    says = "sofim: 'reports/my_run' has the report on another campaign; choose a directory with --out\n"
+    assert sofim("my_run") == (2, "", says)
+
+
+WHOLE = {"digits-mlp/sofim": [0.5] * 3, "digits-mlp/sgd": [0.5] * 3}
+BROKEN = {name: ["failed: ValueError: x"] * 3 for name in WHOLE}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "confirmed", "commands"),
+    [
+        (FEW, False, ["launch", "export", "dashboard"]),
+        (WHOLE, False, ["confirm", "export", "dashboard"]),
+        (WHOLE, True, ["export", "dashboard"]),
+        (BROKEN, False, ["status", "dashboard"]),
+        ({"digits-mlp/sgd": ["diverged"]}, False, ["launch", "status", "dashboard"]),
+    ],
+)
+def test_what_comes_next_is_what_does_not_refuse(tmp_path, outcomes, confirmed, commands) -> None:
+    url = f"sqlite:///{tmp_path}/sofim.db"
+    make(url, outcomes, trials=3, workloads=["digits-mlp"])
+    with existing(url) as storage:
+        found = studies(storage, "fake")
+        assert _next(storage, found, confirmed=confirmed) == commands
+        former = [replace(one, attributes={**one.attributes, "protocol": 1}) for one in found]
+        of_today = ("launch", "confirm")
+        assert _next(storage, former, confirmed=confirmed) == [name for name in commands if name not in of_today]
 
 
 def several_objectives() -> None:
@@ -52,7 +101,7 @@ def several_objectives() -> None:
 
 MISTAKES = [
     ([], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
-    (["fake", "--study", "x"], "name a campaign, or one study with --study NAME; sofim list shows the campaigns"),
+    (["fake", "--study", "x"], "a campaign and one study with --study exclude each other; name one of them"),
     (
         ["fak"],
         "no campaign 'fak' in sqlite:///sofim.db; there are: fake; did you mean fake?; one study is named by --study",

@@ -24,6 +24,7 @@ from search_spaces.errors import UserError
 from sofim.recommended import shipped
 from studies.called import from_python
 from studies.cli import sofim as command_line
+from studies.commands.find import tuned_again
 from studies.commands.tuning import Budget, Estimate, Tried, Tuned, parse_budget
 from studies.commands.tuning._plan import DEFAULT, Search, default_name, resolve_campaign
 from studies.commands.tuning._tune import _nothing
@@ -232,9 +233,10 @@ def test_what_is_missing_is_said() -> None:
         (["digits-mlp", "--budget", "1x"], "must be a time such as 1h"),
         (["digits-mlp", "--budget", "5s"], "too short"),
         (["digits-mlpp", "--budget", "1h"], "did you mean digits-mlp?"),
+        (["nope", "--budget", "1h"], "sofim: workload 'nope' is unknown: known are "),
         (["digits-mlp", "--budget", "1h", "--optimizers", "sgd,adm"], "did you mean adam?"),
         (["digits-mlp", "--budget", "1h", "--optimizers", ","], "optimizers = []"),
-        (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number"),
+        (["digits-mlp", "--budget", "1h", "--epochs", "0"], "epochs = 0: must be a whole number from 1 to 1000000\n"),
         (
             ["digits-mlp", "--budget", "1h", "--schedule", "cosin"],
             "schedule = 'cosin': must be one of constant, cosine",
@@ -345,7 +347,33 @@ def test_other_commands_know_such_a_search(sofim, tmp_path):
     for command in ("launch", "confirm"):
         code, _, err = sofim(command, "fake")
         assert code == 2
-        assert "was made by sofim tune, which also goes on with it: sofim tune digits-mlp --name fake" in err
+        again = "sofim tune digits-mlp --name fake --budget 12 --epochs 4 --seeds 3 --optimizers sofim,sgd,adam"
+        assert f"was made by sofim tune, which also goes on with it: {again}\n" in err
+    code, _, err = sofim("export", "fake", "--storage", f"sqlite:///{tmp_path}/sofim.db")
+    assert (code, err.partition("to see it again: ")[2]) == (2, f"{again} --storage sqlite:///{tmp_path}/sofim.db\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        (
+            {"epochs": 5, "schedule": "cosine", "seed": 3, "budget": {"seconds": 5400.0}, "seeds": 10},
+            "sofim tune mine:xor --name x --budget 90min --seed 3 --epochs 5 --schedule cosine --optimizers sgd "
+            "--storage sqlite:///o.db",
+        ),
+        (
+            {"workloads": ["__main__:xor"], "seeds": 4},
+            "studies.tune(xor, optimizers=['sgd'], name='x', budget='7', seeds=4, storage='sqlite:///o.db')",
+        ),
+        (
+            {"optimizers": ["configuration"], "search_space": {"configuration": {"lr": [0.1, 1.0]}}},
+            "studies.tune('mine:xor', search_space={'lr': [0.1, 1.0]}, name='x', budget='7', storage='sqlite:///o.db')",
+        ),
+    ],
+)
+def test_a_search_is_asked_for_again_as_it_was(asked, again):
+    stored = {"name": "x", "workloads": ["mine:xor"], "optimizers": ["sgd"], "budget": {"trials": 7}, "seed": 0}
+    assert tuned_again({**stored, "schedule": "constant", **asked}, "sqlite:///o.db")[1] == again
 
 
 @pytest.mark.slow

@@ -175,7 +175,10 @@ def test_a_budget_without_room_for_a_trial_is_a_mistake_in_one_line(tmp_path, on
     monkeypatch.setattr("studies.cli.when_called", time.monotonic)  # this process began long ago
     done = called(tmp_path, "tune", "mine:slow", "--budget", "22s", "--optimizers", "sgd,adam")
     assert done.returncode == 2
-    assert re.match(r"sofim: budget 22 s: too short, no trial ran its 50 epochs in it .*--epochs\n$", done.stderr)
+    assert re.match(
+        r"sofim: budget 22 s: too short, no trial ran its 50 epochs in it .*--epochs under another --name\n$",
+        done.stderr,
+    )
     states = {trial.state for trial in trials_in(tmp_path, "tune-mine-slow/mine:slow/any")}
     assert TrialState.RUNNING not in states
 

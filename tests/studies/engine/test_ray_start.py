@@ -50,6 +50,7 @@ def test_as_many_trials_at_once_as_the_process_may_run(machine, resources, slots
         (Resources(cpus=4), "--cpus 4: this process may use 3 CPUs; ask for at most that"),
         (Resources(gpus=3), "--gpus 3: this process may use 2 GPUs; ask for at most that"),
         (Resources(cpus_per_trial=4), "--cpus-per-trial 4: no node has more than 3 CPUs"),
+        (Resources(cpus_per_trial=4, cpus=1), "--cpus-per-trial 4: no node has more than 1 CPU;"),
         (Resources(gpus_per_trial=1, gpus=0), "--gpus-per-trial 1: no node has more than 0 GPUs"),
     ],
 )

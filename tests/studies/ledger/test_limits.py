@@ -250,6 +250,18 @@ def test_a_study_that_had_ended_before_the_time_was_spent_ended_of_itself(url, t
 
 
 @pytest.mark.slow
+def test_the_time_of_launches_without_a_budget_counts_too(url, time):
+    with launched(url, within(math.inf, time)) as ledger:
+        asked = ledger.ask()
+        assert asked is not None
+        time[0] = 60.0
+        end(ledger, asked, 0.5)
+    again = within(100.0, time)
+    with launched(url, again) as ledger:
+        assert (again.clock.before, ledger.seconds_left()) == (60.0, 40.0)
+
+
+@pytest.mark.slow
 def test_to_wait_for_another_driver_spends_nothing_of_the_time(url, time, monkeypatch):
     first = launched(url, within(100.0, time))
     first.ask()

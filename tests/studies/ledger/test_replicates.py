@@ -10,7 +10,7 @@ import pytest
 
 from analysis.comparison import compare
 from analysis.load import curves, read, repeated, studies
-from analysis.report import slug
+from analysis.report import folder
 from studies.storage.database import close_storage, open_storage
 from tests.support.fake_campaign import campaign, end, open_ledger
 from tests.support.probe_home import settle
@@ -102,7 +102,7 @@ def test_status_shows_each_replicate_and_the_leaderboard_the_best_of_them(sofim,
 def test_a_replicate_has_a_report_of_its_own(sofim, searched):
     name = "fake/digits-mlp/sofim/replicate-2"
     assert "too few" in printed(sofim("report", "--study", name)).lower()
-    page = (Path("reports") / slug(name) / "index.html").read_text()
+    page = (Path("reports") / folder(name) / "index.html").read_text()
     assert "sofim on digits-mlp, replicate 2" in page
 
 
