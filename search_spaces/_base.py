@@ -94,9 +94,8 @@ class SearchSpace:
         """The default configuration, stored values, fixed ones included."""
         return {name: self.fixed.get(name, parameter.default) for name, parameter in self.declared.items()}
 
-    @property
-    def chooses_batch_size(self) -> bool:
-        """Whether the batch size is searched, or left at its default since trials are few, and not a person's."""
+    def chooses_batch_size(self, _params: Mapping[str, Value], /) -> bool:
+        """Return whether the batch size is searched, or left at its default since trials are few: not a person's."""
         return BATCH_SIZE in self.declared and (BATCH_SIZE not in self.fixed or BATCH_SIZE in self.fixed_below)
 
     def optimizer_of(self, _params: Mapping[str, Value], /) -> str:

@@ -76,6 +76,10 @@ class ConditionalSpace:
             raise UserError(f"{OPTIMIZER} = {shown(chosen)}: must be one of {', '.join(self.spaces)}{near}")
         return chosen
 
+    def chooses_batch_size(self, params: Mapping[str, Value], /) -> bool:
+        """Return whether the batch size of the chosen optimizer is not a person's."""
+        return self.spaces[self.optimizer_of(params)].chooses_batch_size(params)
+
     def stored_distributions(self, given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
         """Return the distributions of the stored values; without an optimizer in ``given`` that of the choice alone."""
         found: dict[str, BaseDistribution] = {OPTIMIZER: self.choice.distribution}

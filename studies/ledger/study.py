@@ -19,7 +19,6 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
-from search_spaces import ConditionalSpace
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.ledger.counting import InOrder, TrialCount, cost_of, is_asked_again, origin_of
@@ -228,13 +227,11 @@ class StudyLedger:
         self._order.begin(stored)
         if self.telling is not None:
             self.telling.began(stored)
-        optimizer, space = self.plan.space.optimizer_of(draw.params), self.plan.space
-        own = space.spaces[optimizer] if isinstance(space, ConditionalSpace) else space
         return Assignment(
             study=self.plan.name,
             number=draw.number,
             workload=self.plan.workload,
-            optimizer=optimizer,
+            optimizer=self.plan.space.optimizer_of(draw.params),
             arguments=draw.arguments,
             seed=draw.attributes["seed"],
             epochs=self.plan.epochs,
@@ -242,7 +239,7 @@ class StudyLedger:
             test=self.source.test,
             split=self.plan.split,
             checkpoint=self._checkpoint(stored),
-            chosen_batch_size=own.chooses_batch_size,
+            chosen_batch_size=self.plan.space.chooses_batch_size(draw.params),
         )
 
     # ------------------------------------------------------------------- report
