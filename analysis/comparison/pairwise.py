@@ -13,9 +13,10 @@ judged at level 1 - 0.05 / m, the next at 1 - 0.05 / (m - 1), and so on; from th
 others get the level of that one. So the probability that any verdict of a campaign names a difference that is not there
 is at most 5 %, over searches, seeds and all. Measured by `benchmarks/verdict.py` with the scatter of searches and seeds
 of the built-in workloads (1,000 campaigns each of 2, 3 and 7 equal optimizers on one or two workloads): 1.4 to 3.4 %
-with three searches of three seeds, 2.9 to 5.3 % with five; a difference of 0.008 in accuracy is found in 27, 60 and
-94 % with 3, 5 and 10 searches, of 0.016 in 75, 99 and 100 %. From one random search with its best five confirmed on two
-seeds each: 1.0 % wrong, 18 and 75 % found.
+with three searches of three seeds, 2.9 to 5.3 % with five; 2.0 to 4.8 % where optimizers scatter unequally. Of two
+optimizers a difference of 0.008 in accuracy is found in 25, 61 and 96 % with 3, 5 and 10 searches, of 0.016 in 76, 100
+and 100 %; of one pair among seven optimizers in 2, 10 and 56 %. From one random search with its best five confirmed on
+two seeds each: 1.0 % wrong, 18 and 75 % found.
 
 Where runs broke, means say little: a broken run stands in them with a value that others trained to. There a difference
 is told only if the probability of improvement, in which it is worse than any other, leaves out one half as well,
