@@ -556,7 +556,7 @@ ROWS = [
     Mistake(
         id="no epochs to tune",
         typed="tune digits-mlp --budget 10 --epochs 0",
-        says="epochs = 0: must be a whole number from 1 to 1000000, or a table of these by workload",
+        says="epochs = 0: must be a whole number from 1 to 1000000",
     ),
     Mistake(
         id="a search with a slash in its name",
