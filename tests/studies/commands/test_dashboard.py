@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 SOFIM = Path(sys.executable).with_name("sofim")
 ROOT = Path(__file__).parents[3]
 STUDIES = {1: 4, 2: 4, 3: 1, 4: 1}  # by study_id, the epoch of the best value: two are minimized
-PAGE = '<meta name="generator" content="SOFIM Studies"><title>A report</title><h1>The report itself</h1>'
+PAGE = '<meta name="generator" content="SOFIM Studies"><title>fake: which optimizer?</title><h1>The report itself</h1>'
 # A driver that ends some trials at once and then three a second, of a metric that the learning rate decides and
 # `expected` knows, until a line comes; then it says how many there were.
 DRIVER = f"""

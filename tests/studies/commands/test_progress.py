@@ -266,8 +266,8 @@ def test_elsewhere_the_whole_is_told_every_quarter_of_a_minute(file, clock):
         clock.now += 2.0
         watched.change(first, second)
         watched.change(tally(complete=1, running=2), second)
+        watched.now = [tally(complete=5), second]  # before its time: somebody looks all the while
         clock.now += 20.0
-        watched.now = [tally(complete=5), second]
     assert printed(file).splitlines() == [
         "2/20 trials, 2 running, 1 failed",
         "7/20 trials, 0 running, 1 failed, about 1 min 05 s left",  # four in twenty seconds, thirteen to go

@@ -31,7 +31,7 @@ from studies.ledger import OutOfTimeError, open_search
 from studies.storage import rdb
 from studies.training import worker
 from studies.trials import Assignment
-from tests.studies.ledger.test_ledger_edges import CAMPAIGN, STUDY, plan
+from tests.studies.ledger.test_ledger_edges import CAMPAIGN, plan
 from tests.support import probe_home
 from tests.support.probe_home import called, settle
 
@@ -351,7 +351,8 @@ def test_a_new_fact_of_a_run_reaches_the_database_and_no_line_between_names_it(t
     """A worker or the engine says it; who wants to read it lists it in ``analysis``."""
     monkeypatch.setattr(_callbacks, "living_nodes", lambda: [{"CPU": 1.0}])
     url, ray, guard = f"sqlite:///{tmp_path}/trials.db", Ray(), SignalGuard()
-    with open_search(url, CAMPAIGN, [plan(workload="digits-mlp", epochs=1, trials=1)], {}) as ledger:
+    own = plan(name="c/digits-mlp/sofim", workload="digits-mlp", epochs=1, trials=1)
+    with open_search(url, CAMPAIGN, [own], {}) as ledger:
         searcher = LedgerSearcher(ledger, Resources(), guard)
         scheduler, trial = LedgerScheduler(ledger, searcher, guard), ray.start(searcher, "a")
 
@@ -360,7 +361,7 @@ def test_a_new_fact_of_a_run_reaches_the_database_and_no_line_between_names_it(t
 
         store = LocalStore(tmp_path, "token")
         worker.run(searcher.assignments["a"], worker.TrainingOptions(), send, store, {"toy": 7})
-    [stored] = optuna.load_study(study_name=STUDY, storage=url).trials
+    [stored] = optuna.load_study(study_name=own.name, storage=url).trials
     assert stored.user_attrs["toy"] == 7
     assert stored.user_attrs["device"].startswith("CPU")
 

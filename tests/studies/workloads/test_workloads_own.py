@@ -241,7 +241,7 @@ def test_what_cannot_travel_is_refused_before_it_has_to():
 
 
 def test_the_remedy_for_a_search_of_a_notebook_is_of_the_notebook():
-    with pytest.raises(UserError, match=re.escape("with it: studies.tune(xor, name='mine', budget='1h')")):
+    with pytest.raises(UserError, match=re.escape("with it: studies.tune(xor, name='mine', budget='3')")):
         _launched({"name": "mine", "workloads": ["__main__:xor"], "budget": {"trials": 3}}, "sqlite:///sofim.db")
 
 
