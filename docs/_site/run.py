@@ -24,7 +24,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
-KEPT = sorted(page.parent.name for page in (ROOT / "docs").glob("*/index.html"))  # reports that were made once
+_DOCS = ROOT / "docs"
+_REPORTS = [page.parent.relative_to(_DOCS) for page in _DOCS.rglob("index.html")]
+KEPT = sorted(place.as_posix() for place in _REPORTS if place.parts[0] != "_build")  # reports that were made once
 FIRST = "tutorials/start"  # other pages look at the campaign that it makes
 LOOKED_AT = (FIRST, "tutorials/own-model")  # pages that others are like
 _MADE = re.compile(r'<a href="[./]*reports/[^"]*">(.*?)</a>', re.DOTALL)  # a link to what the blocks of pages make
