@@ -110,6 +110,7 @@ def sofim(context: click.Context) -> None:
 @click.argument("campaign")
 @storage_option
 @click.option("--trials", type=int, help="Trials per study, instead of the campaign's.")
+@click.option("--replicates", type=int, help="Searches of each, instead of the campaign's; a verdict takes 3.")
 @click.option(
     "--optimizers",
     callback=split,
@@ -255,9 +256,7 @@ def status(campaign: str | None, storage: str) -> None:
 )
 @storage_option
 @click.option("--out", type=OUT_DIRECTORY, metavar="DIR", help="Default: reports/NAME.")
-@click.option(
-    "--page-only", is_flag=True, help="One file, with all figures in it: no files of figures and tables beside it."
-)
+@click.option("--page-only", is_flag=True, help="One file with all figures in it, and no files beside it.")
 @click.option("--publish", is_flag=True, help="Put the findings on the studies as notes in Optuna's dashboard too.")
 @click.option(
     "--stopped",

@@ -41,6 +41,7 @@ def launch_campaign(
     durability: Durability,
     *,
     trials: int | None,
+    replicates: int | None,
     optimizers: tuple[str, ...] | None,
     custom: tuple[str, ...],
     workloads: tuple[str, ...] | None,
@@ -71,7 +72,7 @@ def launch_campaign(
         from studies.campaign.resolve import resolve_campaign
 
         overrides: dict[str, object] = {"name": name, "workloads": own or workloads, "optimizers": optimizers}
-        overrides |= {"trials": trials, "seed": seed, "optimizer": _tables(custom)}
+        overrides |= {"trials": trials, "replicates": replicates, "seed": seed, "optimizer": _tables(custom)}
         plan = find_campaign(campaign, storage, overrides, stored_first=extend and name is None)
         if start is not None:
             plan = as_begun(plan, storage)

@@ -220,7 +220,8 @@ def test_a_dry_run_says_how_many_trials_are_there_already(sofim):
 @pytest.mark.slow
 def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(sofim):
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, workloads=["digits-mlp"], optimizers=["sgd"])
-    for changed in (("--trials", "1"), ("--trials", "4"), ("--optimizers", "adam"), ("--seed", "7")):
+    others = (("--trials", "1"), ("--trials", "4"), ("--replicates", "3"), ("--optimizers", "adam"), ("--seed", "7"))
+    for changed in others:
         done, dry = sofim("launch", "fake", *changed), sofim("launch", "fake", *changed, "--dry-run")
         assert (done.code, dry.code, dry.err) == (2, 2, done.err)
         assert "is in the storage with another configuration" in dry.err
@@ -291,6 +292,8 @@ def test_a_dry_run_of_half_the_trials_at_once_takes_twice_as_long(sofim, monkeyp
     assert "1 trial at once: at most about 40 min 00 s " in sofim(*arguments, "2", "--cpus", "2").out
     # each was timed with a core of its own
     assert "32 trials at once on 8 cores: at most about 5 min 00 s " in sofim(*arguments, "0.25").out
+    assert "8 trials at once: at most about 15 min 00 s " in sofim(*arguments, "1", "--replicates", "3").out
+    assert "replicates = 0: " in sofim(*arguments, "1", "--replicates", "0").err
     told = sofim(*arguments, "1", "--budget", "2h", "--patience", "30", "--confirm").out
     assert "\nIt may end before, by --budget 2 h and --patience 30.\n" in told
     assert "one run alone on a device, beside these times." in told
