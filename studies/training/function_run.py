@@ -112,8 +112,8 @@ class FunctionRun:
             raise self._error(f"it never called run.optimizer(model), so that {self._key} was not tried")
         if not self._exchange.read_batch_size:
             raise self._error(
-                'it never read run.configuration["batch_size"], so that a batch size would be told that nothing used: '
-                "give it to the loader, or fix it in the campaign as the loader has it, such as batch_size = 32"
+                'it never read run.configuration["batch_size"]: give it to the loader, or write what the loader has '
+                "into the campaign (batch_size = 32)"
             )
         self.epoch += 1
         record = self._record(value)

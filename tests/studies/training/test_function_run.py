@@ -361,7 +361,7 @@ def test_a_batch_size_that_nobody_fixed_must_be_read_in_whatever_way():
         assert len(run.configuration) == 2
         yield 0.5
 
-    with pytest.raises(UserError, match=r'never read run.configuration\["batch_size"\].* such as batch_size = 32'):
+    with pytest.raises(UserError, match=r'never read run.configuration\["batch_size"\].* \(batch_size = 32\)'):
         run(deaf)
     assert run(deaf, chosen_batch_size=False) == 0.5, "a person has fixed it"
 
