@@ -48,4 +48,6 @@ def finished(study: Study, trials: pd.DataFrame) -> bool:
     outcomes = trials[trials["study"] == study.name].sort_values("number")["outcome"]
     ended = outcomes[outcomes.isin(COUNTED)]
     wanted = study.campaign.get("trials")
-    return given_up_at(outcomes) is not None or (isinstance(wanted, int) and len(ended) >= wanted)
+    return given_up_at(outcomes.replace("running", "lost")) is not None or (
+        isinstance(wanted, int) and len(ended) >= wanted
+    )

@@ -76,9 +76,9 @@ class ConditionalSpace:
             raise UserError(f"{OPTIMIZER} = {shown(chosen)}: must be one of {', '.join(self.spaces)}{near}")
         return chosen
 
-    def chooses_batch_size(self, params: Mapping[str, Value], /) -> bool:
-        """Return whether the batch size of the chosen optimizer is not a person's."""
-        return self.spaces[self.optimizer_of(params)].chooses_batch_size(params)
+    def chooses_batch_size(self, _params: Mapping[str, Value], /) -> bool:
+        """Return that nobody has to use the batch size: who searches in this way has nowhere to fix it."""
+        return False
 
     def stored_distributions(self, given: Mapping[str, Value] | None = None, /) -> dict[str, BaseDistribution]:
         """Return the distributions of the stored values; without an optimizer in ``given`` that of the choice alone."""

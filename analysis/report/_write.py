@@ -7,6 +7,7 @@ import html
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from search_spaces import ANY
 from search_spaces.errors import UserError
 
 METHODS_FILE = "methods.md"
+_FOLDERS = ("tables", "figures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def write(
     """
     options = options or Options()
     _check(studies)
-    _prepare(out, [] if options.page_only else ["tables", "figures"])
+    _prepare(out, () if options.page_only else _FOLDERS)
     frames = read(storage, studies)
     every = _with_replicates(storage, studies) if studies[0].own else list(studies)
     of_all = frames if len(every) == len(studies) else read(storage, every)
@@ -138,7 +140,11 @@ def write(
     )
     try:
         _remove_old(out)
-        if not options.page_only:
+        if options.page_only:
+            for folder in _FOLDERS:
+                with suppress(OSError):  # it is not there, or has somebody's files
+                    (out / folder).rmdir()
+        else:
             for name, table in tables.items():
                 _put(out / "tables" / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
             for one in chapters:

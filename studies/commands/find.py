@@ -180,7 +180,8 @@ def tuned_again(stored: Mapping[str, Any], storage: str) -> tuple[str, str]:
     elif among:
         given.append(f"optimizers=[{', '.join(map(_in_python, among))}]")
     given += [f"{key}={value!r}" for key, value in asked.items()]
-    return "studies.tune in a notebook or a script", f"studies.tune({', '.join(given)})"
+    unknown = ", with metric and direction too if it was given them" if spaces else ""  # these are in no campaign
+    return "studies.tune in a notebook or a script", f"studies.tune({', '.join(given)}){unknown}"
 
 
 def _budget(stored: Mapping[str, Any]) -> str:

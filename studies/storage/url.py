@@ -36,8 +36,9 @@ def parse(url: str) -> URL:
             "the password as %2F and %40"
         )
     found = _parts(url)
-    _, asks, options = url.partition("?")
-    if found is not None and asks and not all("=" in option for option in options.split("&")):  # would be left out
+    _, asks, options = url.partition("://")[2].rpartition("@")[2].partition("?")  # a password may have a ? too
+    named = [option for option in options.split("&") if option]
+    if found is not None and asks and not (named and all("=" in option for option in named)):  # would be left out
         raise UserError(
             f"storage '{hide_password(url)}': what follows the ? is not name=value; write a ? of a file's name as %3F, "
             "or leave that out"

@@ -123,6 +123,14 @@ class _Configuration(dict[str, Any]):
         self._exchange.read_batch_size |= name == BATCH_SIZE
         return super().pop(name, *default)
 
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self._exchange.read_batch_size |= name == BATCH_SIZE
+        return super().setdefault(name, default)
+
+    def popitem(self) -> tuple[str, Any]:
+        self._exchange.read_batch_size = True
+        return super().popitem()
+
     def items(self) -> Any:
         return self.copy().items()
 

@@ -61,8 +61,6 @@ def study(workload: str, optimizer: str, direction: str = "maximize", replicate:
         "versions": {"torch": "x"},
         "metric_split": "validation",
     }
-    if optimizer in ("adam", "adamw"):  # as where trials are few
-        attributes["search_space"] = {"fixed": {"eps": 1e-8}}
     if replicate > 1:
         attributes["replicate"] = replicate
     return Study(

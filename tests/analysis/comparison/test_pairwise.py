@@ -251,8 +251,7 @@ def test_the_larger_optimizer_loses_only_where_its_interval_says_so() -> None:
     assert table.loc[("lost", "adamw", "adam"), "verdict"] == "no loss shown"
     assert table.loc[("won", "sofim", "sgd"), "verdict"] == "larger is better"
     assert table.loc[("once", "sofim", "sgd"), "verdict"] == "not tested"
-    assert table["verdict"].tolist().count("not tested") == 3, "Adam and AdamW contain SGD where ε is searched"
-    assert len(table) == 6
+    assert len(table) == 4
 
 
 def _give_space(campaign: Made, optimizer: str, space: Mapping[str, object]) -> None:
@@ -277,11 +276,7 @@ def _give_space(campaign: Made, optimizer: str, space: Mapping[str, object]) -> 
         ("sofim", {"weight_decay": 1e-3}, {"weight_decay": 1e-4}, False),
         ("sofim-tensor", {}, {}, True),
         ("sofim-gradient", {}, {}, None),
-        ("adam", {}, {}, False),  # which has no decay
-        ("adam", {}, {"weight_decay": 0.0}, True),
-        ("adam", {"eps": 1e-8}, {"weight_decay": 0.0}, False),
-        ("adamw", {}, {}, False),  # its decay is another
-        ("adamw", {}, {"weight_decay": 0.0}, True),
+        ("adam", {}, {"weight_decay": 0.0}, None),  # its ranges end before SGD's default
     ],
 )
 def test_who_contains_whom_goes_by_what_was_searched(

@@ -199,7 +199,7 @@ def test_a_page_alone_has_every_figure_and_needs_no_other_file(
 
     alone = written(storage, out, replace(FEW, page_only=True))
 
-    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {"index.html", "mine.md"}
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*")} == {"index.html", "mine.md"}
     assert alone.answers is None
     page, full = (path.read_text(encoding="utf-8") for path in (out / "index.html", directory / "index.html"))
     assert all(address.startswith(("#", "data:")) for address in Links(page).addresses)

@@ -367,7 +367,8 @@ def test_other_commands_know_such_a_search(sofim, tmp_path):
         ),
         (
             {"optimizers": ["configuration"], "search_space": {"configuration": {"lr": [0.1, 1.0]}}},
-            "studies.tune('mine:xor', search_space={'lr': [0.1, 1.0]}, name='x', budget='7', storage='sqlite:///o.db')",
+            "studies.tune('mine:xor', search_space={'lr': [0.1, 1.0]}, name='x', budget='7', storage='sqlite:///o.db')"
+            ", with metric and direction too if it was given them",
         ),
     ],
 )

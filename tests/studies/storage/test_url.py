@@ -122,6 +122,8 @@ def test_a_question_mark_that_begins_no_option_is_refused(tmp_path, monkeypatch,
         open_storage(url)
     assert list(tmp_path.iterdir()) == []
     assert parse("sqlite:///my%3Ftrials.db").query == {}
+    assert parse("sqlite:///x.db?timeout=5&").query == {"timeout": "5"}
+    assert parse("postgresql://u:p?w@host/db").password == "p?w", "one of a password is none of these"
 
 
 def test_the_command_that_makes_a_missing_directory_can_be_typed(tmp_path, monkeypatch):

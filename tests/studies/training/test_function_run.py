@@ -318,6 +318,8 @@ def _as_loops_do(config):
         lambda: config["batch_size"],
         lambda: config.get("batch_size"),
         lambda: config.pop("batch_size"),
+        lambda: config.setdefault("batch_size", 64),
+        lambda: dict([config.popitem()])["batch_size"],
         lambda: dict(config)["batch_size"],
         lambda: {**config}["batch_size"],
         lambda: dict(**config)["batch_size"],
