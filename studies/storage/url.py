@@ -32,8 +32,8 @@ def parse(url: str) -> URL:
     """
     if _misread(url) is not None:
         raise UserError(
-            f"storage '{hide_password(url)}': its password has an @ that is taken for the end of it; write / and @ of "
-            "the password as %2F and %40"
+            f"storage '{hide_password(url)}': it has more than one @, and where its password ends cannot be told; "
+            "write / and @ of a password or of a database's name as %2F and %40"
         )
     found = _parts(url)
     _, asks, options = url.partition("://")[2].rpartition("@")[2].partition("?")  # a password may have a ? too

@@ -101,8 +101,8 @@ def test_a_password_that_ends_too_soon_is_refused_before_anybody_is_asked_and_no
     with pytest.raises(UserError) as refused:
         open_storage(f"postgresql+psycopg://user:{typed}")
     assert str(refused.value) == (
-        f"storage 'postgresql+psycopg://user:***@{shown}': its password has an @ that is taken for the end of it; "
-        "write / and @ of the password as %2F and %40"
+        f"storage 'postgresql+psycopg://user:***@{shown}': it has more than one @, and where its password ends "
+        "cannot be told; write / and @ of a password or of a database's name as %2F and %40"
     )
 
 
