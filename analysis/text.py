@@ -174,11 +174,16 @@ def times(value: float, low: float, high: float) -> str:
     ends = [each for each in (value, low, high) if math.isfinite(each)]
     if math.isnan(low) or math.isnan(high) or (min(ends) > 1 / _FAR and max(ends) < _FAR):
         return estimate(value, low, high, apart=1.0)
-    told, first, last = map(_two_digits, (value, low, high))
+    told, first, last = map(two_digits, (value, low, high))
     return f"{told} [{first}, {last}]"
 
 
-def _two_digits(value: float) -> str:
+def two_digits(value: float) -> str:
+    """Return a positive number with two digits, which are all that is known of it.
+
+    >>> two_digits(0.02134), two_digits(315343.0), two_digits(math.inf)
+    ('0.021', '3.2e5', 'over 1e9')
+    """
     if math.isnan(value):
         return number(value)
     if not 1 / _BEYOND <= value <= _BEYOND:

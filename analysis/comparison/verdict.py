@@ -15,9 +15,10 @@ from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
 from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
 from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import FEW
+from analysis.intervals import CHANCE, FEW, LEVEL, found_apart
+from analysis.metric_scale import factor
 from analysis.study import Study
-from analysis.text import estimate, listing, number, percent, times
+from analysis.text import estimate, listing, number, percent, times, two_digits
 from search_spaces.errors import number_of
 
 SUBJECT = "sofim"  # the optimizer that this project asks about
@@ -100,6 +101,7 @@ def _workload(contest: WorkloadRuns, tables: Tables) -> list[str]:
     said = [f"{contest.workload}: {have} the {of} {contest.label}, {value} ({top['over']})."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
     said.extend(_division(contest, tables["variance"]))
+    said.extend(_found_apart(contest, tables["variance"], tables["comparisons"]))
     said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))
     return said
 
@@ -177,6 +179,33 @@ def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
         f"On {contest.workload} another search moves {contest.label} by a standard deviation{unit} of "
         f"{row['sd_searches']:.2g}, another seed by {row['sd_seeds']:.2g}: {100 * row['share_searches']:.0f} % of the "
         f"variance of a run is the search's ({row['searches']} searches, {row['runs']} runs)."
+    ]
+
+
+def _found_apart(contest: WorkloadRuns, variances: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
+    """Return, where optimizers were not told apart, how far apart they must be for that, and with twice the searches."""
+    own = pairs[(pairs["workload"] == contest.workload) & (pairs["unit"] == SEARCHES)]
+    rows = variances[variances["workload"] == contest.workload]
+    if not ((own["verdict"] == NOT_SHOWN) & (own["cancelled"] == "")).any() or not len(rows):
+        return []
+    row, compared = rows.iloc[-1], int(pairs["p"].notna().sum())
+    scatter = math.sqrt(row["variance_searches"] + row["variance_seeds"] * row["searches"] / row["runs"])
+    if not scatter > 0:  # nothing varies, or nobody knows
+        return []
+    searches = int(own[["searches_a", "searches_b"]].to_numpy().min())
+    lowest, highest = contest.confirmed()[0].bounds(
+        contest.runs["test" if contest.data == "test" else "validation"].dropna()
+    )
+    told = []
+    for number in (searches, 2 * searches):
+        apart = scatter * found_apart(number, 1 - (1 - LEVEL) / compared)
+        if contest.scale == "log":
+            told.append(f"a factor of {two_digits(factor(apart))}")
+        else:
+            told.append(f"a difference of {two_digits(apart)}" if apart < highest - lowest else "no possible difference")
+    return [
+        f"If all optimizers scatter so, {told[0]} in {contest.label} is found in {100 * CHANCE:.0f} % of campaigns with "
+        f"{searches} searches of each, {told[1]} with {2 * searches} ({number_of(compared, 'pair')} compared)."
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -226,6 +227,41 @@ def test_the_sentence_on_variance_has_the_numbers_of_the_table() -> None:
     [sentence] = [text for text in found.sentences if "another search moves" in text]
     assert f"a standard deviation of {row['sd_searches']:.2g}, another seed by {row['sd_seeds']:.2g}" in sentence
     assert "(6 searches, 18 runs)" in sentence
+
+
+def told_of_power(found: Made) -> str:
+    return next((text for text in found.compare().sentences if text.startswith("If all optimizers scatter so")), "")
+
+
+def test_who_is_not_told_apart_hears_how_far_apart_is_far_enough() -> None:
+    """A campaign is simulated with the scatter and the difference of the sentence: four in five find it."""
+    runs = {name: drawn(0.8, seed, between=0.03) for seed, name in enumerate(("sgd", "adam", "sofim"))}
+    sentence = told_of_power(made({"w": runs}))
+    three, six = (float(text) for text in re.findall(r"a difference of ([\d.]+)", sentence))
+    assert sentence.endswith("with 3 searches of each, a difference of " + f"{six} with 6 (3 pairs compared).")
+    row = made({"w": runs}).compare().tables["variance"].iloc[-1]
+    scatter = math.sqrt(row["variance_searches"] + row["variance_seeds"] / 3)
+    rng = np.random.default_rng(0)
+    for searches, apart in ((3, three), (6, six)):
+        a, b = scatter * rng.standard_normal((2, 20_000, searches)) + np.array([apart, 0.0])[:, None, None]
+        found = stats.ttest_ind(a, b, axis=1, equal_var=False)
+        assert ((found.pvalue < 0.05 / 3) & (found.statistic > 0)).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_could_be_found_follows_the_units_and_the_reach_of_the_metric() -> None:
+    runs = {name: drawn(0.8, seed, between=0.03) for seed, name in enumerate(("sgd", "adam"))}
+    [apart] = re.findall(r"a difference of ([\d.]+) in test accuracy is", told_of_power(made({"w": runs})))
+    percent = {name: [[100 * value for value in search] for search in every] for name, every in runs.items()}
+    [in_percent] = re.findall(r"a difference of ([\d.]+) in", told_of_power(made({"w": percent})))
+    assert float(in_percent) == pytest.approx(100 * float(apart), rel=0.06), "two digits"
+    scattered = {name: [[0.05, 0.06], [0.5, 0.52], [0.95, 0.94]] for name in ("sgd", "adam")}
+    assert "no possible difference in test accuracy is found in 80 %" in told_of_power(made({"w": scattered}))
+    far = {"sgd": drawn(0.9, 1), "adam": drawn(0.2, 2)}
+    assert told_of_power(made({"w": far})) == "", "all are told apart"
+    alike = {name: [[0.5, 0.5]] * 3 for name in ("sgd", "adam")}
+    assert told_of_power(made({"w": alike})) == "", "nothing varies"
+    once = {name: every[:1] for name, every in runs.items()}
+    assert told_of_power(made({"w": once})) == "", "nothing is said of optimizers"
 
 
 def topped(centres: Sequence[float], seed: int, **campaign: object) -> Made:
