@@ -88,6 +88,10 @@ WIDENED = "widened"
 """The user attribute of a study that lists ranges that were widened: ``parameter``, ``from``, ``to``, and ``after`` how
 many trials, those that were asked again included."""
 
+SEEDS_ASKED = "seeds_asked"
+"""The user attribute of a study of confirmation runs that says on how many seeds its winner was to be run: ``of`` which
+trial, and ``numbers``, each greater than that before it and asked for when the runs on that had ended."""
+
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
 

@@ -4,7 +4,7 @@ Campaigns are simulated: winners scatter over searches, their runs over seeds, b
 workloads (30 trials, tree-structured Parzen estimator, Hyperband): accuracies of digits-mlp by 0.003 over searches and
 0.0065 over seeds, in steps of 1/300; the gap of breast-cancer-logreg by 1 and 0.35 of its logarithm.
 
-    python benchmarks/verdict.py [--campaigns 1000] [--part equal|unequal|moderated|power|ties|redrawn|coverage|scores]
+    python benchmarks/verdict.py [--campaigns 1000] [--part PART]
 
 It prints a table a claim, and exits with 1 where a documented rate is not kept: at most 5 % of campaigns of equal
 optimizers name a difference, and intervals of 95 % cover in 90 %, each beyond what chance explains in one of 1000.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -25,10 +26,11 @@ from scipy import special, stats
 from analysis.comparison.aggregate import aggregate
 from analysis.comparison.pairwise import NOT_SHOWN, comparisons
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import typical
+from analysis.intervals import CHANCE, found_apart, typical
 from analysis.metric_scale import Scale
 from analysis.schema import study_name
 from analysis.study import Study
+from analysis.text import listing
 
 Floats = NDArray[np.float64]
 SEARCH, SEED, EXAMPLES = 0.003, 0.0065, 300  # of an accuracy
@@ -210,6 +212,39 @@ def power(table: Table, rng: np.random.Generator, campaigns: int) -> None:
                 table.at_most("    and told the wrong way round", wrong, of, 0.025)
 
 
+def planned(table: Table, rng: np.random.Generator, campaigns: int) -> None:
+    """Put one optimizer as far before the others as a report or a dry run says that four campaigns in five find."""
+    scatter = np.hypot(LOG_SEARCH, LOG_SEED / np.sqrt(3))
+    for optimizers, workloads in ((2, 1), (3, 1), (7, 2)):
+        pairs = optimizers * (optimizers - 1) // 2 * workloads
+        for searches in (3, 5, 10):
+            apart = scatter * found_apart(searches, 1 - FAMILY / pairs)
+            found, of = 0, max(20, campaigns // 2)
+            for _ in range(of):
+                every = [gaps(rng, (optimizers, searches, 3)) for _ in range(workloads)]
+                every[0][0] *= np.exp(-apart)
+                told = comparisons([contest(f"v{i}", values, "log") for i, values in enumerate(every)])
+                found += told.loc[(told["workload"] == "v0") & (told["b"] == "o1"), "verdict"].iloc[0] == "better"
+            table.at_least(f"found: {optimizers} optimizers x {workloads}, {searches} searches", found, of, CHANCE)
+
+
+def looks(table: Table, rng: np.random.Generator, campaigns: int) -> None:
+    """Confirm two equal optimizers on more and more seeds, and read the report each time."""
+    for searches, numbers in itertools.product((1, 3, 5, 10), ((3, 10), (10, 20), (3, 5, 10, 30))):
+        column, spread = ("configurations", 0.0) if searches == 1 else ("verdict", LOG_SEARCH)
+        wrong = 0
+        for _ in range(campaigns):
+            winners = spread * rng.standard_normal((2, searches, 1))
+            values = 3e-4 * np.exp(winners + LOG_SEED * rng.standard_normal((2, searches, max(numbers))))
+            wrong += any(named([contest("v", values[..., :seeds], "log")], column) for seeds in numbers)
+        of = f"{searches} searches" if searches > 1 else "two configurations"
+        table.told(
+            f"named in one of {len(numbers)} reports, on {listing(list(map(str, numbers)))} seeds: {of}",
+            wrong,
+            campaigns,
+        )
+
+
 def ties(table: Table, rng: np.random.Generator, campaigns: int) -> None:
     """Let runs and means of searches tie at the metric's resolution, with a ceiling at 1."""
     for searches, seeds in ((1, 3), (1, 5), (1, 10), (3, 3)):
@@ -322,6 +357,8 @@ def main() -> int:
         "unequal": unequal,
         "moderated": moderated,
         "power": power,
+        "planned": planned,
+        "looks": looks,
         "ties": ties,
         "redrawn": redrawn,
         "coverage": coverage,

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated, runs_of
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
-from analysis.comparison.stopping import cut_short, stopping
+from analysis.comparison.stopping import added_seeds, cut_short, stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
 from analysis.schema import COUNTED, WIDENED, ended_by
@@ -247,6 +247,8 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
         found.problems += _differing_seeds(of_replicate)
     if any(len(set(own)) < len(own) for own in seeds.values()):
         found.problems.append("a seed was run twice")
+    if len(contest.studies) > 1:
+        found.problems += added_seeds(_every(contest))
     if chosen := sorted(used & {seed for own in seeds.values() for seed in own}):
         found.problems.append(f"the campaign's seed {chosen[0]} is among them")
     if len(contest.runs):

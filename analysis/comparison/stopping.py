@@ -1,4 +1,8 @@
-"""Whether the trials of all optimizers could be stopped at the same epochs, read off where they were stopped."""
+"""When trials, searches and confirmations ended, and whether what they had shown by then could decide that.
+
+Trials of all optimizers are to be stopped at the same epochs, read off where they were stopped; searches end with their
+last trial; winners are confirmed on the number of seeds that was asked for first.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from analysis.schema import SEEDS_ASKED
 from analysis.study import Study
 from analysis.text import listing
 from search_spaces.errors import number_of
@@ -76,3 +81,11 @@ def cut_short(names: Mapping[str, str], reasons: Mapping[str, str]) -> list[str]
         if name in reasons:
             cut.setdefault(reasons[name], []).append(label)
     return [f"{listing(labels)} ended before the last trial: {reason}" for reason, labels in cut.items()]
+
+
+def added_seeds(searches: Sequence[Study]) -> list[str]:
+    """Return that seeds were added to those on which winners could be compared already; nothing where none were."""
+    asked = [search.confirmation.get(SEEDS_ASKED) for search in searches]
+    grown = [one["numbers"] for one in asked if isinstance(one, Mapping) and len(one["numbers"]) > 1]
+    told = "; ".join(dict.fromkeys(", then ".join(map(str, numbers)) for numbers in grown))
+    return [f"seeds were added when runs on fewer could be read ({told})"] if grown else []

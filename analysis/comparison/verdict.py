@@ -183,7 +183,7 @@ def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
 
 
 def _found_apart(contest: WorkloadRuns, variances: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    """Return, where optimizers were not told apart, how far apart they must be for that, and with twice the searches."""
+    """Return how far apart optimizers must be to be told apart, where some were not; the same of twice the searches."""
     own = pairs[(pairs["workload"] == contest.workload) & (pairs["unit"] == SEARCHES)]
     rows = variances[variances["workload"] == contest.workload]
     if not ((own["verdict"] == NOT_SHOWN) & (own["cancelled"] == "")).any() or not len(rows):
@@ -197,15 +197,17 @@ def _found_apart(contest: WorkloadRuns, variances: pd.DataFrame, pairs: pd.DataF
         contest.runs["test" if contest.data == "test" else "validation"].dropna()
     )
     told = []
-    for number in (searches, 2 * searches):
-        apart = scatter * found_apart(number, 1 - (1 - LEVEL) / compared)
+    for of_each in (searches, 2 * searches):
+        apart = scatter * found_apart(of_each, 1 - (1 - LEVEL) / compared)
         if contest.scale == "log":
             told.append(f"a factor of {two_digits(factor(apart))}")
         else:
-            told.append(f"a difference of {two_digits(apart)}" if apart < highest - lowest else "no possible difference")
+            told.append(
+                f"a difference of {two_digits(apart)}" if apart < highest - lowest else "no possible difference"
+            )
     return [
-        f"If all optimizers scatter so, {told[0]} in {contest.label} is found in {100 * CHANCE:.0f} % of campaigns with "
-        f"{searches} searches of each, {told[1]} with {2 * searches} ({number_of(compared, 'pair')} compared)."
+        f"If all optimizers scatter so, {told[0]} in {contest.label} is found in {100 * CHANCE:.0f} % of campaigns "
+        f"with {searches} searches of each, {told[1]} with {2 * searches} ({number_of(compared, 'pair')} compared)."
     ]
 
 

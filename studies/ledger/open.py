@@ -15,7 +15,7 @@ from typing import Any
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, ended_by
+from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, SEEDS_ASKED, ended_by
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import Clock, SearchBudget
@@ -25,7 +25,15 @@ from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.limits import Limits
 from studies.ledger.opening import Command, Opening, opened
 from studies.ledger.path import default_of, differing, from_default, in_order
-from studies.ledger.repeats import Beside, Candidate, confirmation, evaluation, fresh_seeds, overtaken
+from studies.ledger.repeats import (
+    Beside,
+    Candidate,
+    confirmation,
+    evaluation,
+    fresh_seeds,
+    overtaken,
+    seeds_asked,
+)
 from studies.ledger.search import Search
 from studies.ledger.study import recall
 from studies.storage.database import find_study
@@ -33,6 +41,7 @@ from studies.storage.durability import Durability
 from studies.trials import Tally
 
 _PATH = "path"  # of a confirmation: from the default to which trial, and in which order
+_SEEDS_ADDED = "seeds are added to those on which the winners could be compared already; a report says so (rule 3)"
 _TUNE_ANEW = "tune it again under another name with more trials, or narrower search spaces"
 _BUDGETED = frozenset({"budget", "trials", "seeds", "starts"})  # keys that a driver with a budget may change
 
@@ -219,6 +228,12 @@ def _add_confirmation(opening: Opening, plan: StudyPlan, how: _Confirming) -> No
     if opening.attributes(study_id)["campaign"] != opening.campaign:  # it was extended since
         opening.storage.set_study_user_attr(study_id, "campaign", opening.campaign)
     runs = opening.trials(study_id)
+    before = opening.attributes(study_id).get(SEEDS_ASKED)
+    if (asked := seeds_asked(winners[0], runs, len(how.seeds), before)) != before:
+        opening.storage.set_study_user_attr(study_id, SEEDS_ASKED, asked)
+        added = len(asked["numbers"]) > 1 and len(opening.campaign["optimizers"]) > 1 and not plan.space.conditional
+        if added and _SEEDS_ADDED not in opening.notes:
+            opening.notes.append(_SEEDS_ADDED)
     former = overtaken(winners, how.every, runs)
     if former:
         numbers = " and ".join(str(winner.number) for winner in winners)

@@ -199,6 +199,26 @@ def confirmation(
     return Repeats(plan, given, _confirmed, seeds, runs="confirmation runs", confirms=True, test=plan.tested)
 
 
+def seeds_asked(
+    winner: FrozenTrial, runs: Sequence[FrozenTrial], seeds: int, before: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return on how many seeds a winner was to be run: a number a time that its runs could be read and more were added.
+
+    Args:
+        winner: Of the search.
+        runs: Confirmation runs that are there.
+        seeds: On how many it is to be run now.
+        before: What this returned when it was confirmed before; ``None`` where it was not, or by an earlier version.
+    """
+    own = [run for run in runs if _confirmed(run) == winner.number and run.state.is_finished()]
+    ended = len({run.user_attrs.get("seed") for run in own if not is_asked_again(run)})
+    if before is None or before["of"] != winner.number:
+        return {"of": winner.number, "numbers": [max(seeds, ended)]}
+    *former, last = before["numbers"]
+    added = [last, seeds] if seeds > last <= ended else [max(seeds, last)]  # what did not end could not be compared
+    return {"of": winner.number, "numbers": [*former, *added]}
+
+
 def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Repeats:
     """Return the evaluation runs of what other workloads recommend for the same optimizer."""
     given = {

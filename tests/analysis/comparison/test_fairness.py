@@ -211,6 +211,24 @@ def test_a_former_winner_that_was_confirmed_is_test_data_seen_before_the_end() -
     assert ledger(campaign).loc[2, "kept"] == "yes"
 
 
+def test_seeds_that_were_added_when_fewer_could_be_read_break_the_rule_of_fresh_seeds() -> None:
+    campaign = made(RUNS)
+    asked = {"seeds_asked": {"of": 2, "numbers": [3, 10]}}
+    campaign.studies = [dataclasses.replace(study, confirmation=asked) for study in campaign.studies]
+    found = ledger(campaign).loc[3]
+    assert (found["kept"], found["problems"]) == (
+        "no",
+        "seeds were added when runs on fewer could be read (3, then 10)",
+    )
+    assert any("Rule 3 was not kept on w: seeds were added" in text for text in campaign.compare().sentences)
+    alone = made({"w": {"sofim": RUNS["w"]["sofim"]}})
+    alone.studies = [dataclasses.replace(study, confirmation=asked) for study in alone.studies]
+    assert ledger(alone).loc[3, "kept"] == "yes", "it is compared with none"
+    at_once = {"seeds_asked": {"of": 2, "numbers": [10]}}
+    campaign.studies = [dataclasses.replace(study, confirmation=at_once) for study in campaign.studies]
+    assert ledger(campaign).loc[3, "kept"] == "yes"
+
+
 def test_runs_that_were_lost_are_counted_too() -> None:
     campaign = made({"w": {"sofim": [0.5] * 9 + ["lost"], "sgd": [0.5] * 9}})
     assert "sofim: 3 complete (confirmation: 9 complete; 1 lost and asked again)" in ledger(campaign).loc[7, "evidence"]

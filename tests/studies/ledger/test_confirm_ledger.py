@@ -342,6 +342,43 @@ def test_more_seeds_later_add_only_what_is_missing(url):
     assert [seed for _, seed in complete(runs(url))] == fresh_seeds(0, 5)
 
 
+def asked_for(url: str, study: str = SOFIM) -> list[int]:
+    opened = open_storage(url, create=False)
+    [found] = [one for one in studies(opened) if one.name == study]
+    close_storage(opened)
+    asked = found.confirmation["seeds_asked"]
+    assert asked["of"] == complete(runs(url, study))[-1][0]
+    return list(asked["numbers"])
+
+
+@pytest.mark.slow
+def test_seeds_that_are_added_to_runs_that_could_be_read_are_remembered_and_told(url):
+    """An interval that is looked at again and again while seeds are added holds less often than it says."""
+    made = make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.6]}, workloads=["digits-mlp"], trials=2)
+    for seeds, numbers in ((4, [4]), (4, [4]), (2, [4]), (6, [4, 6]), (6, [4, 6]), (9, [4, 6, 9])):
+        with confirming(url, made, seeds=seeds) as ledger:
+            told = [note for note in ledger.notes if "seeds are added" in note]
+            assert len(told) == (work_off(ledger) != [] and len(numbers) > 1)
+        assert asked_for(url) == asked_for(url, "fake/digits-mlp/sgd") == numbers
+
+
+@pytest.mark.slow
+def test_seeds_that_are_changed_before_the_runs_have_ended_are_not_added(url):
+    made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
+    with confirming(url, made, seeds=5, anyway=True) as ledger:
+        finish(ledger, ledger.ask())
+        ledger.ask()  # runs when Ctrl-C comes
+    for seeds in (7, 3, 7):
+        with confirming(url, made, seeds=seeds, anyway=True) as ledger:
+            work_off(ledger)
+        assert asked_for(url) == [7]
+    with open_ledger(url, made) as tuning:  # another winner has runs of its own, and the former's are told by rule 2
+        play(tuning, {"digits-mlp/sofim": [0.9]})
+    with confirming(url, made, seeds=9) as ledger:
+        work_off(ledger)
+    assert asked_for(url) == [9]
+
+
 @pytest.mark.slow
 def test_diverged_and_failed_runs_count_and_are_not_tried_until_they_succeed(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, **ONE)

@@ -106,11 +106,22 @@ def test_a_replicate_has_a_report_of_its_own(sofim, searched):
     assert "sofim on digits-mlp, replicate 2" in page
 
 
+def test_a_dry_run_says_how_large_a_difference_so_many_searches_find(sofim):
+    fields = 'name = "mine"\nworkloads = ["breast-cancer-logreg"]\ntrials = 5\n'
+    Path("mine.toml").write_text(f'{fields}optimizers = ["sgd", "adam"]\n')
+    several = " ".join(printed(sofim("launch", "mine.toml", "--replicates", "5", "--dry-run")).split())
+    assert "1 comparison over 5 searches of each: a difference of 2.1 standard deviations of a search" in several
+    assert "; over 10 searches, one of 1.3." in several
+    assert "comparison over" not in printed(sofim("launch", "mine.toml", "--dry-run")), "one search compares none"
+
+
 def test_a_dry_run_counts_replicates(sofim):
     Path("mine.toml").write_text(
         'name = "mine"\nworkloads = ["breast-cancer-logreg"]\noptimizers = ["sgd"]\ntrials = 5\nreplicates = 3\n'
     )
-    assert "3 × 5" in printed(sofim("launch", "mine.toml", "--dry-run"))
+    alone = printed(sofim("launch", "mine.toml", "--dry-run"))
+    assert "3 × 5" in alone
+    assert "comparison" not in alone, "there is no pair"
     assert not Path("sofim.db").exists()
 
 
