@@ -186,7 +186,7 @@ def _chances(rows: Sequence[Mapping[Any, Any]]) -> str:
     fewest = min(row["searched_on"] for row in rows if row["searched_on"])
     between = f"{fewest} to " if fewest < most else ""
     where = f"on the mean of {between}{number_of(most, 'workload')}"
-    over = f"how probably a search of it does better than one of theirs, {where}"
+    over = f"how probably a search of it does better than one of theirs, {where}, 95 % for all of these together"
     told_alone = f" On workloads by themselves it is {'; '.join(alone)}." if alone else ""
     return f"{optimizer} is {'; '.join(parts)} (in brackets: {over}).{told_alone}"
 

@@ -11,6 +11,7 @@ from typing import Any
 from analysis.schema import PROTOCOL
 
 ANOTHER_NAME = "give this one another name with --name"
+ANOTHER_NAME_FOR_CAMPAIGN = "give this campaign another name with --name"
 _PER_OPTIMIZER = ("spaces", "search_space", "starts", "optimizer")
 _PER_WORKLOAD = ("epochs", "targets")
 _TYPED = {"starts": "starts (--from)"}  # keys that a person knows by an option

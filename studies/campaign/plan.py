@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
+from analysis.text import listing
 from search_spaces import BATCH_SIZE, CustomSpace, SearchSpace, Space, configured, fewest_trials, from_dict
 from search_spaces.errors import UserError, shown
 from studies.campaign._checks import (
@@ -304,12 +305,32 @@ class StudyPlan:
             **{name: value for name in WHERE_TOLD if (value := getattr(self, name))},
         }
 
-    def other_files(self, attributes: Mapping[str, Any]) -> list[str]:
+    def why_changed(self, attributes: Mapping[str, Any], direction: str, anew: str) -> str | None:
+        """Return why this does not go on with its study, begun on other data or to measure something else, else `None`.
+
+        Args:
+            attributes: Of the study.
+            direction: Of the study.
+            anew: How the person searches anew.
+        """
+        if files := self._other_files(attributes):
+            return (
+                f"study '{self.name}' was begun on other data ({listing(files)}); name their directory with --data, or "
+                f"{anew}"
+            )
+        if changes := self._other_measure(attributes, direction):
+            return (
+                f"the workload of study '{self.name}' was changed since that was begun ({'; '.join(changes)}); change "
+                f"it back, or {anew}"
+            )
+        return None
+
+    def _other_files(self, attributes: Mapping[str, Any]) -> list[str]:
         """Return the files that are not those of the study with these ``attributes``, as far as both are known."""
         begun, now = ((data or {}).get("md5", {}) for data in (attributes.get("data"), self.data))
         return [name for name in now if begun.get(name, now[name]) != now[name]]
 
-    def other_measure(self, attributes: Mapping[str, Any], direction: str) -> list[str]:
+    def _other_measure(self, attributes: Mapping[str, Any], direction: str) -> list[str]:
         """Return why values are not those of the study with these ``attributes``, as far as both are known, in words.
 
         The target is not among them: a study keeps the one that it was begun with.

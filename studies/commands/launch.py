@@ -160,7 +160,7 @@ def _dry_run(
     from studies.engine import slots_offered
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
-    ended = ended_trials(resolved.plan, storage, extend=extend)
+    ended = ended_trials(resolved, storage, extend=extend)
     slots, cores = slots_offered(resources), None
     if resources.cpus_per_trial is not None and resources.cpus_per_trial < 1:
         cores = slots_offered(replace(resources, cpus_per_trial=1.0))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.load import Study
-    from studies.campaign.plan import CampaignPlan
+    from studies.campaign.resolve import ResolvedCampaign
 
 
 def show_status(campaign: str | None, storage: str) -> list[str]:
@@ -70,25 +70,30 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     return driver, told
 
 
-def ended_trials(plan: CampaignPlan, storage: str, *, extend: bool) -> dict[str, int]:
+def ended_trials(resolved: ResolvedCampaign, storage: str, *, extend: bool) -> dict[str, int]:
     """Return how many trials of each of a campaign's studies have ended; none where it is not in the storage.
 
     Raises:
         UserError: The storage has another of its name, which is not gone on with, or cannot be read.
     """
     from analysis.load import studies
-    from studies.campaign.extension import why_another, why_other_rules
+    from studies.campaign.extension import ANOTHER_NAME_FOR_CAMPAIGN, why_another, why_other_rules
 
-    name = plan.campaign.name
+    name = resolved.campaign.name
     if name not in stored_campaigns(storage, name):
         return {}
     with existing(storage) as opened:
         ended = {tally.study: tally.done for tally in tallies(opened, name)[1]}
-        first = studies(opened, name)[0]
-    other = why_other_rules(name, first.attributes["protocol"]) or why_another(
-        first.campaign, plan.stored(), extend=extend
-    )
-    if any(ended.values()) and other:
+        begun = {study.name: study for study in studies(opened, name, replicates=True)}
+    if not any(ended.values()):
+        return ended
+    first = next(iter(begun.values()))
+    other = why_other_rules(name, first.attributes["protocol"])
+    other = other or why_another(first.campaign, resolved.plan.stored(), extend=extend)
+    for plan in resolved.study_plans():
+        if other is None and (study := begun.get(plan.name)) is not None:
+            other = plan.why_changed(study.attributes, study.direction, ANOTHER_NAME_FOR_CAMPAIGN)
+    if other is not None:
         raise UserError(other)
     return ended
 

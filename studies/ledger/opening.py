@@ -13,12 +13,12 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
 from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, PROTOCOL, WIDENED, maker_of
-from analysis.text import listing
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
 from studies.campaign.extension import (
     ANOTHER_NAME,
+    ANOTHER_NAME_FOR_CAMPAIGN,
     differences,
     extended,
     why_another,
@@ -178,11 +178,7 @@ class Opening:
             maker = maker_of(study.study_name, study.user_attrs)
             if maker.is_campaign or study.study_name not in names or self._is_begun(study):
                 continue
-            other = (
-                "delete it"
-                if self.command in ("confirm", "evaluate")
-                else "give this campaign another name with --name"
-            )
+            other = "delete it" if self.command in ("confirm", "evaluate") else ANOTHER_NAME_FOR_CAMPAIGN
             if maker.damage:
                 lost = " and ".join(f"'{name}'" for name in maker.damage)
                 raise UserError(
@@ -320,20 +316,11 @@ class Opening:
             if direction != plan.direction:
                 raise UserError(
                     f"the storage has a study '{plan.name}' of the other direction, without a trial; delete it, or "
-                    "give this campaign another name with --name"
+                    f"{ANOTHER_NAME_FOR_CAMPAIGN}"
                 )
             return
-        anew = self._anew("give this campaign another name with --name")
-        if files := plan.other_files(attributes):
-            raise UserError(
-                f"study '{plan.name}' was begun on other data ({listing(files)}); name their directory with --data, "
-                f"or {anew}"
-            )
-        if changes := plan.other_measure(attributes, direction):
-            raise UserError(
-                f"the workload of study '{plan.name}' was changed since that was begun ({'; '.join(changes)}); change "
-                f"it back, or {anew}"
-            )
+        if changed := plan.why_changed(attributes, direction, self._anew(ANOTHER_NAME_FOR_CAMPAIGN)):
+            raise UserError(changed)
 
     def open_study(self, plan: StudyPlan, study_id: int | None = None) -> int:
         """Return the id of the study, which is made and described if it is not there; for who has the lease alone."""

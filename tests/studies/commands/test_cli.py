@@ -225,6 +225,12 @@ def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(so
         done, dry = sofim("launch", "fake", *changed), sofim("launch", "fake", *changed, "--dry-run")
         assert (done.code, dry.code, dry.err) == (2, 2, done.err)
         assert "is in the storage with another configuration" in dry.err
+    begun = optuna.load_study(study_name="fake/digits-mlp/sgd", storage="sqlite:///sofim.db")
+    epochs = begun.user_attrs["epochs"]
+    begun.set_user_attr("epochs", epochs + 1)
+    done, dry = sofim("launch", "fake"), sofim("launch", "fake", "--dry-run")
+    assert (done.code, dry.code, dry.err) == (2, 2, done.err)
+    assert f"was changed since that was begun (epochs was {epochs + 1}, is {epochs}); change it back" in dry.err
     assert sofim("launch", "quickstart", "--dry-run", "--storage", "sqlite:///none.db").code == 0
     assert not Path("none.db").exists()
 
