@@ -159,10 +159,15 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
         say(console, line, "red")
     first = studies(storage, campaign, replicates=True)[0]
     if _state(driver, found) == "stopped" and ended_by(first.attributes):
+        from analysis.text import in_short
         from studies.campaign.reading import launched_again
+        from studies.ledger.budget import SPENT
+        from studies.ledger.limits import TIME_SPENT
 
         again = command_line(*launched_again(first.campaign), *storage_option)
-        verbatim(console, f"Without that limit, or with a larger one, it goes on: {again}")
+        by_time = any(reason.startswith(TIME_SPENT) for reason in ended_by(first.attributes).values())
+        spent = f" ({in_short(first.attributes[SPENT])} spent)" if by_time and SPENT in first.attributes else ""
+        verbatim(console, f"Without that limit, or with a larger one{spent}, it goes on: {again}")
     for sentence in failing_lines(found):
         say(console, sentence, "red")
     for sentence in _confirmed_so_far(storage, campaign):

@@ -17,6 +17,9 @@ _GRACE_SECONDS = 3.0  # for trials to come to their next epoch when the time is 
 _GRACE_SHARE = 0.02  # of the budget
 
 
+TIME_SPENT = "the time was spent"  # what the reason begins with why such a study ended
+
+
 class Limits(Rule):
     """Ends the search of a campaign when its time is spent, and that of a study when nothing improves any more.
 
@@ -58,7 +61,7 @@ class Limits(Rule):
         best = self._fruitless_after(study)
         if best is not None:
             return f"no improvement in {number_of(self.patience or 0, 'trial')} after trial {best}"
-        return f"the time was spent ({in_short(self.clock.budget)})" if self._is_time_up() else None
+        return f"{TIME_SPENT} ({in_short(self.clock.budget)})" if self._is_time_up() else None
 
     def _fruitless_after(self, study: StudyLedger) -> int | None:
         """Return after which trial a study saw no improvement for so long, once what has begun has ended."""
