@@ -6,16 +6,17 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparison.aggregate import behind_best, studies_missing, takes_part
 from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
-from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
+from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit, units
 from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import CHANCE, FEW, LEVEL, found_apart
+from analysis.intervals import CHANCE, FEW, LEVEL, found_apart, resolution
 from analysis.metric_scale import factor
 from analysis.study import Study
 from analysis.text import estimate, listing, number, percent, times, two_digits
@@ -183,13 +184,19 @@ def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
 
 
 def _found_apart(contest: WorkloadRuns, variances: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    """Return how far apart optimizers must be to be told apart, where some were not; the same of twice the searches."""
+    """Return how far apart optimizers must be to be told apart, where some were not; the same of twice the searches.
+
+    Where runs broke a difference takes more than Welch's t, and nothing is said.
+    """
     own = pairs[(pairs["workload"] == contest.workload) & (pairs["unit"] == SEARCHES)]
     rows = variances[variances["workload"] == contest.workload]
-    if not ((own["verdict"] == NOT_SHOWN) & (own["cancelled"] == "")).any() or not len(rows):
+    open_still = ((own["verdict"] == NOT_SHOWN) & (own["cancelled"] == "")).any()
+    if not open_still or not len(rows) or contest.runs["broken"].any() or _all_fruitless(contest):
         return []
     row, compared = rows.iloc[-1], int(pairs["p"].notna().sum())
     scatter = math.sqrt(row["variance_searches"] + row["variance_seeds"] * row["searches"] / row["runs"])
+    step = resolution(np.concatenate([units(contest, study) for study in contest.confirmed()]))
+    scatter = max(scatter, step / 2)  # as `analysis.intervals.difference` has it
     if not scatter > 0:  # nothing varies, or nobody knows
         return []
     searches = int(own[["searches_a", "searches_b"]].to_numpy().min())
@@ -337,7 +344,7 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
     broken = [_broken(contest, study) for contest in contests for study in contest.confirmed()]
     if any(broken):
         said.append(f"Confirmation runs that broke count as the worst: {listing([text for text in broken if text])}.")
-    fruitless = [text for contest in contests for study in contest.confirmed() if (text := _fruitless(contest, study))]
+    fruitless = [text for contest in contests for text in _all_fruitless(contest)]
     if fruitless:
         said.append(f"Searches without a complete trial count as the worst run: {listing(fruitless)}.")
     hopeless = [f"{s.optimizer} on {c.workload}" for c in contests for s in c.studies if c.hopeless(s)]
@@ -356,6 +363,10 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
         for row in rules[(rules["kept"] == "no") & (rules["rule"] != REPEATED)].to_dict("records")
     )
     return said
+
+
+def _all_fruitless(contest: WorkloadRuns) -> list[str]:
+    return [text for study in contest.confirmed() if (text := _fruitless(contest, study))]
 
 
 def _fruitless(contest: WorkloadRuns, study: Study) -> str:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from analysis.comparison.searches import ENOUGH
-from analysis.intervals import CHANCE, LEVEL, found_apart
 from analysis.schema import study_name
 from analysis.text import about, format_duration
 from search_spaces.errors import number_of
@@ -123,6 +121,9 @@ def _found_apart(campaign: Campaign) -> list[str]:
     6 comparisons over 5 searches of each: a difference of 3.0 standard deviations of a search is found in 80 % of \
 campaigns; over 10 searches, one of 1.7.
     """
+    from analysis.comparison.searches import ENOUGH
+    from analysis.intervals import CHANCE, LEVEL, found_apart
+
     number = len(campaign.optimizers)
     pairs = number * (number - 1) // 2 * len(campaign.workloads)
     if campaign.purpose != "comparison" or campaign.replicates < ENOUGH or not pairs:

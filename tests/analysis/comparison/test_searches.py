@@ -260,6 +260,8 @@ def test_what_could_be_found_follows_the_units_and_the_reach_of_the_metric() -> 
     assert told_of_power(made({"w": far})) == "", "all are told apart"
     alike = {name: [[0.5, 0.5]] * 3 for name in ("sgd", "adam")}
     assert told_of_power(made({"w": alike})) == "", "nothing varies"
+    broke = {name: [[*every[0], "diverged"], *every[1:]] for name, every in runs.items()}
+    assert told_of_power(made({"w": broke})) == "", "a difference takes more where runs broke"
     once = {name: every[:1] for name, every in runs.items()}
     assert told_of_power(made({"w": once})) == "", "nothing is said of optimizers"
 
