@@ -149,7 +149,8 @@ def test_kinds_are_not_told_apart_where_welchs_test_over_searches_does_not(datab
     assert told[["better", "worse"]].to_numpy().sum() == 0
     text = (out / "answers.md").read_text(encoding="utf-8")
     assert re.search(
-        r"On image tasks, sofim is not told apart from sgd \(\d+ % .*\) and adamw \(\d+ % .* of 2 workloads, 95 % for all of these together\)",
+        r"On image tasks, sofim is not told apart from sgd \(\d+ % .*\) and adamw \(\d+ % .* of 2 workloads, "
+        r"95 % for all of these together\)",
         text,
     )
     assert "Beyond images (table), sofim is not told apart from sgd and adamw." in text
