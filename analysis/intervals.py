@@ -166,23 +166,23 @@ def difference(a: Floats, b: Floats, step: float | tuple[float, float] | None = 
     return Difference(estimate, error, float(freedom))
 
 
-def found_apart(n: int, level: float = LEVEL, chance: float = CHANCE) -> float:
+def found_apart(n: int, pairs: int = 1) -> float:
     """Return the difference of two means of ``n`` values each, in standard deviations of a value, that Welch's t finds.
 
-    A difference is found where the interval leaves out zero on its side. Both samples are normal and vary alike, which
+    It is found in the share :data:`CHANCE` of samples, where the interval leaves out zero on its side, at the level of
+    Holm's first step. Both samples are normal and vary alike, which
     nobody has told the test: its degrees of freedom depend on how the two variances in the sample divide, and on that
     only, as their sum has the 2 (n - 1) of Student's (noncentral t, averaged over the share, which has a beta
     distribution).
 
     Args:
         n: Values of each, from 2.
-        level: Of the interval.
-        chance: How often it is found.
+        pairs: That are compared, together at :data:`LEVEL`.
 
-    >>> [round(found_apart(n), 2) for n in (3, 5, 10)], round(found_apart(10, 1 - 0.05 / 21), 2)
+    >>> [round(found_apart(n), 2) for n in (3, 5, 10)], round(found_apart(10, pairs=21), 2)
     ([3.51, 2.08, 1.33], 2.02)
     """
-    half = (n - 1) / 2
+    half, level = (n - 1) / 2, 1 - (1 - LEVEL) / pairs
     shares = special.betaincinv(half, half, (np.arange(_SHARES) + 0.5) / _SHARES)
     limits = special.stdtrit((n - 1) / (shares**2 + (1 - shares) ** 2), (1 + level) / 2)
 
@@ -190,11 +190,11 @@ def found_apart(n: int, level: float = LEVEL, chance: float = CHANCE) -> float:
         return 1 - float(special.nctdtr(2 * (n - 1), effect * math.sqrt(n / 2), limits).mean())
 
     low, high = 0.0, 1.0
-    while found(high) < chance:
+    while found(high) < CHANCE:
         low, high = high, 2 * high
     while high - low > _CLOSE * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if found(middle) < chance else (low, middle)
+        low, high = (middle, high) if found(middle) < CHANCE else (low, middle)
     return high
 
 

@@ -90,7 +90,7 @@ many trials, those that were asked again included."""
 
 SEEDS_ASKED = "seeds_asked"
 """The user attribute of a study of confirmation runs that says on how many seeds its winner was to be run: ``of`` which
-trial, and ``numbers``, each greater than that before it and asked for when the runs on that had ended."""
+trial, and ``numbers``, each greater than that before it, which is on how many the runs had ended by then."""
 
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
@@ -128,6 +128,22 @@ def ended_by(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Return why studies ended before their last trial, by the attributes of a study; empty where it does not say."""
     said = attributes.get(ENDED_BY)
     return {str(name): str(reason) for name, reason in said.items()} if isinstance(said, Mapping) else {}
+
+
+def seeds_begun(asked: Mapping[str, Any], ended: int) -> list[int]:
+    """Return on how many seeds a winner was to be run, one number a time that more were asked for and run.
+
+    Args:
+        asked: The attribute `SEEDS_ASKED`.
+        ended: On how many the winner's runs have ended.
+
+    >>> seeds_begun({"numbers": [3, 10]}, 4), seeds_begun({"numbers": [3, 10]}, 3)
+    ([3, 10], [3])
+    """
+    numbers = list(asked["numbers"])
+    while len(numbers) > 1 and ended <= numbers[-2]:
+        numbers.pop()
+    return numbers
 
 
 def study_name(campaign: str, workload: str, optimizer: str, replicate: int = 1) -> str:

@@ -196,6 +196,19 @@ def two_digits(value: float) -> str:
     )
 
 
+def rounded_up(value: float) -> float:
+    """Return a number that is not negative with two digits, and not less than it was.
+
+    >>> rounded_up(0.02101), rounded_up(0.021), rounded_up(3160.0), rounded_up(0.0), rounded_up(math.inf)
+    (0.022, 0.021, 3200.0, 0.0, inf)
+    """
+    if value == 0 or not math.isfinite(value):
+        return value
+    nearest = float(_digits(value, 2))
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return nearest if nearest >= value * (1 - 1e-12) else float(_digits(nearest + unit, 2))
+
+
 def percent(share: float, low: float, high: float) -> str:
     """Return an estimated share with its interval.
 

@@ -218,7 +218,7 @@ def planned(table: Table, rng: np.random.Generator, campaigns: int) -> None:
     for optimizers, workloads in ((2, 1), (3, 1), (7, 2)):
         pairs = optimizers * (optimizers - 1) // 2 * workloads
         for searches in (3, 5, 10):
-            apart = scatter * found_apart(searches, 1 - FAMILY / pairs)
+            apart = scatter * found_apart(searches, pairs)
             found, of = 0, max(20, campaigns // 2)
             for _ in range(of):
                 every = [gaps(rng, (optimizers, searches, 3)) for _ in range(workloads)]
@@ -230,19 +230,21 @@ def planned(table: Table, rng: np.random.Generator, campaigns: int) -> None:
 
 def looks(table: Table, rng: np.random.Generator, campaigns: int) -> None:
     """Confirm two equal optimizers on more and more seeds, and read the report each time."""
-    for searches, numbers in itertools.product((1, 3, 5, 10), ((3, 10), (10, 20), (3, 5, 10, 30))):
-        column, spread = ("configurations", 0.0) if searches == 1 else ("verdict", LOG_SEARCH)
-        wrong = 0
-        for _ in range(campaigns):
-            winners = spread * rng.standard_normal((2, searches, 1))
-            values = 3e-4 * np.exp(winners + LOG_SEED * rng.standard_normal((2, searches, max(numbers))))
-            wrong += any(named([contest("v", values[..., :seeds], "log")], column) for seeds in numbers)
-        of = f"{searches} searches" if searches > 1 else "two configurations"
-        table.told(
-            f"named in one of {len(numbers)} reports, on {listing(list(map(str, numbers)))} seeds: {of}",
-            wrong,
-            campaigns,
-        )
+    kinds = {"two configurations": ("configurations", (1,)), "an accuracy": ("verdict", (3, 5, 10)),
+             "a gap": ("verdict", (3, 5, 10))}  # fmt: skip
+    for name, (column, of_each) in kinds.items():
+        for searches, numbers in itertools.product(of_each, ((3, 10), (10, 20), (3, 5, 10, 30))):
+            wrong, shape = 0, (2, searches, max(numbers))
+            for _ in range(campaigns):
+                if name == "an accuracy":
+                    values = accuracies(rng, shape)
+                else:
+                    values = gaps(rng, shape) if searches > 1 else 3e-4 * np.exp(LOG_SEED * rng.standard_normal(shape))
+                scale: Scale = "linear" if name == "an accuracy" else "log"
+                wrong += any(named([contest("v", values[..., :seeds], scale)], column) for seeds in numbers)
+            of = f"{name}, {searches} searches" if searches > 1 else name
+            what = f"named in one of {len(numbers)} reports, on {listing(list(map(str, numbers)))} seeds: {of}"
+            table.told(what, wrong, campaigns)
 
 
 def ties(table: Table, rng: np.random.Generator, campaigns: int) -> None:

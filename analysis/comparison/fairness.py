@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.comparison.budget import ALONE, EXPECTED
 from analysis.comparison.searches import ENOUGH, means, redrawn, repeated, runs_of
 from analysis.comparison.spaces import decay_kinds, other_schedules, schedule_in_words, searched
-from analysis.comparison.stopping import added_seeds, cut_short, stopping
+from analysis.comparison.stopping import cut_short, seeds_decided, stopping
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.optimizers import custom_optimizers, described
 from analysis.schema import COUNTED, WIDENED, ended_by
@@ -29,7 +29,7 @@ COLUMNS = ("rule", "requirement", "workload", "kept", "evidence", "problems", "d
 REQUIREMENTS = {
     1: "same splits, seeds, schedule, epochs, number of trials and stopping rules; only the search spaces differ",
     2: "selection on validation data; test data in confirmation runs alone",
-    3: "winners confirmed on fresh seeds, alone on a device",
+    3: "winners confirmed on fresh seeds, whose number is decided before, alone on a device",
     4: "optimizers compared over repeated searches",
     5: "cost in epochs, gradient evaluations and seconds",
     6: "every interval says what was resampled",
@@ -248,7 +248,10 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
     if any(len(set(own)) < len(own) for own in seeds.values()):
         found.problems.append("a seed was run twice")
     if len(contest.studies) > 1:
-        found.problems += added_seeds(_every(contest))
+        confirmed = [(name, search) for search in _every(contest) if (name := label(contest, search)) in seeds]
+        added, short = seeds_decided([(name, search, len(set(seeds[name]))) for name, search in confirmed])
+        found.problems += added
+        found.doubts += short
     if chosen := sorted(used & {seed for own in seeds.values() for seed in own}):
         found.problems.append(f"the campaign's seed {chosen[0]} is among them")
     if len(contest.runs):

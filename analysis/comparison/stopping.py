@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.schema import SEEDS_ASKED
+from analysis.schema import SEEDS_ASKED, seeds_begun
 from analysis.study import Study
 from analysis.text import listing
 from search_spaces.errors import number_of
@@ -83,9 +83,24 @@ def cut_short(names: Mapping[str, str], reasons: Mapping[str, str]) -> list[str]
     return [f"{listing(labels)} ended before the last trial: {reason}" for reason, labels in cut.items()]
 
 
-def added_seeds(searches: Sequence[Study]) -> list[str]:
-    """Return that seeds were added to those on which winners could be compared already; nothing where none were."""
-    asked = [search.confirmation.get(SEEDS_ASKED) for search in searches]
-    grown = [one["numbers"] for one in asked if isinstance(one, Mapping) and len(one["numbers"]) > 1]
-    told = "; ".join(dict.fromkeys(", then ".join(map(str, numbers)) for numbers in grown))
-    return [f"seeds were added when runs on fewer could be read ({told})"] if grown else []
+def seeds_decided(searches: Sequence[tuple[str, Study, int]]) -> tuple[list[str], list[str]]:
+    """Return whether seeds were added to those on which winners could be compared, and whose runs are not all there.
+
+    What is not all there is a doubt: who stops when a report pleases has not decided the number before. A budget of
+    time decides it by itself.
+
+    Args:
+        searches: Of a workload, that were confirmed: what each is called, and on how many seeds its winner was run.
+    """
+    grown, short = [], []
+    for name, search, ended in searches:
+        asked = search.confirmation.get(SEEDS_ASKED)
+        if not isinstance(asked, Mapping):
+            continue
+        numbers = seeds_begun(asked, ended)
+        if len(numbers) > 1:
+            grown.append(", then ".join(map(str, numbers)))
+        if ended < numbers[-1] and "budget" not in search.campaign:
+            short.append(f"{name} was run on {ended} of the {numbers[-1]} seeds that were asked for")
+    told = "; ".join(dict.fromkeys(grown))
+    return [f"seeds were added when runs on fewer could be read ({told})"] if grown else [], short

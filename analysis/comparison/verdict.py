@@ -6,20 +6,19 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.comparison.aggregate import behind_best, studies_missing, takes_part
 from analysis.comparison.fairness import REPEATED
 from analysis.comparison.inclusion import TOO_SMALL
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
-from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit, units
+from analysis.comparison.power import what_is_found
+from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
 from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import CHANCE, FEW, LEVEL, found_apart, resolution
-from analysis.metric_scale import factor
+from analysis.intervals import FEW
 from analysis.study import Study
-from analysis.text import estimate, listing, number, percent, times, two_digits
+from analysis.text import estimate, listing, number, percent, times
 from search_spaces.errors import number_of
 
 SUBJECT = "sofim"  # the optimizer that this project asks about
@@ -102,7 +101,8 @@ def _workload(contest: WorkloadRuns, tables: Tables) -> list[str]:
     said = [f"{contest.workload}: {have} the {of} {contest.label}, {value} ({top['over']})."]
     said.extend(_against_the_best(contest, str(top["optimizer"]), tables["comparisons"]))
     said.extend(_division(contest, tables["variance"]))
-    said.extend(_found_apart(contest, tables["variance"], tables["comparisons"]))
+    if not _all_fruitless(contest):
+        said.extend(what_is_found(contest, tables))
     said.extend(_speed(contest, tables["time_to_target"], tables["time_ratios"]))
     return said
 
@@ -180,41 +180,6 @@ def _division(contest: WorkloadRuns, table: pd.DataFrame) -> list[str]:
         f"On {contest.workload} another search moves {contest.label} by a standard deviation{unit} of "
         f"{row['sd_searches']:.2g}, another seed by {row['sd_seeds']:.2g}: {100 * row['share_searches']:.0f} % of the "
         f"variance of a run is the search's ({row['searches']} searches, {row['runs']} runs)."
-    ]
-
-
-def _found_apart(contest: WorkloadRuns, variances: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    """Return how far apart optimizers must be to be told apart, where some were not; the same of twice the searches.
-
-    Where runs broke a difference takes more than Welch's t, and nothing is said.
-    """
-    own = pairs[(pairs["workload"] == contest.workload) & (pairs["unit"] == SEARCHES)]
-    rows = variances[variances["workload"] == contest.workload]
-    open_still = ((own["verdict"] == NOT_SHOWN) & (own["cancelled"] == "")).any()
-    if not open_still or not len(rows) or contest.runs["broken"].any() or _all_fruitless(contest):
-        return []
-    row, compared = rows.iloc[-1], int(pairs["p"].notna().sum())
-    scatter = math.sqrt(row["variance_searches"] + row["variance_seeds"] * row["searches"] / row["runs"])
-    step = resolution(np.concatenate([units(contest, study) for study in contest.confirmed()]))
-    scatter = max(scatter, step / 2)  # as `analysis.intervals.difference` has it
-    if not scatter > 0:  # nothing varies, or nobody knows
-        return []
-    searches = int(own[["searches_a", "searches_b"]].to_numpy().min())
-    lowest, highest = contest.confirmed()[0].bounds(
-        contest.runs["test" if contest.data == "test" else "validation"].dropna()
-    )
-    told = []
-    for of_each in (searches, 2 * searches):
-        apart = scatter * found_apart(of_each, 1 - (1 - LEVEL) / compared)
-        if contest.scale == "log":
-            told.append(f"a factor of {two_digits(factor(apart))}")
-        else:
-            told.append(
-                f"a difference of {two_digits(apart)}" if apart < highest - lowest else "no possible difference"
-            )
-    return [
-        f"If all optimizers scatter so, {told[0]} in {contest.label} is found in {100 * CHANCE:.0f} % of campaigns "
-        f"with {searches} searches of each, {told[1]} with {2 * searches} ({number_of(compared, 'pair')} compared)."
     ]
 
 

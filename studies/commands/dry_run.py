@@ -118,20 +118,20 @@ def _found_apart(campaign: Campaign) -> list[str]:
     >>> from types import SimpleNamespace
     >>> campaign = SimpleNamespace(purpose="comparison", optimizers="abc", workloads="uv", replicates=5)
     >>> print(*_found_apart(campaign))
-    6 comparisons over 5 searches of each: a difference of 3.0 standard deviations of a search is found in 80 % of \
-campaigns; over 10 searches, one of 1.7.
+    6 comparisons over 5 searches of each: a difference of 3.0 standard deviations of a search is found in at \
+least 80 % of campaigns; over 10 searches, one of 1.7.
     """
     from analysis.comparison.searches import ENOUGH
-    from analysis.intervals import CHANCE, LEVEL, found_apart
+    from analysis.intervals import CHANCE, found_apart
 
     number = len(campaign.optimizers)
     pairs = number * (number - 1) // 2 * len(campaign.workloads)
     if campaign.purpose != "comparison" or campaign.replicates < ENOUGH or not pairs:
         return []
-    few, many = (found_apart(n, 1 - (1 - LEVEL) / pairs) for n in (campaign.replicates, 2 * campaign.replicates))
+    few, many = (found_apart(n, pairs) for n in (campaign.replicates, 2 * campaign.replicates))
     return [
         f"{number_of(pairs, 'comparison')} over {campaign.replicates} searches of each: a difference of {few:.1f} "
-        f"standard deviations of a search is found in {100 * CHANCE:.0f} % of campaigns; over "
+        f"standard deviations of a search is found in at least {100 * CHANCE:.0f} % of campaigns; over "
         f"{2 * campaign.replicates} searches, one of {many:.1f}."
     ]
 

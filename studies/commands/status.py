@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -76,20 +77,22 @@ def ended_trials(resolved: ResolvedCampaign, storage: str, *, extend: bool) -> d
     Raises:
         UserError: The storage has another of its name, which is not gone on with, or cannot be read.
     """
-    from analysis.load import studies
+    from analysis.load import studies, trials
     from studies.campaign.extension import ANOTHER_NAME_FOR_CAMPAIGN, why_another, why_other_rules
 
     name = resolved.campaign.name
     if name not in stored_campaigns(storage, name):
         return {}
     with existing(storage) as opened:
-        ended = {tally.study: tally.done for tally in tallies(opened, name)[1]}
+        driver, counted = tallies(opened, name)
         begun = {study.name: study for study in studies(opened, name, replicates=True)}
-    if not any(ended.values()):
-        return ended
+        is_binding = driver.startswith("running") or len(trials(opened, list(begun.values())))
+    ended = {tally.study: tally.done for tally in counted}
     first = next(iter(begun.values()))
     other = why_other_rules(name, first.attributes["protocol"])
     other = other or why_another(first.campaign, resolved.plan.stored(), extend=extend)
+    if other is not None and not is_binding:
+        return ended  # the launch begins it anew
     for plan in resolved.study_plans():
         if other is None and (study := begun.get(plan.name)) is not None:
             other = plan.why_changed(study.attributes, study.direction, ANOTHER_NAME_FOR_CAMPAIGN)
@@ -161,13 +164,17 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
     if _state(driver, found) == "stopped" and ended_by(first.attributes):
         from analysis.text import in_short
         from studies.campaign.reading import launched_again
-        from studies.ledger.budget import SPENT
-        from studies.ledger.limits import TIME_SPENT
+        from studies.ledger.budget import SPENT, TIME_SPENT
 
         again = command_line(*launched_again(first.campaign), *storage_option)
-        by_time = any(reason.startswith(TIME_SPENT) for reason in ended_by(first.attributes).values())
-        spent = f" ({in_short(first.attributes[SPENT])} spent)" if by_time and SPENT in first.attributes else ""
-        verbatim(console, f"Without that limit, or with a larger one{spent}, it goes on: {again}")
+        reasons = ended_by(first.attributes).values()
+        by_time = [reason.startswith(TIME_SPENT) for reason in reasons]
+        spent = in_short(math.ceil(first.attributes[SPENT])) if SPENT in first.attributes else "time that was spent"
+        larger = [
+            *([f"a --budget well above the {spent}"] if any(by_time) else []),
+            *(["a larger --patience"] if not all(by_time) else []),
+        ]
+        verbatim(console, f"With {' and '.join(larger)}, or none, it goes on: {again}")
     for sentence in failing_lines(found):
         say(console, sentence, "red")
     for sentence in _confirmed_so_far(storage, campaign):

@@ -26,6 +26,7 @@ _OVERHEAD = 1.3  # of evaluation and loading on training, until trials have show
 _ENOUGH = 3  # trials that show it
 _MOST_WITHOUT_IMPROVEMENT = 60  # trials without an improvement after which none is expected, at least
 SPENT = "spent_seconds"  # of the budget, by all drivers: an attribute of the study
+TIME_SPENT = "the time was spent"  # what the reason begins with why a study ended so
 _ENDED = "search_ended"  # why, and after how many trials
 _EXTENDED = "extended_after"  # trials, when the budget was last changed
 _MOST_FOR_CONFIRMING = 0.5  # of the budget, but for the fewest seeds
@@ -316,7 +317,7 @@ class SearchBudget(Rule):
         if tally.best is None and len(self._slow) >= len(self._study.plan.initial) > 0 and not hopeful:
             self.reason = "every trial was too slow for the budget"
         elif self._is_time_up():
-            self.reason = "the time was spent"
+            self.reason = TIME_SPENT
         elif tally.best is not None and no_improvement_expected(tally.done, since):
             self.reason = f"no improvement in the last {since} of {number_of(tally.done, 'trial')}"
         elif self._study.wants_more:

@@ -8,16 +8,13 @@ from typing import Any
 from analysis.schema import ENDED_BY
 from analysis.text import in_short
 from search_spaces.errors import number_of
-from studies.ledger.budget import SPENT, Clock, OutOfTimeError
+from studies.ledger.budget import SPENT, TIME_SPENT, Clock, OutOfTimeError
 from studies.ledger.ledger import Rule
 from studies.ledger.study import Facts, StudyLedger
 from studies.trials import Assignment, Outcome
 
 _GRACE_SECONDS = 3.0  # for trials to come to their next epoch when the time is up, at least
 _GRACE_SHARE = 0.02  # of the budget
-
-
-TIME_SPENT = "the time was spent"  # what the reason begins with why such a study ended
 
 
 class Limits(Rule):

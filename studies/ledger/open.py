@@ -191,6 +191,7 @@ def open_confirmation(
                     top,
                     fresh_seeds(int(opening.campaign["seed"]), seeds, plan.replicate),
                     from_default=plan.name in beside,
+                    compared=_has_runs(opening, plan, confirmed),
                     order=beside.get(plan.name),
                 ),
             )
@@ -207,6 +208,7 @@ class _Confirming:
         top: How many winners there were to be.
         seeds: Fresh ones.
         from_default: Whether the default is run too.
+        compared: Whether winners of others have runs already.
         order: Of the parameters, where the steps from there to the winner are.
     """
 
@@ -216,6 +218,7 @@ class _Confirming:
     seeds: Sequence[int]
     _: KW_ONLY
     from_default: bool
+    compared: bool
     order: Sequence[str] | None
 
 
@@ -229,10 +232,9 @@ def _add_confirmation(opening: Opening, plan: StudyPlan, how: _Confirming) -> No
         opening.storage.set_study_user_attr(study_id, "campaign", opening.campaign)
     runs = opening.trials(study_id)
     before = opening.attributes(study_id).get(SEEDS_ASKED)
-    if (asked := seeds_asked(winners[0], runs, len(how.seeds), before)) != before:
-        opening.storage.set_study_user_attr(study_id, SEEDS_ASKED, asked)
-        added = len(asked["numbers"]) > 1 and len(opening.campaign["optimizers"]) > 1 and not plan.space.conditional
-        if added and _SEEDS_ADDED not in opening.notes:
+    if (asked := seeds_asked(winners[0], runs, len(how.seeds), before, compared=how.compared)) != before:
+        opening.change(study_id, SEEDS_ASKED, asked)
+        if len(asked["numbers"]) > 1 and _SEEDS_ADDED not in opening.notes:
             opening.notes.append(_SEEDS_ADDED)
     former = overtaken(winners, how.every, runs)
     if former:
@@ -245,6 +247,13 @@ def _add_confirmation(opening: Opening, plan: StudyPlan, how: _Confirming) -> No
             f"{plan.name}: only {len(winners)} of {number_of(how.top, 'winner')}, no more trials are complete"
         )
     opening.add(made, study_id, runs, confirmation(made, winners, how.seeds, others))
+
+
+def _has_runs(opening: Opening, of: StudyPlan, confirmed: Sequence[StudyPlan]) -> bool:
+    """Return whether the winners of another optimizer of the workload have been run."""
+    rivals = [plan for plan in confirmed if plan.workload == of.workload and plan.optimizer != of.optimizer]
+    begun = [find_study(opening.storage, plan.name + CONFIRM) for plan in rivals]
+    return any(opening.storage.get_n_trials(study_id) for study_id in begun if study_id is not None)
 
 
 def _from_default(

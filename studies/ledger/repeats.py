@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from analysis.schema import EVALUATES, ROLE, STEP, WINNER
+from analysis.schema import EVALUATES, ROLE, STEP, WINNER, seeds_begun
 from search_spaces import configuration_key
 from studies.campaign.model import MOST_REPLICATES
 from studies.campaign.plan import StudyPlan, campaign_seed, replicate_seed
@@ -21,6 +21,8 @@ from studies.trials import Runs
 
 CONFIRMS = "confirms"
 """The user attribute of a winner's confirmation run: the number of its trial in the search."""
+
+_FEWEST_READ = 2  # runs of a winner, of which a report tells an interval
 
 _REPLICATES = 1 << (MOST_REPLICATES - 1).bit_length()
 
@@ -200,7 +202,7 @@ def confirmation(
 
 
 def seeds_asked(
-    winner: FrozenTrial, runs: Sequence[FrozenTrial], seeds: int, before: Mapping[str, Any] | None
+    winner: FrozenTrial, runs: Sequence[FrozenTrial], seeds: int, before: Mapping[str, Any] | None, *, compared: bool
 ) -> dict[str, Any]:
     """Return on how many seeds a winner was to be run: a number a time that its runs could be read and more were added.
 
@@ -209,14 +211,14 @@ def seeds_asked(
         runs: Confirmation runs that are there.
         seeds: On how many it is to be run now.
         before: What this returned when it was confirmed before; ``None`` where it was not, or by an earlier version.
+        compared: Whether another optimizer's winner has runs to compare these with.
     """
     own = [run for run in runs if _confirmed(run) == winner.number and run.state.is_finished()]
     ended = len({run.user_attrs.get("seed") for run in own if not is_asked_again(run)})
-    if before is None or before["of"] != winner.number:
+    if before is None or before["of"] != winner.number or not compared or ended < _FEWEST_READ:
         return {"of": winner.number, "numbers": [max(seeds, ended)]}
-    *former, last = before["numbers"]
-    added = [last, seeds] if seeds > last <= ended else [max(seeds, last)]  # what did not end could not be compared
-    return {"of": winner.number, "numbers": [*former, *added]}
+    *former, last = seeds_begun(before, ended)
+    return {"of": winner.number, "numbers": [*former, *([last] if seeds <= last else [min(last, ended), seeds])]}
 
 
 def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Repeats:

@@ -184,6 +184,8 @@ def test_what_to_begin_with_is_what_ships() -> None:
     for task, said in answered().items():
         params = sofim["workloads"][own[task]]["params"] if task in own else sofim["default"]["params"]
         assert begin_with(params) in said, task
+    second = sofim["workloads"][sofim["portfolio"][1]["workload"]]["params"]
+    assert f"**A second one to try is {begin_with(second)}.**" in answers()
     for workload, default in sofim["default"]["elsewhere"].items():
         runs = sofim["workloads"][workload]["evidence"]
         sign = -1 if runs["direction"] == "minimize" else 1

@@ -224,8 +224,22 @@ def test_seeds_that_were_added_when_fewer_could_be_read_break_the_rule_of_fresh_
     alone = made({"w": {"sofim": RUNS["w"]["sofim"]}})
     alone.studies = [dataclasses.replace(study, confirmation=asked) for study in alone.studies]
     assert ledger(alone).loc[3, "kept"] == "yes", "it is compared with none"
-    at_once = {"seeds_asked": {"of": 2, "numbers": [10]}}
-    campaign.studies = [dataclasses.replace(study, confirmation=at_once) for study in campaign.studies]
+    for numbers in ([10], [10, 30]):  # of which no run has begun
+        at_once = {"seeds_asked": {"of": 2, "numbers": numbers}}
+        campaign.studies = [dataclasses.replace(study, confirmation=at_once) for study in campaign.studies]
+        assert ledger(campaign).loc[3, "kept"] == "yes"
+
+
+def test_a_confirmation_that_ended_before_the_seeds_it_was_to_have_is_doubted() -> None:
+    """Who stops when a report pleases has not decided the number before."""
+    campaign = made(RUNS)
+    twenty = {"seeds_asked": {"of": 2, "numbers": [20]}}
+    campaign.studies = [dataclasses.replace(study, confirmation=twenty) for study in campaign.studies]
+    found = ledger(campaign).loc[3]
+    assert found["kept"] == "unknown"
+    assert "sofim was run on 10 of the 20 seeds that were asked for" in found["doubts"]
+    by_time = [dataclasses.replace(study, campaign={**study.campaign, "budget": "1h"}) for study in campaign.studies]
+    campaign.studies = by_time
     assert ledger(campaign).loc[3, "kept"] == "yes"
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 from analysis.comparison.inclusion import inclusion
 from analysis.comparison.pairwise import comparisons
 from analysis.comparison.searches import components, level, means, redrawn, variance
-from analysis.intervals import probability_interval
+from analysis.intervals import found_apart, probability_interval
 from analysis.study import Study
 from analysis.text import number as in_words
 from tests.support.made_campaign import Made, made
@@ -238,14 +238,14 @@ def test_who_is_not_told_apart_hears_how_far_apart_is_far_enough() -> None:
     runs = {name: drawn(0.8, seed, between=0.03) for seed, name in enumerate(("sgd", "adam", "sofim"))}
     sentence = told_of_power(made({"w": runs}))
     three, six = (float(text) for text in re.findall(r"a difference of ([\d.]+)", sentence))
-    assert sentence.endswith("with 3 searches of each, a difference of " + f"{six} with 6 (3 pairs compared).")
+    assert f"with 3 searches of each, a difference of {six} with 6 (3 pairs compared)." in sentence
     row = made({"w": runs}).compare().tables["variance"].iloc[-1]
     scatter = math.sqrt(row["variance_searches"] + row["variance_seeds"] / 3)
     rng = np.random.default_rng(0)
     for searches, apart in ((3, three), (6, six)):
         a, b = scatter * rng.standard_normal((2, 20_000, searches)) + np.array([apart, 0.0])[:, None, None]
         found = stats.ttest_ind(a, b, axis=1, equal_var=False)
-        assert ((found.pvalue < 0.05 / 3) & (found.statistic > 0)).mean() == pytest.approx(0.8, abs=0.03)
+        assert ((found.pvalue < 0.05 / 3) & (found.statistic > 0)).mean() == pytest.approx(0.83, abs=0.05), "not less"
 
 
 def test_what_could_be_found_follows_the_units_and_the_reach_of_the_metric() -> None:
@@ -255,15 +255,44 @@ def test_what_could_be_found_follows_the_units_and_the_reach_of_the_metric() -> 
     [in_percent] = re.findall(r"a difference of ([\d.]+) in", told_of_power(made({"w": percent})))
     assert float(in_percent) == pytest.approx(100 * float(apart), rel=0.06), "two digits"
     scattered = {name: [[0.05, 0.06], [0.5, 0.52], [0.95, 0.94]] for name in ("sgd", "adam")}
-    assert "no possible difference in test accuracy is found in 80 %" in told_of_power(made({"w": scattered}))
+    assert "no possible difference in test accuracy is found in at least 80 %" in told_of_power(made({"w": scattered}))
     far = {"sgd": drawn(0.9, 1), "adam": drawn(0.2, 2)}
     assert told_of_power(made({"w": far})) == "", "all are told apart"
     alike = {name: [[0.5, 0.5]] * 3 for name in ("sgd", "adam")}
     assert told_of_power(made({"w": alike})) == "", "nothing varies"
+    apart = {"sgd": [[0.5, 0.5]] * 3, "adam": [[0.9, 0.9]] * 3}
+    assert told_of_power(made({"w": apart})) == "", "nor here, and no difference would do"
     broke = {name: [[*every[0], "diverged"], *every[1:]] for name, every in runs.items()}
     assert told_of_power(made({"w": broke})) == "", "a difference takes more where runs broke"
     once = {name: every[:1] for name, every in runs.items()}
     assert told_of_power(made({"w": once})) == "", "nothing is said of optimizers"
+
+
+def test_a_factor_that_could_be_found_is_not_rounded_to_one_that_could_not() -> None:
+    """Of a factor of 1.014 that is told as 1.01 the test finds 53 %."""
+    rng = np.random.default_rng(3)
+    runs = {name: (3e-4 * np.exp(0.005 * rng.standard_normal((10, 2)))).tolist() for name in ("sgd", "adam")}
+    found = made({"w": runs}, direction="minimize")
+    found.studies = [dataclasses.replace(s, attributes={**s.attributes, "metric_scale": "log"}) for s in found.studies]
+    row = found.compare().tables["variance"].iloc[-1]
+    enough = math.exp(math.sqrt(row["variance_searches"] + row["variance_seeds"] / 2) * found_apart(10))
+    [told] = re.findall(r"a factor of ([\d.]+) in .* with 10 searches", told_of_power(found))
+    assert 1.001 < enough <= float(told) < enough + 0.1 * (enough - 1)
+
+
+def test_a_difference_beyond_all_that_was_seen_is_told_as_such() -> None:
+    """Of a metric whose bounds are not stored nobody knows what is possible."""
+    returns = [[15.0, 20.0], [480.0, 495.0], [200.0, 260.0]]
+    sentence = told_of_power(made({"w": dict.fromkeys(("sgd", "adam", "lion"), returns)}))
+    assert "No two of these runs are further apart than 480" in sentence
+    assert "further apart" not in told_of_power(made({"w": {name: drawn(0.8, 1) for name in ("sgd", "adam")}}))
+
+
+def test_who_contains_another_is_found_on_one_side_alone() -> None:
+    runs = {name: drawn(0.8, seed, between=0.03) for seed, name in enumerate(("sofim", "sgd"))}
+    one_sided = "Of two of which one contains the other, it is found where the larger is the better."
+    assert one_sided in told_of_power(made({"w": runs}))
+    assert one_sided not in told_of_power(made({"w": {"adam": runs["sgd"], "sgd": runs["sofim"]}}))
 
 
 def topped(centres: Sequence[float], seed: int, **campaign: object) -> Made:

@@ -231,6 +231,16 @@ def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(so
     done, dry = sofim("launch", "fake"), sofim("launch", "fake", "--dry-run")
     assert (done.code, dry.code, dry.err) == (2, 2, done.err)
     assert f"was changed since that was begun (epochs was {epochs + 1}, is {epochs}); change it back" in dry.err
+    make("sqlite:///begun.db", {"digits-mlp/sgd": []}, workloads=["digits-mlp"], optimizers=["sgd"])
+    begun = optuna.load_study(study_name="fake/digits-mlp/sgd", storage="sqlite:///begun.db")
+    begun.set_user_attr("epochs", epochs + 1)
+    there = ("launch", "fake", "--storage", "sqlite:///begun.db")
+    done, dry = sofim(*there), sofim(*there, "--dry-run")
+    assert (done.code, dry.code, dry.err) == (2, 2, done.err)
+    assert sofim(*there, "--seed", "7", "--dry-run").code == 0  # no trial holds the campaign to its configuration
+    begun.ask()
+    done, dry = sofim(*there, "--seed", "7"), sofim(*there, "--seed", "7", "--dry-run")
+    assert (done.code, dry.code, dry.err) == (2, 2, done.err)
     assert sofim("launch", "quickstart", "--dry-run", "--storage", "sqlite:///none.db").code == 0
     assert not Path("none.db").exists()
 
@@ -257,7 +267,10 @@ def test_what_was_launched_of_a_preset_goes_on_with_the_command_that_is_printed(
     ended = {"quickstart/digits-mlp/sgd": "no improvement in 1 trial after trial 0"}
     storage.set_study_user_attr(study_id, "ended_by", ended)
     close_storage(storage)
-    assert "or with a larger one, it goes on: sofim launch quickstart --extend\n" in sofim("status", "quickstart").out
+    assert (
+        "With a larger --patience, or none, it goes on: sofim launch quickstart --extend\n"
+        in sofim("status", "quickstart").out
+    )
     done = sofim("launch", "quickstart", "--extend", "--dry-run")
     assert (done.code, done.err) == (0, "")
     assert "1 of these trials has ended" in done.out

@@ -18,6 +18,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.load import confirmations, curves, studies, trials
+from analysis.schema import seeds_begun
 from search_spaces.errors import UserError
 from studies.campaign.plan import CampaignPlan, replicate_seed
 from studies.campaign.resolve import ResolvedCampaign
@@ -347,8 +348,9 @@ def asked_for(url: str, study: str = SOFIM) -> list[int]:
     [found] = [one for one in studies(opened) if one.name == study]
     close_storage(opened)
     asked = found.confirmation["seeds_asked"]
-    assert asked["of"] == complete(runs(url, study))[-1][0]
-    return list(asked["numbers"])
+    ended = complete(runs(url, study))
+    assert asked["of"] == ended[-1][0]
+    return seeds_begun(asked, len(ended))
 
 
 @pytest.mark.slow
@@ -363,12 +365,43 @@ def test_seeds_that_are_added_to_runs_that_could_be_read_are_remembered_and_told
 
 
 @pytest.mark.slow
+def test_seeds_of_runs_that_were_never_begun_or_that_nobody_could_compare_are_not_added(url):
+    both = {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.6]}
+    made = make(url, both, workloads=["digits-mlp"], trials=2)
+    with confirming(url, made, seeds=3) as ledger:
+        work_off(ledger)
+    with confirming(url, made, seeds=10):
+        pass
+    assert asked_for(url) == asked_for(url, "fake/digits-mlp/sgd") == [3]
+    with confirming(url, made, seeds=10) as ledger:  # Ctrl-C in the first run
+        ledger.ask()
+    with confirming(url, made, seeds=5) as ledger:
+        assert [note for note in ledger.notes if "seeds are added" in note]
+        for _ in range(2):  # and after one of each
+            finish(ledger, ledger.ask())
+    assert asked_for(url) == [3, 5]
+    with confirming(url, made, seeds=20) as ledger:
+        work_off(ledger)
+    assert asked_for(url) == [3, 4, 20], "four could be read"
+
+
+@pytest.mark.slow
+def test_seeds_that_are_added_before_another_optimizer_was_confirmed_are_no_second_look(url):
+    made = make(url, {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": []}, workloads=["digits-mlp"], trials=2)
+    for seeds in (3, 6):
+        with confirming(url, made, seeds=seeds, anyway=True) as ledger:
+            assert not [note for note in ledger.notes if "seeds are added" in note]
+            work_off(ledger)
+        assert asked_for(url) == [seeds]
+
+
+@pytest.mark.slow
 def test_seeds_that_are_changed_before_the_runs_have_ended_are_not_added(url):
     made = make(url, {"digits-mlp/sofim": [0.5, 0.6]}, trials=3, **ONE)
     with confirming(url, made, seeds=5, anyway=True) as ledger:
         finish(ledger, ledger.ask())
         ledger.ask()  # runs when Ctrl-C comes
-    for seeds in (7, 3, 7):
+    for seeds in (7, 3, 7):  # one run is no comparison
         with confirming(url, made, seeds=seeds, anyway=True) as ledger:
             work_off(ledger)
         assert asked_for(url) == [7]
