@@ -210,13 +210,13 @@ def _statistics(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFr
         f"excludes zero after Holm's correction over {number_of(pairs, 'comparison')}, values that tie counting with "
         "the variance of a coin between two steps of the metric, and with broken runs only if the interval of the "
         "probability of improvement leaves out one half too; that probability is the Mann-Whitney statistic with "
-        "Newcombe's interval. An optimizer that contains another and loses to it is told to have been searched too "
+        "a score interval. An optimizer that contains another and loses to it is told to have been searched too "
         f"little.{times} Ratios of medians, normalized scores (interquartile mean, every workload weighing the same, "
         "the normalization held fixed; Agarwal et al. 2021), performance profiles (Dolan and Moré 2002; integrated "
         f"from 1 to 4 as in AlgoPerf) and ranks have intervals of {DRAWS} bootstrap draws of the {unit} within each "
         "workload; those of scores hold 95 % together. "
-        "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) have Newcombe's score interval, "
-        "with the variance that the mean has where all workloads are alike. "
+        "Probabilities of improvement averaged over workloads (Agarwal et al. 2021) have a score interval too, "
+        "both with the largest variance that they can have (Birnbaum and Klose 1957). "
         "Mean ranks are judged by Friedman's test and Nemenyi's critical difference (Demšar 2006)."
     )
 

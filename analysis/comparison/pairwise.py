@@ -71,7 +71,7 @@ def comparisons(contests: Sequence[WorkloadRuns]) -> pd.DataFrame:
         contains the other; else empty), ``unit`` (of what the difference is taken: searches; trials and seeds; runs of
         two configurations), ``searches_a``, ``searches_b`` (that are confirmed), ``gain`` with its ends (how much
         better a is: in units of the metric, above 0 where a is better; on a logarithmic scale how many times, above 1),
-        ``scale``, ``probability_low``, ``probability_high`` (Newcombe's interval at the same level: over searches where
+        ``scale``, ``probability_low``, ``probability_high`` (score interval at the same level: over searches where
         the unit is the search, since runs of one winner are alike, else over runs), ``p``
         (as it is), ``p_holm``, ``level`` (of the intervals), ``data`` (test, validation or train), ``metric``,
         ``direction``, ``runs_a``, ``runs_b``.

@@ -95,7 +95,7 @@ def test_intervals_of_probabilities_hold_them_and_are_symmetric(theta: float, n:
 
 def test_complete_separation_of_ten_runs_still_leaves_doubt() -> None:
     low, high = intervals.probability_interval(1.0, 10, 10)
-    assert (round(low, 2), high) == (0.8, 1.0)
+    assert (round(low, 2), high) == (0.72, 1.0)
     assert intervals.probability_interval(1.0, 3, 3)[0] < 0.51
 
 
@@ -152,7 +152,7 @@ def test_coverage_of_a_mean_is_as_stated_and_the_bootstraps_is_worse(
 
 
 def test_coverage_of_a_probability_of_improvement() -> None:
-    """Newcombe's interval, ten normal runs against ten, at no, a medium and a large difference: about 95 %."""
+    """Ten normal runs against ten, at no, a medium and a large difference: at least 95 %."""
     rng = np.random.default_rng(1)
     for shift in (0.0, 1.0, 2.0):
         truth = float(stats.norm.cdf(shift / math.sqrt(2)))
@@ -164,15 +164,19 @@ def test_coverage_of_a_probability_of_improvement() -> None:
         assert held >= stats.binom.ppf(1e-4, 600, 0.95), shift
 
 
-@pytest.mark.parametrize("shifts", [(0.0,) * 6, (1.0,) * 6, (-1.0, 0.0, 1.0, 3.0, 3.0, -3.0)])
-def test_coverage_of_a_mean_probability_of_improvement(shifts: tuple[float, ...]) -> None:
-    """Three searches a side on six workloads, alike or not: at least 95 %."""
+@pytest.mark.parametrize("scatter", [1.0, 5.0, 20.0])
+@pytest.mark.parametrize("shifts", [(0.0,), (0.0,) * 6, (1.0,) * 6, (-1.0, 0.0, 1.0, 3.0, 3.0, -3.0)])
+def test_coverage_of_a_mean_probability_of_improvement(shifts: tuple[float, ...], scatter: float) -> None:
+    """Three searches a side on one workload or six, alike or not, one side scattering more: at least 95 %.
+
+    With the variance that normal values of equal scatter have it was 78 % of one workload, and 91 % of nine.
+    """
     rng = np.random.default_rng(3)
-    truth, held = float(np.mean(stats.norm.cdf(np.array(shifts) / math.sqrt(2)))), 0
+    truth, held = float(np.mean(stats.norm.cdf(np.array(shifts) / math.hypot(1.0, scatter)))), 0
     for _ in range(400):
-        sides = [(rng.standard_normal(3) + shift, rng.standard_normal(3)) for shift in shifts]
+        sides = [(scatter * rng.standard_normal(3) + shift, rng.standard_normal(3)) for shift in shifts]
         theta = float(np.mean([intervals.probability_of_improvement(one, two) for one, two in sides]))
-        low, high = intervals.mean_probability_interval(theta, [(3, 3)] * 6)
+        low, high = intervals.mean_probability_interval(theta, [(3, 3)] * len(shifts))
         held += low <= truth <= high
     assert held >= stats.binom.ppf(1e-4, 400, 0.95)
 
