@@ -26,11 +26,12 @@ from scipy import special, stats
 from analysis.comparison.aggregate import aggregate
 from analysis.comparison.pairwise import NOT_SHOWN, comparisons
 from analysis.comparison.workload_runs import WorkloadRuns
-from analysis.intervals import CHANCE, found_apart, typical
+from analysis.intervals import CHANCE, found_apart, mean_probability_interval, typical
 from analysis.metric_scale import Scale
 from analysis.schema import study_name
 from analysis.study import Study
 from analysis.text import listing
+from search_spaces.errors import number_of
 
 Floats = NDArray[np.float64]
 SEARCH, SEED, EXAMPLES = 0.003, 0.0065, 300  # of an accuracy
@@ -290,6 +291,13 @@ def coverage(table: Table, rng: np.random.Generator, campaigns: int) -> None:
             held = sum(one[1] <= truth <= one[2] for one in told)
             table.at_least(f"covers the typical run: {name}, {runs} runs", held, len(told))
             table.told("    has an interval", len(told), len(found))
+    for searches, workloads, scatter in itertools.product((3, 5), (1, 2, 4, 9), (1.0, 2.0, 5.0, 20.0)):
+        one, two = rng.standard_normal((2, 4 * campaigns, workloads, searches))
+        means = (scatter * one[..., None] > two[..., None, :]).mean(axis=(1, 2, 3))
+        ends = [mean_probability_interval(float(mean), [(searches, searches)] * workloads) for mean in means]
+        held = sum(low <= 0.5 <= high for low, high in ends)
+        what = f"{searches} searches on {number_of(workloads, 'workload')}, one scatters {scatter:g} times as much"
+        table.at_least(f"covers one half: {what}", held, len(ends), 0.94)
     scales: dict[str, Callable[[tuple[int, int, int]], WorkloadRuns]] = {
         "an accuracy": lambda shape: contest("u", accuracies(rng, shape)),
         "a gap": lambda shape: contest("v", gaps(rng, shape), "log"),

@@ -248,17 +248,15 @@ def _confirmation(contest: WorkloadRuns) -> Finding:
     if any(len(set(own)) < len(own) for own in seeds.values()):
         found.problems.append("a seed was run twice")
     if len(contest.studies) > 1:
-        confirmed = [(name, search) for search in _every(contest) if (name := label(contest, search)) in seeds]
-        added, short = seeds_decided([(name, search, len(set(seeds[name]))) for name, search in confirmed])
-        found.problems += added
-        found.doubts += short
+        named = [(label(contest, search), search) for search in _every(contest)]
+        for part, more in zip((found.problems, found.doubts), seeds_decided(named, seeds), strict=True):
+            part += more
     if chosen := sorted(used & {seed for own in seeds.values() for seed in own}):
         found.problems.append(f"the campaign's seed {chosen[0]} is among them")
     if len(contest.runs):
         _same_rules(contest, found)
         _alone(contest, found)
-        fewest = int(contest.runs["study"].value_counts().min())
-        if fewest < DEFAULT_SEEDS and not repeated(contest):
+        if contest.runs["study"].value_counts().min() < DEFAULT_SEEDS and not repeated(contest):
             found.evidence.append(f"fewer than the usual {DEFAULT_SEEDS} seeds")
     return found
 

@@ -83,19 +83,22 @@ def cut_short(names: Mapping[str, str], reasons: Mapping[str, str]) -> list[str]
     return [f"{listing(labels)} ended before the last trial: {reason}" for reason, labels in cut.items()]
 
 
-def seeds_decided(searches: Sequence[tuple[str, Study, int]]) -> tuple[list[str], list[str]]:
+def seeds_decided(
+    searches: Sequence[tuple[str, Study]], seeds: Mapping[str, Sequence[int]]
+) -> tuple[list[str], list[str]]:
     """Return whether seeds were added to those on which winners could be compared, and whose runs are not all there.
 
     What is not all there is a doubt: who stops when a report pleases has not decided the number before. A budget of
     time decides it by itself.
 
     Args:
-        searches: Of a workload, that were confirmed: what each is called, and on how many seeds its winner was run.
+        searches: Of a workload, each with what it is called.
+        seeds: Of the runs of each winner, by what its search is called; without those that were not confirmed.
     """
     grown, short = [], []
-    for name, search, ended in searches:
-        asked = search.confirmation.get(SEEDS_ASKED)
-        if not isinstance(asked, Mapping):
+    for name, search in searches:
+        asked, ended = search.confirmation.get(SEEDS_ASKED), len(set(seeds.get(name, ())))
+        if not isinstance(asked, Mapping) or not ended:
             continue
         numbers = seeds_begun(asked, ended)
         if len(numbers) > 1:
