@@ -77,6 +77,7 @@ def outcome(workload: str, storage: str) -> dict[str, Any]:
     finally:
         close_storage(opened)
     sign = 1.0 if found[0].direction == "maximize" else -1.0
+    runs = runs[~runs["outcome"].isin(("running", "lost"))].copy()  # which are to be run again
     runs["score"] = (sign * runs["value"]).where(runs["outcome"] == "complete", -math.inf)
     medians = {str(name): sign * float(value) for name, value in runs.groupby("optimizer")["score"].median().items()}
     best = max(medians.values(), key=lambda median: sign * median)

@@ -169,9 +169,9 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
         again = command_line(*launched_again(first.campaign), *storage_option)
         reasons = ended_by(first.attributes).values()
         by_time = [reason.startswith(TIME_SPENT) for reason in reasons]
-        spent = in_short(math.ceil(first.attributes[SPENT])) if SPENT in first.attributes else "time that was spent"
+        spent = in_short(math.ceil(first.attributes[SPENT])) if SPENT in first.attributes else "time"
         larger = [
-            *([f"a --budget well above the {spent}"] if any(by_time) else []),
+            *([f"a --budget well above the {spent} spent"] if any(by_time) else []),
             *(["a larger --patience"] if not all(by_time) else []),
         ]
         verbatim(console, f"With {' and '.join(larger)}, or none, it goes on: {again}")

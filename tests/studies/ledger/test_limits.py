@@ -124,7 +124,7 @@ def test_when_the_time_is_spent_what_is_cut_is_cut_evenly_and_a_larger_budget_ru
         assert ", 2 min 17 s spent; with a --budget well above that, or none," in said(again, ledger)
     assert "fake: stopped" in status(url)
     assert "4 studies stopped: the time was spent (2 min 05 s)" in status(url)
-    assert "With a --budget well above the 2 min 10 s, or none, it goes on: sofim launch fake\n" in status(url)
+    assert "With a --budget well above the 2 min 10 s spent, or none, it goes on: sofim launch fake\n" in status(url)
     with launched(url, within(1000.0, time)) as ledger:
         asked = ledger.ask()
         assert asked is not None
