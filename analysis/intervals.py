@@ -170,10 +170,9 @@ def found_apart(n: int, pairs: int = 1) -> float:
     """Return the difference of two means of ``n`` values each, in standard deviations of a value, that Welch's t finds.
 
     It is found in the share :data:`CHANCE` of samples, where the interval leaves out zero on its side, at the level of
-    Holm's first step. Both samples are normal and vary alike, which
-    nobody has told the test: its degrees of freedom depend on how the two variances in the sample divide, and on that
-    only, as their sum has the 2 (n - 1) of Student's (noncentral t, averaged over the share, which has a beta
-    distribution).
+    Holm's first step. Both samples are normal and vary alike, which nobody has told the test: its degrees of freedom
+    depend on how the two variances in the sample divide, and on that only, as their sum has the 2 (n - 1) of Student's
+    (noncentral t, averaged over the share, which has a beta distribution).
 
     Args:
         n: Values of each, from 2.
@@ -237,7 +236,8 @@ def mean_probability_interval(theta: float, sizes: Sequence[tuple[int, int]], le
 
     The score interval (Wilson 1927), with the largest variance that U / (n m) can have whatever both sides are
     distributed like, p (1 - p) / min(n, m) (van Dantzig 1951; Birnbaum and Klose 1957, Annals of Mathematical
-    Statistics 28, 933-945), all probabilities taken as alike, which makes the variance of their mean the largest.
+    Statistics 28, 933-945). That of the mean is largest where all probabilities are alike, and no side has more runs
+    than the smallest.
 
     Args:
         theta: Their mean.
@@ -247,7 +247,7 @@ def mean_probability_interval(theta: float, sizes: Sequence[tuple[int, int]], le
     if math.isnan(theta) or min(map(min, sizes)) < 2:
         return UNKNOWN
     z = float(special.ndtri(0.5 + level / 2))
-    spread = z**2 * sum(1 / min(each) for each in sizes) / len(sizes) ** 2
+    spread = z**2 / (len(sizes) * min(map(min, sizes)))
     middle, half = theta + spread / 2, math.sqrt(spread * (theta * (1 - theta) + spread / 4))
     low, high = ((middle + side * half) / (1 + spread) for side in (-1, 1))
     return min(max(0.0, low), theta), max(min(1.0, high), theta)

@@ -17,6 +17,8 @@ from analysis.metric_scale import factor
 from analysis.text import rounded_up, two_digits
 from search_spaces.errors import number_of
 
+ONE_SIDED = "Of two of which one contains the other, it is found where the larger is the better."
+
 
 def what_is_found(contest: WorkloadRuns, tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Return how far apart optimizers must be to be told apart, where some were not; the same of twice the searches.
@@ -48,27 +50,30 @@ def what_is_found(contest: WorkloadRuns, tables: Mapping[str, pd.DataFrame]) -> 
     )
     values = _values(contest)
     if contest.scale == "log":
-        lowest, highest = max(values.min(), contest.floor), max(values.max(), contest.floor)
-        widest, is_beyond = highest / lowest, few > 2 * math.log(highest / lowest)
+        ends = np.log(np.maximum([values.min(), values.max()], contest.floor))
+        widest, kind = float(np.ptp(ends)), "a factor of "
     else:
-        widest, is_beyond = float(np.ptp(values)), few > 2 * float(np.ptp(values))
-    if is_beyond:
-        said += f" No two of these runs are further apart than {two_digits(rounded_up(widest))}."
+        widest, kind = float(np.ptp(values)), ""
+    if few > 2 * widest:
+        said += f" No two of these runs are further apart than {kind}{_rounded(contest, widest)}."
     if _contain_one_another(contest, own, tables["inclusion"]):
-        said += " Of two of which one contains the other, it is found where the larger is the better."
+        said += f" {ONE_SIDED}"
     return [said]
 
 
+def _rounded(contest: WorkloadRuns, apart: float) -> str:
+    """Return a difference in units of the scale of comparison, or the factor that it is, rounded up to two digits."""
+    if contest.scale != "log":
+        return two_digits(rounded_up(apart))
+    times = factor(apart)  # of one near 1 the digits that count are those behind it
+    return f"{1 + rounded_up(times - 1):.10g}" if times < 2 else two_digits(rounded_up(times))
+
+
 def _told(contest: WorkloadRuns, apart: float) -> str:
-    """Return a difference in units of the scale of comparison in words, rounded up to two digits."""
     if contest.scale == "log":
-        enough = factor(apart)
-        if enough < 2:
-            return f"a factor of {1 + rounded_up(enough - 1):.10g}"
-        return f"a factor of {two_digits(rounded_up(enough))}"
+        return f"a factor of {_rounded(contest, apart)}"
     lowest, highest = contest.confirmed()[0].bounds(_values(contest))
-    enough = rounded_up(apart)
-    return f"a difference of {two_digits(enough)}" if enough < highest - lowest else "no possible difference"
+    return "no possible difference" if apart > highest - lowest else f"a difference of {_rounded(contest, apart)}"
 
 
 def _values(contest: WorkloadRuns) -> pd.Series:

@@ -88,8 +88,7 @@ def seeds_decided(
 ) -> tuple[list[str], list[str]]:
     """Return whether seeds were added to those on which winners could be compared, and whose runs are not all there.
 
-    What is not all there is a doubt: who stops when a report pleases has not decided the number before. A budget of
-    time decides it by itself.
+    What is not all there is a doubt: who stops when a report pleases has not decided the number before.
 
     Args:
         searches: Of a workload, each with what it is called.
@@ -103,7 +102,7 @@ def seeds_decided(
         numbers = seeds_begun(asked, ended)
         if len(numbers) > 1:
             grown.append(", then ".join(map(str, numbers)))
-        if ended < numbers[-1] and "budget" not in search.campaign:
+        if ended < numbers[-1]:
             short.append(f"{name} was run on {ended} of the {numbers[-1]} seeds that were asked for")
     told = "; ".join(dict.fromkeys(grown))
     return [f"seeds were added when runs on fewer could be read ({told})"] if grown else [], short

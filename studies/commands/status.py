@@ -154,6 +154,7 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
     """Print what drives a campaign and how far each study is; ``storage_option`` names it on a command line."""
     from analysis.load import studies
     from analysis.schema import ended_by
+    from studies.campaign.extension import why_other_rules
 
     driver, found = tallies(storage, campaign)
     console.print(Text.assemble((campaign, "bold"), f": {_state(driver, found)}"), soft_wrap=True)
@@ -161,7 +162,8 @@ def print_status(storage: BaseStorage, campaign: str, console: Console, storage_
     for line in stopped_lines(found):
         say(console, line, "red")
     first = studies(storage, campaign, replicates=True)[0]
-    if _state(driver, found) == "stopped" and ended_by(first.attributes):
+    goes_on = not why_other_rules(campaign, first.attributes["protocol"])
+    if _state(driver, found) == "stopped" and ended_by(first.attributes) and goes_on:
         from analysis.text import in_short
         from studies.campaign.reading import launched_again
         from studies.ledger.budget import SPENT, TIME_SPENT

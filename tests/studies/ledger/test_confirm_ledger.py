@@ -365,7 +365,7 @@ def test_seeds_that_are_added_to_runs_that_could_be_read_are_remembered_and_told
 
 
 @pytest.mark.slow
-def test_seeds_of_runs_that_were_never_begun_or_that_nobody_could_compare_are_not_added(url):
+def test_seeds_that_were_never_run_are_not_added_and_those_of_an_interrupted_confirmation_are(url):
     both = {"digits-mlp/sofim": [0.5, 0.6], "digits-mlp/sgd": [0.5, 0.6]}
     made = make(url, both, workloads=["digits-mlp"], trials=2)
     with confirming(url, made, seeds=3) as ledger:
