@@ -111,7 +111,7 @@ def test_a_dry_run_says_how_large_a_difference_so_many_searches_find(sofim):
     Path("mine.toml").write_text(f'{fields}optimizers = ["sgd", "adam"]\n')
     several = " ".join(printed(sofim("launch", "mine.toml", "--replicates", "5", "--dry-run")).split())
     assert "1 comparison over 5 searches of each: a difference of 2.1 standard deviations of a search" in several
-    assert "; over 10 searches, one of 1.3." in several
+    assert "; over 10 searches, one of 1.4." in several
     assert "comparison over" not in printed(sofim("launch", "mine.toml", "--dry-run")), "one search compares none"
 
 
