@@ -30,7 +30,7 @@ def print_dry_run(
     slots: int,
     address: str | None = None,
     *,
-    ended: Mapping[str, int] = MappingProxyType({}),
+    left: Mapping[str, int] = MappingProxyType({}),
     cores: int | None = None,
 ) -> None:
     """Print what a campaign would run, and what is left of it would cost.
@@ -40,7 +40,7 @@ def print_dry_run(
         console: Where to print.
         slots: How many trials run at once.
         address: Of a cluster, else here.
-        ended: How many trials of a study have ended.
+        left: How many trials of a study that was begun are left.
         cores: How many trials could run at once with a core each, where that is what each was timed with and has less.
     """
     campaign = resolved.campaign
@@ -49,12 +49,12 @@ def print_dry_run(
     times = f"{campaign.replicates} × " if campaign.replicates > 1 else ""
     for row in estimate(resolved):
         _, workload, optimizer = row.study.split("/")
-        left = sum(
-            max(0, campaign.trials - ended.get(study_name(campaign.name, workload, optimizer, replicate), 0))
+        number = sum(
+            left.get(study_name(campaign.name, workload, optimizer, replicate), campaign.trials)
             for replicate in range(1, campaign.replicates + 1)
         )
-        whole = row.seconds_per_trial * left
-        trials.append((row.seconds_per_trial, left))
+        whole = row.seconds_per_trial * number
+        trials.append((row.seconds_per_trial, number))
         rows.append(
             (
                 row.study.removeprefix(f"{campaign.name}/"),
@@ -72,7 +72,8 @@ def print_dry_run(
     )
     for line in (summary, *resolved.notes, *_found_apart(campaign)):
         say(console, line)
-    left_of = "what is left,\nat most" if any(ended.values()) else "the study,\nat most"
+    is_begun = any(number < campaign.trials for number in left.values())
+    left_of = "what is left,\nat most" if is_begun else "the study,\nat most"
     print_table(console, ("study", "trials", "epochs", "a trial,\nat most", left_of), rows, right=range(1, 5))
     if any(math.isnan(seconds) for seconds, _ in trials):
         say(

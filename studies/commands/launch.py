@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.text import in_short, listing
 from search_spaces.errors import UserError, key_shown, number_of
-from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, stored_campaigns, without_password
+from studies.commands.find import (
+    as_begun,
+    check_any_worked,
+    find_campaign,
+    grown,
+    is_missing,
+    stored_campaigns,
+    without_password,
+)
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
@@ -156,16 +164,21 @@ def _dry_run(
 ) -> None:
     from studies.commands.confirm import usual_seeds, without_test
     from studies.commands.dry_run import print_dry_run
-    from studies.commands.status import ended_trials
+    from studies.commands.progress import stopped_lines
     from studies.engine import slots_offered
+    from studies.ledger import look_at_search
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
-    ended = ended_trials(resolved, storage, extend=extend)
+    plans = [] if is_missing(storage) else resolved.study_plans()
+    begun = look_at_search(storage, resolved.plan.stored(), plans, extend=extend) if plans else []
     slots, cores = slots_offered(resources), None
     if resources.cpus_per_trial is not None and resources.cpus_per_trial < 1:
         cores = slots_offered(replace(resources, cpus_per_trial=1.0))
-    print_dry_run(resolved, console, slots, resources.address, ended=ended, cores=cores)
-    if there := sum(ended.values()):
+    left = {one.study: one.missing for one in begun}
+    print_dry_run(resolved, console, slots, resources.address, left=left, cores=cores)
+    for line in stopped_lines(begun):
+        say(console, line, "red")
+    if there := sum(one.done for one in begun):
         have, are = ("has", "is") if there == 1 else ("have", "are")
         say(console, f"{there} of these trials {have} ended, in {without_password(storage)}, and {are} not run again.")
     if given := [f"{option} {value}" for option, value in limits.items() if value is not None]:

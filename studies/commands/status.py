@@ -12,7 +12,7 @@ from rich.text import Text
 from search_spaces import ANY, OPTIMIZER
 from search_spaces.errors import UserError, suggestion
 from studies.called import command_line
-from studies.commands.find import campaign_name, existing, stored_campaigns, without_password
+from studies.commands.find import campaign_name, existing, without_password
 from studies.commands.options import storage_again
 from studies.commands.progress import is_over, status_view, stopped_lines
 from studies.commands.screen import make_console, say, verbatim
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.load import Study
-    from studies.campaign.resolve import ResolvedCampaign
 
 
 def show_status(campaign: str | None, storage: str) -> list[str]:
@@ -69,36 +68,6 @@ def tallies(storage: BaseStorage, campaign: str) -> tuple[str, list[Tally]]:
     counted = [_tally(study, every[every["study"] == study.name], alive=alive) for study in found]
     told = [replace(one, stopped=cut.get(one.study)) if one.missing else one for one in counted]
     return driver, told
-
-
-def ended_trials(resolved: ResolvedCampaign, storage: str, *, extend: bool) -> dict[str, int]:
-    """Return how many trials of each of a campaign's studies have ended; none where it is not in the storage.
-
-    Raises:
-        UserError: The storage has another of its name, which is not gone on with, or cannot be read.
-    """
-    from analysis.load import studies, trials
-    from studies.campaign.extension import ANOTHER_NAME_FOR_CAMPAIGN, why_another, why_other_rules
-
-    name = resolved.campaign.name
-    if name not in stored_campaigns(storage, name):
-        return {}
-    with existing(storage) as opened:
-        driver, counted = tallies(opened, name)
-        begun = {study.name: study for study in studies(opened, name, replicates=True)}
-        is_binding = driver.startswith("running") or len(trials(opened, list(begun.values())))
-    ended = {tally.study: tally.done for tally in counted}
-    first = next(iter(begun.values()))
-    other = why_other_rules(name, first.attributes["protocol"])
-    other = other or why_another(first.campaign, resolved.plan.stored(), extend=extend)
-    if other is not None and not is_binding:
-        return ended  # the launch begins it anew
-    for plan in resolved.study_plans():
-        if other is None and (study := begun.get(plan.name)) is not None:
-            other = plan.why_changed(study.attributes, study.direction, ANOTHER_NAME_FOR_CAMPAIGN)
-    if other is not None:
-        raise UserError(other)
-    return ended
 
 
 def _tally(study: Study, trials: pd.DataFrame, *, alive: bool) -> Tally:

@@ -4,7 +4,7 @@ from studies.ledger.budget import Clock, OutOfTimeError, SearchBudget
 from studies.ledger.confirmation_budget import ConfirmationBudget
 from studies.ledger.ledger import Ledger
 from studies.ledger.limits import Limits
-from studies.ledger.open import open_confirmation, open_evaluation, open_search
+from studies.ledger.open import look_at_search, open_confirmation, open_evaluation, open_search
 from studies.ledger.repeats import Candidate, fresh_seeds
 from studies.ledger.winner import ConfirmedWinner, confirmed_winner
 
@@ -19,6 +19,7 @@ __all__ = [
     "SearchBudget",
     "confirmed_winner",
     "fresh_seeds",
+    "look_at_search",
     "open_confirmation",
     "open_evaluation",
     "open_search",

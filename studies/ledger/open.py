@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -81,7 +80,11 @@ def open_search(
     clock = Clock() if limiting is None else limiting.clock
     with opened(url, campaign, command, versions, limiting or Rule(), durability, create=True) as opening:
         free = frozenset() if budget is None else _BUDGETED
-        check = partial(opening.check, {plan.name for plan in plans}, extend=extend, free=free)
+
+        def check() -> None:
+            for study_id in opening.check({plan.name for plan in plans}, extend=extend, free=free):
+                opening.storage.delete_study(study_id)
+
         check()
         # the first study is made by whoever comes first, and described, as all others, by who holds the lease on it
         first = opening.made_study(plans[0])
@@ -107,6 +110,29 @@ def open_search(
                 for name, value in budget.resume(before, opening.campaign, trials).items():
                     opening.storage.set_study_user_attr(study_id, name, value)
         return opening.ledger()
+
+
+def look_at_search(
+    url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], *, extend: bool = False
+) -> list[Tally]:
+    """Return how far the studies are with which :func:`open_search` would go on; nothing is written.
+
+    Args:
+        url: Of the storage, which is there.
+        campaign: As of :func:`open_search`, and so are the others.
+        plans: Likewise.
+        extend: Likewise.
+
+    Raises:
+        UserError: What that would refuse, a driver that is alive excepted.
+    """
+    with opened(url, campaign, "launch", {}, Rule(), None, read_only=True) as opening:
+        anew = opening.check({plan.name for plan in plans}, extend=extend)
+        every = ((plan, find_study(opening.storage, plan.name)) for plan in plans)
+        found = [(plan, study_id) for plan, study_id in every if study_id is not None and study_id not in anew]
+        for plan, study_id in found:
+            opening.refuse_changed(plan, study_id)
+        return [tally(opening.as_extended(plan), opening.trials(study_id)) for plan, study_id in found]
 
 
 def open_confirmation(

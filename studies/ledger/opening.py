@@ -62,10 +62,11 @@ def opened(
     durability: Durability | None,
     *,
     create: bool = False,
+    read_only: bool = False,
 ) -> Iterator[Opening]:
-    """Open a storage to make a ledger on it; what was begun is undone where that comes to nothing."""
+    """Open a storage to make a ledger on it, or to read it; what was begun is undone where that comes to nothing."""
     with ExitStack() as undo:
-        storage = open_storage(url, create=create)
+        storage = open_storage(url, create=create, read_only=read_only)
         undo.callback(close_storage, storage)
         shown = hide_password(url)
         kept = Durability() if durability is None else durability
@@ -148,25 +149,27 @@ class Opening:
 
     # -------------------------------------------------------------------------------------- what the storage holds
 
-    def check(self, names: set[str], *, extend: bool, free: frozenset[str]) -> None:
+    def check(self, names: set[str], *, extend: bool, free: frozenset[str] = frozenset()) -> list[int]:
         """Refuse a storage that holds something else under these names, before anything is written.
 
         Args:
             names: Of studies.
             extend: Whether the campaign in the storage may be made this one.
             free: Keys of the configuration that this driver may change.
+
+        Returns:
+            The ids of another campaign's studies, of this one's name, that bind nobody: a driver deletes them.
         """
         self.refuse_others(names)
         ours = self._ours()
         differing = (self._difference(attributes, extend, free) for attributes in ours.values())
         reason = next((reason for reason in differing if reason), None)
         if reason is None:
-            return
+            return []
         held = any(holder and _lease.alive(holder) for holder in (one.get(_lease.KEY) for one in ours.values()))
         if held or any(self.storage.get_n_trials(study_id) for study_id in ours):
             raise UserError(reason)
-        for study_id in ours:  # it never came to run a trial: a slip of the fingers that binds nobody
-            self.storage.delete_study(study_id)
+        return list(ours)  # it never came to run a trial: a slip of the fingers
 
     def refuse_others(self, names: Iterable[str]) -> None:
         """Refuse a storage with a study of one of these names that is none of a campaign, or a damaged one.
@@ -295,7 +298,7 @@ class Opening:
         """
         study_id = find_study(self.storage, plan.name)
         if study_id is not None:
-            self._refuse_changed(plan, study_id)
+            self.refuse_changed(plan, study_id)
             return study_id
         direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE
         try:
@@ -308,7 +311,7 @@ class Opening:
         self.changes.made.append(study_id)
         return study_id
 
-    def _refuse_changed(self, plan: StudyPlan, study_id: int) -> None:
+    def refuse_changed(self, plan: StudyPlan, study_id: int) -> None:
         """Refuse a study that was begun on other data, or whose workload measured something else then."""
         attributes, [begun] = self.attributes(study_id), self.storage.get_study_directions(study_id)
         direction = begun.name.lower()
@@ -325,7 +328,7 @@ class Opening:
     def open_study(self, plan: StudyPlan, study_id: int | None = None) -> int:
         """Return the id of the study, which is made and described if it is not there; for who has the lease alone."""
         study_id = self.made_study(plan) if study_id is None else study_id
-        self._refuse_changed(plan, study_id)
+        self.refuse_changed(plan, study_id)
         if "protocol" in self.attributes(study_id):
             return study_id
         # the dashboard names the axis by this
@@ -356,7 +359,7 @@ class Opening:
             )
         if other_rules := self._other_rules(attributes):
             raise UserError(other_rules)
-        self._refuse_changed(plan, study_id)
+        self.refuse_changed(plan, study_id)
         return study_id
 
     def again(self, *more: str) -> str:

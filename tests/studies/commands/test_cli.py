@@ -246,6 +246,37 @@ def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(so
 
 
 @pytest.mark.slow
+def test_a_dry_run_refuses_a_foreign_study_as_the_launch_does(sofim):
+    typed = ("launch", "quickstart", "--workloads", "digits-mlp", "--optimizers", "sgd", "--trials", "2")
+    name = "quickstart/digits-mlp/sgd"
+    for directory, direction, trials in (("foreign", "maximize", 1), ("turned", "minimize", 0), ("empty", "maximize", 0)):
+        url = f"sqlite:///{directory}.db"
+        study = optuna.create_study(storage=url, study_name=name, direction=direction)
+        for _ in range(trials):
+            study.tell(study.ask(), 0.5)
+        dry = sofim(*typed, "--storage", url, "--dry-run")
+        if directory == "empty":
+            assert (dry.code, dry.err) == (0, ""), "what a driver left that died while it made it"
+            continue
+        done = sofim(*typed, "--storage", url)
+        assert (done.code, dry.code, dry.err) == (2, 2, done.err)
+        assert name in dry.err
+        assert len(optuna.load_study(study_name=name, storage=url).trials) == trials
+
+
+def test_a_dry_run_prices_nothing_of_a_study_that_was_given_up_on(sofim, monkeypatch):
+    monkeypatch.setattr("studies.training.allowance.cpus", lambda: 1)
+    estimate = [studies.commands.dry_run.Estimate(f"fake/digits-mlp/{name}", 60.0) for name in ("sgd", "adam")]
+    monkeypatch.setattr(studies.commands.dry_run, "estimate", lambda resolved: estimate)
+    two = {"workloads": ["digits-mlp"], "optimizers": ["sgd", "adam"], "trials": 12}
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": ["failed: x"] * 10, "digits-mlp/adam": [0.5] * 11}, **two)
+    done = sofim("launch", "fake", "--dry-run")
+    assert "1 trial at once: at most about 1 min 00 s " in done.out
+    assert "stopped: 10 failures in a row, the last: x\n" in done.out
+    assert "21 of these trials have ended, " in done.out
+
+
+@pytest.mark.slow
 def test_a_preset_of_which_a_part_was_launched_is_extended_as_it_was_launched(sofim):
     part = {"name": "quickstart", "workloads": ["digits-mlp"], "optimizers": ["sgd"]}
     make("sqlite:///sofim.db", {"digits-mlp/sgd": [0.5, 0.25]}, **part)
