@@ -92,6 +92,10 @@ SEEDS_ASKED = "seeds_asked"
 """The user attribute of a study of confirmation runs that says on how many seeds its winner was to be run: ``of`` which
 trial, and ``numbers``, each greater than that before it, which is on how many the runs had ended by then."""
 
+CONFIRMED_ELSEWHERE = "confirmed_elsewhere"
+"""The user attribute of a study that was begun when winners of several optimizers had been confirmed on other workloads
+of its campaign: the names of these."""
+
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
 

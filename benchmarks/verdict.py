@@ -230,7 +230,7 @@ def planned(table: Table, rng: np.random.Generator, campaigns: int) -> None:
 
 
 def looks(table: Table, rng: np.random.Generator, campaigns: int) -> None:
-    """Confirm two equal optimizers on more and more seeds, and read the report each time."""
+    """Confirm two equal optimizers on more and more seeds, or workloads, and read the report each time."""
     kinds = {"two configurations": ("configurations", (1,)), "an accuracy": ("verdict", (3, 5, 10)),
              "a gap": ("verdict", (3, 5, 10))}  # fmt: skip
     for name, (column, of_each) in kinds.items():
@@ -246,6 +246,16 @@ def looks(table: Table, rng: np.random.Generator, campaigns: int) -> None:
             of = f"{name}, {searches} searches" if searches > 1 else name
             what = f"named in one of {len(numbers)} reports, on {listing(list(map(str, numbers)))} seeds: {of}"
             table.told(what, wrong, campaigns)
+    for numbers, scatter in itertools.product(((9, 10), (3, 6), (3, 6, 9, 12), tuple(range(2, 21))), (1.0, 5.0)):
+        one, two = rng.standard_normal((2, campaigns, max(numbers), 3))
+        means = (scatter * one[..., None] > two[..., None, :]).mean(axis=(2, 3))
+        wrong = 0
+        for campaign in means:
+            ends = (mean_probability_interval(float(campaign[:n].mean()), [(3, 3)] * n) for n in numbers)
+            wrong += any(low > 0.5 or high < 0.5 for low, high in ends)
+        on = listing(list(map(str, numbers))) if len(numbers) < 5 else f"{numbers[0]} to {numbers[-1]}"
+        what = f"told apart on the mean of workloads in one of {len(numbers)} reports, on {on}, 3 searches"
+        table.told(f"{what}: one scatters {scatter:g} times as much", wrong, campaigns)
 
 
 def ties(table: Table, rng: np.random.Generator, campaigns: int) -> None:

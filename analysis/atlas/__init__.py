@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.atlas import coordinates, defaults, kinds, seconds, sensitivities
 from analysis.comparison import Comparison
+from analysis.comparison.stopping import workloads_added
 from analysis.defaults import Evaluated, SurrogateStudy, ran, recommend
 from analysis.schema import COUNTED
 from analysis.study import Frames
@@ -106,7 +107,10 @@ def atlas(
             ("rho",),
         ),
         Answer(
-            "beyond-images", f"Does {optimizer} do well beyond images?", tuple(kinds.sentences(by_kind)), ("by_kind",)
+            "beyond-images",
+            f"Does {optimizer} do well beyond images?",
+            (*kinds.sentences(by_kind), *workloads_added(contests)),
+            ("by_kind",),
         ),
         Answer(
             "how-sensitive",

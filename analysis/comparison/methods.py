@@ -11,6 +11,7 @@ from analysis.comparison.cost import batch_sentences
 from analysis.comparison.fairness import given_starts
 from analysis.comparison.searches import ENOUGH, repeated
 from analysis.comparison.spaces import schedule_in_words, searched
+from analysis.comparison.stopping import workloads_added
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.drawn import drawn_counts, model_in_words
 from analysis.intervals import DRAWS
@@ -38,7 +39,7 @@ def methods(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]
         " ".join(batch_sentences(tables["cost"])),
         _statistics(contests, tables),
         _budgets(tables),
-        _departures(tables),
+        _departures(contests, tables),
     ]
     return "## Methods\n\n" + "\n\n".join(text for text in paragraphs if text) + "\n"
 
@@ -238,12 +239,13 @@ def _budgets(tables: Mapping[str, pd.DataFrame]) -> str:
     return " ".join(said)
 
 
-def _departures(tables: Mapping[str, pd.DataFrame]) -> str:
+def _departures(contests: Sequence[WorkloadRuns], tables: Mapping[str, pd.DataFrame]) -> str:
     rules = tables["fairness"].to_dict("records")
     broken = [f"Rule {row['rule']} on {row['workload']}: {row['problems']}." for row in rules if row["problems"]]
     unknown = [f"Rule {row['rule']} on {row['workload']}: {row['doubts']}." for row in rules if row["doubts"]]
     said = [f"Rules of a fair comparison that were not kept: {' '.join(broken)}"] if broken else []
     said += [f"Not known: {' '.join(unknown)}"] if unknown else []
+    said += workloads_added(contests)
     return "\n\n".join(said)
 
 

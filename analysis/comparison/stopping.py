@@ -1,7 +1,8 @@
 """When trials, searches and confirmations ended, and whether what they had shown by then could decide that.
 
 Trials of all optimizers are to be stopped at the same epochs, read off where they were stopped; searches end with their
-last trial; winners are confirmed on the number of seeds that was asked for first.
+last trial; winners are confirmed on the number of seeds that was asked for first; and workloads are chosen before the
+winners on any of them can be compared.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.schema import SEEDS_ASKED, seeds_begun
+from analysis.comparison.workload_runs import WorkloadRuns
+from analysis.schema import CONFIRMED_ELSEWHERE, SEEDS_ASKED, seeds_begun
 from analysis.study import Study
 from analysis.text import listing
 from search_spaces.errors import number_of
@@ -106,3 +108,23 @@ def seeds_decided(
             short.append(f"{name} was run on {ended} of the {numbers[-1]} seeds that were asked for")
     told = "; ".join(dict.fromkeys(grown))
     return [f"seeds were added when runs on fewer could be read ({told})"] if grown else [], short
+
+
+def workloads_added(contests: Sequence[WorkloadRuns]) -> list[str]:
+    """Return a sentence on workloads whose searches began when the winners on others could be compared; none without.
+
+    Args:
+        contests: Of a campaign.
+    """
+    told = []
+    for contest in contests:
+        searches = (search for study in contest.studies for search in contest.searches_of(study))
+        before = [search.attributes.get(CONFIRMED_ELSEWHERE, ()) for search in searches]
+        if all(before):
+            told.append(f"{contest.workload} (on {min(map(len, before))})")
+    if not told or len(contests) < 2:
+        return []
+    return [
+        f"Added once winners on other workloads could be compared: {listing(told)}. An interval of a mean over "
+        "workloads is for workloads that were chosen before that."
+    ]

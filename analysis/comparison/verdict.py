@@ -14,6 +14,7 @@ from analysis.comparison.inclusion import TOO_SMALL
 from analysis.comparison.pairwise import BETTER, NOT_SHOWN, WORSE, between
 from analysis.comparison.power import what_is_found
 from analysis.comparison.searches import ENOUGH, RUNS, SEARCHES, unit
+from analysis.comparison.stopping import workloads_added
 from analysis.comparison.time_to_target import why_not_comparable
 from analysis.comparison.workload_runs import WorkloadRuns
 from analysis.intervals import FEW
@@ -322,6 +323,7 @@ def _reservations(contests: Sequence[WorkloadRuns], tables: Tables) -> list[str]
     ]
     if missing:
         said.append(f"Not confirmed, and so not compared: {listing(missing)}.")
+    said.extend(workloads_added(contests))
     rules = tables["fairness"]
     said.extend(
         f"Rule {row['rule']} was not kept on {row['workload']}: {row['problems']}."

@@ -27,6 +27,7 @@ from studies.ledger.path import default_of, differing, from_default, in_order
 from studies.ledger.repeats import (
     Beside,
     Candidate,
+    compared_on,
     confirmation,
     evaluation,
     fresh_seeds,
@@ -89,6 +90,7 @@ def open_search(
         # the first study is made by whoever comes first, and described, as all others, by who holds the lease on it
         first = opening.made_study(plans[0])
         waited = opening.take(first, clock)
+        opening.compared = compared_on(opening.storage, str(campaign["name"]))
         opening.open_study(plans[0], first)
         check()  # what is read from here on, no other driver changes: until now one may have
         before = opening.attributes(first)

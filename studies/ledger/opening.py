@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
-from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, PROTOCOL, WIDENED, maker_of
+from analysis.schema import CONFIRM, CONFIRMED_ELSEWHERE, ENDED_BY, EVALUATE, PROTOCOL, WIDENED, maker_of
 from search_spaces import stored_space
 from search_spaces.errors import UserError, number_of
 from studies.called import command_line, storage_named
@@ -44,7 +44,7 @@ _METRIC_NAMES = "study:metric_names"  # Optuna's own attribute
 # what a study is described with, before its protocol
 _DESCRIBED = frozenset({
     "workload", "optimizer", "metric", "metric_split", "metric_scale", "target", "versions", "search_space", "epochs",
-    "replicate", "resplit", *WHERE_TOLD, FOLDER, "campaign",
+    "replicate", "resplit", *WHERE_TOLD, FOLDER, "campaign", CONFIRMED_ELSEWHERE,
 })  # fmt: skip
 _BEFORE = frozenset({_lease.KEY, SPENT, ENDED_BY})  # what a driver has on it by then: its lease, what it keeps beside
 
@@ -78,7 +78,10 @@ def opened(
 
 @dataclass(slots=True)
 class Opening:
-    """A ledger that is being opened: what `studies.ledger.ledger.Ledger` has, and the person's ``command``."""
+    """A ledger that is being opened: what `studies.ledger.ledger.Ledger` has, and the person's ``command``.
+
+    ``compared`` has the workloads on which winners of the campaign could be compared before a search is added.
+    """
 
     storage: Backend
     url: str
@@ -92,6 +95,7 @@ class Opening:
     studies: dict[str, StudyLedger] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    compared: Sequence[str] = ()
     writer: TrialWriter = field(init=False)
 
     def attributes(self, study_id: int) -> Mapping[str, Any]:
@@ -331,6 +335,7 @@ class Opening:
         self.refuse_changed(plan, study_id)
         if "protocol" in self.attributes(study_id):
             return study_id
+        others = [workload for workload in self.compared if workload != plan.workload]
         # the dashboard names the axis by this
         self.storage.set_study_system_attr(study_id, _METRIC_NAMES, [plan.metric])
         attributes = {
@@ -338,6 +343,7 @@ class Opening:
             "versions": dict(self.versions),
             FOLDER: new_folder(),
             "campaign": self.campaign,
+            **({CONFIRMED_ELSEWHERE: others} if others else {}),
             "protocol": PROTOCOL,  # the last: who sees it sees all, and a driver that dies before it leaves nothing
         }
         for name, value in attributes.items():

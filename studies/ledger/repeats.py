@@ -9,9 +9,10 @@ from itertools import count, islice
 from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from analysis.schema import EVALUATES, ROLE, STEP, WINNER, seeds_begun
+from analysis.schema import CONFIRM, EVALUATES, ROLE, STEP, WINNER, maker_of, seeds_begun
 from search_spaces import configuration_key
 from studies.campaign.model import MOST_REPLICATES
 from studies.campaign.plan import StudyPlan, campaign_seed, replicate_seed
@@ -219,6 +220,19 @@ def seeds_asked(
         return {"of": winner.number, "numbers": [max(seeds, ended)]}
     *former, last = seeds_begun(before, ended)
     return {"of": winner.number, "numbers": [*former, *([last] if seeds <= last else [min(last, ended), seeds])]}
+
+
+def compared_on(storage: BaseStorage, campaign: str) -> list[str]:
+    """Return the workloads of a campaign on which the winners of several optimizers have been run."""
+    optimizers: dict[str, set[str]] = {}
+    for study in storage.get_all_studies():
+        maker = maker_of(study.study_name, study.user_attrs)
+        if not maker.is_campaign or maker.campaign != campaign or not study.study_name.endswith(CONFIRM):
+            continue
+        runs = storage.get_all_trials(study._study_id, deepcopy=False)
+        if any(run.state.is_finished() and not is_asked_again(run) for run in runs):
+            optimizers.setdefault(study.user_attrs["workload"], set()).add(study.user_attrs["optimizer"])
+    return [workload for workload, own in optimizers.items() if len(own) > 1]
 
 
 def evaluation(plan: StudyPlan, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Repeats:

@@ -230,6 +230,25 @@ def test_seeds_that_were_added_when_fewer_could_be_read_break_the_rule_of_fresh_
         assert ledger(campaign).loc[3, "kept"] == "yes"
 
 
+def test_workloads_that_were_added_when_others_could_be_compared_are_named() -> None:
+    campaign = made({"w": RUNS["w"], "x": RUNS["w"], "y": RUNS["w"]})
+    assert not any("Added" in text for text in campaign.compare().sentences)
+    later = {"confirmed_elsewhere": ["w", "x"]}
+    campaign.studies = [
+        dataclasses.replace(study, attributes={**study.attributes, **(later if study.workload == "y" else {})})
+        for study in campaign.studies
+    ]
+    compared = campaign.compare()
+    assert any(
+        text.startswith("Added once winners on other workloads could be compared: y (on 2).")
+        for text in compared.sentences
+    )
+    assert "could be compared: y (on 2)" in compared.methods
+    one = campaign.studies[-1]  # an optimizer that was not added with the workload
+    campaign.studies[-1] = dataclasses.replace(one, attributes={**one.attributes, "confirmed_elsewhere": []})
+    assert not any("Added" in text for text in campaign.compare().sentences)
+
+
 def test_a_confirmation_that_ended_before_the_seeds_it_was_to_have_is_doubted() -> None:
     """Who stops when a report pleases has not decided the number before."""
     campaign = made(RUNS)

@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from analysis.comparison.fairness import fairness
+from analysis.comparison.stopping import workloads_added
 from analysis.comparison.workload_runs import contests
 from analysis.load import read, studies
 from search_spaces.errors import UserError
@@ -17,9 +18,10 @@ from studies.campaign.extension import extended, join, why_another
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import as_begun, grown
-from studies.ledger import open_search, opening
+from studies.ledger import open_confirmation, open_search, opening
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import resolve
+from tests.studies.ledger.test_confirm_ledger import work_off as run_winners
 from tests.studies.ledger.test_ledger_edges import work_off
 
 
@@ -99,6 +101,34 @@ def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign
     tune(every_storage, before)  # and goes on as it did
     tune(every_storage, campaign(**asked), extend=True)
     assert trials_of(every_storage) == {"c/digits-mlp/sofim": 6, "c/digits-mlp/sgd": 6}
+
+
+@pytest.mark.slow
+def test_a_workload_that_is_added_once_winners_could_be_compared_says_so(url):
+    first, added = campaign(optimizers=["sofim", "sgd"]), {"workloads": ["breast-cancer-logreg"]}
+    tune(url, first)
+    tune(url, campaign(name="other", optimizers=["sofim", "sgd"]))
+    tune(url, campaign(name="other", optimizers=["sofim", "sgd"], **added), extend=True)
+    assert said_of_workloads(url, "other") == [], "nothing of it was confirmed, only of another"
+    plans = ResolvedCampaign(first, {"digits-mlp": resolve("digits-mlp")}).study_plans()
+    with open_confirmation(url, first.stored(), plans, {}, seeds=2) as ledger:
+        run_winners(ledger)
+    tune(url, campaign(name="other", trials=5), extend=True)
+    tune(url, campaign(optimizers=["adam"]), extend=True)
+    assert said_of_workloads(url, "c") == [], "an optimizer that is added is compared on the workloads that were chosen"
+    tune(url, campaign(**added), extend=True)
+    [sentence] = said_of_workloads(url, "c")
+    assert sentence.startswith("Added once winners on other workloads could be compared: breast-cancer-logreg (on 1).")
+
+
+def said_of_workloads(url: str, name: str) -> list[str]:
+    storage = open_storage(url)
+    try:
+        own = studies(storage, name, replicates=True)
+        frames = read(storage, own)
+        return workloads_added(contests(own, frames.trials, frames.confirmations, frames.curves))
+    finally:
+        close_storage(storage)
 
 
 @pytest.mark.slow

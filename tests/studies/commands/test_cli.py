@@ -249,7 +249,11 @@ def test_a_dry_run_refuses_what_the_launch_would_refuse_and_in_the_same_words(so
 def test_a_dry_run_refuses_a_foreign_study_as_the_launch_does(sofim):
     typed = ("launch", "quickstart", "--workloads", "digits-mlp", "--optimizers", "sgd", "--trials", "2")
     name = "quickstart/digits-mlp/sgd"
-    for directory, direction, trials in (("foreign", "maximize", 1), ("turned", "minimize", 0), ("empty", "maximize", 0)):
+    for directory, direction, trials in (
+        ("foreign", "maximize", 1),
+        ("turned", "minimize", 0),
+        ("empty", "maximize", 0),
+    ):
         url = f"sqlite:///{directory}.db"
         study = optuna.create_study(storage=url, study_name=name, direction=direction)
         for _ in range(trials):
