@@ -295,7 +295,7 @@ def test_a_trial_that_another_driver_closed_meanwhile_is_not_overwritten(url):
 def test_two_drivers_that_begin_at_once_are_told_apart(url, monkeypatch):
     monkeypatch.setattr(opening, "find_study", lambda _storage, _name: None)  # both looked before either had written
     with open_search(url, CAMPAIGN, [plan()], {}):
-        monkeypatch.setattr(opening.Opening, "check", lambda _self, _names, **_: None)
+        monkeypatch.setattr(opening.Opening, "check", lambda _self, _names, **_: [])
         with pytest.raises(UserError, match="another driver has this moment begun campaign 'c'"):
             open_search(url, CAMPAIGN, [plan()], {})
 
