@@ -93,8 +93,8 @@ SEEDS_ASKED = "seeds_asked"
 trial, and ``numbers``, each greater than that before it, which is on how many the runs had ended by then."""
 
 CONFIRMED_ELSEWHERE = "confirmed_elsewhere"
-"""The user attribute of a study that was begun when winners of several optimizers had been confirmed on other workloads
-of its campaign: the names of these."""
+"""The user attribute of a study that was begun when winners of two optimizers or more could be compared on other
+workloads of its campaign: the names of these. Studies of earlier versions have none."""
 
 CAMPAIGN_RULES = ("purpose", "sampler", "pruner", "schedule", "warmup", "decay", "batch_size", "seed")
 """Keys of a campaign's configuration that say how it searched and trained; those that say nothing are not stored."""
@@ -217,6 +217,7 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {  # of later versions
     "metric_scale": lambda value: value in ("linear", "log"),
     "metric_bounds": lambda value: isinstance(value, Sequence) and len(value) == 2,
     "data": lambda value: isinstance(value, Mapping),
+    CONFIRMED_ELSEWHERE: _are_names,
     "target_origin": lambda value: isinstance(value, str),
     "target": lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
 }

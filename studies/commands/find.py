@@ -208,19 +208,14 @@ def stored_campaigns(storage: str, wanted: str) -> dict[str, Mapping[str, object
     Raises:
         UserError: A study of the one that is ``wanted`` is damaged.
     """
-    if is_missing(storage):
+    file = file_of(storage)
+    if file is not None and not _exists(str(file)):
         return {}
     from analysis.load import check_whole, studies
 
     with existing(storage) as opened:
         check_whole(opened, wanted)
         return {str(study.campaign["name"]): study.campaign for study in studies(opened)}
-
-
-def is_missing(storage: str) -> bool:
-    """Return whether the storage is a file that is not there."""
-    file = file_of(storage)
-    return file is not None and not _exists(str(file))
 
 
 @contextmanager

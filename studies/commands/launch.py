@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.text import in_short, listing
 from search_spaces.errors import UserError, key_shown, number_of
-from studies.commands.find import (
-    as_begun,
-    check_any_worked,
-    find_campaign,
-    grown,
-    is_missing,
-    stored_campaigns,
-    without_password,
-)
+from studies.commands.find import as_begun, check_any_worked, find_campaign, grown, stored_campaigns, without_password
 from studies.commands.next_commands import AFTER_CONFIRM, AFTER_LAUNCH, OF_WHOLE, ONE_SEED, UNSEEN, print_next_commands
 from studies.commands.screen import make_console, say, working
 from studies.commands.work import logged, versions, work_off
@@ -169,8 +161,7 @@ def _dry_run(
     from studies.ledger import look_at_search
 
     resolved = replace(resolved, plan=as_begun(resolved.plan, storage))
-    plans = [] if is_missing(storage) else resolved.study_plans()
-    begun = look_at_search(storage, resolved.plan.stored(), plans, extend=extend) if plans else []
+    begun, notes = look_at_search(storage, resolved.plan.stored(), resolved.study_plans(), extend=extend)
     slots, cores = slots_offered(resources), None
     if resources.cpus_per_trial is not None and resources.cpus_per_trial < 1:
         cores = slots_offered(replace(resources, cpus_per_trial=1.0))
@@ -178,6 +169,8 @@ def _dry_run(
     print_dry_run(resolved, console, slots, resources.address, left=left, cores=cores)
     for line in stopped_lines(begun):
         say(console, line, "red")
+    for note in notes:
+        say(console, note)
     if there := sum(one.done for one in begun):
         have, are = ("has", "is") if there == 1 else ("have", "are")
         say(console, f"{there} of these trials {have} ended, in {without_password(storage)}, and {are} not run again.")
@@ -230,6 +223,8 @@ def launch(
     )
     with logged(opened, logs, console) as ledger:
         finished = ledger.finished
+        for note in ledger.notes:
+            say(console, note)
         if not finished:
             if not any(tally.done for tally in ledger.tallies()):  # what was begun keeps its search spaces
                 for note in resolved.notes:

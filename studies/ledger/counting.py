@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from datetime import datetime
 from statistics import fmean
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.schema import ASKED_AGAIN, ROLE, WINNER, given_up_at
+from analysis.schema import ASKED_AGAIN, LOST, ROLE, WINNER, given_up_at
 from search_spaces import OPTIMIZER
+from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
 from studies.training.failures import FailureCount, too_many_failures
 from studies.trials import Runs, Tally
@@ -26,6 +29,29 @@ def origin_of(trial: FrozenTrial) -> int:
 def is_asked_again(trial: FrozenTrial) -> bool:
     """Return whether ``trial`` ended with its driver, and not for good."""
     return trial.user_attrs.get("failure") in ASKED_AGAIN
+
+
+def as_left(plan: StudyPlan, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials of a study that no driver runs, with those that ran closed as lost.
+
+    Raises:
+        UserError: Another program queued a trial.
+    """
+    queued = next((trial.number for trial in trials if trial.state == TrialState.WAITING), None)
+    if queued is not None:
+        raise UserError(
+            f"another program queued trial {queued} of study '{plan.name}', which only sofim may "
+            "add trials to; give this campaign another name with --name"
+        )
+    return [_closed_as_lost(trial) if trial.state == TrialState.RUNNING else trial for trial in trials]
+
+
+def _closed_as_lost(trial: FrozenTrial) -> FrozenTrial:
+    closed = copy(trial)
+    closed.state = TrialState.FAIL
+    closed.user_attrs = {**trial.user_attrs, "failure": LOST}
+    closed.datetime_complete = datetime.now()
+    return closed
 
 
 def cost_of(value: float, direction: str) -> float:

@@ -15,11 +15,12 @@ from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
 from analysis.schema import CONFIRM, ENDED_BY, EVALUATE, SEEDS_ASKED, ended_by
+from analysis.text import listing
 from search_spaces.errors import UserError, number_of
 from studies.campaign.plan import StudyPlan
 from studies.ledger.budget import Clock, SearchBudget
 from studies.ledger.confirmation_budget import ConfirmationBudget
-from studies.ledger.counting import best_of_each, ranked, tally
+from studies.ledger.counting import as_left, best_of_each, ranked, tally
 from studies.ledger.ledger import Ledger, Rule
 from studies.ledger.limits import Limits
 from studies.ledger.opening import Command, Opening, opened
@@ -90,7 +91,7 @@ def open_search(
         # the first study is made by whoever comes first, and described, as all others, by who holds the lease on it
         first = opening.made_study(plans[0])
         waited = opening.take(first, clock)
-        opening.compared = compared_on(opening.storage, str(campaign["name"]))
+        _look_for_added(opening, plans)
         opening.open_study(plans[0], first)
         check()  # what is read from here on, no other driver changes: until now one may have
         before = opening.attributes(first)
@@ -116,11 +117,11 @@ def open_search(
 
 def look_at_search(
     url: str, campaign: Mapping[str, Any], plans: Sequence[StudyPlan], *, extend: bool = False
-) -> list[Tally]:
-    """Return how far the studies are with which :func:`open_search` would go on; nothing is written.
+) -> tuple[list[Tally], list[str]]:
+    """Return how far the studies are with which :func:`open_search` would go on, and its notes; nothing is written.
 
     Args:
-        url: Of the storage, which is there.
+        url: Of the storage, which need not be there.
         campaign: As of :func:`open_search`, and so are the others.
         plans: Likewise.
         extend: Likewise.
@@ -128,13 +129,34 @@ def look_at_search(
     Raises:
         UserError: What that would refuse, a driver that is alive excepted.
     """
-    with opened(url, campaign, "launch", {}, Rule(), None, read_only=True) as opening:
+    with opened(url, campaign, "launch", {}, Rule(), None, create=True, read_only=True) as opening:
         anew = opening.check({plan.name for plan in plans}, extend=extend)
         every = ((plan, find_study(opening.storage, plan.name)) for plan in plans)
         found = [(plan, study_id) for plan, study_id in every if study_id is not None and study_id not in anew]
         for plan, study_id in found:
             opening.refuse_changed(plan, study_id)
-        return [tally(opening.as_extended(plan), opening.trials(study_id)) for plan, study_id in found]
+        _look_for_added(opening, plans)
+        is_held, tallies = opening.is_held(), []
+        for plan, study_id in found:
+            trials = opening.trials(study_id)
+            tallies.append(tally(opening.as_extended(plan), trials if is_held else as_left(plan, trials)))
+        return tallies, opening.notes
+
+
+def _look_for_added(opening: Opening, plans: Sequence[StudyPlan]) -> None:
+    """Find out what could be compared before the studies that are not begun, and note which workloads are added."""
+    begun = {study.study_name for study in opening.storage.get_all_studies() if "protocol" in study.user_attrs}
+    if all(plan.name in begun for plan in plans):
+        return
+    opening.compared = compared_on(opening.storage, str(opening.campaign["name"]))
+    known = {plan.workload for plan in plans if plan.name in begun}
+    added = list(dict.fromkeys(plan.workload for plan in plans if plan.workload not in known))
+    if added and opening.compared:
+        others = number_of(len(opening.compared), "other workload")
+        opening.notes.append(
+            f"{listing(added)}: added once winners on {others} could be compared, as a report will say beside what it "
+            "says of all workloads."
+        )
 
 
 def open_confirmation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ from studies.storage.backend import Backend
 from studies.storage.database import close_storage, find_study, open_storage
 from studies.storage.durability import Durability
 from studies.storage.lease import Lease
-from studies.storage.refusals import REFUSALS, refused
+from studies.storage.refusals import REFUSALS, refused, unreadable
 from studies.storage.url import hide_password
 from studies.storage.writer import FOLDER, TrialWriter, new_folder
 from studies.trials import Tally
@@ -72,15 +73,17 @@ def opened(
         kept = Durability() if durability is None else durability
         try:
             yield Opening(storage, url, shown, dict(campaign), command, versions, rule, kept, undo)
+        except json.JSONDecodeError as error:  # a text that was cut off, as by a column that is too small for it
+            raise unreadable(shown, ValueError(f"an entry is not JSON ({error})")) from error
         except REFUSALS as error:
-            raise refused(shown, error) from error
+            raise (unreadable if read_only else refused)(shown, error) from error
 
 
 @dataclass(slots=True)
 class Opening:
     """A ledger that is being opened: what `studies.ledger.ledger.Ledger` has, and the person's ``command``.
 
-    ``compared`` has the workloads on which winners of the campaign could be compared before a search is added.
+    ``compared`` has the workloads on which winners of the campaign can be compared before what it begins.
     """
 
     storage: Backend
@@ -170,10 +173,13 @@ class Opening:
         reason = next((reason for reason in differing if reason), None)
         if reason is None:
             return []
-        held = any(holder and _lease.alive(holder) for holder in (one.get(_lease.KEY) for one in ours.values()))
-        if held or any(self.storage.get_n_trials(study_id) for study_id in ours):
+        if self.is_held() or any(self.storage.get_n_trials(study_id) for study_id in ours):
             raise UserError(reason)
         return list(ours)  # it never came to run a trial: a slip of the fingers
+
+    def is_held(self) -> bool:
+        """Return whether a driver of this campaign is alive."""
+        return any(_lease.alive(one[_lease.KEY]) for one in self._ours().values() if one.get(_lease.KEY))
 
     def refuse_others(self, names: Iterable[str]) -> None:
         """Refuse a storage with a study of one of these names that is none of a campaign, or a damaged one.

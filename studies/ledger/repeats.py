@@ -223,14 +223,15 @@ def seeds_asked(
 
 
 def compared_on(storage: BaseStorage, campaign: str) -> list[str]:
-    """Return the workloads of a campaign on which the winners of several optimizers have been run."""
+    """Return the workloads of a campaign on which winners of several optimizers have runs that a report compares."""
     optimizers: dict[str, set[str]] = {}
     for study in storage.get_all_studies():
         maker = maker_of(study.study_name, study.user_attrs)
         if not maker.is_campaign or maker.campaign != campaign or not study.study_name.endswith(CONFIRM):
             continue
-        runs = storage.get_all_trials(study._study_id, deepcopy=False)
-        if any(run.state.is_finished() and not is_asked_again(run) for run in runs):
+        every = storage.get_all_trials(study._study_id, deepcopy=False)
+        runs = [run for run in every if run.user_attrs.get(ROLE, WINNER) == WINNER and run.state.is_finished()]
+        if sum(not is_asked_again(run) for run in runs) >= _FEWEST_READ:
             optimizers.setdefault(study.user_attrs["workload"], set()).add(study.user_attrs["optimizer"])
     return [workload for workload, own in optimizers.items() if len(own) > 1]
 

@@ -18,10 +18,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.schema import INTERRUPTED, LOST, TEST_PREFIX
+from analysis.schema import INTERRUPTED, TEST_PREFIX
 from search_spaces.errors import UserError
 from studies.campaign.plan import StudyPlan
-from studies.ledger.counting import InOrder, TrialCount, cost_of, is_asked_again, origin_of
+from studies.ledger.counting import InOrder, TrialCount, as_left, cost_of, is_asked_again, origin_of
 from studies.ledger.history import columns, evaluations, jsonable
 from studies.ledger.telling import Telling
 from studies.storage.database import running_template
@@ -126,31 +126,16 @@ def recall(
     Raises:
         UserError: Another program queued a trial.
     """
-    known = []
-    for trial in trials:
-        if trial.state == TrialState.WAITING:
-            raise UserError(
-                f"another program queued trial {trial.number} of study '{plan.name}', which only sofim may "
-                "add trials to; give this campaign another name with --name"
-            )
+    known = as_left(plan, trials)
+    for before, trial in zip(trials, known, strict=True):
         writer.known(study_id, trial.number, trial._trial_id)
-        if trial.state == TrialState.RUNNING:
-            trial = _closed_as_lost(trial)
+        if trial is not before:
             writer.finish(study_id, trial)
-        known.append(trial)
     settled = {origin_of(trial) for trial in known if not is_asked_again(trial)}
     lost = {origin_of(trial): trial for trial in known if is_asked_again(trial)}
     again = {origin: trial for origin, trial in lost.items() if origin not in settled}
     writer.sweep(writer.folder(study_id), again.keys())
     return known, again
-
-
-def _closed_as_lost(trial: FrozenTrial) -> FrozenTrial:
-    closed = copy(trial)
-    closed.state = TrialState.FAIL
-    closed.user_attrs = {**trial.user_attrs, "failure": LOST}
-    closed.datetime_complete = datetime.now()
-    return closed
 
 
 def arguments_of(plan: StudyPlan, params: Mapping[str, Any]) -> dict[str, Any]:

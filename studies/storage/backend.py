@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from studies.storage.rows import Batch, Key, check_number, ended_elsewhere
 
@@ -136,3 +136,7 @@ class Backend(BaseStorage):
     def close(self) -> None:
         """Give the connections back; nothing is asked of the storage any more."""
         self.forget_connections()
+
+
+class Nothing(Backend, InMemoryStorage):
+    """What is read of a storage in which nothing is yet."""

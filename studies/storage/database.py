@@ -23,7 +23,8 @@ def open_storage(url: str, *, create: bool = True, read_only: bool = False) -> B
             ``journal:///sofim.log`` for Optuna's journal file.
         create: Whether a file that is not there may be made, and tables where there are none; otherwise it is an error.
         read_only: Whether it is only read. Then nothing of it changes, in whatever state a program that was cut off
-            has left it: What is read may be a copy and, where nothing is in it yet, a storage in memory.
+            has left it: What is read may be a copy and, where nothing is in it yet (with ``create``: where there is no
+            file yet), a storage in memory.
 
     Returns:
         The storage, to be closed.
@@ -33,7 +34,7 @@ def open_storage(url: str, *, create: bool = True, read_only: bool = False) -> B
     """
     parsed = parse(url)
     opened: Backend = import_module(MODULES.get(backend(parsed), RDB)).open_storage(
-        parsed, hide_password(url), create=create and not read_only, read_only=read_only
+        parsed, hide_password(url), create=create, read_only=read_only
     )
     return opened
 

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from search_spaces.errors import UserError
-from studies.storage.backend import Backend
+from studies.storage.backend import Backend, Nothing
 from studies.storage.refusals import check_file, first_line, remedy_for
 
 
@@ -89,7 +89,7 @@ class Journal(Backend, JournalStorage):
         self._file.mend()
 
 
-def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> Backend:  # noqa: ARG001 (see Journal)
+def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> Backend:
     """Open the journal in the file that ``url`` names; see :func:`studies.storage.database.open_storage`."""
     if url.host or not url.database:
         raise UserError(f"storage '{shown}' names no file; write for example journal:///sofim.log")
@@ -100,6 +100,8 @@ def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> B
         )
     path = Path(url.database)
     check_file(path, shown, b'{"op_code"', "a journal of Optuna", create=create)
+    if read_only and not path.exists():  # one that is there is read without a change, see Journal
+        return Nothing()
     try:
         return Journal(path.absolute())  # its lock is a link to it
     except (StorageInternalError, KeyError) as error:

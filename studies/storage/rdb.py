@@ -19,13 +19,13 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import orm
 
 from search_spaces.errors import UserError
-from studies.storage.backend import Backend, Cell, Ids, Renew
+from studies.storage.backend import Backend, Cell, Ids, Nothing, Renew
 from studies.storage.refusals import told_in_one_line
 from studies.storage.rows import Batch, ids_of, write_in_one_transaction
 from studies.storage.sqlite import SqliteFile
@@ -141,10 +141,6 @@ def _update(session: orm.Session, where: Sequence[sa.ColumnElement[bool]], text:
 # ------------------------------------------------------------------------------------------------ opened
 
 
-class _Nothing(Backend, InMemoryStorage):
-    """What is read where nothing is in a database yet."""
-
-
 def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> Backend:
     """Open a database; see :func:`studies.storage.database.open_storage`."""
     with told_in_one_line(shown, url), ExitStack() as undo:
@@ -154,7 +150,7 @@ def open_storage(url: sa.URL, shown: str, *, create: bool, read_only: bool) -> B
         undo.callback(discard)
         made = not (file is not None and file.is_empty) and _has_tables(_engine(target, reading), shown)
         if not made and read_only:
-            return _Nothing()
+            return Nothing()
         if not (made or create):
             raise UserError(f"storage '{shown}' is empty; launch a campaign first, or name another with --storage")
         if not made:

@@ -18,7 +18,7 @@ from studies.campaign.extension import extended, join, why_another
 from studies.campaign.plan import CampaignPlan
 from studies.campaign.resolve import ResolvedCampaign
 from studies.commands.find import as_begun, grown
-from studies.ledger import open_confirmation, open_search, opening
+from studies.ledger import look_at_search, open_confirmation, open_search, opening
 from studies.storage.database import close_storage, open_storage
 from studies.workloads import resolve
 from tests.studies.ledger.test_confirm_ledger import work_off as run_winners
@@ -35,13 +35,14 @@ def campaign(**fields: object) -> CampaignPlan:
     return CampaignPlan.of(given | {"pruner": "none"} | fields)
 
 
-def tune(url: str, asked: CampaignPlan, *, extend: bool = False, trials: int | None = None) -> None:
-    """What ``sofim launch`` does, without the training."""
+def tune(url: str, asked: CampaignPlan, *, extend: bool = False, trials: int | None = None) -> list[str]:
+    """What ``sofim launch`` does, without the training; what it says before."""
     found = grown(asked, url, trials=trials) if extend else asked
     workloads = {name: resolve(name) for name in found.campaign.workloads}
     plans = ResolvedCampaign(found, workloads).study_plans()
     with open_search(url, found.stored(), plans, {}, extend=extend) as ledger:
         work_off(ledger)
+        return ledger.notes
 
 
 def trials_of(url: str) -> dict[str, int]:
@@ -105,20 +106,37 @@ def test_an_extension_that_is_refused_before_its_first_trial_leaves_the_campaign
 
 @pytest.mark.slow
 def test_a_workload_that_is_added_once_winners_could_be_compared_says_so(url):
-    first, added = campaign(optimizers=["sofim", "sgd"]), {"workloads": ["breast-cancer-logreg"]}
-    tune(url, first)
-    tune(url, campaign(name="other", optimizers=["sofim", "sgd"]))
-    tune(url, campaign(name="other", optimizers=["sofim", "sgd"], **added), extend=True)
-    assert said_of_workloads(url, "other") == [], "nothing of it was confirmed, only of another"
-    plans = ResolvedCampaign(first, {"digits-mlp": resolve("digits-mlp")}).study_plans()
-    with open_confirmation(url, first.stored(), plans, {}, seeds=2) as ledger:
-        run_winners(ledger)
-    tune(url, campaign(name="other", trials=5), extend=True)
-    tune(url, campaign(optimizers=["adam"]), extend=True)
+    two, added = ["sofim", "sgd"], {"workloads": ["breast-cancer-logreg"]}
+    for name in ("c", "other", "alone", "once", "lost"):
+        tune(url, campaign(name=name, optimizers=two))
+    confirm(url, "c", two)
+    confirm(url, "alone", two[:1])
+    confirm(url, "once", two, seeds=1)
+    confirm(url, "lost", two, seeds=3, runs=2)  # of which the second is left running
+    notes = {name: tune(url, campaign(name=name, **added), extend=True) for name in ("other", "alone", "once", "lost")}
+    assert not any(notes.values())
+    assert not any(said_of_workloads(url, name) for name in notes), "no report had winners of it to compare"
+    assert tune(url, campaign(optimizers=["adam"]), extend=True) == []
     assert said_of_workloads(url, "c") == [], "an optimizer that is added is compared on the workloads that were chosen"
-    tune(url, campaign(**added), extend=True)
+    beyond = "breast-cancer-logreg: added once winners on 1 other workload could be compared"
+    asked = grown(campaign(**added), url, trials=None)
+    plans = ResolvedCampaign(asked, {name: resolve(name) for name in asked.campaign.workloads}).study_plans()
+    [note] = look_at_search(url, asked.stored(), plans, extend=True)[1]  # as a dry run does
+    assert note.startswith(beyond)
+    [note] = tune(url, campaign(**added), extend=True)
+    assert note.startswith(beyond)
     [sentence] = said_of_workloads(url, "c")
     assert sentence.startswith("Added once winners on other workloads could be compared: breast-cancer-logreg (on 1).")
+    assert tune(url, campaign(trials=5), extend=True) == [], "it is told once"
+
+
+def confirm(url: str, name: str, optimizers: list[str], seeds: int = 2, runs: int = 100) -> None:
+    stored = campaign(name=name, optimizers=["sofim", "sgd"])
+    plans = ResolvedCampaign(stored, {"digits-mlp": resolve("digits-mlp")}).study_plans()
+    own = [plan for plan in plans if plan.optimizer in optimizers]
+    with open_confirmation(url, stored.stored(), own, {}, seeds=seeds) as ledger:
+        run_winners(ledger, runs)
+        ledger.ask()
 
 
 def said_of_workloads(url: str, name: str) -> list[str]:

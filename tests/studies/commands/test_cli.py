@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -261,11 +263,34 @@ def test_a_dry_run_refuses_a_foreign_study_as_the_launch_does(sofim):
         dry = sofim(*typed, "--storage", url, "--dry-run")
         if directory == "empty":
             assert (dry.code, dry.err) == (0, ""), "what a driver left that died while it made it"
+            assert optuna.load_study(study_name=name, storage=url).user_attrs == {}
             continue
         done = sofim(*typed, "--storage", url)
         assert (done.code, dry.code, dry.err) == (2, 2, done.err)
         assert name in dry.err
         assert len(optuna.load_study(study_name=name, storage=url).trials) == trials
+    for url in ("sqlite:///nowhere/x.db", "journal:///nowhere/x.log"):
+        done, dry = sofim(*typed, "--storage", url), sofim(*typed, "--storage", url, "--dry-run")
+        assert (done.code, dry.code, dry.err) == (2, 2, done.err)
+        assert "make it first" in dry.err
+    assert sofim(*typed, "--storage", "journal:///new.log", "--dry-run").code == 0
+    assert not Path("new.log").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_reads_as_the_launch_does_what_is_queued_and_what_is_cut_off(sofim):
+    one = {"workloads": ["digits-mlp"], "optimizers": ["sgd"]}
+    for what in ("queued", "cut"):
+        url = f"sqlite:///{what}.db"
+        make(url, {"digits-mlp/sgd": [0.5]}, **one)
+        if what == "queued":
+            optuna.load_study(study_name="fake/digits-mlp/sgd", storage=url).enqueue_trial({"lr": 0.1})
+        else:
+            with closing(sqlite3.connect("cut.db")) as opened, opened:
+                opened.execute("UPDATE trial_user_attributes SET value_json = '{\"a' WHERE key = 'seed'")
+        done, dry = sofim("launch", "fake", "--storage", url), sofim("launch", "fake", "--storage", url, "--dry-run")
+        assert (done.code, dry.code, dry.err) == (2, 2, done.err), what
+        assert len(dry.err.splitlines()) == 1
 
 
 def test_a_dry_run_prices_nothing_of_a_study_that_was_given_up_on(sofim, monkeypatch):
@@ -273,7 +298,8 @@ def test_a_dry_run_prices_nothing_of_a_study_that_was_given_up_on(sofim, monkeyp
     estimate = [studies.commands.dry_run.Estimate(f"fake/digits-mlp/{name}", 60.0) for name in ("sgd", "adam")]
     monkeypatch.setattr(studies.commands.dry_run, "estimate", lambda resolved: estimate)
     two = {"workloads": ["digits-mlp"], "optimizers": ["sgd", "adam"], "trials": 12}
-    make("sqlite:///sofim.db", {"digits-mlp/sgd": ["failed: x"] * 10, "digits-mlp/adam": [0.5] * 11}, **two)
+    broken = [*["failed: x"] * 5, "running", *["failed: x"] * 5]  # whose driver was killed: it is lost
+    make("sqlite:///sofim.db", {"digits-mlp/sgd": broken, "digits-mlp/adam": [0.5] * 11}, **two)
     done = sofim("launch", "fake", "--dry-run")
     assert "1 trial at once: at most about 1 min 00 s " in done.out
     assert "stopped: 10 failures in a row, the last: x\n" in done.out
