@@ -74,7 +74,7 @@ def profiles(surrogates: Sequence[SurrogateStudy], rng: np.random.Generator) -> 
 
     Args:
         surrogates: Of a campaign, those of other optimizers left aside.
-        rng: Spreads the other parameters.
+        rng: Spreads the other parameters; of each workload alike, whichever others there are.
 
     Returns:
         Profiles, a row a value: ``optimizer``, ``workload``, ``kind``, ``coordinate`` (rho or lr/rho), ``value`` (the
@@ -88,14 +88,15 @@ def profiles(surrogates: Sequence[SurrogateStudy], rng: np.random.Generator) -> 
     """
     of_sofim = [one for one in surrogates if coordinates_of(one)]
     rows, intervals = [], []
+    seed = rng.integers(2**63)
     for optimizer in dict.fromkeys(one.study.optimizer for one in of_sofim):
         own = [one for one in of_sofim if one.study.optimizer == optimizer]
-        ridged = [_Ridged.of(one, rng) for one in own]
+        ridged = [_Ridged.of(one, np.random.default_rng(seed)) for one in own]
         # of two forms of the space, both rates of the one are coordinates of the other: the names are shared
         for name in (RHO, RATIO):
             values = _grid([_reach(one, coordinates_of(one)[name]) for one in own])
             for one, fit in zip(own, ridged, strict=True):
-                found = _losses(fit, coordinates_of(one)[name], values, len(own), rng)
+                found = _losses(fit, coordinates_of(one)[name], values, len(own), np.random.default_rng(seed))
                 head = (optimizer, one.study.workload, one.study.kind, name)
                 rows += [(*head, *row) for row in found.itertuples(index=False, name=None)]
                 intervals.append((*head, *_interval(fit, found)))
