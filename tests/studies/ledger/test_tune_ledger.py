@@ -163,11 +163,10 @@ def test_every_optimizer_starts_with_its_default_and_the_database_holds_a_condit
         done = work_off(ledger)
         assert ledger.rule.reason == "all 40 trials were run"
     begun = [start[OPTIMIZER] for start in asked.initial]
-    assert begun[-len(SEARCH_SPACES) :] == list(SEARCH_SPACES)
     assert [assignment.optimizer for assignment in done[: len(begun)]] == begun
-    for assignment in done[len(begun) - len(SEARCH_SPACES) : len(begun)]:
-        space = SEARCH_SPACES[assignment.optimizer]
-        assert assignment.arguments == space.arguments(space.default)
+    defaults = {name: space.arguments(space.default) for name, space in SEARCH_SPACES.items()}
+    as_default = [one.optimizer for one in done[: len(begun)] if one.arguments == defaults[one.optimizer]]
+    assert sorted(as_default) == sorted(SEARCH_SPACES), "each once; one that is recommended, earlier"
     found, attributes = stored(url)
     assert len(found) == 40
     space = ConditionalSpace(SEARCH_SPACES)
@@ -245,7 +244,7 @@ def test_the_recommended_portfolio_comes_first_without_what_the_workload_itself_
     for (optimizer, origin), (_, params) in zip(portfolio, every, strict=False):
         assert params == shipped()["optimizers"][optimizer]["workloads"][origin]["params"]
         elsewhere = [params for _, params in recommended(SEARCH_SPACES, origin)]
-        assert params not in elsewhere
+        assert params not in elsewhere or params == SEARCH_SPACES[optimizer].default, "what everybody would try"
     assert [optimizer for optimizer, _ in recommended({"sgd": SEARCH_SPACES["sgd"]}, "mine:xor")][-1] == "sgd"
     assert {optimizer for optimizer, _ in recommended({"sgd": SEARCH_SPACES["sgd"]}, "mine:xor")} == {"sgd"}
 
