@@ -6,6 +6,7 @@ import mimetypes
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -28,6 +29,9 @@ _OF_A_REPORT = re.compile(
     rf"{_REPORTS}/(?P<report>[^./\\\0-][^/\\\0]*)"
     r"/(?P<file>index\.html|answers\.html|(?:methods|answers)\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
 )
+# What Optuna's dashboard and our notes keep quiet while they read, each in a thread: catch_warnings is of all threads, so
+# that one which ends brings back what another had silenced.
+_SILENCED = ("PedAnovaImportanceEvaluator computes the importances", "Choices for a categorical distribution")
 # A report is of the same address as the dashboard, which deletes studies when asked: what is in it gets no say there.
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"
 
@@ -80,6 +84,9 @@ def serve(
 
     reports = Path("reports")
     with ExitStack() as opened:
+        opened.enter_context(warnings.catch_warnings())
+        for message in _SILENCED:
+            warnings.filterwarnings("ignore", message, UserWarning)
         if notes and isinstance(storage, RDBStorage):
             context = NoteContext(option, reports, _REPORTS, program)
             service = opened.enter_context(closing(AnnotationService(storage, context, complain)))

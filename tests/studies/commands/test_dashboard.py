@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,37 @@ print(ended, flush=True)
 """
 
 
+# `sofim dashboard` in which a thread begins to read notes just before importances are asked for, and ends meanwhile.
+MEANWHILE = """
+import threading, warnings
+import optuna_dashboard._importance as importance
+from studies.cli import main
+
+begun, end = threading.Event(), threading.Event()
+
+def read():
+    with warnings.catch_warnings():
+        begun.set()
+        end.wait()
+
+reader = threading.Thread(target=read)
+made, computed = importance.StudyWrapper, importance.get_param_importances
+
+def made_meanwhile(*arguments):
+    reader.start()
+    begun.wait()
+    return made(*arguments)
+
+def computed_meanwhile(*arguments, **options):
+    end.set()
+    reader.join()
+    return computed(*arguments, **options)
+
+importance.StudyWrapper, importance.get_param_importances = made_meanwhile, computed_meanwhile
+main()
+"""
+
+
 def expected(arguments: Any, epoch: int) -> float:
     """The metric after an epoch."""
     lr: float = arguments["lr"]
@@ -75,9 +107,9 @@ def start(home: Path, *command: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def dashboard(home: Path, *options: str) -> Iterator[str]:
+def dashboard(home: Path, *options: str, program: Sequence[str] = (str(SOFIM),)) -> Iterator[str]:
     """Start it as people do; after the block, Ctrl-C ends it in one line."""
-    with start(home, "-W", "error", str(SOFIM), "dashboard", "--port", "0", *options) as server:
+    with start(home, "-W", "error", *program, "dashboard", "--port", "0", *options) as server:
         try:
             said = server.stdout.readline()  # type: ignore[union-attr]
             url = re.fullmatch(
@@ -305,6 +337,17 @@ def test_a_browser_that_breaks_off_or_stays_is_no_traceback(home: Path) -> None:
             assert answer.status == 200
         staying = socket.create_connection(address)
     staying.close()
+
+
+@pytest.mark.usefixtures("driver")
+def test_importances_are_answered_while_another_thread_stops_to_silence_warnings(home: Path) -> None:
+    """In a process whose warnings are errors: `catch_warnings` that ends in one thread ends what others silenced."""
+    with (
+        dashboard(home, program=("-c", MEANWHILE)) as url,
+        urllib.request.urlopen(f"{url}api/studies/1/param_importances") as answer,
+    ):
+        assert answer.status == 200
+        assert {entry["name"] for entry in json.load(answer)["param_importances"][0]} >= {"lr", "rho"}
 
 
 def test_what_the_driver_wrote_meanwhile_is_all_there_and_exact(
