@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.atlas import coordinates, defaults, kinds, seconds, sensitivities
+from analysis.atlas import coordinates, defaults, kinds, seconds, sensitivities, steps
 from analysis.comparison import Comparison
 from analysis.comparison.stopping import workloads_added
 from analysis.defaults import Evaluated, SurrogateStudy, ran, recommend
@@ -90,6 +90,7 @@ def atlas(
     profiles, intervals = coordinates.profiles(surrogates, rng)
     one_value = coordinates.shared(profiles, surrogates)
     shares = coordinates.explained(surrogates)
+    factors = steps.steps(surrogates, rng)
     by_kind = kinds.by_kind(contests, tables["comparisons"], optimizer)
     roles = sensitivities.sensitivities(surrogates)
     against = sensitivities.versus(roles, optimizer)
@@ -97,14 +98,17 @@ def atlas(
     regrets = defaults.left_out_regrets(every)
     mine = next((one for one in every if one.optimizer == optimizer), None)
     typed = defaults.against_typed(mine, surrogates, known)
-    of_rho = coordinates.sentences(one_value, intervals, shares, optimizer)
+    of_rho = [
+        *coordinates.sentences(one_value, intervals, shares, optimizer),
+        *steps.sentences(factors, optimizer),
+    ]
     answers = (
         Answer(
             "rho",
             f"Which ρ for {optimizer}, and is it the same everywhere?",
             tuple(of_rho) or (f"{optimizer} has no ρ and η/ρ that were both searched on a log scale.",),
-            ("rho_intervals", "rho_shared", "rho_explained"),
-            ("rho",),
+            ("rho_steps", "rho_intervals", "rho_shared", "rho_explained"),
+            ("steps", "rho"),
         ),
         Answer(
             "beyond-images",
@@ -141,6 +145,7 @@ def atlas(
             "rho_intervals": intervals,
             "rho_shared": one_value,
             "rho_explained": shares,
+            "rho_steps": factors,
             "by_kind": by_kind,
             "sensitivity": roles,
             "sensitivity_versus": against,

@@ -87,8 +87,7 @@ def profiles(surrogates: Sequence[SurrogateStudy], rng: np.random.Generator) -> 
         searched range where that ends first.
     """
     of_sofim = [one for one in surrogates if coordinates_of(one)]
-    rows, intervals = [], []
-    seed = rng.integers(2**63)
+    rows, intervals, seed = [], [], rng.integers(2**63)
     for optimizer in dict.fromkeys(one.study.optimizer for one in of_sofim):
         own = [one for one in of_sofim if one.study.optimizer == optimizer]
         ridged = [_Ridged.of(one, np.random.default_rng(seed)) for one in own]
@@ -183,12 +182,18 @@ class _Ridged:
         names = [parameter.name for parameter in surrogate.parameters]
         powers = next(powers for name, powers in _ACROSS.items() if name in names)
         low, high = _reach(surrogate, powers)
-        at = sum(powers[name] * _log10(surrogate, name, points[:, names.index(name)]) for name in powers)
-        return np.column_stack([points, (at - low) / (high - low)])
+        return np.column_stack([points, (log10_of(surrogate, powers, points) - low) / (high - low)])
 
     def __call__(self, points: Floats) -> Floats:
         """Predict goodness at points (n, d): shape (refits, n)."""
         return predictions(self.fitted, self.across(self.surrogate, points))
+
+
+def log10_of(surrogate: SurrogateStudy, powers: Mapping[str, float], points: Floats) -> Floats:
+    """Return log10 of a coordinate, given as powers of parameters, at positions (n, d): shape (n,)."""
+    names = [parameter.name for parameter in surrogate.parameters]
+    parts = [p * _log10(surrogate, name, points[:, names.index(name)]) for name, p in powers.items()]
+    return np.asarray(np.sum(parts, axis=0))
 
 
 def _log10(surrogate: SurrogateStudy, name: str, at: Floats) -> Floats:
@@ -317,17 +322,12 @@ def explained(surrogates: Sequence[SurrogateStudy]) -> pd.DataFrame:
             continue
         found = effective_coordinates(one.fitted, one.parameters, names.index("lr"), names.index("rho"))
         if found is not None:
-            row: dict[str, object] = {
-                "optimizer": one.study.optimizer,
-                "workload": one.study.workload,
-                "kind": one.study.kind,
-            }
+            own = one.study
+            row: dict[str, object] = {"optimizer": own.optimizer, "workload": own.workload, "kind": own.kind}
             for name in EXPLAINED[3:]:
-                value, low, high = getattr(found, name)
-                row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+                row |= dict(zip((name + end for end in ENDS), getattr(found, name), strict=True))
             rows.append(row)
-    columns = [*EXPLAINED[:3], *(f"{name}{end}" for name in EXPLAINED[3:] for end in ENDS)]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*EXPLAINED[:3], *(name + end for name in EXPLAINED[3:] for end in ENDS)])
 
 
 def sentences(one_value: pd.DataFrame, intervals: pd.DataFrame, shares: pd.DataFrame, optimizer: str) -> list[str]:

@@ -54,6 +54,7 @@ FIGURES: Mapping[str, FigureKind] = {
     "scores": FigureKind("campaign", scores.draw),
     "profiles": FigureKind("campaign", profile.draw),
     "ranks": FigureKind("campaign", ranks.draw),
+    "steps": FigureKind("atlas", atlas.steps),
     "rho": FigureKind("atlas", atlas.rho),
     "widths": FigureKind("atlas", atlas.widths),
 }

@@ -1,11 +1,13 @@
-"""Figures of an atlas: SOFIM's near-optimal ρ across workloads, and how widely optimizers may be set."""
+"""Figures of an atlas: the factor of SOFIM's step, its near-optimal ρ, and how widely optimizers may be set."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -14,7 +16,70 @@ from analysis.figures import _style
 from analysis.figures._base import Drawn, Panel
 from analysis.figures._looks import Look
 
+_SHARES = {
+    "rho": ("ρ", "x"),
+    "lr": ("η", "s"),
+    "ratio": ("η/ρ", "^"),
+    "factor": ("η/(ρ + c)", "o"),
+    "together": ("η and ρ", "|"),
+}
 _NAMES = {"rho": "ρ", "lr/rho": "η/ρ", "√rho": "√ρ"}
+
+
+def steps(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
+    """Draw how well the factor of the step tells how trials rank, and its c, a row a workload."""
+    table = atlas.tables["rho_steps"]
+    rows = table[(table["optimizer"] == atlas.optimizer) & table["factor"].notna()].to_dict("records")[::-1]
+    if not rows:
+        return None
+    colour = looks[atlas.optimizer].colour
+    names = [str(row["workload"]) for row in rows]
+    figure, axes = _style.canvas(1.3 + 0.34 * len(rows))
+    for name, (label, marker) in _SHARES.items():
+        shade = colour if name == "factor" else _style.INK
+        told = [max(0.0, 100 * row[name]) for row in rows]
+        axes.plot(told, range(len(rows)), linestyle="", marker=marker, color=shade, label=label, clip_on=False)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("% of the variance of ranks, of trials left out")
+    figure.legend(loc="outside lower center", ncols=len(_SHARES), fontsize=7)
+    lengths, beside = _style.canvas(0.9 + 0.34 * len(rows))
+    least, most = (pick(end for row in rows for end in _ends(row)) for pick in (min, max))
+    for place, row in enumerate(rows):
+        low, high = row["c_low"] or least / 10, min(row["c_high"], most * 10)
+        beside.plot([low, high], [place, place], color=colour, linewidth=1.2, zorder=2)
+        beside.plot(row["c"], place, marker="o", linestyle="", color=colour, zorder=3)
+    _on_log_scale(beside, "c")
+    beside.set_xlim(least / 10, most * 10)
+    for own in (axes, beside):
+        _a_row_each(own, names)
+    return Drawn(
+        f"Whether η and ρ of {atlas.optimizer} are one number",
+        "First how well a polynomial tells how trials rank that are left out of its fit: of ρ, η, η/ρ or the factor of "
+        "the step, η/(ρ + c), alone, and of η and ρ together. Then the c that does best, with 90 % over bootstraps of "
+        "trials; a line to the left edge: η/ρ alone may do, to the right edge: η alone. Workloads without a row cannot "
+        "be told.",
+        [Panel("explained", figure), Panel("c", lengths)],
+    )
+
+
+def _on_log_scale(axes: Axes, label: str) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+
+
+def _a_row_each(axes: Axes, workloads: Sequence[str]) -> None:
+    axes.set_yticks(range(len(workloads)), [_style.label(name) for name in workloads])
+    axes.set_ylim(-0.6, len(workloads) - 0.4)
+    axes.grid(visible=False, axis="y")
+
+
+def _ends(row: Mapping[Any, Any]) -> list[float]:
+    """Return the values of c of a row that a logarithmic axis has room for."""
+    found = [row[name] for name in ("c", "c_low", "c_high") if 0 < row[name] < math.inf]
+    return found or [1.0]
 
 
 def rho(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
@@ -31,14 +96,8 @@ def rho(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
             if not math.isnan(row["low"]):
                 axes.barh(place, row["high"] - row["low"], left=row["low"], height=0.3, color=colour, zorder=3)
             axes.plot([row["best"]] * 2, [place - 0.3, place + 0.3], color=_style.INK, linewidth=1.2, zorder=4)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(_NAMES[str(name)])
-        axes.set_yticks(range(len(rows)), [_style.label(row["workload"]) for row in rows])
-        axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.grid(visible=False, axis="y")
+        _on_log_scale(axes, _NAMES[str(name)])
+        _a_row_each(axes, [str(row["workload"]) for row in rows])
         panels.append(Panel(str(name).replace("/", "-over-").replace("√", "root-"), figure))
     if not panels:
         return None
@@ -81,9 +140,7 @@ def widths(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
             )
         axes.set_xlim(left=0)
         axes.set_xlabel(f"near-optimal width of {role} at {loss:g} % loss, {unit}")
-        axes.set_yticks(range(len(workloads)), [_style.label(name) for name in workloads])
-        axes.set_ylim(-0.6, len(workloads) - 0.4)
-        axes.grid(visible=False, axis="y")
+        _a_row_each(axes, workloads)
         handles = [Line2D([], [], linestyle="", **looks[n].mark(4.5), color=looks[n].colour, label=n) for n in names]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7)
         name = {"η": "lr", "ρ": "rho", "β": "beta"}.get(str(role), str(role))
