@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from optuna.storages import BaseStorage
 
-from analysis.atlas import coordinates, kinds, sensitivities
+from analysis.atlas import coordinates, kinds, sensitivities, steps
 from analysis.comparison.pairwise import chance, comparisons
 from analysis.comparison.searches import level
 from analysis.comparison.time_to_target import time_to_target
 from analysis.comparison.workload_runs import WorkloadRuns, contests
 from analysis.defaults import SEED, surrogate_study
 from analysis.defaults.pooled import pooled
-from analysis.load import curves, read, studies
+from analysis.load import curves, evaluations, read, studies
 from analysis.report._chapter import Options, generator
 from analysis.study import Frames, Study
 from analysis.text import percent
+from analysis.winners import winner
 from sofim.recommended import shipped
 from studies.storage.database import close_storage, open_storage
 from studies.workloads._targets import TARGETS
@@ -32,11 +35,15 @@ ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
-def held(campaign: str, directory: Path, page: str = "atlas", *, confirmed: bool = False) -> tuple[list[Study], Frames]:
-    """What the database beside a page holds of a campaign; the curves are of its trials, or of confirmation runs."""
+def unpacked(directory: Path, page: str = "atlas") -> BaseStorage:
     database = directory / f"{page}.db"
     database.write_bytes(lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes()))
-    storage = open_storage(f"sqlite:///{database}", create=False)
+    return open_storage(f"sqlite:///{database}", create=False)
+
+
+def held(campaign: str, directory: Path, page: str = "atlas", *, confirmed: bool = False) -> tuple[list[Study], Frames]:
+    """What the database beside a page holds of a campaign; the curves are of its trials, or of confirmation runs."""
+    storage = unpacked(directory, page)
     try:
         own = studies(storage, campaign, replicates=True)
         frames = read(storage, own)
@@ -194,6 +201,52 @@ def test_what_to_begin_with_is_what_ships() -> None:
         )
 
 
+@pytest.mark.slow
+def test_what_recommended_configurations_reach_is_what_ships(tmp_path: Path, page: str) -> None:
+    storage = unpacked(tmp_path)
+    try:
+        runs = evaluations(storage, studies(storage, "atlas", replicates=True)).query("optimizer == 'sofim'")
+    finally:
+        close_storage(storage)
+    ships = {name: shipped()["optimizers"][name] for name in OPTIMIZERS[:4]}
+    home = ships["sofim"]["portfolio"][1]["workload"]
+    second = ships["sofim"]["workloads"][home]
+    own = runs[[params["lr"] == pytest.approx(second["params"]["lr"]) for params in runs["params"]]]
+    for workload, entry in ships["sofim"]["workloads"].items():
+        evidence = entry["evidence"]
+        values = own.loc[own["workload"] == workload, "value"]
+        mean = np.exp(np.log(values).mean()) if "geometric_mean" in evidence else values.mean()
+        told = [f"*{reached(second['evidence']):.3g}*" if workload == home else f"{mean:.3g}"]
+        for ship in ships.values():
+            elsewhere = ship["default"]["elsewhere"].get(workload)
+            told.append(
+                f"{reached(elsewhere):.3g}"
+                if elsewhere
+                else f"*{reached(ship['workloads'][workload]['evidence']):.3g}*"
+            )
+        told[:2] = told[1::-1]
+        arrow = "↑" if evidence["direction"] == "maximize" else "↓"
+        assert f"| `{workload}`, {evidence['metric']} {arrow} | {' | '.join(told)} |" in page
+
+
+def reached(evidence: Mapping[str, Any]) -> float:
+    return float(evidence["mean"] if "mean" in evidence else evidence["geometric_mean"])
+
+
+@pytest.mark.slow
+def test_how_many_winners_are_starting_configurations_is_of_the_database(tmp_path: Path, page: str) -> None:
+    own, frames = held("atlas", tmp_path)
+    best = {study.name: winner(study, frames.trials) for study in own}
+    counts = Counter(study.optimizer for study in own if best[study.name]["number"] == 0)
+    assert Counter(study.optimizer for study in own) == dict.fromkeys(OPTIMIZERS, 30)
+    assert (
+        "of the 30 winners of each, the starting configuration is {sofim} of SOFIM's, {sgd} of SGD's, {muon} of Muon's "
+        "and {adamw} of AdamW's".format(**counts)
+    ) in page
+    on_vit = [best[s.name]["number"] for s in own if (s.workload, s.optimizer) == ("digits-vit", "sofim")]
+    assert on_vit == [0, 0, 0], "none improved on it"
+
+
 def begin_with(params: Mapping[str, Any]) -> str:
     return ", ".join([*(f"{params[name]:.2g}" for name in ("lr", "rho", "beta")), str(params["batch_size"])])
 
@@ -337,6 +390,41 @@ def test_what_is_said_of_rho_is_of_its_campaign(tmp_path: Path, page: str) -> No
         told = [within(rows.loc[name]) for name in ("lr/rho", "rho", "√rho")]
         cells = told if all(told) else ["cannot be told", "", ""]
         assert " ".join(f"| `{workload}` | {' | '.join(cells)} |".split()) in page
+
+
+@pytest.mark.slow
+def test_what_is_said_of_the_factor_of_the_step_is_of_its_campaign(tmp_path: Path, page: str) -> None:
+    own, frames = pooled(*held("atlas-rho", tmp_path))
+    surrogates = [  # of which only the trials are asked: two refits do
+        surrogate_study(study, frames.trials, frames.curves, np.random.default_rng(SEED), num_refits=2) for study in own
+    ]
+    rng = generator(Options().seed, "atlas")
+    rng.integers(2**63)  # by what comes before it in the report
+    table = steps.steps(surrogates, rng)
+    names = ("factor", "together", "ratio", "lr", "rho")
+    for found in table.to_dict("records"):
+        cells = [f"{100 * max(0, found[name]):.0f} %" for name in names]
+        assert f"| `{found['workload']}` | {' | '.join(cells)} | {steps.c_in_words(found)} |" in page
+    assert f"tell {100 * (table['together'] - table['factor']).max():.0f} % more at most" in page
+    for name, said in {"factor": "{} to {} % of the variance (median {})", "ratio": "{} to {} % ({})"}.items():
+        assert said.format(*(f"{100 * at:.0f}" for at in table[name].quantile([0, 1, 0.5]))) in page
+    assert (
+        f"η {100 * table['lr'].min():.0f} to {100 * table['lr'].max():.0f} % ({100 * table['lr'].median():.0f})" in page
+    )
+    assert f"ρ at most {100 * table['rho'].max():.0f} %" in page
+    ends = table.set_index("workload")[["c_low", "c_high"]]
+    assert list(ends.index[ends["c_low"] == 0]) == ["poisson-pinn"], "where η/ρ alone is not ruled out"
+    assert np.isfinite(ends["c_high"]).all(), "η alone is, everywhere"
+    of_all = ends.drop(index="digits-autoencoder")["c_high"].max(), *ends.loc["digits-autoencoder"]
+    assert (
+        "On nine workloads c is at most {:.2g}, on the autoencoder, whose loss is larger, {:.2g} to {:.2g}.".format(
+            *of_all
+        )
+        in page
+    )
+    best = frames.trials[frames.trials["workload"] == "digits-autoencoder"].nsmallest(5, "value")["params"]
+    ratios = [params["lr"] / params["rho"] for params in best]
+    assert f"of the autoencoder's η/ρ the five best trials lie at {min(ratios):.2g} to {max(ratios):.2g}." in page
 
 
 def within(found: pd.Series) -> str:
