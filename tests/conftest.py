@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -35,7 +36,9 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # 15 as a rule: they starve b
 os.environ.setdefault(
     "RAY_prestart_worker_first_driver", "0"
 )  # nobody uses these: trials have an environment of their own
-os.environ.setdefault("SOFIM_CACHE", tempfile.mkdtemp(prefix="sofim-tests-"))  # not the person's own
+if "SOFIM_CACHE" not in os.environ:  # not the person's own; processes of xdist have that of the one that began
+    os.environ["SOFIM_CACHE"] = tempfile.mkdtemp(prefix="sofim-tests-")
+    atexit.register(shutil.rmtree, os.environ["SOFIM_CACHE"], ignore_errors=True)
 torch.set_num_threads(1)
 for profile, examples in (("day", 30), ("night", 200)):  # a busy machine is no bug
     settings.register_profile(

@@ -28,7 +28,7 @@ from analysis.study import Frames, Study
 SHOWN = {
     "rho_shared": "optimizer coordinate verdict value low high workloads",
     "rho_intervals": "optimizer workload coordinate loss_percent best low high outer_low outer_high trials why_not",
-    "rho_steps": "optimizer workload factor together ratio lr rho c c_low c_high trials why_not",
+    "rho_steps": "optimizer workload factor together ratio lr rho c trials why_not",
     "rho_explained": "optimizer workload of_all ratio knee both original",
     "by_kind": "kind baseline workloads better worse undecided",
     "sensitivity": "role optimizer workload total_order stands_out width unit loss_percent",

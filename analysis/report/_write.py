@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -338,6 +339,6 @@ def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:
 
 def _put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may write the same report
     partial.write_bytes(content)
     partial.replace(path)

@@ -34,7 +34,7 @@ def costs(subject: Subject) -> str:
 
 def _measured(subject: Subject) -> tuple[float, float]:
     """Return the state's size by that of the parameters, and the seconds of a step with closures and refreshes."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     model = nn.Sequential(nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 128))
     inputs, targets = torch.randn(32, 256), torch.randn(32, 128)
     run = Training(subject, model)

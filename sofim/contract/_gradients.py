@@ -111,7 +111,7 @@ def takes_sparse_gradients_or_not(subject: Subject) -> str | None:
     indices = [torch.tensor([0, 1, 2, 1]), torch.tensor([2, 0, 0, 1]), torch.tensor([1, 2, 0, 2])]
     ends = []
     for sparse in (False, True):
-        torch.manual_seed(1)
+        torch.default_generator.manual_seed(1)
         model = nn.Embedding(3, 2, sparse=sparse)
         run = Training(subject, model)
         for batch in indices:
@@ -162,7 +162,7 @@ class _Shapes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(1)
+        torch.default_generator.manual_seed(1)
         self.volume, self.plane = nn.Conv2d(1, 3, 2), nn.Conv1d(3, 4, 2)
         self.matrix = nn.Linear(4, 2)
         self.scale = nn.Parameter(torch.tensor(1.0))
@@ -241,7 +241,7 @@ def survives_edges(subject: Subject) -> None:
 
 def _layers_of(loss_function: _Edge, inputs: Tensor, targets: Tensor) -> nn.ModuleList:
     """Return layers in the precision of the inputs, of which those that the loss has no use for are not trained."""
-    torch.manual_seed(1)
+    torch.default_generator.manual_seed(1)
     layers = nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 3), nn.Linear(3, 1)]).to(inputs.dtype)
     params = list(layers.parameters())
     grads = torch.autograd.grad(loss_function(layers, inputs, targets), params, allow_unused=True)

@@ -32,7 +32,7 @@ def leaves_generators(subject: Subject) -> None:
     outer, seen = random.getstate(), []
     try:
         for seed in (1, 2):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             random.seed(seed)
             model = network()
             optimizer = subject.optimizer(model)

@@ -104,7 +104,7 @@ def held_by(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 def network(seed: int = 1) -> nn.Sequential:
     """Return a classifier of 4 numbers into 3 classes, with 51 parameters in four tensors."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
 
 

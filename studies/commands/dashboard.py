@@ -29,8 +29,8 @@ _OF_A_REPORT = re.compile(
     rf"{_REPORTS}/(?P<report>[^./\\\0-][^/\\\0]*)"
     r"/(?P<file>index\.html|answers\.html|(?:methods|answers)\.md|tables/[\w-][\w.-]*\.csv|figures/[\w-][\w.-]*\.(?:png|svg))"
 )
-# What Optuna's dashboard and our notes keep quiet while they read, each in a thread: catch_warnings is of all threads, so
-# that one which ends brings back what another had silenced.
+# What Optuna's dashboard and our notes keep quiet while they read, each in a thread: catch_warnings is of all threads,
+# so that one which ends brings back what another had silenced.
 _SILENCED = ("PedAnovaImportanceEvaluator computes the importances", "Choices for a categorical distribution")
 # A report is of the same address as the dashboard, which deletes studies when asked: what is in it gets no say there.
 _SANDBOX = "sandbox allow-scripts allow-downloads allow-popups"

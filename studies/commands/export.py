@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def _put(out: Path, text: str) -> None:
             out.write_text(text, encoding="utf-8")
             return
         place = out.resolve()  # what a link leads to, not the link
-        partial = place.with_name(f".{place.name}.partial")
+        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")  # another process may write there too
         partial.write_text(text, encoding="utf-8")
         partial.replace(place)
     except OSError as error:

@@ -42,12 +42,11 @@ def connected(resources: Resources, say: Callable[[str], None] = lambda _line: N
     if ray.is_initialized():
         yield
         return
-    _silence()
     if resources.address is None:
-        with started(resources.cpus, resources.gpus, say, _without_credentials):
+        with silence(), started(resources.cpus, resources.gpus, say, _without_credentials):
             yield
         return
-    with temporary_directory() as code:
+    with silence(), temporary_directory() as code:
 
         def packed() -> dict[str, Any]:
             return {"working_dir": str(_pack(code, resources.code)), "env_vars": WORKER_ENVIRONMENT}
@@ -56,15 +55,22 @@ def connected(resources: Resources, say: Callable[[str], None] = lambda _line: N
             yield
 
 
-def _silence() -> None:
+@contextmanager
+def silence() -> Iterator[None]:
     """Keep off the screen what Ray's daemons say of workers and nodes that died: pages, whatever it is told.
 
     It is in Ray's logs; a person reads one line of ours (``LedgerSearcher``). There is no public way.
     """
     from ray._private import worker
 
-    if hasattr(worker, "print_to_stdstream"):
+    before = getattr(worker, "print_to_stdstream", None)
+    if before is not None:
         worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        if before is not None:
+            worker.print_to_stdstream = before
 
 
 @contextmanager

@@ -34,6 +34,11 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+_LOUDNESS = {
+    "ray": logging.ERROR,
+    "ray.tune": logging.CRITICAL,
+}  # the latter of workers that died: their trials begin again
 
 
 @contextmanager
@@ -48,18 +53,32 @@ def session(resources: Resources, say: Callable[[str], None] = lambda _line: Non
     Raises:
         UserError: Ray does not start, or the cluster cannot be joined.
     """
-    _quieten()
     joins = resources.address is not None and not ray.is_initialized()
-    with connected(resources, say):
+    with quiet(), connected(resources, say):
         if joins and (warning := kept_here_alone(storage)) is not None:
             say(warning)
         yield
 
 
-def _quieten() -> None:
-    os.environ.update({name: os.environ.get(name, value) for name, value in (_QUIET | WORKER_ENVIRONMENT).items()})
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # workers that died: their trials begin again
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Ray quiet and out of our way; then it is as it was, for what a person's notebook does with it next."""
+    wanted = _QUIET | WORKER_ENVIRONMENT
+    environment = {name: os.environ.get(name) for name in (*wanted, _PENDING)}
+    loggers = {logging.getLogger(name): level for name, level in _LOUDNESS.items()}
+    levels = {logger: logger.level for logger in loggers}
+    try:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+        os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+        for variable, value in environment.items():
+            os.environ.pop(variable, None)
+            if value is not None:
+                os.environ[variable] = value
 
 
 def execute(
@@ -83,8 +102,8 @@ def execute(
         KeyboardInterrupt: Ctrl-C, or SIGTERM. After the first, trials that run have ended their epoch and are told as
             interrupted; after a second, what ran is still RUNNING in the ledger.
     """
-    _quieten()
     with (
+        quiet(),
         connected(resources, say),
         temporary_directory() as scratch,
         checkpoint_access(
@@ -100,7 +119,7 @@ def execute(
         assert resources.cpus_per_trial is not None
         guard = SignalGuard(access.local.request_stop, say)
         searcher = LedgerSearcher(ledger, resources, guard)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(searcher.slots())  # so that all workers start at once
+        os.environ[_PENDING] = str(searcher.slots())  # so that all workers start at once
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trainable, options=options, resources=resources, access=access),

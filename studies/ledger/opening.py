@@ -30,7 +30,7 @@ from studies.campaign.plan import WHERE_TOLD, StudyPlan
 from studies.campaign.reading import launched_again
 from studies.ledger.budget import SPENT, Clock
 from studies.ledger.ledger import Changes, Ledger, Rule, release, tidy
-from studies.ledger.study import Source, StudyLedger
+from studies.ledger.study import Source, StudyLedger, quiet
 from studies.storage import lease as _lease
 from studies.storage.backend import Backend
 from studies.storage.database import close_storage, find_study, open_storage
@@ -300,14 +300,14 @@ class Opening:
             self.change(study_id, WIDENED, [*before, *wider])
             self.change(study_id, "search_space", space)
 
+    @quiet()
     def made_study(self, plan: StudyPlan) -> int:
         """Return the id of the study, which is made if it is not there.
 
         Raises:
             UserError: It is there, and another than this plan would make.
         """
-        study_id = find_study(self.storage, plan.name)
-        if study_id is not None:
+        if (study_id := find_study(self.storage, plan.name)) is not None:
             self.refuse_changed(plan, study_id)
             return study_id
         direction = StudyDirection.MAXIMIZE if plan.direction == "maximize" else StudyDirection.MINIMIZE

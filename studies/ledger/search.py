@@ -28,7 +28,7 @@ from search_spaces.pruners import PRUNERS
 from search_spaces.samplers import SAMPLERS
 from studies.campaign.plan import StudyPlan, campaign_seed
 from studies.ledger.counting import cost_of, is_asked_again, origin_of
-from studies.ledger.study import Draw, arguments_of
+from studies.ledger.study import Draw, arguments_of, quiet
 from studies.trials import Runs
 
 _STUDY = "search"  # what the study in memory is called, whatever the campaign is
@@ -72,6 +72,7 @@ class Search:
         self._next_number = 0  # in the database
         self._next_place = 0
 
+    @quiet()
     def resume(self, trials: Sequence[FrozenTrial]) -> None:
         """Make the study in memory of the trials that the database has."""
         # its pruner is asked here, not by the study

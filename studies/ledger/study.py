@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +33,15 @@ Facts = Mapping[str, Any]
 """What a worker says of a trial besides its records, kept as user attributes: ``device``, ``busy_seconds``."""
 
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling of each study that is made; then it is as loud as the person's process had it."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ import torch
 if TYPE_CHECKING:
     from studies.training.training_run import Exchange, TrainingRun
 
-_ENDING_SECONDS = 10.0  # that a function has for its finally blocks; a thread cannot be ended
-
 
 class RunStoppedError(BaseException):
     """Raised in ``run.report`` where no further epoch is wanted: no library takes it for a fault of its own."""
@@ -56,10 +54,14 @@ class Reports(Iterator[Any]):
         raise StopIteration if told is None else told
 
     def close(self) -> None:
-        """Have the function end at the value that it reported last."""
+        """Have the function end at the value that it reported last.
+
+        Its ``finally`` blocks take what they take: nothing else may draw from the generators meanwhile. A thread cannot
+        be ended; of a function that never does, ``--trial-timeout`` ends the worker.
+        """
         if self._thread.is_alive():
             self._goes_on.put(False)
-            self._thread.join(_ENDING_SECONDS)
+            self._thread.join()
 
     def _call(self, run: TrainingRun, function: Callable[[Any], object]) -> None:
         torch.set_num_threads(self._threads)

@@ -103,6 +103,14 @@ def test_the_processes_that_a_report_computes_in_do_too(home: Path) -> None:
 
 
 CELL = """
+import logging, os, optuna
+from ray._private import worker
+
+def of_process():  # what a person's own use of Ray Tune and Optuna in this process goes by
+    levels = [logging.getLogger(name).level for name in ("ray", "ray.tune")]
+    return dict(os.environ), worker.print_to_stdstream, levels, optuna.logging.get_verbosity()
+
+before = of_process()
 import studies, studies.commands.tuning, studies.workloads, torch
 from torch import nn
 from studies.workloads import Data, Metric, Workload, accuracy
@@ -129,6 +137,10 @@ def made(epochs):
     return lambda: Workload("x-or", load, lambda: Net(), nn.functional.cross_entropy, metric, epochs=epochs)
 
 found = studies.tune(made(epochs=2), budget=3, optimizers="sgd", seeds=2, cpus=1)
+after = of_process()
+changed = {name for name, _ in {*after[0].items()} ^ {*before[0].items()}}
+changed -= {"KMP_INIT_AT_FORK", "PYTHONBREAKPOINT", "TORCHINDUCTOR_CACHE_DIR"}  # torch's and Ray's own doing
+print("LEFT BEHIND", sorted(changed), after[1:] == before[1:])
 print("FOUND", found.workload, found.trials["failed"], found.broken, found.batch_size <= 60)
 """
 
@@ -140,6 +152,7 @@ def test_a_notebooks_workload_trains_in_workers_beside_files_that_take_every_nam
     assert (done.returncode, done.stderr) == (0, "")
     assert "x-or: batch_size of sgd is searched up to 60, the number of training examples." in done.stdout
     assert "FOUND __main__:x_or 0 0 True" in done.stdout
+    assert "LEFT BEHIND [] True" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIETLY = [
@@ -31,6 +31,7 @@ def opened_browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(f"no browser: none of {', '.join(BROWSERS)} is installed")
         pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)} is installed")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=found, args=QUIETLY)
         yield started

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -36,8 +37,9 @@ class OneRay:
         self._place.chmod(0o755)
         (self._place / "sitecustomize.py").write_text(_FINDER)
         self.use(self._place)
-        _run._quieten()
-        _cluster._silence()
+        self._quiet = ExitStack()
+        self._quiet.enter_context(_run.quiet())
+        self._quiet.enter_context(_cluster.silence())
         path = os.pathsep.join(filter(None, [str(self._place), os.environ.get("PYTHONPATH")]))
         with patch.dict(os.environ, PYTHONPATH=path):
             ray.init(
@@ -57,4 +59,5 @@ class OneRay:
     def shut_down(self) -> None:
         """Ends it and removes what it left."""
         ray.shutdown()
+        self._quiet.close()
         shutil.rmtree(self._place, ignore_errors=True)

@@ -32,7 +32,7 @@ def _told(name, otherwise):
 
 def _wait_for_the_others():
     """Until so many trials have begun as are to run at once; far longer than any machine takes, and then no more."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 250
     while (_notes() / "notes.tsv").read_text().count("begin\t") < _told("PROBE_TOGETHER", 0):
         if time.monotonic() > until:
             raise TimeoutError("no others run beside this one")

@@ -294,6 +294,7 @@ def test_what_is_shown_is_not_read_again_before_its_time_is_over(
     url: str, service: AnnotationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("analysis.dashboard._service.TIME_TO_LIVE_SECONDS", 250.0)
+    monkeypatch.setattr("analysis.dashboard._service.FIRST_WAIT_SECONDS", 250.0)
     make(url, {"digits-mlp/sofim": [0.5]}, trials=2)
     service.touch(1)
     before = service.annotation(1)

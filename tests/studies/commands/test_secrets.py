@@ -138,7 +138,7 @@ def test_a_campaign_on_a_server_with_a_password_leaves_it_nowhere(tmp_path, secr
     elsewhere = secret_url.rpartition("/")[0] + "/nowhere"  # what is typed counts more
     began = time.time()
     driver = subprocess.Popen(
-        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--storage", secret_url],
+        [sys.executable, "-m", "studies.cli", "launch", "probe.toml", "--cpus", "2", "--storage", secret_url],
         cwd=home, env=environment(home, PROBE_SECONDS="0.5", PGPASSWORD=PASSWORD, SOFIM_STORAGE=elsewhere), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip

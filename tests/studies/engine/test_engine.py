@@ -151,6 +151,7 @@ def test_workers_that_cannot_be_used_again_cost_nothing(tmp_path, one_ray):
     assert len(set(notes_of(home).query("what == 'begin'")["pid"])) == 2, "each in a worker of its own"
 
 
+@pytest.mark.timeout(600)
 def test_four_trials_share_two_logical_gpus(home, one_ray):
     """None of the first four goes on before all of them have begun."""
     (home / "notes" / "PROBE_TOGETHER").write_text("4")

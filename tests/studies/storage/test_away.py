@@ -111,7 +111,7 @@ def test_pauses_grow_to_their_limit(tmp_path, monkeypatch):
     ledger.ask()
     with pytest.raises(UserError, match="gone"):
         ledger.close()
-    pauses = [after - before for before, after in pairwise(tries)]
+    pauses = [after - before for before, after in pairwise(tries[:-1])]  # the timeout may cut the last one
     for pause, wanted in zip(pauses, [0.01, 0.02, 0.04, 0.08, 0.08], strict=False):
         assert pause >= wanted
     assert len(tries) < 15  # about 9; without growing there would be 60

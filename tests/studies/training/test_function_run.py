@@ -9,6 +9,7 @@ import pickle
 import random
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -416,6 +417,32 @@ def test_a_trainer_is_ended_where_its_trial_is_and_what_it_raises_is_the_trials(
     assert "it ended after 1 of 3 epochs" in sent(lambda run: Trainer(run.report).fit(1))[0]["failure"]
     assert "ZeroDivisionError" in sent(lambda run: 1 / 0)[0]["failure"]
     assert "the function has a yield" in sent(both)[0]["failure"]
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_no_trial_begins_while_the_last_ones_function_still_ends(sent):
+    """Both would draw from the same generators, and the next trial's values would not be those of its seed."""
+    drew = []
+
+    def slow_to_end(run):
+        try:
+            run.report(0.5)
+            run.report(0.5)
+        finally:
+            until = time.monotonic() + 11
+            while time.monotonic() < until:
+                drew.append(random.random())
+                time.sleep(0.01)
+
+    def send(_message):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        sent(slow_to_end, send_seconds=0.0, send=send)
+    count = len(drew)
+    time.sleep(0.1)
+    assert len(drew) == count
 
 
 def both(run):
