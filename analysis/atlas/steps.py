@@ -155,8 +155,8 @@ def sentences(table: pd.DataFrame, optimizer: str) -> list[str]:
         count = number_of(len(told), "workload")
         factor, together, ratio, lr, rho = (_shares(told[name]) for name in COLUMNS[4:9])
         said += [
-            f"{optimizer} steps by lr/(rho + the squared length of the averaged gradient). With one number c in place "
-            f"of that length, lr/(rho + c) alone tells {factor} of the variance of trials' ranks on {count}, lr and "
+            "SOFIM steps by lr/(rho + |m|²) times m, the averaged gradient. With one number c in place of |m|², "
+            f"lr/(rho + c) alone tells {factor} of the variance of how trials of {optimizer} rank on {count}, lr and "
             f"rho together {together}, lr/rho alone {ratio}, lr alone {lr}, rho alone {rho}.",
             *_lengths(told.to_dict("records")),
         ]
