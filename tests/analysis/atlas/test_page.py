@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,14 @@ ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
 OPTIMIZERS = ("sofim", "sgd", "adamw", "muon", "sofim-gradient", "sofim-tensor")
 
 
+@cache
+def kept_bytes(page: str) -> bytes:
+    return lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes())
+
+
 def unpacked(directory: Path, page: str = "atlas") -> BaseStorage:
     database = directory / f"{page}.db"
-    database.write_bytes(lzma.decompress((ATLAS.parent / page / f"{page}.db.xz").read_bytes()))
+    database.write_bytes(kept_bytes(page))
     return open_storage(f"sqlite:///{database}", create=False)
 
 
