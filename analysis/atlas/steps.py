@@ -1,11 +1,12 @@
-"""Whether SOFIM's η and ρ are one number: the factor η/(ρ + c) of its step.
+"""Whether SOFIM's η and ρ are nearly one number: the factor η/(ρ + c) of its step.
 
 A step is η M̂ / (ρ + ‖M̂‖²), M̂ the averaged gradient (arXiv 2403.02833). With one number c in place of ‖M̂‖², which
 changes while a model is trained, η and ρ act as η/(ρ + c) alone: as η/ρ where c is 0, and as η where c is beyond all ρ.
 How well that tells how trials rank is told by least squares: a polynomial of degree 5 in the logarithm of the factor,
-the c for which it fits best. What ρ tells beside it would be seen in a polynomial of both, of degree 4. Shares are of
-trials that are left out one at a time (PRESS); ranks, so that no scale of the metric matters. The interval of c holds
-90 % over bootstraps of trials, and is a sixteenth of a decade wider to both sides, as no c between is tried.
+the c for which it fits best; ranks, so that no scale of the metric matters. What ρ tells beside it is told by a
+parabola in log ρ that is added, c chosen anew, and by the F test of the two fits. Shares are of trials that are left
+out one at a time, c chosen without them. The interval of c holds 90 % over bootstraps of trials, for each workload by
+itself, and is a sixteenth of a decade wider to both sides, as no c between is tried.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis.atlas.coordinates import RATIO, RHO, coordinates_of, log10_of
+from analysis.comparison.pairwise import holm
 from analysis.defaults.surrogates import SurrogateStudy
 from analysis.intervals import Floats
 from analysis.sensitivity.importance import LEVEL, MINIMUM_R2
@@ -27,13 +30,10 @@ from search_spaces.errors import number_of
 
 MINIMUM_TRIALS = 40
 RESAMPLES = 400
-COLUMNS = (
-    "optimizer", "workload", "kind", "trials", "factor", "together", "ratio", "lr", "rho", "c", "c_low", "c_high",
-    "why_not",
-)  # fmt: skip
-MORE = 0.1  # of the variance: what η and ρ together may tell beyond the factor before it is named
+SHARES = ("factor", "with_rho", "ratio", "lr", "rho")
+COLUMNS = ("optimizer", "workload", "kind", "trials", *SHARES, "rho_counts", "c", "c_low", "c_high", "why_not")
 _DEGREE = 5
-_DEGREE_OF_BOTH = 4
+_DEGREE_OF_RHO = 2
 _A_DECADE = 16  # values of c
 
 
@@ -46,45 +46,56 @@ def steps(surrogates: Sequence[SurrogateStudy], rng: np.random.Generator) -> pd.
 
     Returns:
         A row an optimizer and workload: ``trials``, the shares of the variance of ranks that are told of trials left
-        out, by ``factor`` (lr/(rho + c) with the best c), ``together`` (it and rho), and ``ratio`` (lr/rho), ``lr`` and
-        ``rho`` alone (below 0: worse than the mean); ``c`` with ``c_low``, ``c_high`` (0: a function of lr/rho alone,
-        infinite: of lr alone). All are NaN where ``why_not`` says why nothing is told.
+        out, 0 where it is none, by ``factor`` (lr/(rho + c)), ``with_rho`` (this and a parabola in log rho), and
+        ``ratio`` (lr/rho), ``lr`` and ``rho`` alone; ``rho_counts``, whether rho is shown to tell something beside the
+        factor, at 5 % for all workloads of the optimizer together (Holm); ``c`` with ``c_low``, ``c_high`` (0: a
+        function of lr/rho alone, infinite: of lr alone). All are NaN where ``why_not`` says why nothing is told.
     """
     seed = rng.integers(2**63)
     rows = [_row(one, np.random.default_rng(seed)) for one in surrogates if coordinates_of(one)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    found = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"rho_counts": object})
+    for _, own in found[found["why_not"] == ""].groupby("optimizer", sort=False):
+        _, corrected = holm(own["rho_counts"].tolist())
+        found.loc[own.index, "rho_counts"] = np.array(corrected) < 0.05
+    return found
 
 
 def _row(surrogate: SurrogateStudy, rng: np.random.Generator) -> tuple[object, ...]:
-    study, trials = surrogate.study, len(surrogate.used.trials)
-    head = (study.optimizer, study.workload, study.kind, trials)
-    powers = coordinates_of(surrogate)
+    """Return a row of `steps`, in which ``rho_counts`` is a p-value."""
+    study, powers, nothing = surrogate.study, coordinates_of(surrogate), [math.nan] * 9
+    names = [parameter.name for parameter in surrogate.parameters]
     needed = {name for own in powers.values() for name in own}
-    if lost := sorted(needed - {parameter.name for parameter in surrogate.parameters}):
-        return (*head, *[math.nan] * 8, f"{listing(lost)} had a single value, or too few trials")
+    if lost := sorted(needed - {*names}):
+        why = f"{listing(lost)} had a single value, or too few trials"
+        return (study.optimizer, study.workload, study.kind, len(surrogate.used.trials), *nothing, why)
+    has_both = np.isfinite(surrogate.points[:, [names.index(name) for name in sorted(needed)]]).all(axis=1)
+    points, trials = surrogate.points[has_both], int(has_both.sum())
+    head = (study.optimizer, study.workload, study.kind, trials)
     if trials < MINIMUM_TRIALS:
-        return (*head, *[math.nan] * 8, f"{trials} trials are too few, at least {MINIMUM_TRIALS} are needed")
-    ranks = pd.Series(surrogate.used.goodness).rank().to_numpy(np.float64)
+        return (*head, *nothing, f"{trials} trials are too few, at least {MINIMUM_TRIALS} are needed")
+    ranks = pd.Series(surrogate.used.goodness[has_both]).rank().to_numpy(np.float64)
     ranks = ranks - ranks.mean()
     if not ranks.any():
-        return (*head, *[math.nan] * 8, "all trials are as good")
-    rho = log10_of(surrogate, powers[RHO], surrogate.points)
-    rate = log10_of(surrogate, powers[RATIO], surrogate.points) + rho
+        return (*head, *nothing, "all trials are as good")
+    rho = log10_of(surrogate, powers[RHO], points)
+    rate = log10_of(surrogate, powers[RATIO], points) + rho
     values = _candidates(rho)
-    designs = [_of_one(_factor(rate, rho, c)) for c in values]
-    weights = np.vstack(
-        [np.ones(trials), rng.multinomial(trials, np.full(trials, 1 / trials), size=RESAMPLES).astype(np.float64)]
-    )
-    chosen = np.array([_residual(design, ranks, weights) for design in designs]).argmin(axis=0)
-    low, high = np.quantile(chosen[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest").astype(int)
-    alone = [_told(_of_one(x), ranks) for x in (rate - rho, rate, rho)]
-    best = int(chosen[0])
-    factor, together = _told(designs[best], ranks), _told(_of_both(_factor(rate, rho, values[best]), rho), ranks)
-    if not max(factor, together) >= MINIMUM_R2:
-        why = f"lr and rho tell too little (R² {max(factor, together):.2f}, at least {MINIMUM_R2} is needed)"
-        return (*head, *[math.nan] * 8, why)
+    factors = [legendre.legvander(_within(_factor(rate, rho, c)), _DEGREE) for c in values]
+    parabola = legendre.legvander(_within(rho), _DEGREE_OF_RHO)[:, 1:]
+    alone = [_orthonormal(table) for table in factors]
+    beside = [_orthonormal(np.column_stack([table, parabola])) for table in factors]
+    factor = _told(alone, ranks)
+    if not factor >= MINIMUM_R2:
+        why = f"lr/(rho + c) tells too little (R² {factor:.2f}, at least {MINIMUM_R2} is needed)"
+        return (*head, *nothing, why)
+    others = [_told([_orthonormal(legendre.legvander(_within(x), _DEGREE))], ranks) for x in (rate - rho, rate, rho)]
+    weights = rng.multinomial(trials, np.full(trials, 1 / trials), size=RESAMPLES).astype(np.float64)
+    chosen = np.array([_residual(basis, ranks, weights) for basis in alone]).argmin(axis=0)
+    low, high = np.quantile(chosen, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest").astype(int)
+    best = int(np.argmin([_left(basis, ranks) for basis in alone]))
     ends = values[max(0, low - 1)], values[min(len(values) - 1, high + 1)]
-    return (*head, factor, together, *alone, values[best], *ends, "")
+    shares = (max(0.0, share) for share in (factor, _told(beside, ranks), *others))
+    return (*head, *shares, _p_value(alone, beside, ranks), values[best], *ends, "")
 
 
 def _candidates(rho: Floats) -> Floats:
@@ -104,30 +115,42 @@ def _within(x: Floats) -> Floats:
     return found
 
 
-def _of_one(x: Floats) -> Floats:
-    """Return an orthonormal basis (n, d) of the polynomials of x at n places."""
-    return _orthonormal(legendre.legvander(_within(x), _DEGREE))
-
-
-def _of_both(x: Floats, y: Floats) -> Floats:
-    """Return that of the polynomials of x and y, those of x alone among them."""
-    degree = _DEGREE_OF_BOTH
-    table = legendre.legvander2d(_within(x), _within(y), [degree, degree])
-    i, j = np.divmod(np.arange(table.shape[1]), degree + 1)
-    return _orthonormal(np.column_stack([table[:, i + j <= degree], _of_one(x)]))
-
-
 def _orthonormal(table: NDArray[np.floating]) -> Floats:
+    """Return an orthonormal basis (n, d) of what the columns of a table span."""
     vectors, lengths, _ = np.linalg.svd(table, full_matrices=False)
     return np.asarray(vectors[:, lengths > lengths[0] * len(vectors) * np.finfo(float).eps])
 
 
-def _told(basis: Floats, ranks: Floats) -> float:
-    """Return the share of the variance of ranks (of mean 0) that is predicted of trials left out of the fit."""
-    count = len(ranks)
-    influence = np.minimum((basis**2).sum(axis=1), 1 - 1e-9)
-    missed = (ranks - basis @ (basis.T @ ranks)) / (1 - influence)
-    return 1 - float(missed @ missed) / float(ranks @ ranks) * ((count - 1) / count) ** 2
+def _left(basis: Floats, ranks: Floats) -> float:
+    """Return the sum of squares that a fit leaves."""
+    missed = ranks - basis @ (basis.T @ ranks)
+    return float(missed @ missed)
+
+
+def _told(bases: Sequence[Floats], ranks: Floats) -> float:
+    """Return the share of the variance of ranks (of mean 0) that is told of trials left out, one at a time.
+
+    Of several bases each trial is told by the one that fits the others best; never beyond the ranks that there are, as
+    a polynomial would at the rim.
+    """
+    count, fits, missed = len(ranks), [], []
+    for basis in bases:
+        free = 1 - np.minimum((basis**2).sum(axis=1), 1 - 1e-9)
+        here = ranks - basis @ (basis.T @ ranks)
+        fits.append(float(here @ here) - here**2 / free)  # what the fit to all others leaves
+        missed.append(here / free)
+    foretold = ranks - np.array(missed)[np.argmin(fits, axis=0), np.arange(count)]
+    out = ranks - np.clip(foretold, ranks.min(), ranks.max())
+    return 1 - float(out @ out) / float(ranks @ ranks) * ((count - 1) / count) ** 2
+
+
+def _p_value(alone: Sequence[Floats], beside: Sequence[Floats], ranks: Floats) -> float:
+    """Return how probably ρ would tell so much beside the factor if it told nothing (F test, each with its best c)."""
+    plain, more = (min(_left(basis, ranks) for basis in bases) for bases in (alone, beside))
+    free = len(ranks) - beside[0].shape[1] - 1  # c is fitted too
+    if more <= 0:
+        return 1.0 if plain <= 0 else 0.0
+    return float(special.fdtrc(_DEGREE_OF_RHO, free, (plain - more) / _DEGREE_OF_RHO / (more / free)))
 
 
 def _residual(basis: Floats, ranks: Floats, weights: Floats) -> Floats:
@@ -148,16 +171,15 @@ def sentences(table: pd.DataFrame, optimizer: str) -> list[str]:
         optimizer: Its key.
     """
     own = table[table["optimizer"] == optimizer]
-    told = own[own["factor"].notna()]
-    missing = own[own["factor"].isna()]
+    told, missing = own[own["why_not"] == ""], own[own["why_not"] != ""]
     said = []
     if len(told):
         count = number_of(len(told), "workload")
-        factor, together, ratio, lr, rho = (_shares(told[name]) for name in COLUMNS[4:9])
+        factor, with_rho, ratio, lr, rho = (_shares(told[name]) for name in SHARES)
         said += [
             "SOFIM steps by lr/(rho + |m|²) times m, the averaged gradient. With one number c in place of |m|², "
-            f"lr/(rho + c) alone tells {factor} of the variance of how trials of {optimizer} rank on {count}, lr and "
-            f"rho together {together}, lr/rho alone {ratio}, lr alone {lr}, rho alone {rho}.",
+            f"lr/(rho + c) alone tells {factor} of the variance of how trials of {optimizer} rank on {count}, with rho "
+            f"beside it {with_rho}, lr/rho alone {ratio}, lr alone {lr}, rho alone {rho}.",
             *_lengths(told.to_dict("records")),
         ]
     if len(missing):
@@ -169,16 +191,20 @@ def sentences(table: pd.DataFrame, optimizer: str) -> list[str]:
 
 
 def _lengths(rows: Sequence[Mapping[object, object]]) -> list[str]:
-    """Return the values of c, and what follows from them."""
-    more = [str(row["workload"]) for row in rows if _number(row["together"]) - _number(row["factor"]) > MORE]
+    """Return whether ρ tells more, the values of c, and what follows from them."""
+    more = [str(row["workload"]) for row in rows if row["rho_counts"]]
+    gain = max(100 * (_number(row["with_rho"]) - _number(row["factor"])) for row in rows)
     values = [f"{c_in_words(row)} on {row['workload']}" for row in rows]
-    said = [f"c is {listing(values)} (90 %)."]
-    if more:
-        said.append(f"On {listing(more)} lr and rho together tell more than that by over {100 * MORE:.0f} %.")
-    if len(more) < len(rows):
+    said = [
+        f"Beside lr/(rho + c) rho is shown to tell something on {listing(more)}, at most {max(0.0, gain):.1f} points "
+        "of the variance (F tests, corrected by Holm)."
+        if more
+        else "That rho tells anything beside lr/(rho + c) is not shown (F tests, corrected by Holm).",
+        f"c is {listing(values)} (90 %, each by itself).",
+    ]
+    if any(_number(row["c_low"]) > 0 and math.isfinite(_number(row["c_high"])) for row in rows):
         said.append(
-            f"No more than that is seen of rho {'elsewhere' if more else 'there'}: far below c it does nothing and lr "
-            "alone counts, far above c lr/rho does."
+            "As far as lr/(rho + c) goes, a rho far below c does nothing, and with one far above it only lr/rho counts."
         )
     return said
 
@@ -200,7 +226,5 @@ def c_in_words(row: Mapping[object, object]) -> str:
 
 
 def _shares(values: pd.Series) -> str:
-    low, middle, high = (100 * max(0.0, value) for value in (values.min(), values.median(), values.max()))
-    if len(values) == 1:
-        return f"{high:.0f} %"
-    return f"{low:.0f} to {high:.0f} % (median {middle:.0f})"
+    low, middle, high = (f"{100 * value:.0f}" for value in (values.min(), values.median(), values.max()))
+    return f"{high} %" if low == high else f"{low} to {high} % (median {middle})"

@@ -21,7 +21,7 @@ _SHARES = {
     "lr": ("η", "s"),
     "ratio": ("η/ρ", "^"),
     "factor": ("η/(ρ + c)", "o"),
-    "together": ("η and ρ", "|"),
+    "with_rho": ("η/(ρ + c), ρ", "|"),
 }
 _NAMES = {"rho": "ρ", "lr/rho": "η/ρ", "√rho": "√ρ"}
 
@@ -37,7 +37,7 @@ def steps(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
     figure, axes = _style.canvas(1.3 + 0.34 * len(rows))
     for name, (label, marker) in _SHARES.items():
         shade = colour if name == "factor" else _style.INK
-        told = [max(0.0, 100 * row[name]) for row in rows]
+        told = [100 * row[name] for row in rows]
         axes.plot(told, range(len(rows)), linestyle="", marker=marker, color=shade, label=label, clip_on=False)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the variance of ranks, of trials left out")
@@ -55,7 +55,7 @@ def steps(atlas: Atlas, looks: Mapping[str, Look]) -> Drawn | None:
     return Drawn(
         f"Whether η and ρ of {atlas.optimizer} are one number",
         "First how well a polynomial tells how trials rank that are left out of its fit: of ρ, η, η/ρ or the factor of "
-        "the step, η/(ρ + c), alone, and of η and ρ together. Then the c that does best, with 90 % over bootstraps of "
+        "the step, η/(ρ + c), alone, and with ρ beside it. Then the c that does best, with 90 % over bootstraps of "
         "trials; a line to the left edge: η/ρ alone may do, to the right edge: η alone. Workloads without a row cannot "
         "be told.",
         [Panel("explained", figure), Panel("c", lengths)],

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from optuna.storages import BaseStorage
 
 from analysis.atlas import Atlas, atlas
+from analysis.atlas.steps import SHARES
 from analysis.comparison import Comparison
 from analysis.defaults import SEED, pooled, surrogate_study
 from analysis.figures import of_each
@@ -28,7 +29,7 @@ from analysis.study import Frames, Study
 SHOWN = {
     "rho_shared": "optimizer coordinate verdict value low high workloads",
     "rho_intervals": "optimizer workload coordinate loss_percent best low high outer_low outer_high trials why_not",
-    "rho_steps": "optimizer workload factor together ratio lr rho c trials why_not",
+    "rho_steps": "optimizer workload factor with_rho ratio lr rho rho_counts c trials why_not",
     "rho_explained": "optimizer workload of_all ratio knee both original",
     "by_kind": "kind baseline workloads better worse undecided",
     "sensitivity": "role optimizer workload total_order stands_out width unit loss_percent",
@@ -39,7 +40,7 @@ SHOWN = {
 }
 """Columns that the page has room for, by table."""
 PERCENT = {
-    "rho_steps": ("factor", "together", "ratio", "lr", "rho"),
+    "rho_steps": SHARES,
     "rho_explained": ("of_all", "ratio", "knee", "both", "original"),
     "sensitivity": ("total_order",),
 }

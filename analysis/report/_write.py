@@ -340,5 +340,9 @@ def _put_pictures(folder: Path, name: str, made: Sequence[Picture]) -> None:
 def _put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may write the same report
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

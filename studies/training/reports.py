@@ -33,6 +33,7 @@ class Reports(Iterator[Any]):
     def __init__(self, run: TrainingRun, function: Callable[[Any], object], exchange: Exchange) -> None:
         self._told: SimpleQueue[tuple[bool, Any]] = SimpleQueue()  # whether it is a value, and that or what was raised
         self._goes_on: SimpleQueue[bool] = SimpleQueue()
+        self._stopped = False
         self._thread = threading.Thread(target=self._call, args=(run, function), daemon=True)
         self._threads = torch.get_num_threads()
         exchange.tell = self._report
@@ -59,6 +60,7 @@ class Reports(Iterator[Any]):
         Its ``finally`` blocks take what they take: nothing else may draw from the generators meanwhile. A thread cannot
         be ended; of a function that never does, ``--trial-timeout`` ends the worker.
         """
+        self._stopped = True
         if self._thread.is_alive():
             self._goes_on.put(False)
             self._thread.join()
@@ -75,6 +77,8 @@ class Reports(Iterator[Any]):
         self._told.put((False, raised))
 
     def _report(self, value: object) -> None:
-        self._told.put((True, value))
-        if not self._goes_on.get():
-            raise RunStoppedError
+        if not self._stopped:  # a function may take what ended it for its own fault, and report again
+            self._told.put((True, value))
+            if self._goes_on.get():
+                return
+        raise RunStoppedError

@@ -407,11 +407,13 @@ def test_what_is_said_of_the_factor_of_the_step_is_of_its_campaign(tmp_path: Pat
     rng = generator(Options().seed, "atlas")
     rng.integers(2**63)  # by what comes before it in the report
     table = steps.steps(surrogates, rng)
-    names = ("factor", "together", "ratio", "lr", "rho")
     for found in table.to_dict("records"):
-        cells = [f"{100 * max(0, found[name]):.0f} %" for name in names]
+        cells = [f"{100 * found[name]:.0f} %" for name in steps.SHARES]
         assert f"| `{found['workload']}` | {' | '.join(cells)} | {steps.c_in_words(found)} |" in page
-    assert f"tell {100 * (table['together'] - table['factor']).max():.0f} % more at most" in page
+    gains = (100 * (table["with_rho"] - table["factor"]))[table["rho_counts"].astype(bool)]
+    assert f"up to {gains.max():.1f} points more, shown on four of the ten" in page
+    assert len(gains) == 4
+    assert ", ".join(f"`{name}`" for name in table.loc[gains.index, "workload"]) in page
     for name, said in {"factor": "{} to {} % of the variance (median {})", "ratio": "{} to {} % ({})"}.items():
         assert said.format(*(f"{100 * at:.0f}" for at in table[name].quantile([0, 1, 0.5]))) in page
     assert (

@@ -419,6 +419,24 @@ def test_a_trainer_is_ended_where_its_trial_is_and_what_it_raises_is_the_trials(
     assert "the function has a yield" in sent(both)[0]["failure"]
 
 
+def test_a_function_that_takes_its_end_for_a_fault_ends_all_the_same(sent):
+    tries = []
+
+    def deaf(run):
+        while len(tries) < 3:
+            try:
+                run.report(0.5)
+            except BaseException as error:  # as a trainer that survives all does
+                tries.append(error)
+
+    def send(_message):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        sent(deaf, send_seconds=0.0, send=send)
+    assert len(tries) == 3
+
+
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_no_trial_begins_while_the_last_ones_function_still_ends(sent):
