@@ -192,8 +192,9 @@ def sentences(table: pd.DataFrame, optimizer: str) -> list[str]:
 
 def _lengths(rows: Sequence[Mapping[object, object]]) -> list[str]:
     """Return whether ρ tells more, the values of c, and what follows from them."""
-    more = [str(row["workload"]) for row in rows if row["rho_counts"]]
-    gain = max(100 * (_number(row["with_rho"]) - _number(row["factor"])) for row in rows)
+    shown = [row for row in rows if row["rho_counts"]]
+    gain = max((100 * (_number(row["with_rho"]) - _number(row["factor"])) for row in shown), default=0.0)
+    more = [str(row["workload"]) for row in shown]
     values = [f"{c_in_words(row)} on {row['workload']}" for row in rows]
     said = [
         f"Beside lr/(rho + c) rho is shown to tell something on {listing(more)}, at most {max(0.0, gain):.1f} points "

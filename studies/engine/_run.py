@@ -37,8 +37,8 @@ _QUIET = {
 _PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 _LOUDNESS = {
     "ray": logging.ERROR,
-    "ray.tune": logging.CRITICAL,
-}  # the latter of workers that died: their trials begin again
+    "ray.tune": logging.CRITICAL,  # workers that died: their trials begin again
+}
 
 
 @contextmanager

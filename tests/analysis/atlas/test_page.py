@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from optuna.storages import BaseStorage
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from analysis.atlas import coordinates, kinds, sensitivities, steps
 from analysis.comparison.pairwise import chance, comparisons
@@ -28,8 +31,11 @@ from analysis.report._chapter import Options, generator
 from analysis.study import Frames, Study
 from analysis.text import percent
 from analysis.winners import winner
+from sofim import OPTIMIZERS as OPTIMIZERS_OF
 from sofim.recommended import shipped
 from studies.storage.database import close_storage, open_storage
+from studies.training.run import train
+from studies.workloads import WORKLOADS
 from studies.workloads._targets import TARGETS
 
 ATLAS = Path(__file__).parents[3] / "docs" / "atlas"
@@ -433,6 +439,33 @@ def test_what_is_said_of_the_factor_of_the_step_is_of_its_campaign(tmp_path: Pat
     best = frames.trials[frames.trials["workload"] == "digits-autoencoder"].nsmallest(5, "value")["params"]
     ratios = [params["lr"] / params["rho"] for params in best]
     assert f"of the autoencoder's η/ρ the five best trials lie at {min(ratios):.2g} to {max(ratios):.2g}." in page
+
+
+@pytest.mark.nightly(by_day=["digits-mlp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", ["breast-cancer-logreg", "breast-cancer-regression", "digits-mlp", "digits-vit"])
+def test_the_squared_length_of_the_average_is_as_the_page_has_it(workload: str, tmp_path: Path, page: str) -> None:
+    own, frames = held("atlas-rho", tmp_path)
+    [study, *_] = [one for one in own if one.workload == workload]
+    trials = frames.trials[(frames.trials["workload"] == workload) & (frames.trials["outcome"] == "complete")]
+    best = trials.sort_values("value", ascending=study.direction == "minimize").iloc[0]
+    squares: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        squares.append(sum(float(state["average"].double().square().sum()) for state in optimizer.state.values()))
+
+    hook = register_optimizer_step_post_hook(note)
+    trained = WORKLOADS[workload]
+    chosen = {**study.fixed, **best["params"]}
+    try:
+        seed = int(best["seed"])
+        for _ in train(trained, OPTIMIZERS_OF["sofim"], chosen, seed, trained.epochs, schedule="cosine", warmup=0.05):
+            pass
+    finally:
+        hook.remove()
+    told = re.search(rf"\| `{workload}` \|(?: \d+ % \|){{5}} [^|]+\| (\S+) \|", page)
+    assert told is not None
+    assert float(told[1]) == pytest.approx(np.mean(squares), rel=0.06)
 
 
 def within(found: pd.Series) -> str:

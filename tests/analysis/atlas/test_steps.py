@@ -69,6 +69,12 @@ def test_where_rho_counts_by_itself_the_factor_is_not_said_to_be_all() -> None:
     assert row["rho_counts"] is True
     assert "Beside lr/(rho + c) rho is shown to tell something on u, at most " in said(both)
     assert "on u, at most " in said(both, planted("v", factor(0.1)))
+    rows = [
+        ("sofim", w, "", 96, 0.8, more, 0.5, 0.5, 0.0, counts, 0.1, 0.05, 0.2, "")
+        for w, more, counts in (("u", 0.82, True), ("v", 0.9, False))
+    ]
+    text = " ".join(steps.sentences(pd.DataFrame(rows, columns=list(steps.COLUMNS)), "sofim"))
+    assert "on u, at most 2.0 points of the variance" in text, "v's ten points are not shown"
     alone = planted("u", lambda ratio, rho: 0.9 - 0.15 * (rho + 1) ** 2)
     assert told(alone).loc["u", "why_not"].startswith("lr/(rho + c) tells too little")
 
